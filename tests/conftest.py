@@ -1,0 +1,77 @@
+"""What every test shares: Hypothesis profiles, the environment in pytest's header, and the real tools as fixtures."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A run in CI is told by the same seed on every machine; a developer asks for luck by name.
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.register_profile(
+    "deep",
+    max_examples=10_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
+settings.load_profile(PROFILE)
+
+REAL_TOOLS = ("qemu-img", "qemu-io", "qemu-storage-daemon", "qemu-system-x86_64", "xl")
+
+
+def tool_version(path: str) -> str:
+    """The number in the first line a tool prints for `--version`, or `?` where it prints none."""
+    # xl is not asked: without a Xen below it every call fails, and its version is Xen's anyway.
+    if Path(path).name == "xl":
+        return "?"
+    answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    first_line = answer.stdout.partition("\n")[0]
+    _, found, rest = first_line.partition("version ")
+    return rest.split()[0] if found and rest.split() else "?"
+
+
+def pytest_report_header() -> list[str]:
+    """Name the real tools that were found, and the Hypothesis profile: half of every bug report."""
+    found = {tool: shutil.which(tool) for tool in REAL_TOOLS}
+    told = ", ".join(f"{tool} {tool_version(path)}" if path else f"{tool} missing" for tool, path in found.items())
+    return [f"real tools: {told}", f"hypothesis profile: {PROFILE}"]
+
+
+def require_tool(name: str) -> Path:
+    """The path of a real tool; where it is missing the test is skipped, and in CI it fails."""
+    path = shutil.which(name)
+    if path is None:
+        reason = f"capability missing: no {name} on PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{reason}; with CI=true nothing real may be skipped", pytrace=False)
+        pytest.skip(reason)
+    return Path(path)
+
+
+@pytest.fixture(scope="session")
+def qemu_img() -> Path:
+    """The real qemu-img."""
+    return require_tool("qemu-img")
+
+
+@pytest.fixture(scope="session")
+def qemu_io() -> Path:
+    """The real qemu-io, which reads and writes patterns inside an image."""
+    return require_tool("qemu-io")
+
+
+@pytest.fixture(scope="session")
+def qemu_storage_daemon() -> Path:
+    """The real qemu-storage-daemon."""
+    return require_tool("qemu-storage-daemon")
+
+
+@pytest.fixture(scope="session")
+def qemu_system() -> Path:
+    """The real qemu-system-x86_64."""
+    return require_tool("qemu-system-x86_64")
