@@ -1,0 +1,569 @@
+"""The abstract hypervisor: the ports that the engine works through, as Protocols, and nothing else.
+
+The simulator, the real hosts and a user's own host implement these without inheriting from us; the contract tests in
+`tests/unit/contracts` are the run-time check. Each docstring answers four questions in this order: what the method
+makes true, what it needs true, what each error says about the effect, what it costs.
+
+Everything is `async def`, yet nothing here or in the engine imports asyncio: the only concurrency that the engine asks
+for is `Hypervisor.gather`. Where nothing waits, `drive` runs a coroutine to its end without any loop.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+from xensnap.model import Backing, Chain, Domain, DomainUuid, FileId, Image, InternalSnapshot, Layer
+
+T = TypeVar("T")
+
+
+class Capability(StrEnum):
+    """What a host can do. Data, so that a plan can be refused before anything is tried."""
+
+    INTERNAL = "internal"
+    """Internal snapshots of qcow2 images that nobody has open."""
+    EXTERNAL = "external"
+    """Overlays, and switching what a domain starts from."""
+    RUNNING = "running"
+    """Domains can be started and stopped, and their disks snapshotted while they run."""
+    MEMORY = "memory"
+    """The memory of a running domain can be saved and restored."""
+    LIVE_SAVE = "live-save"
+    """The memory can be saved while the guest runs, but for a short stop at the end."""
+    SAVE_PAUSED = "save-paused"
+    """A domain that is paused already can be saved. On Xen 4.17 only HVM guests without PV drivers can."""
+    IMMUTABLE = "immutable"
+    """Files can carry the immutable flag."""
+
+
+# --- Files -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """What the file system says of one name. Links are not followed: a symlink is not a regular file."""
+
+    file: FileId
+    length_bytes: int
+    mode: int
+    is_dir: bool = False
+    is_regular: bool = True
+
+
+class Lock(Protocol):
+    """A lock that is held. It ends with `release`, or when the last process that inherited it has died."""
+
+    async def release(self) -> None:
+        """Let go. Children that inherited the lock keep it until they end. Never fails. One system call."""
+
+
+class Files(Protocol):
+    """Names and bytes on the host's file systems. Errors are `FileFailed` with the operating system's errno.
+
+    Written is not durable: content is durable after `sync`, a name after `sync_dir` of its directory.
+    """
+
+    async def read(self, path: str) -> bytes:
+        """The whole content of a regular file. `NotFound` where there is none. One open, one read."""
+
+    async def create(self, path: str, data: bytes = b"", *, mode: int = 0o600) -> None:
+        """Make a new file with this content; needs the name to be free. Follows no symlink.
+
+        `FileFailed` with EEXIST: none. With another errno: none, a half-written file has been removed again.
+        Durable only after `sync(path)` and `sync_dir`.
+        """
+
+    async def replace(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
+        """Make `path` hold exactly `data`, at once for every reader; the old content stays until then.
+
+        Writes a sibling `.<name>.new`, syncs it and renames it. `FileFailed`: none, the old content stands.
+        The content is durable before the name changes; the change of name only after `sync_dir`. Costs one fsync.
+        """
+
+    async def append(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
+        """Add `data` at the end, making the file if there is none. `FileFailed`: unknown, the tail may be torn.
+
+        Not durable until `sync`.
+        """
+
+    async def sync(self, path: str) -> None:
+        """Make the content of a file durable. `FileFailed`: unknown; what was written may be lost. Costs one fsync."""
+
+    async def sync_dir(self, path: str) -> None:
+        """Make the names in a directory durable. `FileFailed`: unknown. Costs one fsync."""
+
+    async def mkdir(self, path: str) -> None:
+        """Make a directory, and those above it that are missing, mode 0700. One that exists is fine if it is one."""
+
+    async def rename(self, old: str, new: str) -> None:
+        """Give a file a new name in the same file system, replacing what had it. `FileFailed`: none.
+
+        Durable after `sync_dir` of both directories.
+        """
+
+    async def remove(self, path: str) -> None:
+        """Unlink one file. `NotFound` where there is none; `FileFailed`: none. Durable after `sync_dir`."""
+
+    async def names(self, path: str) -> tuple[str, ...]:
+        """The names in a directory, sorted; empty where there is no such directory."""
+
+    async def stat(self, path: str) -> FileStat | None:
+        """What a name leads to, or None where there is nothing. Follows no symlink in its last part."""
+
+    async def free_bytes(self, path: str) -> int:
+        """Bytes that can still be written in the file system of an existing directory."""
+
+    async def set_immutable(self, path: str, on: bool) -> None:
+        """Set or clear the immutable flag, which also stops writes on descriptors open already.
+
+        Setting what is set is fine. `Refused` with id `no-immutable-flag` where the file system or our rights do not
+        allow it: none. One ioctl.
+        """
+
+    async def is_immutable(self, path: str) -> bool:
+        """Whether the flag is set; False where the file system knows no flags."""
+
+    async def lock(self, path: str, *, note: bytes, wait_s: float = 0.0) -> Lock:
+        """Hold the exclusive lock on `path` (made if missing) and write `note` into it, so that others can name us.
+
+        `Busy` after `wait_s` seconds, naming the holder from its note: none. The lock dies with its last holder
+        (flock, inherited by the children that ports start); it is never broken.
+        """
+
+
+# --- Machine ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """A process that has a file open."""
+
+    pid: int
+    command: str
+    writing: bool
+
+
+class Machine(Protocol):
+    """The clock and the processes of the host."""
+
+    async def now_ns(self) -> int:
+        """Wall clock, nanoseconds since the epoch. May jump."""
+
+    async def monotonic_ns(self) -> int:
+        """A clock that never goes back, nanoseconds."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after at least this long."""
+
+    async def fresh_id(self) -> str:
+        """A UUID that nobody has seen before, 36 characters, lower case."""
+
+    async def whoami(self) -> "Identity":
+        """Who we are: stays the same while this process lives."""
+
+    async def openers(self, path: str) -> tuple[Opener, ...]:
+        """The other processes that have this very file open, found by inode, whatever name they used.
+
+        `Refused` with id `cannot-see-openers` where not all processes can be seen: none. Costs up to 450 ms on a busy
+        host, so it is asked only to name who, or where no lease can be had.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One process on one boot of one machine."""
+
+    pid: int
+    boot_id: str
+    user: str
+
+
+# --- Images that nobody has open -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a consistency check found, in clusters. Raw images have nothing to check and are clean."""
+
+    leaks: int = 0
+    corruptions: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Neither leaks nor corruption."""
+        return not self.leaks and not self.corruptions
+
+
+class ImageTool(Protocol):
+    """Images that no process has open for writing.
+
+    Every writing method first makes sure that no process at all has the image open, since QEMU under Xen takes no lock
+    (Xen 4.17.7): `Busy`, effect none, names who. `ToolFailed` keeps the tool's own words. The format is always given.
+    """
+
+    async def inspect(self, layer: Layer) -> Image:
+        """Header and snapshot table of one image; its backing file need not exist.
+
+        `NotFound` without the file, `Damaged` where the header or table is not what the format says, with the offset.
+        Reading only; at most three reads and one more per MiB of table, no process is started.
+        """
+
+    async def chain(self, layer: Layer) -> Chain:
+        """The image and everything below it. `NotFound` and `Damaged` name the image; a loop is `Damaged`."""
+
+    async def require_unused(self, layer: Layer) -> None:
+        """Return if no process has the image open, so that it may be written now; the gate of every writing method.
+
+        `Busy`: none, names who. Costs 1-2 ms (a lease taken and given back at once).
+        """
+
+    async def holds_data(self, layer: Layer) -> bool:
+        """Whether a qcow2 image has any cluster of its own, so that it reads differently from its backing file.
+
+        False for a file that is empty yet. `NotFound` and `Damaged` as `inspect`. One more read than `inspect`.
+        """
+
+    async def create_overlay(self, path: str, *, backing: Backing, size_bytes: int) -> None:
+        """Make the existing empty file `path` an empty qcow2 overlay of exactly this size, not opening the chain.
+
+        Needs `path` created by us beforehand, so that mode and exclusiveness are ours. `ToolFailed`: unknown, the
+        file may be anything. Durable after `Files.sync`.
+        """
+
+    async def snapshot_create(self, layer: Layer, *, tag: str) -> InternalSnapshot:
+        """Put an internal snapshot under `tag` into a qcow2 image; needs the tag to be free there.
+
+        `Busy`, and `Refused` with id `tag-taken`: none. `ToolFailed`: none but for leaked clusters, unless the tool
+        was killed, then unknown. Costs about 3.4 s per TiB of allocated clusters.
+        """
+
+    async def snapshot_apply(self, layer: Layer, *, snapshot_id: str) -> None:
+        """Make the active state, the disk size included, equal to the snapshot with this id.
+
+        By id, because qemu-img 7.2 takes ids before names. `NotFound`: none. `ToolFailed`: unknown.
+        """
+
+    async def snapshot_delete(self, layer: Layer, *, tag: str, snapshot_id: str) -> None:
+        """Remove the one snapshot that has both this tag and this id. `NotFound`: none. `ToolFailed`: unknown."""
+
+    async def commit(self, top: Layer, *, into: Layer) -> None:
+        """Write what `top` holds into `into`, anywhere below it; `top` keeps its content and reads the same throughout.
+
+        `into` is grown to the size of `top` first, never shrunk. Repeating it is harmless. `ToolFailed`: unknown.
+        """
+
+    async def rebase(self, layer: Layer, *, backing: Backing | None, copy: bool) -> None:
+        """Give the image another backing file, or none.
+
+        With `copy`, all that would read differently is copied in first, so the content stays the same and an
+        interrupted run can be repeated. Without, only the header changes and the caller vouches for the content.
+        `ToolFailed`: unknown with `copy`, else none.
+        """
+
+    async def resize(self, layer: Layer, *, size_bytes: int) -> None:
+        """Make the disk this large; shrinking throws away what lies beyond. `ToolFailed`: none."""
+
+    async def check(self, layer: Layer, *, repair_leaks: bool = False) -> CheckResult:
+        """Count leaks and corruptions; with `repair_leaks`, give leaked clusters back and count what is left then.
+
+        Writing only with `repair_leaks`. `ToolFailed`: none.
+        """
+
+    async def measure_bytes(self, layer: Layer) -> int:
+        """Bytes that a qcow2 copy of everything that the image shows would need. `ToolFailed`: none."""
+
+    async def copy_out(self, layer: Layer, *, snapshot_id: str, to: str) -> None:
+        """Fill the existing empty file `to` with a standalone qcow2 image of one internal snapshot.
+
+        `NotFound`: none. `ToolFailed`: unknown, `to` may be anything.
+        """
+
+
+# --- Block layer of a running domain ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One image open in a running QEMU, top of a disk first, with what lies below it."""
+
+    node_name: str
+    vdev: str
+    layer: Layer
+    readonly: bool
+    backing: "Node | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeInternal:
+    """Part of a transaction: an internal snapshot in the active layer of one disk."""
+
+    vdev: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOverlay:
+    """Part of a transaction: the active layer is frozen below this prepared overlay."""
+
+    vdev: str
+    overlay: Layer
+
+
+Action = TakeInternal | TakeOverlay
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """A block job as QEMU tells it: how far, of how much, and whether it can be completed."""
+
+    id: str
+    done_bytes: int
+    total_bytes: int
+    ready: bool
+    concluded: bool
+    error: str = ""
+
+
+class Job(Protocol):
+    """A block job that runs in QEMU. It outlives us; `BlockLayer.job` finds it again."""
+
+    id: str
+
+    async def state(self) -> JobState:
+        """How it stands now. `NotFound`: it ended and QEMU has forgotten it. One round trip."""
+
+    async def wait(self, *, progress: Callable[[JobState], None] | None = None) -> JobState:
+        """Return when it is ready or concluded. `Failed` when it ended with an error: unknown, look at the chain."""
+
+    async def complete(self) -> None:
+        """Let a ready job pivot, and return when it has. `Failed`: none."""
+
+    async def cancel(self) -> None:
+        """End it without a pivot, and return when it is gone. The images read the same as before."""
+
+
+class BlockLayer(Protocol):
+    """The block layer of running domains. Only the QEMU that has an image open may change it."""
+
+    async def nodes(self, domain: Domain) -> tuple[Node, ...]:
+        """What the domain's QEMU has open. `Busy` when its monitor is not to be had in time: none."""
+
+    async def transaction(self, domain: Domain, actions: Sequence[Action]) -> None:
+        """Take all these points at one moment, or none. One action per device and per file.
+
+        `Failed`: none. `Unknown` when the reply was lost. The guest's I/O stands still meanwhile.
+        """
+
+    async def delete_internal(self, domain: Domain, vdev: str, *, tag: str, snapshot_id: str) -> None:
+        """Remove an internal snapshot from a disk's active layer. `NotFound`: none. `Unknown`: the reply was lost."""
+
+    async def commit(self, domain: Domain, vdev: str, *, top: Layer, base: Layer, job_id: str) -> Job:
+        """Start writing `top` and what lies between down into `base`, as a job. `Failed`: none."""
+
+    async def stream(self, domain: Domain, vdev: str, *, layer: Layer, base: Layer | None, job_id: str) -> Job:
+        """Start copying what lies between `layer` and `base` up into `layer`, as a job. `Failed`: none."""
+
+    async def job(self, domain: Domain, job_id: str) -> Job:
+        """A job started before, by us or by one that died. `NotFound` when QEMU does not know it."""
+
+
+# --- Toolstack -------------------------------------------------------------------------------------------------------
+
+
+class Then(StrEnum):
+    """What a domain does when an operation is over."""
+
+    SAME = "same"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class Saving(Protocol):
+    """A memory save under way, in two phases with the caller's disk transaction between them."""
+
+    async def suspended(self) -> None:
+        """Return when the guest executes nothing any more and will not until `finish`.
+
+        `Failed`: none, the guest runs as before and no file is left.
+        """
+
+    async def finish(self, *, then: Then) -> None:
+        """Complete the memory file and let the guest go on as asked. `Failed` names the guest's state."""
+
+
+class Watcher(Protocol):
+    """The daemon that reboots and cleans up a guest, stopped so that it does not see the suspend."""
+
+    async def resume(self) -> None:
+        """Let it go on. Must always be called; `recover` calls it for one that died."""
+
+
+class Toolstack(Protocol):
+    """Domains. Exit codes of a toolstack are never believed: every method reads the state back."""
+
+    async def domains(self) -> tuple[Domain, ...]:
+        """All domains that the host knows, running or not, by name. Reading only."""
+
+    async def inspect(self, ref: str) -> Domain:
+        """The domain with this UUID, name or domid, tried in this order where a name could be a number.
+
+        `NotFound` names the domains there are; `Refused` with id `ambiguous-domain`. Reading only.
+        """
+
+    async def configuration(self, uuid: DomainUuid) -> str:
+        """The domain's configuration as its toolstack writes it, for the record. Reading only."""
+
+    async def set_layers(self, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
+        """From now on the domain starts from these active layers (by vdev), in every source that we may write.
+
+        All disks at once or none. `NotFound`, `FileFailed`: none. Durable on return.
+        """
+
+    async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
+        """Start a domain that is off. `Failed`: it is off, but may have used up a domid."""
+
+    async def destroy(self, domain: Domain) -> None:
+        """End it at once; returns when its QEMU is gone and its images are closed. One that is off is fine."""
+
+    async def shutdown(self, domain: Domain, *, timeout_s: float) -> None:
+        """Ask the guest to power off and wait. `Failed` after the time-out: it was asked, and still runs."""
+
+    async def pause(self, domain: Domain) -> None:
+        """The guest executes nothing. Pauses are counted on Xen; this makes sure of exactly one of ours."""
+
+    async def unpause(self, domain: Domain) -> None:
+        """Take back one `pause`. `Failed`: it is still paused."""
+
+    async def resume(self, domain: Domain) -> None:
+        """Revive a guest that a killed save left suspended. `Failed`: it is still suspended."""
+
+    async def rename(self, domain: Domain, name: str) -> None:
+        """Give it another name; needs the name to be free. `Refused` with id `name-taken`: none."""
+
+    async def restore(
+        self, memory: str, *, uuid: DomainUuid, layers: Mapping[str, Layer], paused: bool, configuration: str = ""
+    ) -> Domain:
+        """Bring a saved domain back on these disks. Needs uuid and name to be free and each disk to open.
+
+        `Failed`: no such domain runs, though a domid may be used up; every disk was looked at, not believed.
+        """
+
+    def saving(self, domain: Domain, *, to: str, live: bool = False) -> AbstractAsyncContextManager[Saving]:
+        """Save the memory into the existing empty file `to`, in two phases:
+
+        `async with toolstack.saving(…) as save: await save.suspended(); …disks…; await save.finish(then=…)`
+
+        Leaving it before `finish` undoes: the guest goes on and `to` holds nothing of use. One shape serves
+        `xl save -p`, the live migration stream and QEMU's pre-switchover.
+        """
+
+    async def hold_watcher(self, domain: Domain) -> Watcher | None:
+        """Stop the daemon that would end at a suspend; None where there is none. `Failed`: it runs on."""
+
+
+# --- Optional ports --------------------------------------------------------------------------------------------------
+
+
+class GuestAgent(Protocol):
+    """Software in the guest that can make its file systems quiet."""
+
+    async def freeze(self, domain: Domain, *, timeout_s: float) -> int:
+        """Freeze the guest's file systems; how many. `Failed`: thawed again. `Unknown` after the time-out: thaw."""
+
+    async def thaw(self, domain: Domain) -> None:
+        """Undo `freeze`; harmless where nothing is frozen."""
+
+
+class Hooks(Protocol):
+    """Programs of the operator that run before and after."""
+
+    async def run(self, hook: str, facts: Mapping[str, str], *, timeout_s: float) -> None:
+        """Run the programs for this moment with these facts in their environment. `Failed` names the program."""
+
+
+# --- The low seam: what the real backends stand on -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A program that has ended. Negative return codes are signals."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Runner(Protocol):
+    """Runs programs, never through a shell."""
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
+        """Run to the end, in a process session of its own that inherits the locks we hold.
+
+        `Failed` with id `no-such-program`: none. `Unknown` after the time-out: the program has been killed. An ended
+        program is never an error here, whatever its code.
+        """
+
+
+class Monitor(Protocol):
+    """One QMP connection, negotiated."""
+
+    async def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        """Send one command and return its reply. `Failed` keeps QEMU's words: none. `Unknown`: the reply was lost."""
+
+    async def event(self, *names: str, timeout_s: float) -> Mapping[str, Any]:
+        """The next event with one of these names. `Failed` with id `no-event` after the time-out."""
+
+    async def close(self) -> None:
+        """Hang up, so that others get the monitor: QEMU serves one client at a time."""
+
+
+class MonitorConnector(Protocol):
+    """Finds the monitor of a domain and connects to it."""
+
+    async def connect(self, domain: Domain, *, timeout_s: float) -> Monitor:
+        """Connect and negotiate. `Busy` when another client holds it, `Failed` when QEMU is gone: none."""
+
+
+# --- A host ----------------------------------------------------------------------------------------------------------
+
+
+class Hypervisor(Protocol):
+    """A host: its ports, what it can do, and how its coroutines are run."""
+
+    name: str
+    """As the user chose it: `sim`, `sim:DIR`, `qemu:DIR`, `xen`."""
+    root: str
+    """Absolute directory of the snapshot store on that host."""
+    capabilities: frozenset[Capability]
+    toolstack: Toolstack
+    blocks: BlockLayer
+    images: ImageTool
+    files: Files
+    machine: Machine
+    agent: GuestAgent | None
+    hooks: Hooks | None
+
+    async def gather(self, *work: Awaitable[Any]) -> list[Any]:
+        """Do these side by side where the host can, and return all results in order.
+
+        Waits for all of them even when one fails, then raises the first error: nothing goes on unseen.
+        """
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run one coroutine to its end, bringing whatever drives this host's waiting."""
+
+
+def drive(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine whose awaits never wait for anything outside, without an event loop.
+
+    The simulator's ports yield once at each effect, so that a scheduler can come between; here nobody does.
+    """
+    try:
+        while True:
+            work.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
