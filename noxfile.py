@@ -1,0 +1,92 @@
+"""Everything a contributor runs: `nox -l` lists it, `nox` runs the tests, the types and the linters."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests", "types", "lint"]
+nox.options.reuse_existing_virtualenvs = True
+
+PROJECT = Path(__file__).parent
+FLOOR = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<version>[0-9.]+)")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests; arguments go to pytest."""
+    session.install("--editable", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Hold the simulator to real tools and recorded traces."""
+    session.install("--editable", ".[test]")
+    session.run("pytest", "tests/parity", *session.posargs)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types: strict in both packages, looser in the tests."""
+    session.install("--editable", ".[test]")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format and who imports whom."""
+    session.install("--editable", ".[test]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-logo")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    session.install("--editable", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure; ratios within one run are what counts."""
+    session.install("--editable", ".[test]")
+    session.run("pytest", "tests/benchmarks", "--benchmark-enable", "--benchmark-only", *session.posargs)
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """Run all tests on the lowest version of each runtime dependency."""
+    floors = Path(session.create_tmp()) / "floors.txt"
+    floors.write_text("".join(f"{pin}\n" for pin in lowest_versions()), encoding="utf-8")
+    session.install("--editable", ".[test]", "--constraint", str(floors))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the demonstration from a plain install."""
+    session.install(".")
+    session.run("xensnap", "demo", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel and try it in a clean environment."""
+    session.install("--editable", ".[test]")
+    session.run("pytest", "tests/quality/test_wheel.py", *session.posargs)
+
+
+def lowest_versions() -> list[str]:
+    """Each runtime dependency pinned to its floor, as pip's constraints; a dependency without a floor is an error."""
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        dependencies: list[str] = tomllib.load(file)["project"]["dependencies"]
+    floors = [(dependency, FLOOR.fullmatch(dependency)) for dependency in dependencies]
+    if without := [dependency for dependency, floor in floors if floor is None]:
+        message = f"no plain floor (name>=version) in pyproject.toml: {', '.join(without)}"
+        raise ValueError(message)
+    return [f"{floor['name']}=={floor['version']}" for _, floor in floors if floor is not None]
