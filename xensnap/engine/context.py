@@ -1,0 +1,44 @@
+"""What a step may use, and the few looks at the host that several steps share."""
+
+from dataclasses import dataclass
+
+from xensnap.engine.records import Store
+from xensnap.errors import Damaged, NotFound
+from xensnap.hypervisor import Hypervisor
+from xensnap.model import Image, Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The host, the store of the domain, and the operation under way."""
+
+    host: Hypervisor
+    store: Store
+    operation: str
+
+    def named_by_us(self, path: str) -> bool:
+        """Whether the path carries the id of this operation, so that nobody else can have made it."""
+        return self.operation[-12:] in path.rpartition("/")[2]
+
+    async def image(self, layer: Layer) -> Image | None:
+        """The image, or None where there is no such file or no such format in it (yet)."""
+        try:
+            return await self.host.images.inspect(layer)
+        except (NotFound, Damaged):
+            return None
+
+    async def require_unused(self, layer: Layer) -> None:
+        """Nobody may have the image open; one that is not there is not open either."""
+        if await self.host.files.stat(layer.path) is not None:
+            await self.host.images.require_unused(layer)
+
+    async def remove(self, path: str) -> None:
+        """Unlink a file if it is there, and make that durable."""
+        if await self.host.files.stat(path) is not None:
+            await self.host.files.remove(path)
+        await self.host.files.sync_dir(directory(path))
+
+
+def directory(path: str) -> str:
+    """The directory that a file is in."""
+    return path.rpartition("/")[0] or "/"

@@ -1,0 +1,232 @@
+"""The executor: carries out plans, and brings what was interrupted to one of its two ends.
+
+    begin (durable) ── prepare ──> decide (durable) ── finish ──> end (durable)
+            └── anything goes wrong before `decide`: undo, in reverse, then end
+
+The same few lines serve a failure that we saw and a crash that we only find the journal of.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from xensnap.engine import plan as plans
+from xensnap.engine import state as states
+from xensnap.engine.context import Context
+from xensnap.engine.journal import Begin, End, Journal
+from xensnap.engine.plan import Plan
+from xensnap.engine.records import Store
+from xensnap.engine.state import DomainState, OurFile
+from xensnap.engine.steps import Step
+from xensnap.engine.store_steps import WriteSidecar
+from xensnap.errors import Effect, Failed, NotFound, Reason, Refused, XensnapError
+from xensnap.hypervisor import Hypervisor
+from xensnap.model import DomainUuid
+
+NEW_FILE_SUFFIX = ".new"
+"""How `Files.replace` names what it is writing; a crash can leave one."""
+
+
+class Outcome(StrEnum):
+    """How an operation ended."""
+
+    DONE = "done"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is being done now: step `number` of `total`, counted from 1."""
+
+    number: int
+    total: int
+    text: str
+
+
+Watch = Callable[[Progress], None]
+
+
+def ignore(progress: Progress) -> None:
+    """For callers who do not want to know."""
+
+
+class Execution:
+    """One operation on one host, from its first journal entry to its last. The caller holds the domain's lock."""
+
+    def __init__(self, host: Hypervisor, plan: Plan, watch: Watch = ignore) -> None:
+        self._host = host
+        self._plan = plan
+        self._watch = watch
+        store = Store.of(host, DomainUuid(plan.domain_uuid))
+        self._at = Context(host, store, plan.operation)
+        self._journal = Journal(host, store.journal)
+        self._total = len(plan.prepare) + 1 + len(plan.finish)
+
+    async def run(self) -> None:
+        """Carry out the plan.
+
+        Raises:
+            XensnapError: what went wrong first. Where everything was put back, it is that very error with nothing
+                changed; otherwise `Failed` with effect done or unknown, and the journal stays open for `recover`.
+        """
+        for step in (*self._plan.prepare, *self._plan.finish):
+            await step.preflight(self._at)
+        await self._begin()
+        try:
+            await self._forward(self._plan.prepare, first=1)
+            await self._decide()
+        except XensnapError as error:
+            if await self._settle(error) is Outcome.UNDONE:
+                raise _nothing_changed(error) from error
+            return
+        await self._finish(self._plan.finish)
+
+    async def recover(self, *, abort: bool | None = None) -> Outcome:
+        """Bring an operation that was interrupted to its end.
+
+        Args:
+            abort: True to insist on undoing, False to insist on finishing; None to do what is usual: undo before the
+                decision, finish after it.
+
+        Raises:
+            Refused: `abort` asks for what cannot be any more.
+            Failed: it could not be brought to an end now; the journal stays open.
+        """
+        await self._journal.repair()
+        await self._remove_half_written()
+        return await self._conclude(abort=abort)
+
+    # Journal ---------------------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        me = await self._host.machine.whoami()
+        await self._host.files.mkdir(self._at.store.directory)
+        await self._journal.begin(
+            Begin(
+                operation=self._plan.operation,
+                plan=self._plan,
+                time_ns=await self._host.machine.now_ns(),
+                pid=me.pid,
+                boot_id=me.boot_id,
+                user=me.user,
+            )
+        )
+
+    async def _end(self, outcome: Outcome) -> None:
+        now_ns = await self._host.machine.now_ns()
+        await self._journal.end(End(self._plan.operation, outcome.value, now_ns))
+
+    # Forward ---------------------------------------------------------------------------------------------------------
+
+    async def _forward(self, steps: Sequence[Step], *, first: int) -> None:
+        for number, step in enumerate(steps, first):
+            text = step.says()
+            self._watch(Progress(number, self._total, text))
+            await step.do(self._at)
+            await self._journal.note(self._plan.operation, f"done: {text}")
+
+    async def _decide(self) -> None:
+        """The point of no return: from here on the operation will be finished, by us or by who comes after us."""
+        self._watch(Progress(len(self._plan.prepare) + 1, self._total, "write down the decision"))
+        decided = await _with_inodes(self._host, self._plan.state)
+        await self._host.files.replace(self._at.store.state, states.encode(decided))
+        await self._host.files.sync_dir(self._at.store.directory)
+
+    async def _finish(self, steps: Sequence[Step]) -> None:
+        try:
+            await self._forward(steps, first=len(self._plan.prepare) + 2)
+        except XensnapError as error:
+            raise Failed(
+                f"{self._plan.summary}: it is decided, but could not be finished: {error.cause}",
+                id="not-finished",
+                remedy="Remove the cause, then run `xensnap recover`.",
+                effect=Effect.DONE,
+            ) from error
+        await self._end(Outcome.DONE)
+
+    # Either way ------------------------------------------------------------------------------------------------------
+
+    async def _settle(self, error: XensnapError) -> Outcome:
+        """After an error of our own: which end can be reached?"""
+        try:
+            return await self._conclude(abort=None)
+        except XensnapError as second:
+            raise Failed(
+                f"{self._plan.summary}: {error.cause}; putting it back failed, too: {second.cause}",
+                id="not-undone",
+                remedy="Remove the cause, then run `xensnap recover`.",
+                effect=Effect.UNKNOWN,
+            ) from error
+
+    async def _conclude(self, *, abort: bool | None) -> Outcome:
+        if await self._is_decided():
+            if abort:
+                raise Refused([_cannot_abort(self._plan)])
+            await self._finish((*(step for step in self._plan.prepare if step.repeats), *self._plan.finish))
+            return Outcome.DONE
+        if await self._must_go_on() or abort is False:
+            await self._forward(self._plan.prepare, first=1)
+            await self._decide()
+            await self._finish(self._plan.finish)
+            return Outcome.DONE
+        for step in reversed(self._plan.prepare):
+            await step.undo(self._at)
+        await self._end(Outcome.UNDONE)
+        return Outcome.UNDONE
+
+    async def _is_decided(self) -> bool:
+        path = self._at.store.state
+        try:
+            return states.decode(await self._host.files.read(path), path=path).operation == self._plan.operation
+        except NotFound:
+            return False
+
+    async def _must_go_on(self) -> bool:
+        for step in self._plan.prepare:
+            if await step.must_go_on(self._at):
+                return True
+        return False
+
+    async def _remove_half_written(self) -> None:
+        """What `Files.replace` was writing when the process died, in every directory that the plan writes to."""
+        for path in self._directories():
+            for name in await self._host.files.names(path):
+                if name.startswith(".") and name.endswith(NEW_FILE_SUFFIX) and self._could_be_ours(path, name):
+                    await self._host.files.remove(f"{path}/{name}")
+
+    def _directories(self) -> tuple[str, ...]:
+        sidecars = (
+            step.path.rpartition("/")[0]
+            for step in plans.each(self._plan.prepare + self._plan.finish)
+            if isinstance(step, WriteSidecar)
+        )
+        return tuple(dict.fromkeys((self._at.store.directory, *sidecars)))
+
+    def _could_be_ours(self, directory: str, name: str) -> bool:
+        return directory == self._at.store.directory or name.endswith(f".xensnap.json{NEW_FILE_SUFFIX}")
+
+
+async def _with_inodes(host: Hypervisor, state: DomainState) -> DomainState:
+    """The ledger with the identity of files that did not exist yet when the plan was made."""
+    ours: list[OurFile] = []
+    for entry in state.ours:
+        stat = None if entry.inode else await host.files.stat(entry.path)
+        ours.append(entry if stat is None else msgspec.structs.replace(entry, inode=stat.file.inode))
+    return msgspec.structs.replace(state, ours=tuple(ours))
+
+
+def _nothing_changed(error: XensnapError) -> XensnapError:
+    """The error as it came, if it says already that nothing changed; else one that says so."""
+    if error.effect is Effect.NONE:
+        return error
+    return Failed(f"{error.cause}; everything was put back", id=error.id, remedy=error.remedy)
+
+
+def _cannot_abort(plan: Plan) -> Reason:
+    return Reason(
+        "decided-already",
+        f"{plan.summary}: it is past its point of no return and cannot be undone",
+        "Run `xensnap recover` without --abort to finish it.",
+    )

@@ -1,0 +1,145 @@
+"""The journal: what is about to be done is durable before it is done, what came of it is durable last.
+
+One entry a line: CRC-32 in eight hex digits, a space, JSON. A line that is torn or does not match its sum ends the
+journal for the reader, because nothing after it was acknowledged to anybody. The file is also the audit trail.
+"""
+
+import zlib
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+from xensnap.engine.plan import Plan
+from xensnap.errors import NotFound
+from xensnap.hypervisor import Files
+
+ROTATE_BYTES = 256 * 1024
+"""A journal that is longer is put aside when the next operation begins; one older generation is kept."""
+
+
+class Begin(msgspec.Struct, frozen=True, tag="begin"):
+    """Intent: this plan is going to be carried out. Durable before the first step."""
+
+    operation: str
+    plan: Plan
+    time_ns: int
+    pid: int
+    boot_id: str
+    user: str
+
+
+class Note(msgspec.Struct, frozen=True, tag="note"):
+    """Something that happened on the way. Not synced: recovery looks at the host instead of believing it."""
+
+    operation: str
+    text: str
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """Outcome: `done` or `undone`. Durable before anybody is told."""
+
+    operation: str
+    outcome: str
+    time_ns: int
+
+
+Entry = Begin | Note | End
+_DECODER = msgspec.json.Decoder(Entry)
+
+
+class HasFiles(Protocol):
+    """A host, as much of it as the journal needs."""
+
+    files: Files
+
+
+def encode(entry: Entry) -> bytes:
+    """One line."""
+    text = msgspec.json.encode(entry)
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def decode(data: bytes) -> tuple[tuple[Entry, ...], int]:
+    """The entries up to the first that is torn or damaged, and how many bytes they take."""
+    entries: list[Entry] = []
+    good = 0
+    for line in data.splitlines(keepends=True):
+        entry = _line(line)
+        if entry is None:
+            break
+        entries.append(entry)
+        good += len(line)
+    return tuple(entries), good
+
+
+def _line(line: bytes) -> Entry | None:
+    if not line.endswith(b"\n") or line[8:9] != b" ":
+        return None
+    text = line[9:-1]
+    try:
+        return _DECODER.decode(text) if int(line[:8], 16) == zlib.crc32(text) else None
+    except (ValueError, msgspec.DecodeError):
+        return None
+
+
+def pending(entries: Iterable[Entry]) -> Begin | None:
+    """The operation that began and has not ended."""
+    begun: Begin | None = None
+    for entry in entries:
+        if isinstance(entry, Begin):
+            begun = entry
+        elif isinstance(entry, End) and begun is not None and entry.operation == begun.operation:
+            begun = None
+    return begun
+
+
+async def read(host: HasFiles, path: str) -> tuple[Entry, ...]:
+    """All good entries; none where there is no journal yet."""
+    try:
+        return decode(await host.files.read(path))[0]
+    except NotFound:
+        return ()
+
+
+class Journal:
+    """The writing side, used by whoever holds the domain's lock."""
+
+    def __init__(self, host: HasFiles, path: str) -> None:
+        self._files = host.files
+        self._path = path
+
+    async def begin(self, entry: Begin) -> None:
+        """Make the intent durable. First barrier of every operation."""
+        await self._make_ready()
+        await self._files.append(self._path, encode(entry))
+        await self._files.sync(self._path)
+
+    async def note(self, operation: str, text: str) -> None:
+        """Leave a trace for the reader of the audit trail."""
+        await self._files.append(self._path, encode(Note(operation, text)))
+
+    async def end(self, entry: End) -> None:
+        """Make the outcome durable. Last barrier of every operation."""
+        await self._files.append(self._path, encode(entry))
+        await self._files.sync(self._path)
+
+    async def repair(self) -> None:
+        """Cut off a torn tail, or everything written behind it would be invisible to the next reader."""
+        data = await self._files.read(self._path)
+        _, good = decode(data)
+        if good < len(data):
+            await self._files.replace(self._path, data[:good])
+
+    async def _make_ready(self) -> None:
+        stat = await self._files.stat(self._path)
+        directory = self._path.rpartition("/")[0]
+        if stat is None:
+            await self._files.create(self._path)
+            await self._files.sync_dir(directory)
+        elif stat.length_bytes > ROTATE_BYTES:
+            await self._files.rename(self._path, f"{self._path}.1")
+            await self._files.create(self._path)
+            await self._files.sync_dir(directory)
+        else:
+            await self.repair()

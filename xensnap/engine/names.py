@@ -1,0 +1,92 @@
+"""Names of snapshots, and the file names made from them. Pure."""
+
+import re
+
+from xensnap.errors import Reason
+
+NAME_BYTES_MAX = 200
+"""So that the longest record name stays below the 255 bytes of a file name, with room for our prefix and suffix."""
+
+_RECORD = re.compile(r"snapshotdata-(?:d\.)?(?P<name>.+?)\.(?:libxl-json|xl)\Z", re.DOTALL)
+
+
+def problem(name: str) -> Reason | None:
+    """Why this cannot be the name of a snapshot, or None.
+
+    A name becomes part of file names and a tag in qcow2 images, so it must not lead out of a directory, look like an
+    option, or be longer than what all of them can hold.
+    """
+    if not name:
+        return _bad(name, "it is empty")
+    if name[0] in ".-":
+        return _bad(name, f"it begins with {name[0]!r}")
+    if "/" in name:
+        return _bad(name, "it contains '/'")
+    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in name):
+        return _bad(name, "it contains a control character")
+    try:
+        encoded = encode(name).encode()
+    except UnicodeEncodeError:
+        return _bad(name, "it is not valid text")
+    if len(encoded) > NAME_BYTES_MAX:
+        return _bad(name, f"it needs {len(encoded)} bytes and {NAME_BYTES_MAX} are allowed")
+    return None
+
+
+def _bad(name: str, why: str) -> Reason:
+    shown = name if len(name) <= 40 else name[:40] + "…"
+    return Reason(
+        "bad-name",
+        f"{shown!r} cannot name a snapshot: {why}",
+        f"Use 1 to {NAME_BYTES_MAX} bytes of text without '/', control characters or a leading '.' or '-'.",
+    )
+
+
+def encode(name: str) -> str:
+    """The name as part of a file name; only `%` has to give way, everything else unsafe is refused."""
+    return name.replace("%", "%25")
+
+
+def record_file(name: str) -> str:
+    """File name of the record of a snapshot."""
+    return f"snapshotdata-d.{encode(name)}.libxl-json"
+
+
+def is_record(file_name: str) -> bool:
+    """Whether a file in the store is a record, in any of the three forms that the 2014 documents use.
+
+    `snapshotdata-n.…` is a record that was being written.
+    """
+    return bool(_RECORD.match(file_name)) and not file_name.startswith("snapshotdata-n.")
+
+
+def sidecar_file(image_path: str, *, directory: str) -> str:
+    """Path of the copy of a record that is kept beside the overlay of a frozen image."""
+    return f"{directory}/{image_path.rpartition('/')[2]}.xensnap.json"
+
+
+def overlay_file(base_path: str, *, vdev: str, operation: str, directory: str) -> str:
+    """A name for an overlay that nobody has used or will use: it carries the id of the operation that makes it."""
+    stem = base_path.rpartition("/")[2].rpartition(".")[0] or base_path.rpartition("/")[2]
+    stem = stem.encode()[:100].decode(errors="ignore")
+    return f"{directory}/{stem}.{vdev}.{operation[-12:]}.qcow2"
+
+
+def free_tag(name: str, taken: frozenset[str]) -> str:
+    """The tag for a snapshot: its name, or with the first suffix that is free in the image."""
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name}~{number}" in taken:
+        number += 1
+    return f"{name}~{number}"
+
+
+def default_name(now_s: int, taken: frozenset[str]) -> str:
+    """The epoch second, as the 2014 design has it; a second one within the same second gets `-1`, and so on."""
+    name = str(now_s)
+    number = 0
+    while name in taken:
+        number += 1
+        name = f"{now_s}-{number}"
+    return name

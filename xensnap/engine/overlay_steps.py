@@ -1,0 +1,212 @@
+"""Steps on overlays and chains: what external snapshots are made of."""
+
+from typing import ClassVar
+
+import msgspec
+
+from xensnap.engine.context import Context, directory
+from xensnap.engine.step import StepBase
+from xensnap.errors import NotFound
+from xensnap.model import Backing, DomainUuid, Format, Image, Layer
+
+
+class MakeOverlay(StepBase, frozen=True):
+    """Make an empty overlay: exclusively, 0600, its backing file, format and size given, durable."""
+
+    vdev: str
+    path: str
+    backing: Backing
+    size_bytes: int
+
+    @property
+    def layer(self) -> Layer:
+        """The overlay."""
+        return Layer(self.path, Format.QCOW2)
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"make an overlay for {self.vdev}: {self.path} on {self.backing.path}"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase. The tool only fills the file, so mode and exclusiveness are ours."""
+        if not await self._is_made(at):
+            await at.host.files.create(self.path)
+            await at.host.images.create_overlay(self.path, backing=self.backing, size_bytes=self.size_bytes)
+        await at.host.files.sync(self.path)
+        await at.host.files.sync_dir(directory(self.path))
+
+    async def undo(self, at: Context) -> None:
+        """Remove it if it is ours: by its name, or because it is empty or just the overlay that was planned."""
+        stat = await at.host.files.stat(self.path)
+        if stat is None:
+            return
+        if at.named_by_us(self.path) or not stat.length_bytes or await self._is_made(at):
+            await at.remove(self.path)
+
+    async def must_go_on(self, at: Context) -> bool:
+        """A guest that has been started on the overlay has put data there that exists nowhere else."""
+        return await self._is_made(at) and await at.host.images.holds_data(self.layer)
+
+    async def _is_made(self, at: Context) -> bool:
+        image = await at.image(self.layer)
+        return image is not None and image.backing is not None and image.backing.path == self.backing.path
+
+
+class LayerOf(msgspec.Struct, frozen=True):
+    """The active layer of one disk."""
+
+    vdev: str
+    layer: Layer
+
+
+class SwitchLayers(StepBase, frozen=True):
+    """Let the domain start from other active layers, all disks at once. Their content must be the same, or unwanted."""
+
+    domain_uuid: str
+    before: tuple[LayerOf, ...]
+    after: tuple[LayerOf, ...]
+
+    def says(self) -> str:
+        """See StepBase."""
+        return "let the domain start from " + ", ".join(f"{new.layer.path} ({new.vdev})" for new in self.after)
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        await at.host.toolstack.set_layers(DomainUuid(self.domain_uuid), {new.vdev: new.layer for new in self.after})
+
+    async def undo(self, at: Context) -> None:
+        """Only what stands as we left it is put back; a domain that is gone has nothing to switch."""
+        try:
+            domain = await at.host.toolstack.inspect(self.domain_uuid)
+        except NotFound:
+            return
+        now = {disk.vdev: disk.layer for disk in domain.disks}
+        if all(now.get(new.vdev) == new.layer for new in self.after):
+            await at.host.toolstack.set_layers(domain.uuid, {old.vdev: old.layer for old in self.before})
+
+
+class CommitDown(StepBase, frozen=True):
+    """Write what an overlay holds into the image below it, which nobody else needs any more.
+
+    The overlay reads the same before, meanwhile and afterwards, so this may stop anywhere. With `domain_uuid` the
+    overlay is the active layer of `vdev`, and the domain is let start from the image below as soon as both are equal.
+    """
+
+    vdev: str
+    top: Layer
+    base: Layer
+    size_bytes: int
+    domain_uuid: str = ""
+
+    def says(self) -> str:
+        """See StepBase."""
+        text = f"commit {self.top.path} down into {self.base.path}"
+        return f"{text} and let {self.vdev} start from there" if self.domain_uuid else text
+
+    async def preflight(self, at: Context) -> None:
+        """Nobody may have either image open."""
+        await at.require_unused(self.top)
+        await at.require_unused(self.base)
+
+    async def do(self, at: Context) -> None:
+        """See StepBase. Once the domain starts from the base, the overlay is old and must not be committed again."""
+        if await self._switched(at):
+            return
+        await at.host.images.commit(self.top, into=self.base)
+        base = await at.host.images.inspect(self.base)
+        if base.virtual_size_bytes > self.size_bytes:
+            await at.host.images.resize(self.base, size_bytes=self.size_bytes)
+        await at.host.files.sync(self.base.path)
+        if self.domain_uuid:
+            await at.host.toolstack.set_layers(DomainUuid(self.domain_uuid), {self.vdev: self.base})
+
+    async def must_go_on(self, at: Context) -> bool:
+        """Once the domain starts from the base, the guest may have written there."""
+        return await self._switched(at)
+
+    async def _switched(self, at: Context) -> bool:
+        if not self.domain_uuid:
+            return False
+        disk = (await at.host.toolstack.inspect(self.domain_uuid)).disk(self.vdev)
+        return disk is not None and disk.layer == self.base
+
+
+class PullUp(StepBase, frozen=True):
+    """Copy what an image reads from its backing file into it, and let it stand on what lies below that."""
+
+    vdev: str
+    layer: Layer
+    backing: Backing | None
+
+    def says(self) -> str:
+        """See StepBase."""
+        onto = self.backing.path if self.backing else "nothing"
+        return f"copy what {self.layer.path} reads from its backing file into it, and stand it on {onto}"
+
+    async def preflight(self, at: Context) -> None:
+        """Nobody may have the image open."""
+        await at.require_unused(self.layer)
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        await _set_backing(at, self.layer, self.backing, copy=True)
+
+    # No undo: the image reads the same at every instant, and its old backing file is still there.
+
+
+class Reback(StepBase, frozen=True):
+    """Let an image stand on another file that reads the same as the one it stood on."""
+
+    vdev: str
+    layer: Layer
+    backing: Backing
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"stand {self.layer.path} on {self.backing.path}, which reads the same"
+
+    async def preflight(self, at: Context) -> None:
+        """Nobody may have the image open."""
+        await at.require_unused(self.layer)
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        await _set_backing(at, self.layer, self.backing, copy=False)
+
+
+class RemoveImage(StepBase, frozen=True):
+    """Unlink an image that we made and that nothing reaches any more."""
+
+    destroys: ClassVar[bool] = True
+    vdev: str
+    layer: Layer
+    inode: int
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"remove {self.layer.path}"
+
+    async def preflight(self, at: Context) -> None:
+        """Nobody may have the image open."""
+        await at.require_unused(self.layer)
+
+    async def do(self, at: Context) -> None:
+        """See StepBase. A file with another inode is not the one that we made, and stays."""
+        stat = await at.host.files.stat(self.layer.path)
+        if stat is not None and stat.file.inode != self.inode:
+            return
+        await at.require_unused(self.layer)
+        await at.remove(self.layer.path)
+
+
+async def _set_backing(at: Context, layer: Layer, backing: Backing | None, *, copy: bool) -> None:
+    image = await at.host.images.inspect(layer)
+    if not _stands_on(image, backing):
+        await at.host.images.rebase(layer, backing=backing, copy=copy)
+    await at.host.files.sync(layer.path)
+
+
+def _stands_on(image: Image, backing: Backing | None) -> bool:
+    if image.backing is None or backing is None:
+        return image.backing is backing
+    return image.backing.path == backing.path and image.backing.format == backing.format

@@ -1,0 +1,98 @@
+"""Steps on internal snapshots: a point is a tag inside a qcow2 image."""
+
+from typing import ClassVar
+
+from xensnap.engine.context import Context
+from xensnap.engine.step import StepBase
+from xensnap.model import Format, Image, InternalSnapshot, Layer
+
+
+class PointStep(StepBase, frozen=True):
+    """On a tag in the image of one disk that nobody has open."""
+
+    vdev: str
+    path: str
+    tag: str
+
+    @property
+    def layer(self) -> Layer:
+        """The image; only qcow2 has internal snapshots."""
+        return Layer(self.path, Format.QCOW2)
+
+    async def preflight(self, at: Context) -> None:
+        """Nobody may have the image open."""
+        await at.require_unused(self.layer)
+
+
+class TakePoint(PointStep, frozen=True):
+    """Put an internal snapshot into the image."""
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"take an internal snapshot of {self.vdev}: tag {self.tag!r} in {self.path}"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase. The tag was free when this was planned, under the lock, so whatever bears it is ours."""
+        image = await at.host.images.inspect(self.layer)
+        if not image.tagged(self.tag):
+            await at.host.images.snapshot_create(self.layer, tag=self.tag)
+        await at.host.files.sync(self.path)
+
+    async def undo(self, at: Context) -> None:
+        """See StepBase."""
+        image = await at.image(self.layer)
+        if image is not None:
+            await _delete(at, image, image.tagged(self.tag))
+
+
+class ApplyPoint(PointStep, frozen=True):
+    """Make the disk equal to an internal snapshot, with the safety point of the same image as the way back."""
+
+    snapshot_id: str
+    safety: str
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"make {self.vdev} what it was at tag {self.tag!r}, in {self.path}"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        await at.host.images.snapshot_apply(self.layer, snapshot_id=self.snapshot_id)
+        await at.host.files.sync(self.path)
+
+    async def undo(self, at: Context) -> None:
+        """Without a safety point this step was never reached."""
+        image = await at.image(self.layer)
+        for entry in image.tagged(self.safety) if image else ():
+            await at.host.images.snapshot_apply(self.layer, snapshot_id=entry.id)
+            await at.host.files.sync(self.path)
+
+
+class DropPoint(PointStep, frozen=True):
+    """Remove an internal snapshot. One that is gone already is fine."""
+
+    destroys: ClassVar[bool] = True
+    snapshot_id: str = ""
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"delete the internal snapshot of {self.vdev}: tag {self.tag!r} in {self.path}"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase. The id is not known beforehand where the snapshot is made by the same plan."""
+        image = await at.image(self.layer)
+        if image is not None:
+            found = image.tagged(self.tag)
+            await _delete(at, image, tuple(e for e in found if self.snapshot_id in ("", e.id)))
+
+
+async def _delete(at: Context, image: Image, entries: tuple[InternalSnapshot, ...]) -> None:
+    """Delete these; where there is nothing to delete, an interrupted deletion may have left clusters leaked.
+
+    QEMU 7.2 writes the snapshot table first and gives the clusters back later, so leaks are the worst that is left.
+    """
+    for entry in entries:
+        await at.host.images.snapshot_delete(image.layer, tag=entry.tag, snapshot_id=entry.id)
+    if not entries:
+        await at.host.images.check(image.layer, repair_leaks=True)
+    await at.host.files.sync(image.layer.path)

@@ -1,0 +1,97 @@
+"""The store of one domain: where its files are, and reading all of them. Steps do the writing, under the journal."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from xensnap.engine import names, state, tree
+from xensnap.engine.state import DomainState
+from xensnap.errors import Damaged, NotFound
+from xensnap.formats import snapshot_record
+from xensnap.hypervisor import Files
+from xensnap.model import DomainUuid, Snapshot
+
+
+class HasStore(Protocol):
+    """A host, as much of it as the store needs."""
+
+    root: str
+    files: Files
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Paths of one domain's files."""
+
+    directory: str
+
+    @classmethod
+    def of(cls, host: HasStore, uuid: DomainUuid) -> "Store":
+        """The store of the domain with this UUID."""
+        return cls(f"{host.root}/{uuid}")
+
+    @property
+    def lock(self) -> str:
+        """Held by who changes the domain, and by the children started meanwhile."""
+        return f"{self.directory}/lock"
+
+    @property
+    def recover_lock(self) -> str:
+        """Keeps two recoverers apart while an orphaned child still holds `lock`."""
+        return f"{self.directory}/recover.lock"
+
+    @property
+    def journal(self) -> str:
+        """What is being done, and what was."""
+        return f"{self.directory}/journal"
+
+    @property
+    def state(self) -> str:
+        """Current snapshot, ledger, hidden bases."""
+        return f"{self.directory}/domain.libxl-json"
+
+    def record(self, name: str) -> str:
+        """The record of a snapshot."""
+        return f"{self.directory}/{names.record_file(name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All that a store holds, oldest snapshot first. `damaged` are records that could not be read."""
+
+    state: DomainState
+    snapshots: dict[str, Snapshot]
+    damaged: tuple[Damaged, ...] = ()
+
+
+async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
+    """Read the store of a domain; an empty one where there is none.
+
+    Args:
+        host: where to read.
+        uuid: the domain.
+        name: its name, for the state of a domain that has none yet.
+
+    Raises:
+        Damaged: `domain.libxl-json` cannot be read. A damaged record is reported beside the healthy ones.
+    """
+    store = Store.of(host, uuid)
+    snapshots: list[Snapshot] = []
+    damaged: list[Damaged] = []
+    has_state = False
+    for file_name in await host.files.names(store.directory):
+        if file_name == "domain.libxl-json":
+            has_state = True
+        elif names.is_record(file_name):
+            path = f"{store.directory}/{file_name}"
+            try:
+                snapshots.append(snapshot_record.decode(await host.files.read(path), path=path))
+            except Damaged as error:
+                damaged.append(error)
+            except NotFound:
+                continue  # deleted since we listed the directory: readers take no lock
+    known = (
+        state.decode(await host.files.read(store.state), path=store.state)
+        if has_state
+        else DomainState(domain_uuid=uuid, domain_name=name)
+    )
+    return Contents(known, tree.by_name(snapshots), tuple(damaged))

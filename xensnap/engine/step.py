@@ -1,0 +1,42 @@
+"""What every step can do. A step is data: it is planned, printed, journalled and read back, by whoever recovers."""
+
+from typing import ClassVar
+
+import msgspec
+
+from xensnap.engine.context import Context
+
+
+class StepBase(msgspec.Struct, frozen=True, tag=True):
+    """One thing to do.
+
+    `do` and `undo` look before they act, so that both can be repeated: recovery calls them without knowing how far the
+    process came that died.
+    """
+
+    destroys: ClassVar[bool] = False
+    """Whether what it takes away cannot be had back."""
+
+    repeats: ClassVar[bool] = False
+    """Whether a step before the decision is done once more by a recovery after it.
+
+    A record and the decision become durable together, so a power cut may keep the one and lose the other.
+    """
+
+    def says(self) -> str:
+        """The step in one line, for a person."""
+        raise NotImplementedError
+
+    async def preflight(self, at: Context) -> None:
+        """Try what can be tried without changing anything; raises what `do` would raise."""
+
+    async def do(self, at: Context) -> None:
+        """Make it so. Harmless where it is so already."""
+        raise NotImplementedError
+
+    async def undo(self, at: Context) -> None:
+        """Make it as it was. Harmless where it was never done. Only for steps before the decision."""
+
+    async def must_go_on(self, at: Context) -> bool:
+        """Whether undoing would lose something that came after: then the operation is finished instead."""
+        return False

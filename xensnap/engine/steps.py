@@ -1,0 +1,60 @@
+"""All kinds of step as one type, so that a plan can be written down and read back."""
+
+from xensnap.engine.context import Context
+from xensnap.engine.overlay_steps import CommitDown, MakeOverlay, PullUp, Reback, RemoveImage, SwitchLayers
+from xensnap.engine.point_steps import ApplyPoint, DropPoint, TakePoint
+from xensnap.engine.step import StepBase
+from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, WriteRecord, WriteSidecar
+
+OneStep = (
+    TakePoint
+    | ApplyPoint
+    | DropPoint
+    | MakeOverlay
+    | SwitchLayers
+    | CommitDown
+    | PullUp
+    | Reback
+    | RemoveImage
+    | WriteRecord
+    | RemoveRecord
+    | WriteSidecar
+    | RemoveSidecar
+)
+
+
+class Together(StepBase, frozen=True):
+    """Steps on different images, done side by side."""
+
+    steps: tuple[OneStep, ...]
+
+    def says(self) -> str:
+        """See StepBase."""
+        return "; ".join(step.says() for step in self.steps)
+
+    async def preflight(self, at: Context) -> None:
+        """See StepBase."""
+        for step in self.steps:
+            await step.preflight(at)
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        if len(self.steps) == 1:
+            await self.steps[0].do(at)
+        else:
+            await at.host.gather(*(step.do(at) for step in self.steps))
+
+    async def undo(self, at: Context) -> None:
+        """One after the other: this is rare, and the way back should be simple."""
+        for step in reversed(self.steps):
+            await step.undo(at)
+
+    async def must_go_on(self, at: Context) -> bool:
+        """See StepBase."""
+        for step in self.steps:
+            if await step.must_go_on(at):
+                return True
+        return False
+
+
+Step = OneStep | Together

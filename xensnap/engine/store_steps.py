@@ -1,0 +1,118 @@
+"""Steps on the store: records, and the copies of them that stand beside the images."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from xensnap.engine.context import Context, directory
+from xensnap.engine.step import StepBase
+from xensnap.errors import Damaged, NotFound
+from xensnap.formats import snapshot_record
+from xensnap.model import DiskSnapshot, Fingerprint, Image, Kind, Snapshot
+
+
+class WriteRecord(StepBase, frozen=True):
+    """Write the record of a snapshot, completed with what its images say now."""
+
+    repeats: ClassVar[bool] = True
+    snapshot: Snapshot
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"write the record of {self.snapshot.name!r}"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase. Its name becomes durable with the decision, which is in the same directory."""
+        text = snapshot_record.encode(await completed(at, self.snapshot))
+        await at.host.files.replace(at.store.record(self.snapshot.name), text)
+
+    async def undo(self, at: Context) -> None:
+        """See StepBase."""
+        await at.remove(at.store.record(self.snapshot.name))
+
+
+class RemoveRecord(StepBase, frozen=True):
+    """Remove the record of a snapshot that has been decided to be gone."""
+
+    destroys: ClassVar[bool] = True
+    name: str
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"remove the record of {self.name!r}"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        await at.remove(at.store.record(self.name))
+
+
+class WriteSidecar(StepBase, frozen=True):
+    """Put a copy of a record beside an image, from which a lost store can be rebuilt."""
+
+    path: str
+    snapshot: Snapshot
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"write a copy of the record to {self.path}"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        await at.host.files.replace(self.path, snapshot_record.encode(await completed(at, self.snapshot)))
+        await at.host.files.sync_dir(directory(self.path))
+
+    async def undo(self, at: Context) -> None:
+        """See StepBase."""
+        if await _is_copy_of(at, self.path, self.snapshot.name, self.snapshot.domain_uuid):
+            await at.remove(self.path)
+
+
+class RemoveSidecar(StepBase, frozen=True):
+    """Remove the copy of a record; one that tells of another snapshot by now stays."""
+
+    path: str
+    name: str
+    domain_uuid: str
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"remove the copy of the record at {self.path}"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        if await _is_copy_of(at, self.path, self.name, self.domain_uuid):
+            await at.remove(self.path)
+
+
+async def _is_copy_of(at: Context, path: str, name: str, domain_uuid: str) -> bool:
+    try:
+        found = snapshot_record.decode(await at.host.files.read(path), path=path)
+    except (NotFound, Damaged):
+        return False
+    return found.name == name and found.domain_uuid == domain_uuid
+
+
+async def completed(at: Context, snapshot: Snapshot) -> Snapshot:
+    """The snapshot with the fingerprints that its images have now.
+
+    Ids and dates of internal snapshots are QEMU's to give, so they are looked up after the fact; looking also serves
+    the recoverer, who was not there when they were given.
+    """
+    disks: list[DiskSnapshot] = []
+    for disk in snapshot.disks:
+        image = await at.image(disk.image)
+        disks.append(disk if image is None else replace(disk, fingerprint=fingerprint(disk, image)))
+    return replace(snapshot, disks=tuple(disks))
+
+
+def fingerprint(disk: DiskSnapshot, image: Image) -> Fingerprint:
+    """How this disk snapshot is recognised in its image; an empty one if it is not there."""
+    if disk.kind is Kind.EXTERNAL:
+        return Fingerprint(
+            inode=image.file.inode,
+            file_length_bytes=image.file_length_bytes,
+            backing=image.backing.path if image.backing else "",
+        )
+    entries = image.tagged(disk.tag)
+    if not entries:
+        return Fingerprint()
+    return Fingerprint(snapshot_id=entries[0].id, date_s=entries[0].date_s, date_ns=entries[0].date_ns)

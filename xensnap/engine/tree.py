@@ -1,0 +1,67 @@
+"""The tree that snapshots form by their parents. Pure functions over records; a parent that is gone makes a root."""
+
+from collections.abc import Iterable, Mapping
+
+from xensnap.model import Snapshot
+
+Snapshots = Mapping[str, Snapshot]
+
+
+def by_name(snapshots: Iterable[Snapshot]) -> dict[str, Snapshot]:
+    """Oldest first; names break ties, so that the order is the same everywhere."""
+    ordered = sorted(snapshots, key=lambda snapshot: (snapshot.creation_time_s, snapshot.name))
+    return {snapshot.name: snapshot for snapshot in ordered}
+
+
+def parent(snapshots: Snapshots, name: str) -> str | None:
+    """The parent that is still there."""
+    above = snapshots[name].parent
+    return above if above in snapshots else None
+
+
+def children(snapshots: Snapshots) -> dict[str | None, tuple[str, ...]]:
+    """Direct children of each snapshot that has any, oldest first; under None, the roots."""
+    found: dict[str | None, tuple[str, ...]] = {}
+    for name in snapshots:
+        above = parent(snapshots, name)
+        found[above] = (*found.get(above, ()), name)
+    return found
+
+
+def descendants(snapshots: Snapshots, name: str) -> tuple[str, ...]:
+    """All below `name`, each after its parent."""
+    below = children(snapshots)
+    found: dict[str, None] = {}
+    waiting = list(below.get(name, ()))
+    while waiting:
+        child = waiting.pop(0)
+        if child not in found:  # a cycle in damaged records must not hang us
+            found[child] = None
+            waiting.extend(below.get(child, ()))
+    return tuple(found)
+
+
+def surviving_ancestor(snapshots: Snapshots, name: str | None, gone: frozenset[str]) -> str | None:
+    """The nearest snapshot at or above `name` that is not among those that go."""
+    seen: set[str] = set()
+    while name is not None and name in gone and name not in seen:
+        seen.add(name)
+        name = parent(snapshots, name)
+    return name if name in snapshots and name not in gone else None
+
+
+def walk(snapshots: Snapshots) -> Iterable[tuple[int, str]]:
+    """Depth and name of each, every one after its parent, roots oldest first.
+
+    Records whose parents form a cycle come last, the oldest of them shown as a root.
+    """
+    below = children(snapshots)
+    seen: set[str] = set()
+    for start in (*below.get(None, ()), *snapshots):
+        stack = [(0, start)]
+        while stack:
+            depth, name = stack.pop()
+            if name not in seen:
+                seen.add(name)
+                yield depth, name
+                stack.extend((depth + 1, child) for child in reversed(below.get(name, ())))

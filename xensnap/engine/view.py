@@ -1,0 +1,183 @@
+"""What a planner gets to see: everything it needs, read once, as one immutable value.
+
+Planners are pure functions of this view and a request. Its hash is what `apply` compares before it acts.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from xensnap.engine import journal, plan, records
+from xensnap.engine.context import directory
+from xensnap.engine.records import Store
+from xensnap.engine.state import DomainState
+from xensnap.errors import Damaged, NotFound, Reason, XensnapError
+from xensnap.hypervisor import Capability, Hypervisor
+from xensnap.model import Chain, Disk, Domain, FileId, Image, Kind, Layer, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class DiskView:
+    """A disk and what it stands on; a problem where that cannot be read."""
+
+    disk: Disk
+    chain: Chain | None = None
+    problem: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One domain, its snapshots and its images, as they were observed."""
+
+    host: str
+    root: str
+    capabilities: frozenset[Capability]
+    domain: Domain
+    state: DomainState
+    snapshots: Mapping[str, Snapshot]
+    disks: tuple[DiskView, ...]
+    images: Mapping[str, Image | None]
+    """Every image by path that a snapshot, a hidden base or a disk refers to; None where it cannot be read."""
+    foreign: Mapping[FileId, str]
+    """Images that other domains stand on, with one such domain's name each."""
+    free_bytes: Mapping[str, int]
+    """By directory: where overlays may be put and where the store is."""
+    damaged: tuple[str, ...] = ()
+    """Records that cannot be read, with the reason."""
+    pending: str = ""
+    """Summary of an operation that was interrupted and waits for `recover`."""
+    configuration: str = ""
+
+    def chain(self, vdev: str) -> Chain | None:
+        """What a disk stands on."""
+        return next((view.chain for view in self.disks if view.disk.vdev == vdev), None)
+
+    def frozen(self, vdev: str) -> frozenset[str]:
+        """Paths of the images of this disk that were frozen for external snapshots, hidden bases included."""
+        held = {
+            disk.image.path
+            for snapshot in self.snapshots.values()
+            for disk in snapshot.disks
+            if disk.vdev == vdev and disk.kind is Kind.EXTERNAL
+        }
+        return frozenset(held | {base.path for base in self.state.hidden if base.vdev == vdev})
+
+
+async def observe(host: Hypervisor, ref: str) -> View:
+    """Read everything about one domain. Changes nothing and takes no lock.
+
+    Args:
+        host: where.
+        ref: name, UUID or domid.
+
+    Raises:
+        NotFound: no such domain.
+        Damaged: the domain's state in the store cannot be read.
+    """
+    domain = await host.toolstack.inspect(ref)
+    store = Store.of(host, domain.uuid)
+    contents = await records.load(host, domain.uuid, name=domain.name)
+    disks = [await _disk(host, disk) for disk in domain.disks]
+    images = {image.layer.path: image for view in disks if view.chain for image in view.chain}
+    begun = journal.pending(await journal.read(host, store.journal))
+    return View(
+        host=host.name,
+        root=host.root,
+        capabilities=host.capabilities,
+        domain=domain,
+        state=contents.state,
+        snapshots=contents.snapshots,
+        disks=tuple(disks),
+        images=await _images(host, contents.state, contents.snapshots.values(), images),
+        foreign=await _foreign(host, domain),
+        free_bytes=await _free(host, disks),
+        damaged=tuple(error.cause for error in contents.damaged),
+        pending=begun.plan.summary if begun else "",
+        configuration=await host.toolstack.configuration(domain.uuid),
+    )
+
+
+def digest(view: View) -> str:
+    """The hash of what plans depend on; free space and allocated bytes move without meaning anything."""
+    return plan.fingerprint(
+        [
+            view.host,
+            view.domain,
+            view.state,
+            list(view.snapshots.values()),
+            [(disk.disk, disk.problem.id if disk.problem else None) for disk in view.disks],
+            [(path, _still(image)) for path, image in sorted(view.images.items())],
+            sorted(view.foreign.items()),
+            view.pending,
+        ]
+    )
+
+
+def _still(image: Image | None) -> Image | None:
+    return replace(image, allocated_bytes=0) if image else None
+
+
+async def _disk(host: Hypervisor, disk: Disk) -> DiskView:
+    if not disk.path:
+        return DiskView(disk)
+    try:
+        return DiskView(disk, await host.images.chain(disk.layer))
+    except NotFound as error:
+        return DiskView(disk, problem=Reason("image-missing", f"{disk.vdev}: {error.cause}", "Put the image back."))
+    except XensnapError as error:
+        remedy = error.remedy or "Repair the image, or exclude the disk."
+        return DiskView(disk, problem=Reason("image-unreadable", f"{disk.vdev}: {error.cause}", remedy))
+
+
+async def _images(
+    host: Hypervisor, state: DomainState, snapshots: Iterable[Snapshot], known: Mapping[str, Image]
+) -> dict[str, Image | None]:
+    """The images that are not in an active chain now: branches that were left, and hidden bases."""
+    images: dict[str, Image | None] = dict(known)
+    layers = [disk.image for snapshot in snapshots for disk in snapshot.disks]
+    for layer in (*layers, *(base.layer for base in state.hidden)):
+        if layer.path not in images:
+            images[layer.path] = await _inspect(host, layer)
+    return images
+
+
+async def _inspect(host: Hypervisor, layer: Layer) -> Image | None:
+    try:
+        return await host.images.inspect(layer)
+    except (NotFound, Damaged):
+        return None
+
+
+async def _foreign(host: Hypervisor, domain: Domain) -> dict[FileId, str]:
+    """Images in the chains and stores of the other domains: none of them may be written by us."""
+    found: dict[FileId, str] = {}
+    for other in await host.toolstack.domains():
+        if other.uuid == domain.uuid:
+            continue
+        for disk in other.disks:
+            if disk.path and not disk.readonly:
+                view = await _disk(host, disk)
+                found.update({image.file: other.name for image in view.chain or ()})
+        contents = await _others_store(host, other)
+        for image in (
+            (await _images(host, contents.state, contents.snapshots.values(), {})).values() if contents else ()
+        ):
+            if image is not None:
+                found[image.file] = other.name
+    return found
+
+
+async def _others_store(host: Hypervisor, other: Domain) -> records.Contents | None:
+    try:
+        return await records.load(host, other.uuid)
+    except Damaged:
+        return None
+
+
+async def _free(host: Hypervisor, disks: Iterable[DiskView]) -> dict[str, int]:
+    places = {directory(view.disk.path) for view in disks if view.chain}
+    return {place: await host.files.free_bytes(place) for place in sorted(places)}
+
+
+def with_current(view: View) -> str | None:
+    """The current snapshot, if its record is still there."""
+    return view.state.current if view.state.current in view.snapshots else None

@@ -1,0 +1,230 @@
+"""The record of one snapshot as text: libxl-json with the names of the 2014 design and our additions.
+
+Pure: text in, value out. Keys that this version does not know survive a rewrite; a key of the wrong type is an error
+that names its JSON path, because libxl's own habit of treating it as missing loses data silently.
+"""
+
+import json
+from typing import Any, cast
+
+import msgspec
+
+from xensnap.errors import Damaged
+from xensnap.model import (
+    Consistency,
+    DiskSnapshot,
+    DomainUuid,
+    Excluded,
+    Fingerprint,
+    Format,
+    Kind,
+    Layer,
+    RunState,
+    Snapshot,
+)
+
+SCHEMA = 1
+
+
+class _Device(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`libxl_device_disk`, as much of it as a snapshot needs."""
+
+    pdev_path: str
+    vdev: str
+    format: Format
+
+
+class _Fingerprint(msgspec.Struct, frozen=True, omit_defaults=True):
+    snapshot_id: str = ""
+    date_s: int = 0
+    date_ns: int = 0
+    inode: int = 0
+    file_length_bytes: int = 0
+    backing: str = ""
+
+
+class _Disk(msgspec.Struct, frozen=True):
+    device: str
+    name: str
+    type: Kind
+    format: str
+    file: str
+    path: str
+    size: int
+    before: _Device
+    fingerprint: _Fingerprint
+    after: _Device | None = None
+
+
+class _Excluded(msgspec.Struct, frozen=True):
+    device: str
+    reason: str
+
+
+class _Record(msgspec.Struct, frozen=True):
+    schema: int
+    name: str
+    description: str
+    creation_time: int
+    domain_uuid: str
+    domain_name: str
+    parent: str | None
+    type: str
+    consistency: Consistency
+    live: bool
+    save_memory: bool
+    memory: str
+    state: RunState
+    running: bool
+    blocked: bool
+    paused: bool
+    shutdown: bool
+    dying: bool
+    disks: list[_Disk]
+    excluded: list[_Excluded]
+    domain_config: str
+
+
+_DECODER = msgspec.json.Decoder(_Record)
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """The record's text: pretty, four spaces, as libxl writes its own JSON."""
+    known = msgspec.to_builtins(_to_record(snapshot))
+    merged = _merge(json.loads(snapshot.extra_json), known) if snapshot.extra_json else known
+    return msgspec.json.format(msgspec.json.encode(merged), indent=4) + b"\n"
+
+
+def decode(text: bytes, *, path: str) -> Snapshot:
+    """Read a record.
+
+    Args:
+        text: the file's content.
+        path: where it came from, for errors.
+
+    Raises:
+        Damaged: not JSON, a key missing or of the wrong type (with its JSON path), or a schema from the future.
+    """
+    try:
+        record = _DECODER.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Damaged(f"{path}: {error}", path=path, remedy="Restore the record from its sidecar copy.") from error
+    if record.schema != SCHEMA:
+        raise Damaged(
+            f"{path}: schema {record.schema} - at `$.schema`; this version reads {SCHEMA}",
+            path=path,
+            remedy="Use the xensnap version that wrote it.",
+        )
+    known = msgspec.to_builtins(record)
+    raw = msgspec.json.decode(text)
+    return _from_record(record, extra_json="" if _same_keys(raw, known) else json.dumps(raw))
+
+
+def kind_word(snapshot: Snapshot) -> str:
+    """`internal`, `external`, `mixed`, or `none` for a snapshot without disks."""
+    kinds = snapshot.kinds
+    if len(kinds) > 1:
+        return "mixed"
+    return next(iter(kinds)).value if kinds else "none"
+
+
+def _to_record(snapshot: Snapshot) -> _Record:
+    state = snapshot.state
+    return _Record(
+        schema=SCHEMA,
+        name=snapshot.name,
+        description=snapshot.description,
+        creation_time=snapshot.creation_time_s,
+        domain_uuid=snapshot.domain_uuid,
+        domain_name=snapshot.domain_name,
+        parent=snapshot.parent,
+        type=kind_word(snapshot),
+        consistency=snapshot.consistency,
+        live=snapshot.live,
+        save_memory=bool(snapshot.memory),
+        memory=snapshot.memory,
+        state=state,
+        running=state is RunState.RUNNING,
+        blocked=False,
+        paused=state is RunState.PAUSED,
+        shutdown=state is RunState.SHUTDOWN,
+        dying=state is RunState.DYING,
+        disks=[_to_disk(disk) for disk in snapshot.disks],
+        excluded=[_Excluded(excluded.vdev, excluded.reason) for excluded in snapshot.excluded],
+        domain_config=snapshot.domain_config,
+    )
+
+
+def _to_disk(disk: DiskSnapshot) -> _Disk:
+    print_ = disk.fingerprint
+    return _Disk(
+        device=disk.vdev,
+        name=disk.tag,
+        type=disk.kind,
+        format=disk.overlay.format if disk.overlay else "unknown",
+        file=disk.overlay.path if disk.overlay else "",
+        path="",  # the seed: hidden from users, blank when stored; `before` has it
+        size=disk.size_bytes,
+        before=_Device(disk.image.path, disk.vdev, disk.image.format),
+        after=_Device(disk.overlay.path, disk.vdev, disk.overlay.format) if disk.overlay else None,
+        fingerprint=_Fingerprint(
+            print_.snapshot_id, print_.date_s, print_.date_ns, print_.inode, print_.file_length_bytes, print_.backing
+        ),
+    )
+
+
+def _from_record(record: _Record, *, extra_json: str) -> Snapshot:
+    return Snapshot(
+        name=record.name,
+        domain_uuid=DomainUuid(record.domain_uuid),
+        domain_name=record.domain_name,
+        creation_time_s=record.creation_time,
+        state=record.state,
+        consistency=record.consistency,
+        disks=tuple(_from_disk(disk) for disk in record.disks),
+        parent=record.parent,
+        description=record.description,
+        memory=record.memory,
+        live=record.live,
+        excluded=tuple(Excluded(excluded.device, excluded.reason) for excluded in record.excluded),
+        domain_config=record.domain_config,
+        extra_json=extra_json,
+    )
+
+
+def _from_disk(disk: _Disk) -> DiskSnapshot:
+    print_ = disk.fingerprint
+    return DiskSnapshot(
+        vdev=disk.device,
+        kind=disk.type,
+        image=Layer(disk.before.pdev_path, disk.before.format),
+        size_bytes=disk.size,
+        tag=disk.name,
+        overlay=Layer(disk.after.pdev_path, disk.after.format) if disk.after else None,
+        fingerprint=Fingerprint(
+            print_.snapshot_id, print_.date_s, print_.date_ns, print_.inode, print_.file_length_bytes, print_.backing
+        ),
+    )
+
+
+def _same_keys(raw: Any, known: Any) -> bool:
+    """Whether the text holds no key that we would drop."""
+    if isinstance(raw, dict) and isinstance(known, dict):
+        return all(key in known and _same_keys(value, known[key]) for key, value in raw.items())
+    if isinstance(raw, list) and isinstance(known, list):
+        return all(_same_keys(one, other) for one, other in zip(raw, known, strict=False))
+    return True
+
+
+def _merge(raw: Any, known: Any) -> Any:
+    """What is known now, over what stood there before; list members belong together by their `device`."""
+    if isinstance(raw, dict) and isinstance(known, dict):
+        return {**raw, **{key: _merge(raw.get(key), value) for key, value in known.items()}}
+    if isinstance(raw, list) and isinstance(known, list):
+        before = {_device(item): item for item in raw}
+        return [_merge(before.get(_device(item)), item) for item in known]
+    return known
+
+
+def _device(item: Any) -> Any:
+    return cast("dict[str, Any]", item).get("device") if isinstance(item, dict) else item
