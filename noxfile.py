@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -11,6 +12,7 @@ nox.options.sessions = ["tests", "types", "lint"]
 nox.options.reuse_existing_virtualenvs = True
 
 PROJECT = Path(__file__).parent
+LINTERS = ("import-linter", "mypy", "nox", "ruff")
 FLOOR = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<version>[0-9.]+)")
 
 
@@ -63,7 +65,8 @@ def minimums(session: nox.Session) -> None:
     """Run all tests on the lowest version of each runtime dependency."""
     floors = Path(session.create_tmp()) / "floors.txt"
     floors.write_text("".join(f"{pin}\n" for pin in lowest_versions()), encoding="utf-8")
-    session.install("--editable", ".[test]", "--constraint", str(floors))
+    # The linters have dependencies of their own, with other floors; their tests are skipped without them.
+    session.install("--editable", ".[testing]", *test_tools(), "--constraint", str(floors))
     session.run("pytest", *session.posargs)
 
 
@@ -81,12 +84,23 @@ def wheel(session: nox.Session) -> None:
     session.run("pytest", "tests/quality/test_wheel.py", *session.posargs)
 
 
+def project_table() -> dict[str, Any]:
+    """The table `project` of pyproject.toml."""
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        table: dict[str, Any] = tomllib.load(file)["project"]
+    return table
+
+
 def lowest_versions() -> list[str]:
     """Each runtime dependency pinned to its floor, as pip's constraints; a dependency without a floor is an error."""
-    with (PROJECT / "pyproject.toml").open("rb") as file:
-        dependencies: list[str] = tomllib.load(file)["project"]["dependencies"]
-    floors = [(dependency, FLOOR.fullmatch(dependency)) for dependency in dependencies]
+    floors = [(dependency, FLOOR.fullmatch(dependency)) for dependency in project_table()["dependencies"]]
     if without := [dependency for dependency, floor in floors if floor is None]:
         message = f"no plain floor (name>=version) in pyproject.toml: {', '.join(without)}"
         raise ValueError(message)
     return [f"{floor['name']}=={floor['version']}" for _, floor in floors if floor is not None]
+
+
+def test_tools() -> list[str]:
+    """What the extra `test` adds to `testing`, less the linters."""
+    wanted: list[str] = project_table()["optional-dependencies"]["test"]
+    return [each for each in wanted if not each.startswith(("xensnap", *LINTERS))]

@@ -14,6 +14,8 @@ WORLDLY = frozenset(
     {"datetime", "fcntl", "glob", "os", "random", "secrets", "shutil", "signal", "socket", "subprocess", "tempfile"}
     | {"threading", "time", "uuid"}
 )
+# Parts of them that are only functions of their arguments, when imported by name.
+HARMLESS = {("os", "strerror")}
 # Where the real world is the point. A name ending in "/" is a directory.
 WORLDLY_PLACES = ("xensnap/backends/", "xensnap/hosts.py", "xensnap/cli/", "simulator/serve/")
 WORLDLY_EXCEPTIONS = {("simulator/core/rng.py", "random")}
@@ -72,7 +74,7 @@ def worldly_uses(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, "pathlib") for alias in node.names if alias.name == "pathlib")
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             if (top := node.module.partition(".")[0]) in WORLDLY:
-                yield node.lineno, top
+                yield from ((node.lineno, top) for alias in node.names if (node.module, alias.name) not in HARMLESS)
             if node.module == "pathlib":
                 yield from ((node.lineno, alias.name) for alias in node.names if not alias.name.startswith("Pure"))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":
@@ -87,6 +89,7 @@ def worldly_uses(tree: ast.Module) -> Iterator[tuple[int, str]]:
         ("def f():\n    import random", ["random"]),
         ("from pathlib import Path, PurePosixPath", ["Path"]),
         ("open('x')", ["open"]),
+        ("from os import strerror", []),
         ("from .time import Clock\nimport posixpath, errno", []),
     ],
 )
