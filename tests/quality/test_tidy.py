@@ -123,11 +123,12 @@ def test_tests_assert_on_state_and_never_on_calls() -> None:
 
 
 def test_no_module_is_dead() -> None:
-    used = set()
+    used: set[str] = set()
     for path in sources(*PACKAGES):
         used |= imports_of(path) - {module_name(path)}
         # A module may be named in a string and loaded when it is used.
-        used |= {node.value for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant) and _is_text(node)}
+        constants = (node.value for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant))
+        used |= {value for value in constants if isinstance(value, str)}
     dead = [
         short(path)
         for path in sources(*PACKAGES)
@@ -136,10 +137,6 @@ def test_no_module_is_dead() -> None:
         and not name.startswith(LOADED_BY_NAME)
     ]
     assert not dead, "nothing imports these: use them, or delete them"
-
-
-def _is_text(node: ast.Constant) -> bool:
-    return isinstance(node.value, str)
 
 
 def test_every_port_says_what_it_promises() -> None:
