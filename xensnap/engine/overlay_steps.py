@@ -120,6 +120,9 @@ class CommitDown(StepBase, frozen=True):
         if self.domain_uuid:
             await at.host.toolstack.set_layers(DomainUuid(self.domain_uuid), {self.vdev: self.base})
 
+    async def undo(self, at: Context) -> None:
+        """Nothing to do: nobody needs what the base held, and the overlay has kept its own."""
+
     async def must_go_on(self, at: Context) -> bool:
         """Once the domain starts from the base, the guest may have written there."""
         return await self._switched(at)
@@ -151,7 +154,8 @@ class PullUp(StepBase, frozen=True):
         """See StepBase."""
         await _set_backing(at, self.layer, self.backing, copy=True)
 
-    # No undo: the image reads the same at every instant, and its old backing file is still there.
+    async def undo(self, at: Context) -> None:
+        """Nothing to do: the image reads the same at every instant, and its old backing file is still there."""
 
 
 class Reback(StepBase, frozen=True):

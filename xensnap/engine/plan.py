@@ -24,7 +24,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What will be done, to what was seen.
 
     `observed` is the hash of the view that it was made from; `apply` refuses when that has moved. `bytes_needed` is an
-    upper bound of what the operation writes, `pause_ms` of how long a guest stands still.
+    upper bound of what the operation writes, `pause_ms` of how long a guest stands still. `snapshot` is the one that it
+    is about; a collection is about an `image` instead.
     """
 
     verb: str
@@ -39,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
     finish: tuple[Step, ...]
     schema: str = SCHEMA
     snapshot: str = ""
+    image: str = ""
     bytes_needed: int = 0
     pause_ms: int = 0
     warnings: tuple[str, ...] = ()

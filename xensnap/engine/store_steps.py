@@ -92,14 +92,15 @@ async def _is_copy_of(at: Context, path: str, name: str, domain_uuid: str) -> bo
 
 
 async def completed(at: Context, snapshot: Snapshot) -> Snapshot:
-    """The snapshot with the fingerprints that its images have now.
+    """The snapshot with the fingerprints that were left open, taken from its images as they are now.
 
-    Ids and dates of internal snapshots are QEMU's to give, so they are looked up after the fact; looking also serves
-    the recoverer, who was not there when they were given.
+    One that stands already is kept, or an image that a stranger changed would pass for the right one. Ids and dates of
+    internal snapshots are QEMU's to give, so they are looked up after the fact; looking also serves the recoverer, who
+    was not there when they were given.
     """
     disks: list[DiskSnapshot] = []
     for disk in snapshot.disks:
-        image = await at.image(disk.image)
+        image = await at.image(disk.image) if disk.fingerprint == Fingerprint() else None
         disks.append(disk if image is None else replace(disk, fingerprint=fingerprint(disk, image)))
     return replace(snapshot, disks=tuple(disks))
 

@@ -12,7 +12,7 @@ from xensnap.engine.records import Store
 from xensnap.engine.state import DomainState
 from xensnap.errors import Damaged, NotFound, Reason, XensnapError
 from xensnap.hypervisor import Capability, Hypervisor
-from xensnap.model import Chain, Disk, Domain, FileId, Image, Kind, Layer, Snapshot
+from xensnap.model import Chain, Disk, Domain, FileId, Format, Image, Kind, Layer, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,10 @@ async def _images(
     """The images that are not in an active chain now: branches that were left, and hidden bases."""
     images: dict[str, Image | None] = dict(known)
     layers = [disk.image for snapshot in snapshots for disk in snapshot.disks]
-    for layer in (*layers, *(base.layer for base in state.hidden)):
+    layers += [base.layer for base in state.hidden]
+    # Also overlays of ours that no disk uses now: a disk that was detached may come back, and needs what it stands on.
+    layers += [Layer(entry.path, Format.QCOW2) for entry in state.ours if entry.role == "overlay"]
+    for layer in layers:
         if layer.path not in images:
             images[layer.path] = await _inspect(host, layer)
     return images

@@ -1,0 +1,236 @@
+"""Planning to merge hidden bases away: images frozen for snapshots that are gone. Pure.
+
+One image at a time, each an operation of its own, so that one that cannot be merged now keeps nobody from anything:
+
+    nobody stands on it         removed, if we made it
+    one image stands on it      ours: its data is copied up into that image, then it is removed
+                                the operator's: that image is committed down into it, and takes its place and name
+    several stand on it         stays hidden
+"""
+
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from xensnap.engine.create import backing_for, sidecar_paths
+from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
+from xensnap.engine.plan import Plan
+from xensnap.engine.request import Fresh
+from xensnap.engine.state import DomainState, HiddenBase, OurFile
+from xensnap.engine.steps import Step
+from xensnap.engine.store_steps import RemoveSidecar, WriteRecord, WriteSidecar
+from xensnap.engine.view import View, digest
+from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A hidden base that stays for now, and why."""
+
+    base: HiddenBase
+    why: str
+
+
+def hidden_now(view: View) -> tuple[HiddenBase, ...]:
+    """Hidden bases that no snapshot holds (again) and that no disk has become the active layer of."""
+    held = {disk.image.path for snapshot in view.snapshots.values() for disk in snapshot.disks}
+    return tuple(base for base in view.state.hidden if base.path not in held)
+
+
+def plan_collection(view: View, fresh: Fresh, *, leave: frozenset[str] = frozenset()) -> Plan | None:
+    """Plan the next merge.
+
+    Args:
+        view: what was observed.
+        fresh: operation id and time.
+        leave: paths of hidden bases that are not to be tried.
+
+    Returns:
+        The plan, or None where nothing can be merged now.
+    """
+    for base in hidden_now(view):
+        if base.path not in leave and not why_kept(view, base):
+            return _merge(view, base, fresh)
+    return None
+
+
+def kept(view: View) -> tuple[Kept, ...]:
+    """The hidden bases that stay, each with its reason."""
+    return tuple(Kept(base, why) for base in hidden_now(view) if (why := why_kept(view, base)))
+
+
+def why_kept(view: View, base: HiddenBase) -> str:
+    """Why a hidden base cannot be merged away now; empty if it can."""
+    image = view.images.get(base.path)
+    if view.domain.state is not RunState.OFF:
+        return f"{view.domain.name} is {view.domain.state}"
+    if view.damaged:
+        return "a record cannot be read, and nobody knows which images it needs"
+    if image is None or _is_active(view, base.path):
+        return ""
+    above = standing_on(view, base.path)
+    if len(above) > 1:
+        return f"{len(above)} images stand on it"
+    for one in (image, *above):
+        if one.file in view.foreign:
+            return f"{one.layer.path} is used by the domain {view.foreign[one.file]}, too"
+        if above and one.snapshots:
+            return f"{one.layer.path} holds internal snapshots"
+    if above and not _ours(view, image) and base.path.startswith("/dev/"):
+        grown = above[0].virtual_size_bytes > image.virtual_size_bytes
+        return "the disk has grown beyond its block device" if grown else ""
+    return ""
+
+
+def standing_on(view: View, path: str) -> tuple[Image, ...]:
+    """The images that have this one as their backing file."""
+    return tuple(image for image in view.images.values() if image and image.backing and image.backing.path == path)
+
+
+def _merge(view: View, base: HiddenBase, fresh: Fresh) -> Plan:
+    image = view.images.get(base.path)
+    if image is None or _is_active(view, base.path):
+        return _plan(view, base, fresh, "forget", gone=(base.path,))
+    above = standing_on(view, base.path)
+    if not above and _ours(view, image):
+        return _plan(view, base, fresh, "remove", finish=_remove(view, base.vdev, image.layer), gone=(base.path,))
+    if not above:
+        return _plan(view, base, fresh, "give back", gone=(base.path,))
+    return _pull_up(view, base, image, above[0], fresh) if _ours(view, image) else _commit(view, base, above[0], fresh)
+
+
+def _pull_up(view: View, base: HiddenBase, image: Image, above: Image, fresh: Fresh) -> Plan:
+    """Its data goes up into the one image above, whose content stays the same, and then it is needed no more."""
+    below = None
+    if image.backing is not None:
+        below = backing_for(above.layer.path, Layer(image.backing.path, image.backing.format or Format.RAW))
+    changed = [_refreshed(snapshot, above.layer.path, above.layer) for snapshot in _holders(view, above.layer.path)]
+    return _plan(
+        view,
+        base,
+        fresh,
+        "merge",
+        prepare=(PullUp(base.vdev, above.layer, below),),
+        finish=(*_rewrite(changed), *_remove(view, base.vdev, image.layer)),
+        gone=(base.path,),
+    )
+
+
+def _commit(view: View, base: HiddenBase, above: Image, fresh: Fresh) -> Plan:
+    """The one image above is written down into it, and it takes that image's place: active, frozen or hidden."""
+    active = _is_active(view, above.layer.path)
+    step = CommitDown(base.vdev, above.layer, base.layer, above.virtual_size_bytes, view.domain.uuid if active else "")
+    holders = _holders(view, above.layer.path)
+    children = standing_on(view, above.layer.path)
+    changed = [_refreshed(snapshot, above.layer.path, base.layer) for snapshot in holders]
+    for child in children:  # their headers name another backing file afterwards
+        changed += [
+            _refreshed(snapshot, child.layer.path, child.layer) for snapshot in _holders(view, child.layer.path)
+        ]
+    hidden_above = any(other.path == above.layer.path for other in view.state.hidden)
+    return _plan(
+        view,
+        base,
+        fresh,
+        "merge",
+        prepare=(step,),
+        finish=(
+            *(Reback(base.vdev, child.layer, backing_for(child.layer.path, base.layer)) for child in children),
+            *_rewrite(changed),
+            *_old_sidecars(holders, changed),
+            *_remove(view, base.vdev, above.layer),
+        ),
+        gone=(above.layer.path,) if hidden_above else (base.path, above.layer.path),
+    )
+
+
+def _plan(
+    view: View,
+    base: HiddenBase,
+    fresh: Fresh,
+    verb: str,
+    *,
+    prepare: tuple[Step, ...] = (),
+    finish: tuple[Step, ...] = (),
+    gone: tuple[str, ...],
+) -> Plan:
+    return Plan(
+        verb="collect",
+        host=view.host,
+        domain_uuid=view.domain.uuid,
+        domain_name=view.domain.name,
+        operation=fresh.operation,
+        summary=f"{verb} the hidden base {base.path} of {view.domain.name}",
+        observed=digest(view),
+        image=base.path,
+        prepare=prepare,
+        state=_without(view.state, gone, finish, fresh),
+        finish=finish,
+    )
+
+
+def _without(state: DomainState, gone: tuple[str, ...], finish: tuple[Step, ...], fresh: Fresh) -> DomainState:
+    removed = {step.layer.path for step in finish if isinstance(step, RemoveImage)}
+    removed |= {step.path for step in finish if isinstance(step, RemoveSidecar)}
+    written = {step.path for step in finish if isinstance(step, WriteSidecar)}
+    known = {entry.path for entry in state.ours}
+    return msgspec.structs.replace(
+        state,
+        operation=fresh.operation,
+        hidden=tuple(base for base in state.hidden if base.path not in gone),
+        ours=(
+            *(entry for entry in state.ours if entry.path not in removed),
+            *(OurFile(path, "sidecar") for path in sorted(written - known)),
+        ),
+    )
+
+
+def _remove(view: View, vdev: str, layer: Layer) -> tuple[Step, ...]:
+    ours = view.state.made(layer.path)
+    return (RemoveImage(vdev, layer, ours.inode),) if ours else ()
+
+
+def _rewrite(changed: list[Snapshot]) -> tuple[Step, ...]:
+    return (
+        *(WriteRecord(snapshot) for snapshot in changed),
+        *(WriteSidecar(path, snapshot) for snapshot in changed for path in sidecar_paths(snapshot)),
+    )
+
+
+def _old_sidecars(before: list[Snapshot], after: list[Snapshot]) -> tuple[Step, ...]:
+    new = {path for snapshot in after for path in sidecar_paths(snapshot)}
+    return tuple(
+        RemoveSidecar(path, snapshot.name, snapshot.domain_uuid)
+        for snapshot in before
+        for path in sidecar_paths(snapshot)
+        if path not in new
+    )
+
+
+def _holders(view: View, path: str) -> list[Snapshot]:
+    """The snapshots whose content of some disk is in this image."""
+    return [
+        snapshot
+        for snapshot in view.snapshots.values()
+        if any(disk.kind is Kind.EXTERNAL and disk.image.path == path for disk in snapshot.disks)
+    ]
+
+
+def _refreshed(snapshot: Snapshot, path: str, layer: Layer) -> Snapshot:
+    """The snapshot with its image under another name, to be recognised anew, because the merge changes the file."""
+    return replace(
+        snapshot,
+        disks=tuple(
+            replace(disk, image=layer, fingerprint=Fingerprint()) if disk.image.path == path else disk
+            for disk in snapshot.disks
+        ),
+    )
+
+
+def _is_active(view: View, path: str) -> bool:
+    return any(disk.path == path for disk in view.domain.disks)
+
+
+def _ours(view: View, image: Image) -> bool:
+    entry = view.state.made(image.layer.path)
+    return entry is not None and entry.inode == image.file.inode

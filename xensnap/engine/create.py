@@ -1,0 +1,200 @@
+"""Planning a new snapshot. Pure: a view, a request and a fresh operation id in, a plan or a refusal out."""
+
+import posixpath
+
+import msgspec
+
+from xensnap.engine import disks, names
+from xensnap.engine.context import directory
+from xensnap.engine.disks import Covered
+from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, SwitchLayers
+from xensnap.engine.plan import Plan
+from xensnap.engine.point_steps import TakePoint
+from xensnap.engine.records import Store
+from xensnap.engine.request import CreateRequest, Fresh
+from xensnap.engine.state import OurFile
+from xensnap.engine.steps import Step, Together
+from xensnap.engine.store_steps import WriteRecord, WriteSidecar
+from xensnap.engine.view import View, digest, with_current
+from xensnap.errors import ExitCode, Reason, Refused
+from xensnap.hypervisor import Capability
+from xensnap.model import Backing, Consistency, DiskSnapshot, Format, Image, Kind, Layer, RunState, Snapshot
+
+BYTES_PER_DISK = 1 << 20
+"""Upper bound of what a new overlay or a new internal snapshot writes, but for the tables of very large disks."""
+
+TABLES_SHARE = 1 << 13
+"""One byte of tables for this many bytes of disk: 8 bytes for each cluster of 64 KiB."""
+
+DEPTH_WARNING = 50
+"""Layers from which on opening the chain is felt; `create -b` is quadratic in it (QEMU 7.2.22)."""
+
+
+def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
+    """Plan a snapshot.
+
+    Args:
+        view: what was observed.
+        request: what is asked for.
+        fresh: operation id and time.
+
+    Raises:
+        Refused: with every reason against it. Nothing was touched.
+    """
+    covered, excluded, reasons = disks.choose(view, request)
+    name = request.name if request.name is not None else names.default_name(fresh.now_s, frozenset(view.snapshots))
+    store = Store(f"{view.root}/{view.domain.uuid}")
+    places = {disk.vdev: _overlay_path(disk, request, store, fresh) for disk in covered if disk.kind is Kind.EXTERNAL}
+    reasons = [*_against_name(view, name), *against_running(view), *reasons, *_against_space(view, covered, places)]
+    if reasons:
+        raise Refused(reasons)
+
+    snapshot = Snapshot(
+        name=name,
+        domain_uuid=view.domain.uuid,
+        domain_name=view.domain.name,
+        creation_time_s=fresh.now_s,
+        state=view.domain.state,
+        consistency=Consistency.CLEAN,
+        disks=tuple(_disk_snapshot(disk, name, places) for disk in covered),
+        parent=with_current(view),
+        description=request.description,
+        excluded=tuple(excluded),
+        domain_config=view.configuration,
+    )
+    sidecars = sidecar_paths(snapshot)
+    made = [OurFile(path, "overlay") for path in places.values()] + [OurFile(path, "sidecar") for path in sidecars]
+    return Plan(
+        verb="create",
+        host=view.host,
+        domain_uuid=view.domain.uuid,
+        domain_name=view.domain.name,
+        operation=fresh.operation,
+        summary=f"create snapshot {name!r} of {view.domain.name}",
+        observed=digest(view),
+        snapshot=name,
+        prepare=(
+            Together(tuple(_take(disk, places) for disk in snapshot.disks)),
+            *_switch(view, places),
+            WriteRecord(snapshot),
+            *(WriteSidecar(path, snapshot) for path in sidecars),
+        ),
+        state=msgspec.structs.replace(
+            view.state,
+            domain_name=view.domain.name,
+            current=name,
+            operation=fresh.operation,
+            ours=(*view.state.ours, *made),
+        ),
+        finish=(),
+        bytes_needed=sum(_bytes_needed(disk) for disk in covered),
+        warnings=_warnings(view),
+    )
+
+
+def sidecar_paths(snapshot: Snapshot) -> tuple[str, ...]:
+    """Where the copies of a snapshot's record stand: for each frozen image, beside its overlay."""
+    return tuple(
+        names.sidecar_file(disk.image.path, directory=directory(disk.overlay.path))
+        for disk in snapshot.disks
+        if disk.overlay
+    )
+
+
+def overlay_on(path: str, image: Image, vdev: str) -> MakeOverlay:
+    """The step that makes an overlay of an image, of the same size."""
+    return MakeOverlay(vdev, path, backing_for(path, image.layer), image.virtual_size_bytes)
+
+
+def backing_for(overlay_path: str, below: Layer) -> Backing:
+    """How an overlay names its backing file: relative within one directory, so that both can move, else absolute.
+
+    A relative name with a colon would be taken for a protocol, so it gets a `./`.
+    """
+    if directory(overlay_path) != directory(below.path):
+        return Backing(below.path, below.path, below.format)
+    base = posixpath.basename(below.path)
+    return Backing(f"./{base}" if ":" in base else base, below.path, below.format)
+
+
+def _overlay_path(disk: Covered, request: CreateRequest, store: Store, fresh: Fresh) -> str:
+    if disk.overlay_path:
+        return disk.overlay_path
+    beside = directory(disk.image.layer.path)
+    place = request.external_dir or (store.directory if beside.startswith("/dev") else beside)
+    return names.overlay_file(disk.image.layer.path, vdev=disk.vdev, operation=fresh.operation, directory=place)
+
+
+def _disk_snapshot(disk: Covered, name: str, places: dict[str, str]) -> DiskSnapshot:
+    internal = disk.kind is Kind.INTERNAL
+    return DiskSnapshot(
+        vdev=disk.vdev,
+        kind=disk.kind,
+        image=disk.image.layer,
+        size_bytes=disk.image.virtual_size_bytes,
+        tag=names.free_tag(name, frozenset(entry.tag for entry in disk.image.snapshots)) if internal else "",
+        overlay=None if internal else Layer(places[disk.vdev], Format.QCOW2),
+    )
+
+
+def _take(disk: DiskSnapshot, places: dict[str, str]) -> TakePoint | MakeOverlay:
+    if disk.kind is Kind.INTERNAL:
+        return TakePoint(disk.vdev, disk.image.path, disk.tag)
+    path = places[disk.vdev]
+    return MakeOverlay(disk.vdev, path, backing_for(path, disk.image), disk.size_bytes)
+
+
+def _switch(view: View, places: dict[str, str]) -> tuple[Step, ...]:
+    """The empty overlays read as their bases, so the domain may start from them at every instant from now on."""
+    if not places:
+        return ()
+    before = tuple(LayerOf(disk.vdev, disk.layer) for disk in view.domain.disks if disk.vdev in places)
+    after = tuple(LayerOf(vdev, Layer(path, Format.QCOW2)) for vdev, path in places.items())
+    return (SwitchLayers(view.domain.uuid, before, after),)
+
+
+def _against_name(view: View, name: str) -> list[Reason]:
+    bad = names.problem(name)
+    if bad:
+        return [bad]
+    if name not in view.snapshots:
+        return []
+    cause = f"{view.domain.name} has a snapshot {name!r} already"
+    return [Reason("name-taken", cause, "Choose another name, or delete the old one first.", ExitCode.BUSY)]
+
+
+def against_running(view: View) -> list[Reason]:
+    """A domain that runs needs a host that can work with it."""
+    if view.domain.state is RunState.OFF or Capability.RUNNING in view.capabilities:
+        return []
+    cause = f"{view.domain.name} is {view.domain.state}, and {view.host} can only work on domains that are off"
+    return [Reason("domain-is-on", cause, "Shut it down first.")]
+
+
+def _against_space(view: View, covered: list[Covered], places: dict[str, str]) -> list[Reason]:
+    needed: dict[str, int] = {}
+    for disk in covered:
+        place = directory(places.get(disk.vdev, disk.image.layer.path))
+        needed[place] = needed.get(place, 0) + _bytes_needed(disk)
+    return [
+        Reason(
+            "no-space",
+            f"{place} has {view.free_bytes[place]} bytes free, and up to {amount} are needed",
+            "Make room, or put overlays elsewhere with --external-dir.",
+        )
+        for place, amount in needed.items()
+        if view.free_bytes.get(place, amount) < amount
+    ]
+
+
+def _bytes_needed(disk: Covered) -> int:
+    return BYTES_PER_DISK + disk.image.virtual_size_bytes // TABLES_SHARE
+
+
+def _warnings(view: View) -> tuple[str, ...]:
+    deep = [
+        f"{disk.disk.vdev}: its chain has {len(disk.chain.images)} layers; deleting snapshots makes it shorter"
+        for disk in view.disks
+        if disk.chain and len(disk.chain.images) > DEPTH_WARNING
+    ]
+    return (*deep, *(f"a record cannot be read: {cause}" for cause in view.damaged))

@@ -1,0 +1,246 @@
+"""The engine as its users see it: observe, plan, act, under the domain's lock. `Engine` is the sync face of `AsyncEngine`."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from xensnap.engine import journal, records
+from xensnap.engine.collect import kept, plan_collection
+from xensnap.engine.create import plan_create
+from xensnap.engine.delete import plan_delete
+from xensnap.engine.execute import Execution, Outcome, Watch, ignore
+from xensnap.engine.plan import Plan
+from xensnap.engine.records import Contents, Store
+from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, RevertRequest
+from xensnap.engine.revert import plan_revert
+from xensnap.engine.view import View, digest, observe
+from xensnap.errors import ExitCode, Reason, Refused, XensnapError
+from xensnap.hypervisor import Hypervisor
+from xensnap.model import Domain
+
+Request = CreateRequest | RevertRequest | DeleteRequest
+
+RECOVER_WAIT_S = 30.0
+"""How long a recovery waits for a child that outlived its engine: qemu-img on a large image can take this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the store says of a domain. Reading it takes no lock and opens no image."""
+
+    domain: Domain
+    contents: Contents
+    pending: str = ""
+
+    @property
+    def current(self) -> str | None:
+        """The snapshot that the domain's present state comes from, if its record is still there."""
+        current = self.contents.state.current
+        return current if current in self.contents.snapshots else None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an operation did. `recovered` tells of an older one that had to be brought to its end first."""
+
+    plan: Plan
+    warnings: tuple[str, ...] = ()
+    recovered: "Recovered | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """An interrupted operation and how it ended."""
+
+    domain: str
+    summary: str
+    outcome: Outcome
+
+
+class AsyncEngine:
+    """All operations on one host.
+
+    Args:
+        host: the ports to work through.
+        watch: told before each step.
+        wait_s: seconds to wait for a domain that somebody else works on.
+    """
+
+    def __init__(self, host: Hypervisor, *, watch: Watch = ignore, wait_s: float = 0.0) -> None:
+        self.host = host
+        self._watch = watch
+        self._wait_s = wait_s
+
+    # Looking ---------------------------------------------------------------------------------------------------------
+
+    async def domains(self) -> tuple[Domain, ...]:
+        """All domains of the host."""
+        return await self.host.toolstack.domains()
+
+    async def list(self, ref: str) -> Listing:
+        """The snapshots of a domain. Changes nothing; `NotFound` without such a domain."""
+        domain = await self.host.toolstack.inspect(ref)
+        contents = await records.load(self.host, domain.uuid, name=domain.name)
+        begun = journal.pending(await journal.read(self.host, Store.of(self.host, domain.uuid).journal))
+        return Listing(domain, contents, begun.plan.summary if begun else "")
+
+    async def view(self, ref: str) -> View:
+        """Everything about a domain, its images included. Changes nothing."""
+        return await observe(self.host, ref)
+
+    async def plan(self, ref: str, request: Request) -> Plan:
+        """What would be done. Changes nothing; `Refused` with all reasons."""
+        return plan_for(await observe(self.host, ref), request, await self._fresh())
+
+    # Acting ----------------------------------------------------------------------------------------------------------
+
+    async def create(self, ref: str, request: CreateRequest) -> Result:
+        """Take a snapshot."""
+        return await self._operate(ref, request)
+
+    async def revert(self, ref: str, request: RevertRequest) -> Result:
+        """Make a domain what it was at a snapshot."""
+        return await self._operate(ref, request)
+
+    async def delete(self, ref: str, request: DeleteRequest) -> Result:
+        """Delete snapshots, and merge away what nobody needs any more."""
+        return await self._operate(ref, request)
+
+    async def apply(self, plan: Plan) -> Result:
+        """Carry out exactly this plan.
+
+        Raises:
+            Refused: `wrong-host`, or `plan-is-stale` when what it was made from has moved. Nothing was touched.
+        """
+        if plan.host != self.host.name:
+            cause = f"the plan was made for {plan.host}, and this is {self.host.name}"
+            raise Refused([Reason("wrong-host", cause, "Apply it on the host that it was made for.")])
+        domain = await self.host.toolstack.inspect(plan.domain_uuid)
+        async with self._locked(domain):
+            recovered = await self._recover(domain, abort=None)
+            if digest(await observe(self.host, domain.uuid)) != plan.observed:
+                cause = f"{domain.name} is not what it was when the plan was made"
+                remedy = "Make a new plan with --dry-run --json."
+                raise Refused([Reason("plan-is-stale", cause, remedy, ExitCode.BUSY)])
+            return await self._carry_out(plan, recovered)
+
+    async def recover(self, ref: str, *, abort: bool | None = None) -> Recovered | None:
+        """Bring an interrupted operation to its end; None where there is none.
+
+        Args:
+            ref: the domain.
+            abort: True to insist on undoing, False on finishing, None for what is usual.
+        """
+        domain = await self.host.toolstack.inspect(ref)
+        async with self._locked(domain, wait_s=max(self._wait_s, RECOVER_WAIT_S)):
+            return await self._recover(domain, abort=abort)
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    async def _operate(self, ref: str, request: Request) -> Result:
+        domain = await self.host.toolstack.inspect(ref)
+        async with self._locked(domain):
+            recovered = await self._recover(domain, abort=None)
+            plan = plan_for(await observe(self.host, domain.uuid), request, await self._fresh())
+            return await self._carry_out(plan, recovered)
+
+    async def _carry_out(self, plan: Plan, recovered: Recovered | None) -> Result:
+        await Execution(self.host, plan, self._watch).run()
+        left = await self._collect(plan.domain_uuid) if plan.verb == "delete" else ()
+        return Result(plan, (*plan.warnings, *left), recovered)
+
+    async def _collect(self, uuid: str) -> tuple[str, ...]:
+        """Merge what can be merged. The deletion is done already, so what cannot is only told."""
+        failed: dict[str, str] = {}
+        while True:
+            view = await observe(self.host, uuid)
+            plan = plan_collection(view, await self._fresh(), leave=frozenset(failed))
+            if plan is None:
+                stays = [f"{left.base.path} stays as a hidden base: {left.why}" for left in kept(view)]
+                return (*(f"{path} stays as a hidden base: {why}" for path, why in failed.items()), *stays)
+            try:
+                await Execution(self.host, plan, self._watch).run()
+            except XensnapError as error:
+                if error.exit_code is ExitCode.SOMETHING_LEFT:
+                    raise
+                failed[plan.image] = error.cause
+
+    async def _recover(self, domain: Domain, *, abort: bool | None) -> Recovered | None:
+        store = Store.of(self.host, domain.uuid)
+        begun = journal.pending(await journal.read(self.host, store.journal))
+        if begun is None:
+            return None
+        outcome = await Execution(self.host, begun.plan, self._watch).recover(abort=abort)
+        return Recovered(domain.name, begun.plan.summary, outcome)
+
+    async def _fresh(self) -> Fresh:
+        return Fresh(await self.host.machine.fresh_id(), await self.host.machine.now_ns() // 1_000_000_000)
+
+    @asynccontextmanager
+    async def _locked(self, domain: Domain, *, wait_s: float | None = None) -> AsyncIterator[None]:
+        """Hold the domain's lock. It is taken on a directory of ours, so it needs no rights on the images."""
+        store = Store.of(self.host, domain.uuid)
+        await self.host.files.mkdir(store.directory)
+        me = await self.host.machine.whoami()
+        since = await self.host.machine.now_ns() // 1_000_000_000
+        note = json.dumps({"pid": me.pid, "boot_id": me.boot_id, "user": me.user, "since": since}).encode()
+        lock = await self.host.files.lock(store.lock, note=note, wait_s=self._wait_s if wait_s is None else wait_s)
+        try:
+            yield
+        finally:
+            await lock.release()
+
+
+def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:
+    """The planner for each kind of request."""
+    match request:
+        case CreateRequest():
+            return plan_create(view, request, fresh)
+        case RevertRequest():
+            return plan_revert(view, request, fresh)
+        case DeleteRequest():
+            return plan_delete(view, request, fresh)
+
+
+class Engine:
+    """The same operations for callers without an event loop; see `AsyncEngine` for each."""
+
+    def __init__(self, host: Hypervisor, *, watch: Watch = ignore, wait_s: float = 0.0) -> None:
+        self.host = host
+        self.aio = AsyncEngine(host, watch=watch, wait_s=wait_s)
+
+    def domains(self) -> tuple[Domain, ...]:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.domains())
+
+    def list(self, ref: str) -> Listing:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.list(ref))
+
+    def view(self, ref: str) -> View:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.view(ref))
+
+    def plan(self, ref: str, request: Request) -> Plan:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.plan(ref, request))
+
+    def create(self, ref: str, request: CreateRequest) -> Result:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.create(ref, request))
+
+    def revert(self, ref: str, request: RevertRequest) -> Result:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.revert(ref, request))
+
+    def delete(self, ref: str, request: DeleteRequest) -> Result:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.delete(ref, request))
+
+    def apply(self, plan: Plan) -> Result:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.apply(plan))
+
+    def recover(self, ref: str, *, abort: bool | None = None) -> Recovered | None:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.recover(ref, abort=abort))

@@ -1,0 +1,55 @@
+"""What a caller asks for, as values; and the two facts of the moment that a pure planner cannot make up itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from xensnap.model import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A new operation: its id, which nobody has used before, and the wall clock when it was asked for."""
+
+    operation: str
+    now_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskChoice:
+    """What to do with one disk. `kind` None leaves the choice to us; `path` is for an overlay only."""
+
+    kind: Kind | None = None
+    path: str = ""
+    skip: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """Take a snapshot.
+
+    `kind` None is `auto`: what the chain has already, else internal where the image can hold it, else external.
+    Leaving out a writable disk needs `disk_only`, because memory on top of a newer disk destroys its file system.
+    """
+
+    name: str | None = None
+    description: str = ""
+    kind: Kind | None = None
+    disks: Mapping[str, DiskChoice] = field(default_factory=dict)
+    disk_only: bool = False
+    external_dir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RevertRequest:
+    """Make the domain what it was at a snapshot."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRequest:
+    """Delete a snapshot; with `children` all below it, too; with `children_only` those and not the snapshot itself."""
+
+    name: str
+    children: bool = False
+    children_only: bool = False

@@ -1,0 +1,192 @@
+"""Planning a revert. Pure. What the domain was since its last snapshot is given up; every snapshot stays."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from xensnap.engine import disks, names
+from xensnap.engine.context import directory
+from xensnap.engine.create import against_running, overlay_on
+from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, RemoveImage, SwitchLayers
+from xensnap.engine.plan import Plan
+from xensnap.engine.point_steps import ApplyPoint, DropPoint, TakePoint
+from xensnap.engine.request import Fresh, RevertRequest
+from xensnap.engine.state import OurFile
+from xensnap.engine.steps import OneStep, Step, Together
+from xensnap.engine.store_steps import fingerprint
+from xensnap.engine.view import View, digest
+from xensnap.errors import NotFound, Reason, Refused
+from xensnap.model import Disk, DiskSnapshot, Format, Image, Kind, Layer, Snapshot
+
+
+def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
+    """Plan a revert.
+
+    Internal disks get a safety point first, so that a failure at any disk can put all of them back. External disks go
+    on with a new overlay on the frozen image, so chains never grow by reverting.
+
+    Args:
+        view: what was observed.
+        request: which snapshot.
+        fresh: operation id and time.
+
+    Raises:
+        NotFound: no such snapshot.
+        Refused: with every reason against it. Nothing was touched.
+    """
+    snapshot = find(view, request.name)
+    reasons = [*against_running(view)]
+    for disk in snapshot.disks:
+        reasons.extend(_against(view, disk))
+    if reasons:
+        raise Refused(reasons)
+
+    safety = f"xensnap-safety-{fresh.operation[-12:]}"
+    internal = [disk for disk in snapshot.disks if disk.kind is Kind.INTERNAL]
+    overlays = [_overlay(view, disk, fresh) for disk in snapshot.disks if disk.kind is Kind.EXTERNAL]
+    left = [removal for overlay in overlays for removal in _leave_behind(view, overlay.vdev)]
+    gone = {removal.layer.path for removal in left}
+    return Plan(
+        verb="revert",
+        host=view.host,
+        domain_uuid=view.domain.uuid,
+        domain_name=view.domain.name,
+        operation=fresh.operation,
+        summary=f"revert {view.domain.name} to snapshot {snapshot.name!r}",
+        observed=digest(view),
+        snapshot=snapshot.name,
+        prepare=(
+            *together([*overlays, *(TakePoint(disk.vdev, disk.image.path, safety) for disk in internal)]),
+            *together([_apply(disk, safety) for disk in internal]),
+            *_switch(view, overlays),
+        ),
+        state=msgspec.structs.replace(
+            view.state,
+            domain_name=view.domain.name,
+            current=snapshot.name,
+            operation=fresh.operation,
+            ours=(
+                *(entry for entry in view.state.ours if entry.path not in gone),
+                *(OurFile(overlay.path, "overlay") for overlay in overlays),
+            ),
+        ),
+        finish=(
+            *together([DropPoint(disk.vdev, disk.image.path, safety) for disk in internal]),
+            *together(left),
+        ),
+        warnings=tuple(_warnings(view, snapshot, overlays, gone)),
+    )
+
+
+def find(view: View, name: str) -> Snapshot:
+    """The snapshot of this name, or `NotFound` naming those there are."""
+    if name in view.snapshots:
+        return view.snapshots[name]
+    there = ", ".join(repr(known) for known in view.snapshots) or "none"
+    raise NotFound(
+        f"{view.domain.name} has no snapshot {name!r}", id="no-such-snapshot", remedy=f"Its snapshots are: {there}."
+    )
+
+
+def together(steps: Sequence[OneStep]) -> tuple[Step, ...]:
+    """These steps side by side; nothing where there are none."""
+    return (Together(tuple(steps)),) if steps else ()
+
+
+def _apply(disk: DiskSnapshot, safety: str) -> ApplyPoint:
+    return ApplyPoint(disk.vdev, disk.image.path, disk.tag, disk.fingerprint.snapshot_id, safety)
+
+
+def _overlay(view: View, disk: DiskSnapshot, fresh: Fresh) -> MakeOverlay:
+    """A new overlay on the frozen image, in the directory of the one that the snapshot was left with."""
+    image = _image(view, disk)
+    place = directory(disk.overlay.path if disk.overlay else disk.image.path)
+    path = names.overlay_file(disk.image.path, vdev=disk.vdev, operation=fresh.operation, directory=place)
+    return overlay_on(path, image, disk.vdev)
+
+
+def _image(view: View, disk: DiskSnapshot) -> Image:
+    image = view.images[disk.image.path]
+    assert image is not None, "planned after _against found it there"
+    return image
+
+
+def _switch(view: View, overlays: list[MakeOverlay]) -> tuple[Step, ...]:
+    if not overlays:
+        return ()
+    after = tuple(LayerOf(overlay.vdev, Layer(overlay.path, Format.QCOW2)) for overlay in overlays)
+    before = tuple(LayerOf(disk.vdev, disk.layer) for disk in map(view.domain.disk, (a.vdev for a in after)) if disk)
+    return (SwitchLayers(view.domain.uuid, before, after),)
+
+
+def _leave_behind(view: View, vdev: str) -> Iterator[RemoveImage]:
+    """The active layer that the domain leaves, if we made it and nothing else stands on it or is kept in it."""
+    chain = view.chain(vdev)
+    if chain is None:
+        return
+    active = chain.active
+    ours = view.state.made(active.layer.path)
+    stood_on = {image.backing.path for image in view.images.values() if image and image.backing}
+    if ours and ours.inode == active.file.inode and active.layer.path not in stood_on | view.frozen(vdev):
+        yield RemoveImage(vdev, active.layer, ours.inode)
+
+
+def _against(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
+    """All that keeps this disk from going back."""
+    vdev = disk.vdev
+    now = view.domain.disk(vdev)
+    if now is None:
+        yield Reason("disk-gone", f"{view.domain.name} has no disk {vdev} any more", "Attach it again.")
+        return
+    yield from _against_moved(view, disk, now)
+    image = view.images.get(disk.image.path)
+    if image is None:
+        yield Reason("image-missing", f"{vdev}: {disk.image.path} is not there or unreadable", "Put the image back.")
+        return
+    if fingerprint(disk, image) != disk.fingerprint:
+        yield Reason(
+            "image-changed",
+            f"{vdev}: what {disk.image.path} holds is not what the snapshot left there",
+            "Somebody else has worked on the image; look at it with `qemu-img info` before you do anything.",
+        )
+    if disk.kind is Kind.INTERNAL:
+        yield from _against_internal(view, disk, image)
+
+
+def _against_moved(view: View, disk: DiskSnapshot, now: Disk) -> Iterator[Reason]:
+    chain = view.chain(disk.vdev)
+    if disk.kind is Kind.INTERNAL and now.path != disk.image.path:
+        yield Reason(
+            "disk-changed",
+            f"{disk.vdev} is {now.path} now, and the snapshot is in {disk.image.path}",
+            f"Let the domain use {disk.image.path} again.",
+        )
+    if disk.kind is Kind.EXTERNAL and chain and chain.active.snapshots:
+        tags = ", ".join(repr(entry.tag) for entry in chain.active.snapshots)
+        yield Reason(
+            "holds-snapshots",
+            f"{disk.vdev}: {chain.active.layer.path}, which would be given up, holds internal snapshots: {tags}",
+            "Delete them with qemu-img if nobody needs them.",
+        )
+
+
+def _against_internal(view: View, disk: DiskSnapshot, image: Image) -> Iterator[Reason]:
+    vdev, path = disk.vdev, disk.image.path
+    user = view.foreign.get(image.file)
+    if user:
+        yield Reason("image-shared", f"{vdev}: {path} is used by the domain {user}, too", "Detach it there.")
+    if image.bitmaps:
+        # qemu-img 7.2.22: "Device has active dirty bitmaps", the image unchanged
+        yield Reason("has-bitmaps", f"{vdev}: {path} holds dirty bitmaps", "Remove them: qemu-img bitmap --remove.")
+    if len(image.snapshots) + 1 > disks.TABLE_ENTRIES_MAX:
+        yield Reason("table-full", f"{vdev}: {path} has no room for a safety point", "Delete some of its snapshots.")
+
+
+def _warnings(view: View, snapshot: Snapshot, overlays: list[MakeOverlay], gone: set[str]) -> Iterator[str]:
+    for disk in view.domain.disks:
+        if snapshot.disk(disk.vdev) is None and not disk.cdrom and not disk.readonly and disk.path:
+            yield f"{disk.vdev} is not in the snapshot and stays as it is"
+    for overlay in overlays:
+        chain = view.chain(overlay.vdev)
+        if chain and chain.active.layer.path not in gone:
+            yield f"{overlay.vdev}: {chain.active.layer.path} is left alone, since it is not ours to remove"
