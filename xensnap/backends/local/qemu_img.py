@@ -1,0 +1,339 @@
+"""Images that nobody has open, by the real qemu-img (7.2.22 or later).
+
+Metadata is read natively (`reader`); qemu-img is started only to write, or to walk clusters. Before every write stands
+the gate. An exit code is never the last word on a snapshot table, a size or a backing name: those are read again.
+
+How names are told to qemu-img: paths are absolute or begin with `./`, so that none is taken for an option or, by a
+colon, for a protocol; `snapshot` has no `-f` and gets `--image-opts`, where commas are doubled.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from xensnap.backends.local.gate import WriteGate, busy
+from xensnap.backends.local.reader import read_chain, read_holds_data, read_image
+from xensnap.errors import Damaged, Effect, NotFound, Reason, Refused, ToolFailed, XensnapError
+from xensnap.hypervisor import CheckResult, Completed, Machine, Runner
+from xensnap.model import Backing, Chain, Format, Image, InternalSnapshot, Layer
+
+TAG_BYTES_MAX = 255
+_SECTOR_BYTES = 512
+# QEMU's words when its own lock is held, for reading and for writing (traced: 7.2.22).
+_LOCKED = ('Failed to get "write" lock', 'Failed to get shared "write" lock')
+# What it says when it has ended before touching anything.
+_UNTOUCHED = ("Could not open ", "Could not open new backing file", "Device has active dirty bitmaps")
+_CHECK_CLEAN, _CHECK_CORRUPT, _CHECK_LEAKS, _CHECK_NOTHING_TO_CHECK = 0, 2, 3, 63
+
+
+class QemuImg:
+    """The `ImageTool` port by qemu-img.
+
+    Args:
+        runner: starts it.
+        machine: names who has an image open.
+        gate: opens only when nobody has.
+        read: one image's metadata.
+        read_through: a whole chain's metadata.
+        read_holds_data: whether an image has clusters.
+        program: qemu-img's name or path.
+        daemon: qemu-storage-daemon's, which alone can delete a snapshot by its id.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        machine: Machine,
+        *,
+        gate: WriteGate | None = None,
+        read: Callable[[Layer], Image] = read_image,
+        read_through: Callable[[Layer], Chain] = read_chain,
+        read_holds_data: Callable[[Layer], bool] = read_holds_data,
+        program: str = "qemu-img",
+        daemon: str = "qemu-storage-daemon",
+    ) -> None:
+        self._runner = runner
+        self._machine = machine
+        self._gate = gate or WriteGate(machine)
+        self._read = read
+        self._read_through = read_through
+        self._read_holds_data = read_holds_data
+        self._program = program
+        self._daemon = daemon
+
+    async def inspect(self, layer: Layer) -> Image:
+        """See `ImageTool.inspect`."""
+        return self._read(layer)
+
+    async def chain(self, layer: Layer) -> Chain:
+        """See `ImageTool.chain`."""
+        return self._read_through(layer)
+
+    async def require_unused(self, layer: Layer) -> None:
+        """See `ImageTool.require_unused`."""
+        await self._gate.check(layer.path)
+
+    async def holds_data(self, layer: Layer) -> bool:
+        """See `ImageTool.holds_data`."""
+        return self._read_holds_data(layer)
+
+    async def create_overlay(self, path: str, *, backing: Backing, size_bytes: int) -> None:
+        """See `ImageTool.create_overlay`."""
+        _whole_sectors(size_bytes)
+        await self._gate.check(path)
+        before = self._read(Layer(path, Format.RAW))
+        if before.file_length_bytes:
+            cause = f"{path} is not empty, so it is not the file that was made for this overlay"
+            raise Refused([Reason("overlay-not-empty", cause, "Choose another name for the overlay.")])
+
+        def effect() -> Effect:
+            return Effect.UNKNOWN if self._read(before.layer).file_length_bytes else Effect.NONE
+
+        name, format = _stored_name(backing.name), _format(backing)
+        arguments = ("create", "-q", "-f", "qcow2", "-u", "-F", format, "-b", name, _file(path), str(size_bytes))
+        await self._write(path, arguments, effect)
+
+    async def snapshot_create(self, layer: Layer, *, tag: str) -> InternalSnapshot:
+        """See `ImageTool.snapshot_create`."""
+        _possible(tag)
+        await self._gate.check(layer.path)
+        before = self._snapshots(layer)
+        if any(entry.tag == tag for entry in before):
+            cause = f"{layer.path} already has a snapshot {tag!r}"
+            raise Refused([Reason("tag-taken", cause, "Choose another name.")])
+
+        def made() -> InternalSnapshot | None:
+            return next((entry for entry in self._snapshots(layer) if entry.tag == tag), None)
+
+        await self._write(
+            layer.path,
+            ("snapshot", "--image-opts", "-c", tag, _options(layer)),
+            lambda: Effect.DONE if made() else Effect.NONE,
+        )
+        if entry := made():
+            return entry
+        raise Damaged(f"{layer.path}: qemu-img made a snapshot {tag!r} that is not in the table", path=layer.path)
+
+    async def snapshot_apply(self, layer: Layer, *, snapshot_id: str) -> None:
+        """See `ImageTool.snapshot_apply`."""
+        await self._gate.check(layer.path)
+        self._entry(layer, snapshot_id)
+        await self._write(layer.path, ("snapshot", "--image-opts", "-a", snapshot_id, _options(layer)))
+
+    async def snapshot_delete(self, layer: Layer, *, tag: str, snapshot_id: str) -> None:
+        """See `ImageTool.snapshot_delete`."""
+        await self._gate.check(layer.path)
+        before = self._snapshots(layer)
+        self._entry(layer, snapshot_id, tag=tag)
+
+        def effect() -> Effect:
+            return Effect.NONE if any(entry.id == snapshot_id for entry in self._snapshots(layer)) else Effect.DONE
+
+        # `-d` takes the first entry with this tag, whatever its id (traced: 7.2.22).
+        if sum(entry.tag == tag for entry in before) == 1:
+            await self._write(layer.path, ("snapshot", "--image-opts", "-d", tag, _options(layer)), effect)
+        else:
+            await self._delete_by_id(layer, tag, snapshot_id, effect)
+        if effect() is Effect.NONE:
+            raise Damaged(f"{layer.path}: snapshot {snapshot_id} is still there after its deletion", path=layer.path)
+
+    async def commit(self, top: Layer, *, into: Layer) -> None:
+        """See `ImageTool.commit`."""
+        below = self._read_through(top).images[1:]
+        target = self._read(into)
+        if target.file not in {image.file for image in below}:
+            raise NotFound(f"{into.path} is not below {top.path}", id="not-in-chain")
+        for layer in (top, into):
+            await self._gate.check(layer.path)
+        # With -d the top keeps its clusters, so it reads the same throughout; -b alone would do that, too.
+        arguments = ("commit", "-q", "-f", top.format, "-d", "-b", _file(into.path), _file(top.path))
+        await self._write(top.path, arguments)
+
+    async def rebase(self, layer: Layer, *, backing: Backing | None, copy: bool) -> None:
+        """See `ImageTool.rebase`."""
+        await self._gate.check(layer.path)
+        before = self._read(layer)
+        onto = ("-F", _format(backing), "-b", _stored_name(backing.name)) if backing else ("-b", "")
+
+        def effect() -> Effect:
+            if copy:
+                return Effect.UNKNOWN
+            return Effect.NONE if self._read(layer).backing == before.backing else Effect.DONE
+
+        how = () if copy else ("-u",)
+        await self._write(layer.path, ("rebase", "-q", "-f", layer.format, *how, *onto, _file(layer.path)), effect)
+
+    async def resize(self, layer: Layer, *, size_bytes: int) -> None:
+        """See `ImageTool.resize`."""
+        _whole_sectors(size_bytes)
+        await self._gate.check(layer.path)
+        before = self._read(layer).virtual_size_bytes
+
+        def effect() -> Effect:
+            return Effect.NONE if self._read(layer).virtual_size_bytes == before else Effect.UNKNOWN
+
+        how = ("--shrink",) if size_bytes < before else ()
+        arguments = ("resize", "-q", "-f", layer.format, *how, _file(layer.path), str(size_bytes))
+        await self._write(layer.path, arguments, effect)
+
+    async def check(self, layer: Layer, *, repair_leaks: bool = False) -> CheckResult:
+        """See `ImageTool.check`."""
+        if layer.format is Format.RAW:
+            self._read(layer)
+            return CheckResult()
+        how: tuple[str, ...] = ()
+        if repair_leaks:
+            await self._gate.check(layer.path)
+            how = ("-r", "leaks")
+        arguments = ("check", "-f", layer.format, "--output=json", *how, _file(layer.path))
+        done = await self._run(self._program, arguments)
+        if done.returncode not in (_CHECK_CLEAN, _CHECK_CORRUPT, _CHECK_LEAKS):
+            raise await self._failed(layer.path, done, Effect.NONE)
+        # Counts that are zero are left out (traced: 7.2.22).
+        counts = _json(done)
+        return CheckResult(leaks=counts.get("leaks", 0), corruptions=counts.get("corruptions", 0))
+
+    async def measure_bytes(self, layer: Layer) -> int:
+        """See `ImageTool.measure_bytes`."""
+        self._read(layer)
+        done = await self._run(
+            self._program, ("measure", "--output=json", "-f", layer.format, "-O", "qcow2", _file(layer.path))
+        )
+        if done.returncode:
+            raise await self._failed(layer.path, done, Effect.NONE)
+        return int(_json(done)["required"])
+
+    async def copy_out(self, layer: Layer, *, snapshot_id: str, to: str) -> None:
+        """See `ImageTool.copy_out`."""
+        await self._gate.check(to)
+        self._entry(layer, snapshot_id)
+        which = f"snapshot.id={_escaped(snapshot_id)}"
+        arguments = ("convert", "-q", "-f", layer.format, "-l", which, "-O", "qcow2", _file(layer.path), _file(to))
+        await self._write(to, arguments)
+
+    def _snapshots(self, layer: Layer) -> tuple[InternalSnapshot, ...]:
+        if layer.format is not Format.QCOW2:
+            cause = f"{layer.path}: {layer.format} images hold no internal snapshots"
+            raise Refused([Reason("no-internal-snapshots", cause, "Take an external snapshot.")])
+        return self._read(layer).snapshots
+
+    def _entry(self, layer: Layer, snapshot_id: str, *, tag: str | None = None) -> InternalSnapshot:
+        """The one entry with this id, and with this tag if one is given."""
+        found = [entry for entry in self._snapshots(layer) if entry.id == snapshot_id]
+        if len(found) > 1:
+            raise Damaged(f"{layer.path}: {len(found)} snapshots have the id {snapshot_id!r}", path=layer.path)
+        if not found or tag not in (None, found[0].tag):
+            named = f"the id {snapshot_id!r}" + ("" if tag is None else f" and the tag {tag!r}")
+            raise NotFound(f"{layer.path} has no snapshot with {named}", id="snapshot-not-in-image")
+        return found[0]
+
+    async def _delete_by_id(self, layer: Layer, tag: str, snapshot_id: str, effect: Callable[[], Effect]) -> None:
+        """Several entries have this tag, so qemu-img would take the oldest; QEMU itself can tell them apart."""
+        victim = {"device": "image", "id": snapshot_id}
+        try:
+            tag.encode()
+            victim["name"] = tag
+        except UnicodeEncodeError:
+            pass  # QMP carries no such name; the id is unique, that has been proved
+        commands: list[dict[str, Any]] = [
+            {"execute": "qmp_capabilities"},
+            {"execute": "blockdev-snapshot-delete-internal-sync", "arguments": victim},
+            {"execute": "quit"},
+        ]
+        arguments = (
+            "--blockdev", f"node-name=image,{_options(layer)}",
+            "--chardev", "stdio,id=monitor", "--monitor", "chardev=monitor",
+        )  # fmt: skip
+        stdin = b"".join(json.dumps(command).encode() + b"\n" for command in commands)
+        done = await self._run(self._daemon, arguments, stdin)
+        answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+        if errors := [answer["error"]["desc"] for answer in answers if "error" in answer]:
+            done = Completed(done.argv, 1, done.stdout, "\n".join(errors).encode())
+        if done.returncode:
+            raise await self._failed(layer.path, done, effect())
+
+    async def _write(
+        self, path: str, arguments: tuple[str, ...], effect: Callable[[], Effect] = lambda: Effect.UNKNOWN
+    ) -> None:
+        """Run qemu-img on an image that passed the gate; `effect` looks what a failed run has changed."""
+        done = await self._run(self._program, arguments)
+        if done.returncode:
+            words = done.stderr.decode("utf-8", "replace")
+            untouched = done.returncode > 0 and any(sign in words for sign in _UNTOUCHED)
+            raise await self._failed(path, done, Effect.NONE if untouched else _looked(done, effect))
+
+    async def _run(self, program: str, arguments: tuple[str, ...], stdin: bytes = b"") -> Completed:
+        for argument in arguments:
+            if "\0" in argument:
+                cause = f"{argument!r} holds a zero byte, which no program can be told"
+                raise Refused([Reason("zero-byte", cause, "Use a name without it.")])
+        return await self._runner.run((program, *arguments), stdin=stdin)
+
+    async def _failed(self, path: str, done: Completed, effect: Effect) -> XensnapError:
+        words = done.stderr.decode("utf-8", "replace").strip()
+        if any(sign in words for sign in _LOCKED):
+            try:
+                openers = await self._machine.openers(path)
+            except XensnapError:
+                openers = ()
+            return busy(path, openers)
+        return ToolFailed(
+            f"{path}: {words or f'{done.argv[0]} ended with {done.returncode}'}",
+            argv=done.argv,
+            returncode=done.returncode,
+            stderr=words,
+            effect=effect,
+        )
+
+
+def _looked(done: Completed, effect: Callable[[], Effect]) -> Effect:
+    """What a failed run has changed, as far as the image can tell; of a killed one it cannot."""
+    if done.returncode < 0:
+        return Effect.UNKNOWN
+    try:
+        return effect()
+    except XensnapError:
+        return Effect.UNKNOWN
+
+
+def _file(path: str) -> str:
+    return path if path[:1] == "/" else f"./{path}"
+
+
+def _stored_name(name: str) -> str:
+    """A backing name as it goes into a header: QEMU takes what has a colon before any slash for a protocol."""
+    head, colon, _ = name.partition(":")
+    return f"./{name}" if colon and "/" not in head else name
+
+
+def _format(backing: Backing) -> Format:
+    if backing.format is None:
+        cause = f"the format of the backing file {backing.name!r} is not given"
+        raise Refused([Reason("backing-format-missing", cause, "Say which it is; formats are never probed.")])
+    return backing.format
+
+
+def _options(layer: Layer) -> str:
+    return f"driver={layer.format},file.driver=file,file.filename={_escaped(_file(layer.path))}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace(",", ",,")
+
+
+def _possible(tag: str) -> None:
+    if len(tag.encode("utf-8", "surrogateescape")) > TAG_BYTES_MAX:
+        # qemu-img would cut it off without a word (traced: 7.2.22).
+        cause = f"a snapshot's tag is longer than {TAG_BYTES_MAX} bytes: {tag[:40]!r}…"
+        raise Refused([Reason("tag-too-long", cause, "Choose a shorter name.")])
+
+
+def _whole_sectors(size_bytes: int) -> None:
+    if size_bytes <= 0 or size_bytes % _SECTOR_BYTES:
+        cause = f"a disk of {size_bytes} bytes is not possible, QEMU counts in sectors of {_SECTOR_BYTES}"
+        raise Refused([Reason("not-whole-sectors", cause, f"Give a multiple of {_SECTOR_BYTES}.")])
+
+
+def _json(done: Completed) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer

@@ -1,0 +1,72 @@
+"""Programs of this machine: started without a shell, in a session of their own, under the locks that we hold."""
+
+# ruff: noqa: PLC0415 -- asyncio loads when it is used
+
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from xensnap.backends.local.waiting import loop
+from xensnap.errors import Effect, Failed, Unknown
+from xensnap.hypervisor import Completed
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
+
+class LocalRunner:
+    """The `Runner` of this machine.
+
+    Args:
+        held: descriptors of the locks that are held, read at each start: a program keeps the locks until it ends, so
+            that nobody else begins while it works, even when we have died.
+    """
+
+    def __init__(self, held: Sequence[int] = ()) -> None:
+        self._held = held
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
+        """See `Runner.run`."""
+        await loop()
+        import asyncio
+
+        process = await self._start(argv)
+        try:
+            out, err = await asyncio.wait_for(process.communicate(stdin), timeout_s)
+        except TimeoutError as error:
+            await _kill(process)
+            raise Unknown(f"{argv[0]} did not end within {timeout_s} s and was killed", id="timed-out") from error
+        except asyncio.CancelledError:
+            await _kill(process)
+            raise
+        assert process.returncode is not None
+        return Completed(tuple(argv), process.returncode, out, err)
+
+    async def _start(self, argv: Sequence[str]) -> "Process":
+        import asyncio
+        from asyncio.subprocess import PIPE
+
+        environment = os.environ | {"LC_ALL": "C"}
+        try:
+            return await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                env=environment,
+                start_new_session=True,
+                pass_fds=tuple(self._held),
+            )
+        except OSError as error:
+            cause = f"cannot start {argv[0]}: {error.strerror}"
+            remedy = f"Install {argv[0]}, or put it on PATH."
+            raise Failed(cause, id="no-such-program", remedy=remedy, effect=Effect.NONE) from error
+
+
+async def _kill(process: "Process") -> None:
+    """End a program with all that it has started, and wait until it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
