@@ -1,9 +1,13 @@
-"""The engine as its users see it: observe, plan, act, under the domain's lock. `Engine` is the sync face of `AsyncEngine`."""
+"""The engine as its users see it: observe, plan, act, under the domain's lock.
+
+`Engine` is the sync face of `AsyncEngine`.
+"""
 
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
 from xensnap.engine import journal, records
 from xensnap.engine.collect import kept, plan_collection
 from xensnap.engine.create import plan_create

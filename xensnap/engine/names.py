@@ -7,6 +7,7 @@ from xensnap.errors import Reason
 NAME_BYTES_MAX = 200
 """So that the longest record name stays below the 255 bytes of a file name, with room for our prefix and suffix."""
 
+_OVERLAY = re.compile(r"\.[^.]+\.[0-9a-f]{12}\.qcow2\Z")
 _RECORD = re.compile(r"snapshotdata-(?:d\.)?(?P<name>.+?)\.(?:libxl-json|xl)\Z", re.DOTALL)
 
 
@@ -66,8 +67,12 @@ def sidecar_file(image_path: str, *, directory: str) -> str:
 
 
 def overlay_file(base_path: str, *, vdev: str, operation: str, directory: str) -> str:
-    """A name for an overlay that nobody has used or will use: it carries the id of the operation that makes it."""
-    stem = base_path.rpartition("/")[2].rpartition(".")[0] or base_path.rpartition("/")[2]
+    """A name for an overlay that nobody has used or will use: it carries the id of the operation that makes it.
+
+    An overlay of an overlay is named after the same base, so that names do not grow with the chain.
+    """
+    name = base_path.rpartition("/")[2]
+    stem = _OVERLAY.sub("", name) if _OVERLAY.search(name) else name.rpartition(".")[0] or name
     stem = stem.encode()[:100].decode(errors="ignore")
     return f"{directory}/{stem}.{vdev}.{operation[-12:]}.qcow2"
 

@@ -37,6 +37,6 @@ class StepBase(msgspec.Struct, frozen=True, tag=True):
     async def undo(self, at: Context) -> None:
         """Make it as it was. Harmless where it was never done. Only for steps before the decision."""
 
-    async def must_go_on(self, at: Context) -> bool:
+    async def must_go_on(self, at: Context) -> bool:  # noqa: ARG002 - steps that have to look override this
         """Whether undoing would lose something that came after: then the operation is finished instead."""
         return False
