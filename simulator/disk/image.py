@@ -1,0 +1,144 @@
+"""Image files as frozen values: raw and qcow2. What they know of their own space stands in `refcounts`."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk.content import EMPTY, SECTOR, Content, Value
+from simulator.disk.snapshots import Table
+
+COMPAT = {"0.10": 2, "1.1": 3}
+BLOCK = 4096
+"""Raw files and the host's own files are counted in blocks of this size."""
+
+
+class Raw(msgspec.Struct, frozen=True, tag="raw"):
+    """A raw image: its size is its length, and a hole is the same as zeros."""
+
+    size_bytes: int
+    content: Content = EMPTY
+
+    @property
+    def sectors(self) -> int:
+        """Sectors in one cluster of its content."""
+        return BLOCK // SECTOR
+
+    @property
+    def version(self) -> int:
+        """Raw images have no version; resizing asks for it."""
+        return 0
+
+    @property
+    def length_bytes(self) -> int:
+        """Length of the file."""
+        return self.size_bytes
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Space that the file takes."""
+        return len(self.content) * BLOCK
+
+    def written(self, clusters: Mapping[int, Value]) -> "Raw":
+        """The image after these clusters were filled."""
+        changing = self.content.mutate()
+        for index, value in clusters.items():
+            if value != 0:
+                changing[index] = value
+            else:
+                changing.pop(index, None)
+        return Raw(self.size_bytes, changing.finish())
+
+
+class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
+    """A qcow2 image. `content` is the active layer; `used` and `end` count host clusters.
+
+    `leaked` clusters are lost until a repair; `pending` ones are lost only if the operation under way dies.
+
+    `own` marks the clusters written since the last change of the snapshot table: those are surely not shared, so they
+    are overwritten in place, as the COPIED flag makes QEMU do.
+    """
+
+    size_bytes: int
+    cluster_bytes: int = 65536
+    version: int = 3
+    refcount_bits: int = 16
+    content: Content = EMPTY
+    table: Table = Table()
+    backing_name: str = ""
+    backing_format: str = ""
+    used: int = 0
+    end: int = 0
+    leaked: int = 0
+    pending: int = 0
+    corrupted: int = 0
+    own: Content = EMPTY
+
+    @property
+    def sectors(self) -> int:
+        """Sectors in one cluster."""
+        return self.cluster_bytes // SECTOR
+
+    @property
+    def compat(self) -> str:
+        """The version as qemu-img names it."""
+        return "0.10" if self.version == 2 else "1.1"
+
+    @property
+    def length_bytes(self) -> int:
+        """Length of the file; it never shrinks but by a resize."""
+        return self.end * self.cluster_bytes
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Space that the file takes."""
+        return (self.used + self.leaked) * self.cluster_bytes
+
+    def written(self, clusters: Mapping[int, Value]) -> "Qcow2":
+        """The image after these clusters of the active layer were filled, in place or by copy on write."""
+        # That an L2 table may be added, and that a zero of version 3 needs no data cluster, is neglected.
+        changing, owning = self.content.mutate(), self.own.mutate()
+        for index, value in clusters.items():
+            owning[index] = 0
+            changing[index] = value
+        content, own = changing.finish(), owning.finish()
+        used = self.used + len(own) - len(self.own)
+        end = max(self.end, used + self.leaked)
+        return msgspec.structs.replace(self, content=content, own=own, used=used, end=end)
+
+
+Image = Raw | Qcow2
+
+
+def fresh_qcow2(
+    size_bytes: int,
+    *,
+    cluster_bytes: int = 65536,
+    compat: str = "1.1",
+    refcount_bits: int = 16,
+    backing_name: str = "",
+    backing_format: str = "",
+) -> Qcow2:
+    """An empty qcow2 image as `qemu-img create` makes it: header, refcount table and block, and the L1 table."""
+    if compat not in COMPAT:
+        raise NotModelled(f"qcow2 compat {compat}")
+    if not 512 <= cluster_bytes <= 2 << 20 or cluster_bytes & (cluster_bytes - 1):
+        raise ValueError("Cluster size must be a power of two between 512 and 2048k")
+    if refcount_bits not in {1, 2, 4, 8, 16, 32, 64}:
+        raise ValueError("Refcount width must be a power of two and may not exceed 64 bits")
+    if compat == "0.10" and refcount_bits != 16:
+        raise ValueError("Different refcount widths than 16 bits require compatibility level 1.1 or above")
+    # QEMU 7.2.22 rounds a size up to whole sectors.
+    size_bytes = -(-size_bytes // SECTOR) * SECTOR
+    l1_entries = -(-size_bytes // (cluster_bytes * (cluster_bytes // 8)))
+    metadata = 3 + max(1, -(-l1_entries * 8 // cluster_bytes))
+    return Qcow2(
+        size_bytes,
+        cluster_bytes,
+        COMPAT[compat],
+        refcount_bits,
+        backing_name=backing_name,
+        backing_format=backing_format,
+        used=metadata,
+        end=metadata,
+    )

@@ -1,0 +1,79 @@
+"""The table of internal snapshots inside a qcow2 image, as qemu-img 7.2.22 keeps it.
+
+Ids are the highest numeric id plus one, written in decimal; so the order of ids is the order of creation, holes are not
+filled, and the highest is used again after it was deleted. Tags may be doubled or empty and are cut after 255 bytes,
+in the middle of a character if need be. All operations cost the same however many snapshots there are.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+from immutables import Map
+
+from simulator.disk.content import Content
+from xensnap.model import InternalSnapshot
+
+TAG_BYTES_MAX = 255
+SNAPSHOTS_MAX = 65536
+
+
+def stored(tag: str) -> bytes:
+    """A tag as the table keeps it."""
+    return tag.encode("utf-8", "surrogateescape")[:TAG_BYTES_MAX]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One snapshot: the content that was active, by reference, and what the table says about it."""
+
+    number: int
+    tag: bytes
+    date_ns: int
+    size_bytes: int
+    content: Content
+
+    def told(self) -> InternalSnapshot:
+        """The entry as everybody outside sees it."""
+        seconds, nanoseconds = divmod(self.date_ns, 10**9)
+        tag = self.tag.decode("utf-8", "surrogateescape")
+        return InternalSnapshot(str(self.number), tag, seconds, nanoseconds, self.size_bytes)
+
+
+class Table(msgspec.Struct, frozen=True):
+    """All snapshots of one image."""
+
+    entries: Map[int, Entry] = Map()
+    tags: Map[bytes, tuple[int, ...]] = Map()
+    highest: int = 0
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """In the order of creation."""
+        return (self.entries[number] for number in sorted(self.entries))
+
+    def added(self, entry: Entry) -> "Table":
+        """With one more snapshot at the end."""
+        assert entry.number == self.highest + 1, "ids grow by one"
+        same = (*self.tags.get(entry.tag, ()), entry.number)
+        return Table(self.entries.set(entry.number, entry), self.tags.set(entry.tag, same), entry.number)
+
+    def removed(self, entry: Entry) -> "Table":
+        """Without this snapshot."""
+        entries = self.entries.delete(entry.number)
+        left = tuple(number for number in self.tags[entry.tag] if number != entry.number)
+        highest = self.highest
+        if entry.number == highest:
+            highest = next((number for number in range(highest - 1, 0, -1) if number in entries), 0)
+        return Table(entries, self.tags.set(entry.tag, left) if left else self.tags.delete(entry.tag), highest)
+
+    def by_id(self, snapshot_id: str) -> Entry | None:
+        """The entry with this id, compared as text as qemu-img does: '01' is no id."""
+        if not snapshot_id.isascii() or not snapshot_id.isdigit() or snapshot_id != str(int(snapshot_id)):
+            return None
+        return self.entries.get(int(snapshot_id))
+
+    def by_tag(self, tag: str) -> Entry | None:
+        """The oldest entry with this tag. A tag that is too long is not cut here: it is not found."""
+        numbers = self.tags.get(tag.encode("utf-8", "surrogateescape"))
+        return self.entries[numbers[0]] if numbers else None

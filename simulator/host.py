@@ -1,0 +1,312 @@
+"""The simulated host: a `Hypervisor` over a world, and what a test or the operator of a simulation may do to it.
+
+Everything is deterministic and nothing is shared: two hosts made with the same seed do the same, and forks never see
+each other.
+"""
+
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from simulator.core.rng import Rng
+from simulator.disk import chain as chains
+from simulator.disk.content import SECTOR, Run, bytes_of
+from simulator.disk.files import Stored
+from simulator.disk.filesystem import split
+from simulator.disk.image import Raw, fresh_qcow2
+from simulator.disk.operations import resized, written
+from simulator.ports.files import SimulatedFiles, failure
+from simulator.ports.images import SimulatedImageTool
+from simulator.ports.machine import SimulatedMachine
+from simulator.ports.seat import GIVE_WAY, Cell, Seat
+from simulator.ports.toolstack import SimulatedBlocks, SimulatedToolstack, looked_up
+from simulator.world import World
+from xensnap.errors import NotFound, Usage
+from xensnap.hypervisor import Capability, drive
+from xensnap.model import Disk, Domain, DomainUuid, Format, Layer, RunState
+
+T = TypeVar("T")
+
+replace = msgspec.structs.replace
+
+Visible = tuple[int, tuple[Run, ...]]
+"""What a guest finds on a disk, comparable whatever the layers: the size, and the runs that are not zero."""
+
+
+class SimulatedHost:
+    """One process on a simulated Xen host, with the ports it works through.
+
+    Args:
+        world: the host's state. The new process joins it.
+        pid: sit where this process sits already, instead of joining as a new one.
+    """
+
+    name = "sim"
+    root = "/var/lib/xen/snapshots"
+    capabilities = frozenset({Capability.INTERNAL, Capability.EXTERNAL, Capability.IMMUTABLE})
+
+    def __init__(self, world: World, *, pid: int | None = None) -> None:
+        if pid is None:
+            world, pid = world.started("xensnap", engine=True)
+        self._sit(Cell(world), pid)
+
+    def _sit(self, cell: Cell, pid: int) -> None:
+        self._cell = cell
+        self._seat = Seat(cell, pid)
+        self._order: Rng | None = None
+        self.toolstack = SimulatedToolstack(self._seat)
+        self.blocks = SimulatedBlocks()
+        self.images = SimulatedImageTool(self._seat)
+        self.files = SimulatedFiles(self._seat)
+        self.machine = SimulatedMachine(self._seat)
+        self.agent = None
+        self.hooks = None
+
+    @classmethod
+    def fresh(cls, seed: int = 0) -> "SimulatedHost":
+        """An empty host that has just booted, with `/images` and the store's root."""
+        return cls(World.fresh(seed))
+
+    @property
+    def world(self) -> World:
+        """The whole state as a value. Keep it, compare it, make a host of it."""
+        return self._cell.world
+
+    @property
+    def pid(self) -> int:
+        """The process that works through these ports."""
+        return self._seat.pid
+
+    def fork(self) -> "SimulatedHost":
+        """The same process in a world of its own from here on. Costs the same however large the world is."""
+        forked = SimulatedHost(self.world, pid=self.pid)
+        forked._order = self._order
+        return forked
+
+    def another(self) -> "SimulatedHost":
+        """A second engine process on this very host: both see what the other does."""
+        other = SimulatedHost.__new__(SimulatedHost)
+        self._cell.world, pid = self.world.started("xensnap", engine=True)
+        other._sit(self._cell, pid)  # noqa: SLF001 - one's own kind
+        return other
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run one coroutine to its end; nothing here ever waits for anything outside."""
+        return drive(work)
+
+    def interleaving(self, seed: int | None) -> None:
+        """From now on `gather` mixes its work in an order drawn from this seed; None is one after the other."""
+        self._order = None if seed is None else Rng(seed)
+
+    async def gather(self, *work: Awaitable[Any]) -> list[Any]:
+        """All results in order, or the first error after all have ended."""
+        outcomes: list[Any] = [None] * len(work)
+        errors: dict[int, BaseException] = {}
+        waiting = {index: _steps(one) for index, one in enumerate(work)}
+        while waiting:
+            index = self._next(list(waiting))
+            try:
+                waiting[index].send(None)
+            except StopIteration as end:
+                outcomes[index] = end.value
+                del waiting[index]
+            except Exception as error:  # noqa: BLE001 - raised below, when all have ended
+                errors[index] = error
+                del waiting[index]
+            else:
+                await GIVE_WAY
+        if errors:
+            raise errors[min(errors)]
+        return outcomes
+
+    def _next(self, indices: list[int]) -> int:
+        if self._order is None:
+            return indices[0]
+        self._order, drawn = self._order.below(len(indices))
+        return indices[drawn]
+
+    # --- setting up --------------------------------------------------------------------------------------------------
+
+    def add_domain(
+        self,
+        name: str,
+        uuid: str | None = None,
+        disks: Iterable[Disk] | Mapping[str, str] = (),
+        *,
+        domid: int | None = None,
+    ) -> Domain:
+        """A domain that is off. Disks are given whole, or as vdev and path with the format told by the image."""
+        del domid
+        if any(domain.name == name for domain in self.world.domains.values()):
+            raise Usage(f"there is a domain {name!r} already")
+        world = self.world
+        if uuid is None:
+            rng, uuid = world.rng.uuid()
+            world = replace(world, rng=rng)
+        if isinstance(disks, Mapping):
+            disks = [Disk(vdev, path, self._format(path)) for vdev, path in disks.items()]
+        domain = Domain(DomainUuid(uuid), name, RunState.OFF, tuple(disks))
+        self._cell.world = replace(world, domains=world.domains.set(uuid, domain))
+        return domain
+
+    def _format(self, path: str) -> Format:
+        return Format.RAW if isinstance(self.world.fs.inode(path).stored, Raw) else Format.QCOW2
+
+    def create_image(
+        self,
+        path: str,
+        format: str = "qcow2",
+        size_bytes: int = 1 << 20,
+        cluster_size_bytes: int = 65536,
+        compat: str = "1.1",
+        backing: Layer | None = None,
+        refcount_bits: int = 16,
+    ) -> Layer:
+        """A new image, durable, as an operator had made it before. Directories are made as needed."""
+        self.make_directory(split(path)[0])
+        stored: Stored
+        if format == Format.RAW:
+            stored = Raw(size_bytes)
+        elif format == Format.QCOW2:
+            stored = fresh_qcow2(
+                size_bytes,
+                cluster_bytes=cluster_size_bytes,
+                compat=compat,
+                refcount_bits=refcount_bits,
+                backing_name=backing.path if backing else "",
+                backing_format=backing.format.value if backing else "",
+            )
+        else:
+            raise Usage(f"no images in {format} format are simulated")
+        try:
+            fs = self.world.fs.create(path, stored).sync(path).sync_dir(split(path)[0])
+        except OSError as error:
+            raise failure(error, "cannot make", path) from None
+        self._cell.world = self.world.with_fs(fs)
+        return Layer(path, Format(format))
+
+    def make_directory(self, path: str) -> None:
+        """A directory and all above it, durable."""
+        if path in self.world.fs.dirs:
+            return
+        upper, _ = split(path)
+        self.make_directory(upper)
+        self._cell.world = self.world.with_fs(self.world.fs.mkdir(path).sync_dir(upper))
+
+    def set_capacity(self, total_bytes: int | None = None, *, free_bytes: int | None = None) -> None:
+        """How large the file system is, or how much is left of it from now on."""
+        fs = self.world.fs
+        capacity = total_bytes if total_bytes is not None else fs.used_bytes + (free_bytes or 0)
+        self._cell.world = self.world.with_fs(replace(fs, capacity_bytes=capacity))
+
+    # --- being the guest ---------------------------------------------------------------------------------------------
+
+    def _disk(self, domain: str, vdev: str) -> Layer:
+        found = looked_up(self.world, domain).disk(vdev)
+        if found is None:
+            raise NotFound(f"{domain} has no disk {vdev}", id="no-such-disk")
+        return found.layer
+
+    def write(self, domain: str, vdev: str, offset_bytes: int = 0, length_bytes: int = 65536) -> int:
+        """Write to a disk as the guest would, flushed; the number of the write tells its bytes (`pattern`)."""
+        return self.write_layer(self._disk(domain, vdev), offset_bytes, length_bytes)
+
+    def write_layer(self, layer: Layer, offset_bytes: int = 0, length_bytes: int = 65536) -> int:
+        """Write to an image as qemu-io would."""
+        if offset_bytes % SECTOR or length_bytes % SECTOR:
+            raise Usage(f"writes are in whole sectors of {SECTOR} bytes")
+        world = self.world
+        links = chains.chain(world.fs, layer)
+        images = tuple(link.image for link in links)
+        if offset_bytes < 0 or offset_bytes + length_bytes > images[0].size_bytes:
+            raise Usage(f"the disk ends at {images[0].size_bytes}")
+        number = world.writes + 1
+        run = (offset_bytes // SECTOR, (offset_bytes + length_bytes) // SECTOR, number)
+        try:
+            fs = world.fs.store(links[0].number, written(images, [run]), layer.path).sync(layer.path)
+        except OSError as error:
+            raise failure(error, "cannot write", layer.path) from None
+        self._cell.world = replace(world, fs=fs, writes=number)
+        return number
+
+    def read(self, domain: str, vdev: str, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
+        """The bytes that the guest would read."""
+        return self.read_layer(self._disk(domain, vdev), offset_bytes, length_bytes)
+
+    def read_layer(self, layer: Layer, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
+        """The bytes that a chain shows."""
+        images = tuple(link.image for link in chains.chain(self.world.fs, layer))
+        if length_bytes is None:
+            length_bytes = images[0].size_bytes - offset_bytes
+        if offset_bytes < 0 or offset_bytes + length_bytes > images[0].size_bytes:
+            raise Usage(f"the disk ends at {images[0].size_bytes}")
+        low, high = offset_bytes // SECTOR, -(-(offset_bytes + length_bytes) // SECTOR)
+        return bytes_of(chains.full(images, low, high), offset_bytes, length_bytes)
+
+    def visible(self, domain: str) -> dict[str, Visible]:
+        """What each disk of a domain shows, comparable across layers, cluster sizes and forks."""
+        disks = looked_up(self.world, domain).disks
+        return {disk.vdev: self.visible_layer(disk.layer) for disk in disks if disk.path}
+
+    def visible_layer(self, layer: Layer) -> Visible:
+        """What a chain shows."""
+        return chains.visible(self.world.fs, layer)
+
+    def visible_snapshot(self, layer: Layer, snapshot_id: str) -> Visible | None:
+        """What an internal snapshot would give back now; None if it is not there."""
+        return chains.visible_at(self.world.fs, layer, snapshot_id)
+
+    def resize(self, domain: str, vdev: str, size_bytes: int) -> None:
+        """Make a disk larger or smaller, as an operator would with qemu-img."""
+        layer = self._disk(domain, vdev)
+        links = chains.chain(self.world.fs, layer)
+        image = resized(tuple(link.image for link in links), size_bytes)
+        fs = self.world.fs.store(links[0].number, image, layer.path).sync(layer.path)
+        self._cell.world = self.world.with_fs(fs)
+
+    # --- being somebody else -----------------------------------------------------------------------------------------
+
+    def open_image(self, path: str, *, command: str = "qemu-system-i386", writing: bool = True) -> int:
+        """Another process has this file open from now on; its pid."""
+        world, pid = self.world.started(command)
+        self._cell.world = world.with_fs(world.fs.opened(path, pid, writing=writing))
+        return pid
+
+    def end_process(self, pid: int) -> None:
+        """A process ends, and with it what it had open and locked."""
+        self._cell.world = self.world.ended(pid)
+
+    def show(self) -> str:
+        """The host in words: domains, their disks and chains, and the store."""
+        world = self.world
+        lines: list[str] = []
+        for domain in sorted(world.domains.values(), key=lambda each: each.name):
+            lines.append(f"{domain.name} {domain.uuid} {domain.state}")
+            for disk in domain.disks:
+                lines.append(f"  {disk.vdev}")
+                lines += [f"    {line}" for line in self._chain_lines(disk.layer)]
+        for path in sorted(world.fs.dirs):
+            if path.startswith(self.root):
+                lines += [f"{path}/{name}" for name in world.fs.names(path) if f"{path}/{name}" not in world.fs.dirs]
+        return "\n".join(lines)
+
+    def _chain_lines(self, layer: Layer) -> list[str]:
+        try:
+            links = chains.chain(self.world.fs, layer)
+        except chains.OpenError as error:
+            return [f"{layer.path}: {error}"]
+        lines = []
+        for link in links:
+            tags = [entry.told().tag for entry in getattr(link.image, "table", ())]
+            lines.append(f"{link.path} {link.format} {link.image.size_bytes}" + (f" snapshots {tags}" if tags else ""))
+        return lines
+
+
+def _steps(work: Awaitable[T]) -> Coroutine[Any, Any, T]:
+    async def awaited() -> T:
+        return await work
+
+    return awaited()

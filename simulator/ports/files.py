@@ -1,0 +1,241 @@
+"""The `Files` port over a world."""
+
+import errno
+import os
+import posixpath
+from collections.abc import Callable
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk.files import Inode, Stored, length
+from simulator.disk.filesystem import FileSystem, split
+from simulator.ports import roles
+from simulator.ports.roles import effect
+from simulator.ports.seat import GIVE_WAY, Seat
+from simulator.world import World
+from xensnap.errors import Busy, Effect, FileFailed, NotFound, Reason, Refused
+from xensnap.hypervisor import FileStat, Lock
+from xensnap.model import FileId
+
+_POLL_NS = 50_000_000
+
+
+def failure(error: OSError, what: str, path: str, known: Effect = Effect.NONE) -> FileFailed:
+    """The operating system's answer as the ports tell it."""
+    number = error.errno or errno.EIO
+    return FileFailed(f"{what} {path}: {os.strerror(number)}", path=path, errno=number, effect=known)
+
+
+class SimulatedFiles:
+    """Names and bytes, with the durable kept apart from the written."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+
+    async def read(self, path: str) -> bytes:
+        """The whole content of a regular file that holds bytes of ours; an image's bytes are not modelled."""
+        fs = (await self._seat.look(effect(path, "read"), path)).fs
+        try:
+            stored = fs.inode(path).stored
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise NotFound(f"{path} is not there", id="no-such-file") from None
+            raise failure(error, "cannot read", path) from None
+        return _bytes(stored, path)
+
+    async def create(self, path: str, data: bytes = b"", *, mode: int = 0o600) -> None:
+        """A new file. A death halfway leaves it empty or short; a failure has removed it again."""
+        halves = (lambda fs: fs.create(path, data[: len(data) // 2], mode=mode),) if data else ()
+        await self._alter("create", "cannot make", path, lambda fs: fs.create(path, data, mode=mode), halves)
+
+    async def replace(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
+        """Written beside, synced, renamed. A death halfway leaves the sibling, short or whole."""
+        head, tail = split(path)
+        beside = posixpath.join(head, f".{tail}.new")
+
+        def half(fs: FileSystem) -> FileSystem:
+            return _written(fs, beside, data[: len(data) // 2], mode)
+
+        def whole(fs: FileSystem) -> FileSystem:
+            return _written(fs, beside, data, mode).sync(beside)
+
+        def renamed(fs: FileSystem) -> FileSystem:
+            return whole(fs).rename(beside, path)
+
+        await self._alter("replace", "cannot replace", path, renamed, (half, whole))
+
+    async def append(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
+        """More at the end. A death halfway tears the tail."""
+
+        def added(part: bytes) -> Callable[[FileSystem], FileSystem]:
+            def change(fs: FileSystem) -> FileSystem:
+                if fs.find(path) is None:
+                    fs = fs.create(path, mode=mode)
+                return fs.update(path, lambda stored: _bytes(stored, path) + part)
+
+            return change
+
+        await self._alter(
+            "append", "cannot append to", path, added(data), (added(data[: len(data) // 2]),), known=Effect.UNKNOWN
+        )
+
+    async def sync(self, path: str) -> None:
+        """Content durable."""
+        await self._alter("fsync", "cannot sync", path, lambda fs: fs.sync(path), known=Effect.UNKNOWN)
+
+    async def sync_dir(self, path: str) -> None:
+        """Names durable."""
+        try:
+            await self._seat.alter(roles.DIR_FSYNC, path, lambda fs: fs.sync_dir(path))
+        except OSError as error:
+            raise failure(error, "cannot sync", path, Effect.UNKNOWN) from None
+
+    async def mkdir(self, path: str) -> None:
+        """A directory and all above it. A death halfway leaves the upper ones."""
+        missing: list[str] = []
+        full = posixpath.normpath(path)
+        fs = self._seat.world.fs
+        while full not in fs.dirs and full != "/":
+            missing.insert(0, full)
+            full = posixpath.dirname(full)
+
+        def made(paths: list[str]) -> Callable[[FileSystem], FileSystem]:
+            def change(fs: FileSystem) -> FileSystem:
+                for one in paths:
+                    fs = fs if one in fs.dirs else fs.mkdir(one)
+                return fs
+
+            return change
+
+        try:
+            partials = tuple(made(missing[:count]) for count in range(1, len(missing)))
+            await self._seat.alter(roles.DIR_CREATE, path, made(missing), partials)
+        except OSError as error:
+            raise failure(error, "cannot make", path) from None
+
+    async def rename(self, old: str, new: str) -> None:
+        """At once, in the same file system; there is only one here."""
+        await self._alter("rename", "cannot rename", old, lambda fs: fs.rename(old, new))
+
+    async def remove(self, path: str) -> None:
+        """Unlinked; it lives on while a process has it open."""
+        await self._alter("remove", "cannot remove", path, lambda fs: fs.link_away(path))
+
+    async def names(self, path: str) -> tuple[str, ...]:
+        """Sorted names."""
+        return (await self._seat.look(roles.DIR_READ, path)).fs.names(path)
+
+    async def stat(self, path: str) -> FileStat | None:
+        """What is under a name, links not followed."""
+        fs = (await self._seat.look(effect(path, "stat"), path)).fs
+        number = fs.find(path)
+        if number is None:
+            return None
+        file = FileId(fs.device, number)
+        found = fs.inodes.get(number)
+        if found is None:
+            return FileStat(file, 4096, fs.dirs[posixpath.normpath(path)].mode, is_dir=True, is_regular=False)
+        if isinstance(found, Inode):
+            return FileStat(file, length(found.stored), found.mode)
+        return FileStat(file, len(found.target), 0o777, is_regular=False)
+
+    async def free_bytes(self, path: str) -> int:
+        """What is left in the one file system there is."""
+        fs = (await self._seat.look(roles.DIR_FREE, path)).fs
+        if posixpath.normpath(path) not in fs.dirs:
+            raise FileFailed(f"cannot look at {path}: {os.strerror(errno.ENOENT)}", path=path, errno=errno.ENOENT)
+        return fs.free_bytes
+
+    async def set_immutable(self, path: str, on: bool) -> None:  # noqa: FBT001 - the port's own shape
+        """The flag, durable at once."""
+        if not self._seat.world.fs.has_flags:
+            raise Refused([_no_flag(path)])
+        await self._alter("set-flag", "cannot set the flag of", path, lambda fs: fs.flag(path, immutable=on))
+
+    async def is_immutable(self, path: str) -> bool:
+        """Whether the flag is set."""
+        fs = (await self._seat.look(effect(path, "flag"), path)).fs
+        try:
+            return fs.has_flags and fs.inode(path).immutable
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise NotFound(f"{path} is not there", id="no-such-file") from None
+            raise failure(error, "cannot look at", path) from None
+
+    async def lock(self, path: str, *, note: bytes, wait_s: float = 0.0) -> Lock:
+        """The lock, or `Busy` after virtual time has passed, in which orphans go on."""
+        until = self._seat.world.clock.monotonic_ns + int(wait_s * 1e9)
+        while True:
+            try:
+                number = await self._seat.change(effect(path, "take"), path, self._taken(path, note))
+            except OSError as error:
+                raise failure(error, "cannot lock", path) from None
+            if number is not None:
+                return _Held(self._seat, path, number)
+            world = self._seat.world
+            if world.clock.monotonic_ns >= until:
+                holder = _bytes(world.fs.inode(path).stored, path).decode("utf-8", "replace").strip()
+                raise Busy(f"{path} is locked by {holder or 'an unknown process'}", id="locked")
+            await GIVE_WAY
+            self._seat.cell.world = self._seat.world.slept(_POLL_NS)
+
+    def _taken(self, path: str, note: bytes) -> Callable[[World], tuple[World, int | None]]:
+        def change(world: World) -> tuple[World, int | None]:
+            fs = world.fs
+            number = fs.find(path)
+            if number is None:
+                fs = fs.create(path)
+            elif number in fs.locks:
+                return world, None
+            fs = fs.locked(path, self._seat.pid)
+            number = fs.number(path)
+            return world.with_fs(fs.store(number, note, path)), number
+
+        return change
+
+    async def _alter(
+        self,
+        verb: str,
+        what: str,
+        path: str,
+        change: Callable[[FileSystem], FileSystem],
+        partials: tuple[Callable[[FileSystem], FileSystem], ...] = (),
+        *,
+        known: Effect = Effect.NONE,
+    ) -> None:
+        try:
+            await self._seat.alter(effect(path, verb), path, change, partials)
+        except OSError as error:
+            if error.errno == errno.ENOENT and verb in {"remove", "rename", "fsync"} and error.filename == path:
+                raise NotFound(f"{path} is not there", id="no-such-file") from None
+            raise failure(error, what, path, known) from None
+
+
+class _Held:
+    """A lock that a simulated process holds."""
+
+    def __init__(self, seat: Seat, path: str, number: int) -> None:
+        self._seat = seat
+        self._path = path
+        self._number = number
+
+    async def release(self) -> None:
+        """Let go; children that inherited it hold it still."""
+        pid, number = self._seat.pid, self._number
+        await self._seat.alter(effect(self._path, "release"), self._path, lambda fs: fs.unlocked(pid, number))
+
+
+def _bytes(stored: Stored, path: str) -> bytes:
+    if isinstance(stored, bytes):
+        return stored
+    raise NotModelled(f"the bytes of the image {path}")
+
+
+def _written(fs: FileSystem, path: str, data: bytes, mode: int) -> FileSystem:
+    """A sibling that an earlier death may have left is taken over."""
+    if fs.find(path) is None:
+        return fs.create(path, data, mode=mode)
+    return fs.store(fs.number(path), data, path)
+
+
+def _no_flag(path: str) -> Reason:
+    return Reason("no-immutable-flag", f"{path}: the file system keeps no immutable flag", "Use one that does.")

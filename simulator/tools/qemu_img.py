@@ -1,0 +1,433 @@
+"""qemu-img 7.2.22 as programs: frozen arguments, named steps, and the words it ends with.
+
+Between any two steps the process can die or be left behind by its parent. Which steps there are follows its system
+calls: every writing command ends with an fdatasync but `convert`, whose copy is durable only when somebody syncs it.
+"""
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk import operations as op
+from simulator.disk.chain import Link, OpenError, backing_path, chain, opened, shown
+from simulator.disk.files import Inode
+from simulator.disk.filesystem import FileSystem
+from simulator.disk.image import Image, Qcow2, fresh_qcow2
+from simulator.disk.refcounts import repaired
+from simulator.disk.snapshots import Entry
+from xensnap.model import Format, Layer
+
+BACKING_NAME_MAX = 1023
+_PARTS = 3
+
+
+class ToolError(Exception):
+    """The program ends with return code 1 and these words on stderr.
+
+    Attributes:
+        fs: what it leaves behind, or None where it has changed nothing.
+    """
+
+    def __init__(self, words: str, fs: FileSystem | None = None) -> None:
+        super().__init__(words)
+        self.words = f"qemu-img: {words}"
+        self.fs = fs
+
+
+class CreateOverlay(msgspec.Struct, frozen=True, tag="create-overlay"):
+    """`qemu-img create -u`: an empty overlay in an existing empty file."""
+
+    path: str
+    backing_name: str
+    backing_format: str
+    size_bytes: int
+
+
+class SnapshotCreate(msgspec.Struct, frozen=True, tag="snapshot-create"):
+    """`qemu-img snapshot -c`."""
+
+    layer: Layer
+    tag: str
+
+
+class SnapshotApply(msgspec.Struct, frozen=True, tag="snapshot-apply"):
+    """`qemu-img snapshot -a ID`."""
+
+    layer: Layer
+    snapshot_id: str
+
+
+class SnapshotDelete(msgspec.Struct, frozen=True, tag="snapshot-delete"):
+    """`qemu-img snapshot -d TAG`, for the one entry that was looked up before."""
+
+    layer: Layer
+    tag: str
+    snapshot_id: str
+
+
+class Commit(msgspec.Struct, frozen=True, tag="commit"):
+    """`qemu-img commit -d -b INTO TOP`."""
+
+    top: Layer
+    into: Layer
+
+
+class Rebase(msgspec.Struct, frozen=True, tag="rebase"):
+    """`qemu-img rebase`, safe where `copy`, else with `-u`. No backing name means none."""
+
+    layer: Layer
+    backing_name: str
+    backing_format: str
+    copy: bool
+
+
+class Resize(msgspec.Struct, frozen=True, tag="resize"):
+    """`qemu-img resize --shrink`."""
+
+    layer: Layer
+    size_bytes: int
+
+
+class Repair(msgspec.Struct, frozen=True, tag="repair"):
+    """`qemu-img check -r leaks`."""
+
+    layer: Layer
+
+
+class CopyOut(msgspec.Struct, frozen=True, tag="copy-out"):
+    """`qemu-img convert -l snapshot.id=ID -O qcow2`, into an existing empty file."""
+
+    layer: Layer
+    snapshot_id: str
+    to: str
+
+
+Program = CreateOverlay | SnapshotCreate | SnapshotApply | SnapshotDelete | Commit | Rebase | Resize | Repair | CopyOut
+
+Step = tuple[str, Callable[[FileSystem, Any, int], FileSystem]]
+"""A name, and what it makes of the file system, given the program and the time."""
+
+
+def argv(program: Program) -> tuple[str, ...]:
+    """The command line that the real host would run."""
+    match program:
+        case CreateOverlay(path, name, form, size):
+            return ("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", name, "-F", form, path, str(size))
+        case SnapshotCreate(layer, tag):
+            return ("qemu-img", "snapshot", "-c", tag, layer.path)
+        case SnapshotApply(layer, snapshot_id):
+            return ("qemu-img", "snapshot", "-a", snapshot_id, layer.path)
+        case SnapshotDelete(layer, tag, _):
+            return ("qemu-img", "snapshot", "-d", tag, layer.path)
+        case Commit(top, into):
+            return ("qemu-img", "commit", "-q", "-d", "-f", top.format, "-b", into.path, top.path)
+        case Rebase(layer, name, form, copy):
+            mode = () if copy else ("-u",)
+            return ("qemu-img", "rebase", *mode, "-f", layer.format, "-b", name, "-F", form, layer.path)
+        case Resize(layer, size):
+            return ("qemu-img", "resize", "-q", "--shrink", "-f", layer.format, layer.path, str(size))
+        case Repair(layer):
+            return ("qemu-img", "check", "-q", "-r", "leaks", "-f", layer.format, layer.path)
+        case CopyOut(layer, snapshot_id, to):
+            wanted = f"snapshot.id={snapshot_id}"
+            return ("qemu-img", "convert", "-n", "-l", wanted, "-f", layer.format, "-O", "qcow2", layer.path, to)
+
+
+def writes(program: Program) -> tuple[str, ...]:
+    """The files that it opens for writing."""
+    match program:
+        case CreateOverlay(path):
+            return (path,)
+        case Commit(_, into):
+            return (into.path,)
+        case CopyOut(_, _, to):
+            return (to,)
+        case _:
+            return (program.layer.path,)
+
+
+def reads(program: Program) -> tuple[str, ...]:
+    """The files that nobody may write meanwhile."""
+    match program:
+        case Commit(top, _):
+            return (top.path,)
+        case CopyOut(layer):
+            return (layer.path,)
+        case _:
+            return ()
+
+
+def steps(program: Program) -> tuple[Step, ...]:
+    """What it does, in order."""
+    return _STEPS[type(program)]
+
+
+def begin(fs: FileSystem, program: Program) -> None:
+    """Open what the program opens. Raises `ToolError` in its words where that fails; nothing has changed then."""
+    if isinstance(program, CreateOverlay):
+        return
+    if isinstance(program, Rebase) and not program.copy:
+        _link(fs, program.layer)
+    else:
+        _chain(fs, program.top if isinstance(program, Commit) else program.layer)
+    for path in writes(program):
+        inode = fs.inodes.get(fs.find(path) or 0)
+        if isinstance(inode, Inode) and inode.immutable:
+            raise ToolError(f"Could not open '{path}': Could not open '{path}': Operation not permitted")
+
+
+def _chain(fs: FileSystem, layer: Layer) -> tuple[Link, ...]:
+    try:
+        return chain(fs, layer)
+    except OpenError as error:
+        raise ToolError(f"Could not open '{layer.path}': {error}") from None
+
+
+def _link(fs: FileSystem, layer: Layer) -> Link:
+    try:
+        return opened(fs, layer)
+    except OpenError as error:
+        raise ToolError(f"Could not open '{layer.path}': {error}") from None
+
+
+def _images(links: tuple[Link, ...]) -> tuple[Image, ...]:
+    return tuple(link.image for link in links)
+
+
+def _put(fs: FileSystem, path: str, image: Image | bytes, trouble: str, *, synced: bool = True) -> FileSystem:
+    """Store an image; a full or failing file system ends the program with `trouble` and the reason."""
+    try:
+        after = fs.store(fs.number(path), image, path)
+    except OSError as error:
+        number = error.errno or errno.EIO
+        raise ToolError(trouble.format(number=-number, reason=os.strerror(number)), fs) from None
+    return after.sync(path) if synced else after
+
+
+def _qcow2(fs: FileSystem, layer: Layer) -> Qcow2:
+    image = _link(fs, layer).image
+    assert isinstance(image, Qcow2)
+    return image
+
+
+# --- create ----------------------------------------------------------------------------------------------------------
+
+
+def _overlay_laid_out(fs: FileSystem, program: CreateOverlay, _now: int) -> FileSystem:
+    # A header without its tables: no longer empty, not yet an image.
+    return _put(fs, program.path, b"QFI\xfb" + bytes(4092), f"{program.path}: {{reason}}")
+
+
+def _overlay_written(fs: FileSystem, program: CreateOverlay, _now: int) -> FileSystem:
+    if len(os.fsencode(program.backing_name)) > BACKING_NAME_MAX:
+        name, form = program.backing_name, program.backing_format
+        words = f"{program.path}: Could not assign backing file '{name}' with format '{form}': Invalid argument"
+        raise ToolError(words, fs)
+    image = fresh_qcow2(program.size_bytes, backing_name=program.backing_name, backing_format=program.backing_format)
+    return _put(fs, program.path, image, f"{program.path}: Could not write qcow2 header: {{reason}}")
+
+
+# --- internal snapshots ----------------------------------------------------------------------------------------------
+
+
+def _refcounts_raised(fs: FileSystem, program: SnapshotCreate, _now: int) -> FileSystem:
+    image, path = _link(fs, program.layer).image, program.layer.path
+    trouble = f"Could not create snapshot '{program.tag}': {{number}} ({{reason}})"
+    try:
+        raised = op.snapshot_raised(image)
+    except op.QemuError as error:
+        raise ToolError(f"Could not create snapshot '{program.tag}': {error}") from None
+    assert isinstance(image, Qcow2)
+    refused = op.snapshot_refused(image)
+    if refused is not None:
+        words = f"Could not create snapshot '{program.tag}': -22 (Invalid argument)"
+        raise ToolError(words, _put(fs, path, refused, trouble))
+    return _put(fs, path, raised, trouble)
+
+
+def _table_written(fs: FileSystem, program: SnapshotCreate, now: int) -> FileSystem:
+    image = op.snapshot_entered(_qcow2(fs, program.layer), program.tag, now)
+    return _put(fs, program.layer.path, image, f"Could not create snapshot '{program.tag}': {{number}} ({{reason}})")
+
+
+def _wanted(fs: FileSystem, program: SnapshotApply | SnapshotDelete | CopyOut) -> Entry:
+    image = _link(fs, program.layer).image
+    found = image.table.by_id(program.snapshot_id) if isinstance(image, Qcow2) else None
+    assert found is not None, "the host looks the snapshot up before it starts the program"
+    return found
+
+
+def _size_set(fs: FileSystem, program: SnapshotApply, _now: int) -> FileSystem:
+    images, entry = _images(_chain(fs, program.layer)), _wanted(fs, program)
+    if images[0].size_bytes == entry.size_bytes:
+        return fs
+    trouble = f"Could not apply snapshot '{program.snapshot_id}': {{reason}}"
+    try:
+        return _put(fs, program.layer.path, op.resized(images, entry.size_bytes), trouble)
+    except op.QemuError as error:
+        raise ToolError(trouble.format(number=0, reason=error)) from None
+
+
+def _snapshot_counted(fs: FileSystem, program: SnapshotApply, _now: int) -> FileSystem:
+    image = op.snapshot_counted(_qcow2(fs, program.layer), _wanted(fs, program))
+    return _put(fs, program.layer.path, image, f"Could not apply snapshot '{program.snapshot_id}': {{reason}}")
+
+
+def _layer_switched(fs: FileSystem, program: SnapshotApply, _now: int) -> FileSystem:
+    image = op.snapshot_applied(_qcow2(fs, program.layer), _wanted(fs, program))
+    return _put(fs, program.layer.path, image, f"Could not apply snapshot '{program.snapshot_id}': {{reason}}")
+
+
+def _old_layer_dropped(fs: FileSystem, program: SnapshotApply, _now: int) -> FileSystem:
+    image = op.snapshot_settled(_qcow2(fs, program.layer))
+    return _put(fs, program.layer.path, image, f"Could not apply snapshot '{program.snapshot_id}': {{reason}}")
+
+
+def _entry_removed(fs: FileSystem, program: SnapshotDelete, _now: int) -> FileSystem:
+    image = op.snapshot_forgotten(_qcow2(fs, program.layer), _wanted(fs, program))
+    return _put(fs, program.layer.path, image, f"Could not delete snapshot '{program.tag}': {{reason}}")
+
+
+def _refcounts_dropped(fs: FileSystem, program: SnapshotDelete, _now: int) -> FileSystem:
+    image = op.snapshot_dropped(_qcow2(fs, program.layer))
+    return _put(fs, program.layer.path, image, f"Could not delete snapshot '{program.tag}': {{reason}}")
+
+
+# --- commit, rebase, resize, check, convert --------------------------------------------------------------------------
+
+
+def _position(links: tuple[Link, ...], program: Commit) -> int:
+    places = [index for index, link in enumerate(links) if index and link.path == program.into.path]
+    if len(links) == 1:
+        raise ToolError("Image does not have a backing file")
+    if not places:
+        raise ToolError(f"Did not find '{program.into.path}' in the backing chain of '{program.top.path}'")
+    return places[0]
+
+
+def _base_grown(fs: FileSystem, program: Commit, _now: int) -> FileSystem:
+    links = _chain(fs, program.top)
+    place = _position(links, program)
+    images = _images(links[place:])
+    if images[0].size_bytes >= links[0].image.size_bytes:
+        return fs
+    try:
+        grown = op.resized(images, links[0].image.size_bytes)
+    except op.QemuError:
+        raise ToolError("Block job failed: Operation not supported") from None
+    return _put(fs, links[place].path, grown, "Block job failed: {reason}")
+
+
+def _committed(part: int) -> Callable[[FileSystem, Commit, int], FileSystem]:
+    def copied(fs: FileSystem, program: Commit, _now: int) -> FileSystem:
+        links = _chain(fs, program.top)
+        place = _position(links, program)
+        runs = op.share(op.to_commit(_images(links), place), part, _PARTS)
+        image = op.written(_images(links[place:]), runs)
+        return _put(fs, links[place].path, image, "Block job failed: {reason}", synced=part == _PARTS - 1)
+
+    return copied
+
+
+def _new_backing(fs: FileSystem, program: Rebase) -> tuple[Image, ...]:
+    if not program.backing_name:
+        return ()
+    path = backing_path(program.layer.path, program.backing_name)
+    try:
+        links = chain(fs, Layer(path, Format(program.backing_format)))
+    except OpenError as error:
+        raise ToolError(f"Could not open new backing file '{program.backing_name}': {error}") from None
+    if any(fs.find(program.layer.path) == link.number for link in links):
+        words = f'Failed to get shared "write" lock\nIs another process using the image [{path}]?'
+        raise ToolError(f"Could not open new backing file '{program.backing_name}': {words}")
+    return _images(links)
+
+
+def _rebased(part: int) -> Callable[[FileSystem, Rebase, int], FileSystem]:
+    def copied(fs: FileSystem, program: Rebase, _now: int) -> FileSystem:
+        if not program.copy:
+            return fs
+        images = _images(_chain(fs, program.layer))
+        # What is copied already does not differ any more, so each part takes its share of what is left.
+        runs = op.share(op.differing(images[0], images[1:], _new_backing(fs, program)), 0, _PARTS - part)
+        trouble = "error while writing to COW image: {reason}"
+        return _put(fs, program.layer.path, op.written(images, runs), trouble, synced=False)
+
+    return copied
+
+
+def _backing_written(fs: FileSystem, program: Rebase, _now: int) -> FileSystem:
+    name = program.backing_name
+    trouble = f"Could not change the backing file to '{name}': {{reason}}"
+    image = _link(fs, program.layer).image
+    if not isinstance(image, Qcow2):
+        raise ToolError(trouble.format(number=0, reason="Operation not supported"), fs)
+    if len(os.fsencode(name)) > BACKING_NAME_MAX:
+        raise ToolError(trouble.format(number=0, reason="Invalid argument"), fs)
+    if name and not program.backing_format:
+        raise ToolError(trouble.format(number=0, reason="backing format must be specified"), fs)
+    changed = msgspec.structs.replace(image, backing_name=name, backing_format=program.backing_format if name else "")
+    return _put(fs, program.layer.path, changed, trouble)
+
+
+def _size_written(fs: FileSystem, program: Resize, _now: int) -> FileSystem:
+    try:
+        image = op.resized(_images(_chain(fs, program.layer)), program.size_bytes)
+    except op.QemuError as error:
+        raise ToolError(str(error)) from None
+    return _put(fs, program.layer.path, image, "Failed to resize: {reason}")
+
+
+def _leaks_given_back(fs: FileSystem, program: Repair, _now: int) -> FileSystem:
+    image = _link(fs, program.layer).image
+    if not isinstance(image, Qcow2):
+        raise ToolError("This image format does not support checks")
+    return _put(fs, program.layer.path, repaired(image), "Check failed: {reason}")
+
+
+def _target_laid_out(fs: FileSystem, program: CopyOut, _now: int) -> FileSystem:
+    if fs.inode(program.to).stored != b"":
+        raise NotModelled("qemu-img convert into a file that is not empty")
+    return _put(fs, program.to, fresh_qcow2(_wanted(fs, program).size_bytes), "error while converting: {reason}")
+
+
+def _copied_out(part: int) -> Callable[[FileSystem, CopyOut, int], FileSystem]:
+    def copied(fs: FileSystem, program: CopyOut, _now: int) -> FileSystem:
+        images, entry = _images(_chain(fs, program.layer)), _wanted(fs, program)
+        past = msgspec.structs.replace(images[0], content=entry.content, size_bytes=entry.size_bytes)
+        runs = op.share(list(shown((past, *images[1:]))), part, _PARTS)
+        target = _link(fs, Layer(program.to, Format.QCOW2)).image
+        return _put(fs, program.to, op.written((target,), runs), "error while writing: {reason}", synced=False)
+
+    return copied
+
+
+_STEPS: dict[type, tuple[Step, ...]] = {
+    CreateOverlay: (("file laid out", _overlay_laid_out), ("header written", _overlay_written)),
+    SnapshotCreate: (("refcounts raised", _refcounts_raised), ("table written", _table_written)),
+    SnapshotApply: (
+        ("size set", _size_set),
+        ("snapshot counted", _snapshot_counted),
+        ("layer switched", _layer_switched),
+        ("old layer dropped", _old_layer_dropped),
+    ),
+    SnapshotDelete: (("table written", _entry_removed), ("refcounts dropped", _refcounts_dropped)),
+    Commit: (
+        ("base grown", _base_grown),
+        *((f"copied {part + 1} of {_PARTS}", _committed(part)) for part in range(_PARTS)),
+    ),
+    Rebase: (
+        *((f"copied {part + 1} of {_PARTS}", _rebased(part)) for part in range(_PARTS)),
+        ("header written", _backing_written),
+    ),
+    Resize: (("size written", _size_written),),
+    Repair: (("leaks given back", _leaks_given_back),),
+    CopyOut: (
+        ("target laid out", _target_laid_out),
+        *((f"copied {part + 1} of {_PARTS}", _copied_out(part)) for part in range(_PARTS)),
+    ),
+}

@@ -1,0 +1,1 @@
+"""The toolstack: which domains there are and what they start from."""

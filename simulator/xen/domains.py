@@ -1,0 +1,41 @@
+"""Domains that are off: what their stored configuration says. Running ones come with the model of xl."""
+
+from collections.abc import Mapping
+
+import msgspec
+from immutables import Map
+
+from xensnap.model import Disk, Domain, Layer
+
+Domains = Map[str, Domain]
+"""Domains by UUID. A configuration is replaced at once and synced, so no crash ever leaves half of one."""
+
+
+def with_layers(domain: Domain, layers: Mapping[str, Layer]) -> Domain:
+    """The domain starting from these active layers. A vdev that it has not is the caller's error."""
+    missing = [vdev for vdev in layers if domain.disk(vdev) is None]
+    if missing:
+        raise KeyError(*missing)
+    disks = tuple(_switched(disk, layers[disk.vdev]) if disk.vdev in layers else disk for disk in domain.disks)
+    return Domain(domain.uuid, domain.name, domain.state, disks, domain.domid, domain.described_by)
+
+
+def _switched(disk: Disk, layer: Layer) -> Disk:
+    return Disk(disk.vdev, layer.path, layer.format, disk.readonly, disk.cdrom, disk.backend)
+
+
+def configuration(domain: Domain) -> str:
+    """The stored configuration in the shape of libxl's JSON: what a record keeps of it, not all that libxl writes."""
+    disks = [
+        {
+            "pdev_path": disk.path,
+            "vdev": disk.vdev,
+            "backend": disk.backend.value,
+            "format": disk.format.value,
+            "readwrite": int(not disk.readonly),
+            "is_cdrom": disk.cdrom,
+        }
+        for disk in domain.disks
+    ]
+    config = {"c_info": {"type": "hvm", "name": domain.name, "uuid": domain.uuid}, "disks": disks}
+    return msgspec.json.format(msgspec.json.encode(config), indent=4).decode() + "\n"
