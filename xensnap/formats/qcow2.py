@@ -14,6 +14,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from xensnap.errors import Damaged
+from xensnap.formats.thawed import maker
 from xensnap.model import InternalSnapshot
 
 MAGIC = 0x514649FB
@@ -27,7 +28,7 @@ BACKING_FORMAT_BYTES_MAX = 15
 BITMAPS_MAX = 65535
 L1_BYTES_MAX = 32 << 20
 REFCOUNT_TABLE_BYTES_MAX = 8 << 20
-OFFSET_MAX = (1 << 63) - 1
+OFFSET_BITS_MAX = 62
 
 DIRTY, CORRUPT, EXTERNAL_DATA, COMPRESSION, EXTENDED_L2 = 1, 2, 4, 8, 16
 INCOMPATIBLE_KNOWN = DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION | EXTENDED_L2
@@ -43,6 +44,7 @@ _V3 = Struct(">QQQII")
 _EXTENSION = Struct(">II")
 _ENTRY = Struct(">QIHHIIQII")
 _TWO_SIZES = Struct(">QQ")
+_snapshot = maker(InternalSnapshot)
 # What a usual entry takes, so that the table of a usual image comes with its first read.
 _ENTRY_BYTES_USUAL = 160
 
@@ -183,7 +185,7 @@ def parse_header(data: bytes, path: str) -> Header:
         raise _damaged(path, 96, f"refcounts of 2^{order} bits are too wide")
     if crypt > 2:
         raise _damaged(path, 32, f"encryption method {crypt} is not known")
-    if size > OFFSET_MAX:
+    if size >> OFFSET_BITS_MAX:
         raise _damaged(path, 24, f"a disk of {size} bytes is too large")
     l2_entries = cluster_size // (16 if incompatible & EXTENDED_L2 else 8)
     if l1_size > L1_BYTES_MAX // 8 or l1_size < -(-size // (cluster_size * l2_entries)):
@@ -192,13 +194,11 @@ def parse_header(data: bytes, path: str) -> Header:
         raise _damaged(path, 56, f"a refcount table of {refcount_clusters} clusters is not possible")
     if snapshot_count > SNAPSHOTS_MAX:
         raise _damaged(path, 60, f"{snapshot_count} snapshots are too many")
-    for at, offset, table_bytes in (
-        (40, l1_offset, l1_size * 8),
-        (48, refcounts_offset, refcount_clusters * cluster_size),
-        (64, snapshots_offset, snapshot_count * _ENTRY.size),
-    ):
-        if offset % cluster_size or offset + table_bytes > OFFSET_MAX:
-            raise _damaged(path, at, f"no table can begin at {offset:#x}")
+    offsets = l1_offset | refcounts_offset | snapshots_offset
+    if offsets & (cluster_size - 1) or offsets >> OFFSET_BITS_MAX:
+        for at, offset in ((40, l1_offset), (48, refcounts_offset), (64, snapshots_offset)):
+            if offset & (cluster_size - 1) or offset >> OFFSET_BITS_MAX:
+                raise _damaged(path, at, f"no table can begin at {offset:#x}")
     return Header(
         version,
         cluster_size,
@@ -254,7 +254,7 @@ def parse_snapshots(
         elif extra_bytes >= 8:
             state_bytes = int.from_bytes(data[extra_at : extra_at + 8], "big")
         entries.append(
-            InternalSnapshot(
+            _snapshot(
                 data[id_at:name_at].decode("utf-8", "surrogateescape"),
                 data[name_at:end].decode("utf-8", "surrogateescape"),
                 date_s,

@@ -206,10 +206,38 @@ class QemuImg:
     async def copy_out(self, layer: Layer, *, snapshot_id: str, to: str) -> None:
         """See `ImageTool.copy_out`."""
         await self._gate.check(to)
-        self._entry(layer, snapshot_id)
-        which = f"snapshot.id={_escaped(snapshot_id)}"
-        arguments = ("convert", "-q", "-f", layer.format, "-l", which, "-O", "qcow2", _file(layer.path), _file(to))
-        await self._write(to, arguments)
+        entry = self._entry(layer, snapshot_id)
+        image = self._read(layer)
+        if entry.disk_size_bytes == image.virtual_size_bytes:
+            which = f"snapshot.id={_escaped(snapshot_id)}"
+            arguments = ("convert", "-q", "-f", layer.format, "-l", which, "-O", "qcow2", _file(layer.path), _file(to))
+            await self._write(to, arguments)
+            return
+        # `convert -l` shows a snapshot at the size that the disk has now, cut off or filled with zeros (measured:
+        # 7.2.22). So the whole image is copied, and the copy reverted and rid of all else.
+        try:
+            await self._copy_file(image, to)
+            await self._only(Layer(to, layer.format), image.backing, snapshot_id)
+        except ToolFailed as error:
+            error.effect = Effect.UNKNOWN
+            raise
+
+    async def _copy_file(self, image: Image, to: str) -> None:
+        source = _file(image.layer.path)
+        copied = await self._runner.run(("cp", "--sparse=always", "--reflink=auto", source, _file(to)))
+        if copied.returncode:
+            raise await self._failed(to, copied, Effect.UNKNOWN)
+
+    async def _only(self, copy: Layer, backing: Backing | None, snapshot_id: str) -> None:
+        """Make of a copied image one that holds what one snapshot held, alone and without a backing file."""
+        if backing:
+            elsewhere = Backing(backing.path, backing.path, backing.format)
+            await self.rebase(copy, backing=elsewhere, copy=False)
+        await self.snapshot_apply(copy, snapshot_id=snapshot_id)
+        for each in self._snapshots(copy):
+            await self.snapshot_delete(copy, tag=each.tag, snapshot_id=each.id)
+        if backing:
+            await self.rebase(copy, backing=None, copy=True)
 
     def _snapshots(self, layer: Layer) -> tuple[InternalSnapshot, ...]:
         if layer.format is not Format.QCOW2:

@@ -6,17 +6,20 @@ looking never stands in the way of our own write gate.
 
 import os
 import stat
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar, cast
 
 from xensnap.errors import Damaged, FileFailed, NotFound, Reason, Refused
 from xensnap.formats import qcow2
+from xensnap.formats.thawed import maker
 from xensnap.model import Backing, Chain, FileId, Format, Image, Layer
 
 T = TypeVar("T")
 
+# Looked up and made once for each layer of a chain, so their cost counts.
+_RAW, _QCOW2 = Format.RAW, Format.QCOW2
 _FORMATS = {format.value: format for format in Format}
+_image, _file_id, _backing_file = maker(Image), maker(FileId), maker(Backing)
 
 
 def read_image(layer: Layer) -> Image:
@@ -28,8 +31,7 @@ def read_image(layer: Layer) -> Image:
         Refused: id `unsupported-format`, neither raw nor qcow2.
         FileFailed: it cannot be opened or read.
     """
-    with _opened(layer) as fd:
-        return _read(layer, fd)
+    return _reading(layer, _read)
 
 
 def read_holds_data(layer: Layer) -> bool:
@@ -38,11 +40,7 @@ def read_holds_data(layer: Layer) -> bool:
     Raises:
         NotFound, Damaged, Refused, FileFailed: as `read_image`.
     """
-    with _opened(layer) as fd:
-        length = os.fstat(fd).st_size
-        if not length or layer.format is Format.RAW:
-            return bool(length)
-        return _stepped(qcow2.holds_data(layer.path), fd)
+    return _reading(layer, _holds_data)
 
 
 def read_chain(layer: Layer) -> Chain:
@@ -81,16 +79,16 @@ def _below(path: str, backing: Backing) -> Layer:
     return Layer(backing.path, backing.format)
 
 
-@contextmanager
-def _opened(layer: Layer) -> Iterator[int]:
-    path = layer.path
-    if layer.format is not Format.RAW and layer.format is not Format.QCOW2:
-        cause = f"{path}: {layer.format} images are not supported"
+def _reading(layer: Layer, read: Callable[[Layer, int], T]) -> T:
+    """What `read` makes of an image and its descriptor, with the operating system's errors in our words."""
+    path, format = layer.path, layer.format
+    if format is not _QCOW2 and format is not _RAW:
+        cause = f"{path}: {format} images are not supported"
         raise Refused([Reason("unsupported-format", cause, "Convert it with `qemu-img convert -O qcow2`.")])
     try:
         fd = _open(path)
         try:
-            yield fd
+            return read(layer, fd)
         finally:
             os.close(fd)
     except FileNotFoundError as error:
@@ -115,12 +113,12 @@ def _read(layer: Layer, fd: int) -> Image:
         if not stat.S_ISBLK(found.st_mode):
             raise Damaged(f"{layer.path}: neither a file nor a block device", path=layer.path)
         length = allocated = os.lseek(fd, 0, os.SEEK_END)
-    file = FileId(found.st_dev, found.st_ino)
-    if layer.format is Format.RAW:
+    file = _file_id(found.st_dev, found.st_ino)
+    if layer.format is _RAW:
         # QEMU counts in sectors and shows a last partial one as a whole.
-        return Image(layer, file, -(-length // 512) * 512, length, allocated)
+        return _image(layer, file, -(-length // 512) * 512, length, allocated)
     header, snapshots = _stepped(qcow2.metadata(layer.path), fd)
-    return Image(
+    return _image(
         layer,
         file,
         header.virtual_size_bytes,
@@ -134,9 +132,16 @@ def _read(layer: Layer, fd: int) -> Image:
         header.bitmaps,
         header.data_file,
         header.encrypted,
-        bool(header.incompatible & qcow2.DIRTY),
-        bool(header.incompatible & qcow2.CORRUPT),
+        header.incompatible & qcow2.DIRTY != 0,
+        header.incompatible & qcow2.CORRUPT != 0,
     )
+
+
+def _holds_data(layer: Layer, fd: int) -> bool:
+    length = os.fstat(fd).st_size
+    if not length or layer.format is _RAW:
+        return bool(length)
+    return _stepped(qcow2.holds_data(layer.path), fd)
 
 
 def _stepped(steps: Generator[qcow2.Span, bytes, T], fd: int) -> T:
@@ -150,7 +155,7 @@ def _stepped(steps: Generator[qcow2.Span, bytes, T], fd: int) -> T:
 
 
 def _backing(path: str, header: qcow2.Header) -> Backing:
-    return Backing(header.backing_name, where(path, header.backing_name), _FORMATS.get(header.backing_format))
+    return _backing_file(header.backing_name, where(path, header.backing_name), _FORMATS.get(header.backing_format))
 
 
 def where(path: str, name: str) -> str:
