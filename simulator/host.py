@@ -23,7 +23,17 @@ from simulator.ports.seat import GIVE_WAY, Cell, Seat
 from simulator.ports.toolstack import SimulatedBlocks, SimulatedToolstack, looked_up
 from simulator.world import World
 from xensnap.errors import NotFound, Usage
-from xensnap.hypervisor import Capability, drive
+from xensnap.hypervisor import (
+    BlockLayer,
+    Capability,
+    Files,
+    GuestAgent,
+    Hooks,
+    ImageTool,
+    Machine,
+    Toolstack,
+    drive,
+)
 from xensnap.model import Disk, Domain, DomainUuid, Format, Layer, RunState
 
 T = TypeVar("T")
@@ -42,9 +52,9 @@ class SimulatedHost:
         pid: sit where this process sits already, instead of joining as a new one.
     """
 
-    name = "sim"
-    root = "/var/lib/xen/snapshots"
-    capabilities = frozenset({Capability.INTERNAL, Capability.EXTERNAL, Capability.IMMUTABLE})
+    name: str = "sim"
+    root: str = "/var/lib/xen/snapshots"
+    capabilities: frozenset[Capability] = frozenset({Capability.INTERNAL, Capability.EXTERNAL, Capability.IMMUTABLE})
 
     def __init__(self, world: World, *, pid: int | None = None) -> None:
         if pid is None:
@@ -55,13 +65,13 @@ class SimulatedHost:
         self._cell = cell
         self._seat = Seat(cell, pid)
         self._order: Rng | None = None
-        self.toolstack = SimulatedToolstack(self._seat)
-        self.blocks = SimulatedBlocks()
-        self.images = SimulatedImageTool(self._seat)
-        self.files = SimulatedFiles(self._seat)
-        self.machine = SimulatedMachine(self._seat)
-        self.agent = None
-        self.hooks = None
+        self.toolstack: Toolstack = SimulatedToolstack(self._seat)
+        self.blocks: BlockLayer = SimulatedBlocks()
+        self.images: ImageTool = SimulatedImageTool(self._seat)
+        self.files: Files = SimulatedFiles(self._seat)
+        self.machine: Machine = SimulatedMachine(self._seat)
+        self.agent: GuestAgent | None = None
+        self.hooks: Hooks | None = None
 
     @classmethod
     def fresh(cls, seed: int = 0) -> "SimulatedHost":
@@ -184,7 +194,7 @@ class SimulatedHost:
         try:
             fs = self.world.fs.create(path, stored).sync(path).sync_dir(split(path)[0])
         except OSError as error:
-            raise failure(error, "cannot make", path) from None
+            raise failure(error, "create", path) from None
         self._cell.world = self.world.with_fs(fs)
         return Layer(path, Format(format))
 
@@ -207,7 +217,7 @@ class SimulatedHost:
     def _disk(self, domain: str, vdev: str) -> Layer:
         found = looked_up(self.world, domain).disk(vdev)
         if found is None:
-            raise NotFound(f"{domain} has no disk {vdev}", id="no-such-disk")
+            raise NotFound(f"{domain} has no disk {vdev}", id="disk-not-found")
         return found.layer
 
     def write(self, domain: str, vdev: str, offset_bytes: int = 0, length_bytes: int = 65536) -> int:
@@ -228,7 +238,7 @@ class SimulatedHost:
         try:
             fs = world.fs.store(links[0].number, written(images, [run]), layer.path).sync(layer.path)
         except OSError as error:
-            raise failure(error, "cannot write", layer.path) from None
+            raise failure(error, "write", layer.path) from None
         self._cell.world = replace(world, fs=fs, writes=number)
         return number
 

@@ -1,8 +1,8 @@
 """Opening images and what stands below them, and reading what a guest would see through a chain."""
 
 import errno
-import os
 import posixpath
+from os import strerror
 
 import msgspec
 
@@ -64,7 +64,7 @@ def opened(fs: FileSystem, layer: Layer) -> Link:
         if error.errno == errno.EISDIR:
             text = f"'file' driver requires '{layer.path}' to be a regular file"
         else:
-            text = f"Could not open '{layer.path}': {os.strerror(error.errno or 0)}"
+            text = f"Could not open '{layer.path}': {strerror(error.errno or 0)}"
         raise OpenError(text, path=layer.path, missing=error.errno == errno.ENOENT) from None
     return Link(layer.path, layer.format, number, image_in(fs.inode(layer.path).stored, layer))
 

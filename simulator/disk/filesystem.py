@@ -7,9 +7,9 @@ synced. Directories are made and never moved; symlinks are refused wherever they
 """
 
 import errno
-import os
 import posixpath
 from collections.abc import Callable
+from os import strerror
 
 import msgspec
 from immutables import Map
@@ -22,7 +22,7 @@ replace = msgspec.structs.replace
 
 def failed(number: int, path: str) -> OSError:
     """The operating system's error for this path."""
-    return OSError(number, os.strerror(number), path)
+    return OSError(number, strerror(number), path)
 
 
 def split(path: str) -> tuple[str, str]:

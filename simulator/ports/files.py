@@ -1,13 +1,13 @@
 """The `Files` port over a world."""
 
 import errno
-import os
 import posixpath
 from collections.abc import Callable
+from os import strerror
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.files import Inode, Stored, length
-from simulator.disk.filesystem import FileSystem, split
+from simulator.disk.filesystem import FileSystem, failed, split
 from simulator.ports import roles
 from simulator.ports.roles import effect
 from simulator.ports.seat import GIVE_WAY, Seat
@@ -22,7 +22,7 @@ _POLL_NS = 50_000_000
 def failure(error: OSError, what: str, path: str, known: Effect = Effect.NONE) -> FileFailed:
     """The operating system's answer as the ports tell it."""
     number = error.errno or errno.EIO
-    return FileFailed(f"{what} {path}: {os.strerror(number)}", path=path, errno=number, effect=known)
+    return FileFailed(f"{what} {path}: {strerror(number)}", path=path, errno=number, effect=known)
 
 
 class SimulatedFiles:
@@ -38,14 +38,14 @@ class SimulatedFiles:
             stored = fs.inode(path).stored
         except OSError as error:
             if error.errno == errno.ENOENT:
-                raise NotFound(f"{path} is not there", id="no-such-file") from None
-            raise failure(error, "cannot read", path) from None
+                raise NotFound(f"{path}: no such file") from None
+            raise failure(error, "read", path) from None
         return _bytes(stored, path)
 
     async def create(self, path: str, data: bytes = b"", *, mode: int = 0o600) -> None:
         """A new file. A death halfway leaves it empty or short; a failure has removed it again."""
         halves = (lambda fs: fs.create(path, data[: len(data) // 2], mode=mode),) if data else ()
-        await self._alter("create", "cannot make", path, lambda fs: fs.create(path, data, mode=mode), halves)
+        await self._alter("create", "make", path, lambda fs: fs.create(path, data, mode=mode), halves)
 
     async def replace(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
         """Written beside, synced, renamed. A death halfway leaves the sibling, short or whole."""
@@ -61,7 +61,7 @@ class SimulatedFiles:
         def renamed(fs: FileSystem) -> FileSystem:
             return whole(fs).rename(beside, path)
 
-        await self._alter("replace", "cannot replace", path, renamed, (half, whole))
+        await self._alter("replace", "replace", path, renamed, (half, whole))
 
     async def append(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
         """More at the end. A death halfway tears the tail."""
@@ -75,19 +75,19 @@ class SimulatedFiles:
             return change
 
         await self._alter(
-            "append", "cannot append to", path, added(data), (added(data[: len(data) // 2]),), known=Effect.UNKNOWN
+            "append", "append to", path, added(data), (added(data[: len(data) // 2]),), known=Effect.UNKNOWN
         )
 
     async def sync(self, path: str) -> None:
         """Content durable."""
-        await self._alter("fsync", "cannot sync", path, lambda fs: fs.sync(path), known=Effect.UNKNOWN)
+        await self._alter("fsync", "sync", path, lambda fs: fs.sync(path), known=Effect.UNKNOWN)
 
     async def sync_dir(self, path: str) -> None:
         """Names durable."""
         try:
             await self._seat.alter(roles.DIR_FSYNC, path, lambda fs: fs.sync_dir(path))
         except OSError as error:
-            raise failure(error, "cannot sync", path, Effect.UNKNOWN) from None
+            raise failure(error, "sync", path, Effect.UNKNOWN) from None
 
     async def mkdir(self, path: str) -> None:
         """A directory and all above it. A death halfway leaves the upper ones."""
@@ -110,19 +110,22 @@ class SimulatedFiles:
             partials = tuple(made(missing[:count]) for count in range(1, len(missing)))
             await self._seat.alter(roles.DIR_CREATE, path, made(missing), partials)
         except OSError as error:
-            raise failure(error, "cannot make", path) from None
+            raise failure(error, "make", path) from None
 
     async def rename(self, old: str, new: str) -> None:
         """At once, in the same file system; there is only one here."""
-        await self._alter("rename", "cannot rename", old, lambda fs: fs.rename(old, new))
+        await self._alter("rename", "rename", old, lambda fs: fs.rename(old, new))
 
     async def remove(self, path: str) -> None:
         """Unlinked; it lives on while a process has it open."""
-        await self._alter("remove", "cannot remove", path, lambda fs: fs.link_away(path))
+        await self._alter("remove", "remove", path, lambda fs: fs.link_away(path))
 
     async def names(self, path: str) -> tuple[str, ...]:
         """Sorted names."""
-        return (await self._seat.look(roles.DIR_READ, path)).fs.names(path)
+        fs = (await self._seat.look(roles.DIR_READ, path)).fs
+        if fs.find(path) in fs.inodes:
+            raise failure(failed(errno.ENOTDIR, path), "list", path)
+        return fs.names(path)
 
     async def stat(self, path: str) -> FileStat | None:
         """What is under a name, links not followed."""
@@ -142,14 +145,14 @@ class SimulatedFiles:
         """What is left in the one file system there is."""
         fs = (await self._seat.look(roles.DIR_FREE, path)).fs
         if posixpath.normpath(path) not in fs.dirs:
-            raise FileFailed(f"cannot look at {path}: {os.strerror(errno.ENOENT)}", path=path, errno=errno.ENOENT)
+            raise FileFailed(f"cannot measure {path}: {strerror(errno.ENOENT)}", path=path, errno=errno.ENOENT)
         return fs.free_bytes
 
     async def set_immutable(self, path: str, on: bool) -> None:  # noqa: FBT001 - the port's own shape
         """The flag, durable at once."""
         if not self._seat.world.fs.has_flags:
             raise Refused([_no_flag(path)])
-        await self._alter("set-flag", "cannot set the flag of", path, lambda fs: fs.flag(path, immutable=on))
+        await self._alter("set-flag", "set the flag of", path, lambda fs: fs.flag(path, immutable=on))
 
     async def is_immutable(self, path: str) -> bool:
         """Whether the flag is set."""
@@ -157,9 +160,7 @@ class SimulatedFiles:
         try:
             return fs.has_flags and fs.inode(path).immutable
         except OSError as error:
-            if error.errno == errno.ENOENT:
-                raise NotFound(f"{path} is not there", id="no-such-file") from None
-            raise failure(error, "cannot look at", path) from None
+            raise failure(error, "look at the flags of", path) from None
 
     async def lock(self, path: str, *, note: bytes, wait_s: float = 0.0) -> Lock:
         """The lock, or `Busy` after virtual time has passed, in which orphans go on."""
@@ -168,13 +169,13 @@ class SimulatedFiles:
             try:
                 number = await self._seat.change(effect(path, "take"), path, self._taken(path, note))
             except OSError as error:
-                raise failure(error, "cannot lock", path) from None
+                raise failure(error, "lock", path) from None
             if number is not None:
                 return _Held(self._seat, path, number)
             world = self._seat.world
             if world.clock.monotonic_ns >= until:
                 holder = _bytes(world.fs.inode(path).stored, path).decode("utf-8", "replace").strip()
-                raise Busy(f"{path} is locked by {holder or 'an unknown process'}", id="locked")
+                raise Busy(f"{path} is locked by {holder or 'a process that left no note'}", id="locked")
             await GIVE_WAY
             self._seat.cell.world = self._seat.world.slept(_POLL_NS)
 
@@ -205,8 +206,10 @@ class SimulatedFiles:
         try:
             await self._seat.alter(effect(path, verb), path, change, partials)
         except OSError as error:
-            if error.errno == errno.ENOENT and verb in {"remove", "rename", "fsync"} and error.filename == path:
-                raise NotFound(f"{path} is not there", id="no-such-file") from None
+            if error.errno == errno.ENOENT:
+                if verb == "remove":
+                    raise NotFound(f"{path}: no such file") from None
+                known = Effect.NONE
             raise failure(error, what, path, known) from None
 
 

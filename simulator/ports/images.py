@@ -2,23 +2,28 @@
 
 from simulator.core.effects import Effect, declare
 from simulator.disk.chain import Link, OpenError, backing_path, chain, opened, seen
+from simulator.disk.content import SECTOR
+from simulator.disk.files import Inode, allocated, length
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image as Stored
 from simulator.disk.image import Qcow2
 from simulator.disk.operations import metadata
 from simulator.disk.refcounts import leaks
+from simulator.disk.snapshots import TAG_BYTES_MAX, Table
+from simulator.ports.files import failure
 from simulator.ports.machine import openers
 from simulator.ports.seat import GIVE_WAY, Seat
 from simulator.tools import qemu_img
 from simulator.tools.qemu_img import Program, ToolError
-from simulator.world import World
 from xensnap import errors
 from xensnap.errors import Busy, Damaged, NotFound, Reason, Refused, ToolFailed
-from xensnap.hypervisor import CheckResult
+from xensnap.hypervisor import CheckResult, Opener
 from xensnap.model import Backing, Chain, FileId, Format, Image, InternalSnapshot, Layer
 
 _INSPECT = declare("image.inspect", "an image's header and snapshot table are read", writes=False)
 _CHAIN = declare("image.chain", "the headers of a whole chain are read", writes=False)
+_REQUIRE_UNUSED = declare("image.require-unused", "it is made sure that nobody has an image open", writes=False)
+_HOLDS_DATA = declare("image.holds-data", "an image's cluster tables are read", writes=False)
 _CREATE = declare("qemu-img.create-overlay", "an empty overlay is made", writes=True)
 _SNAPSHOT_CREATE = declare("qemu-img.snapshot-create", "an internal snapshot is taken", writes=True)
 _SNAPSHOT_APPLY = declare("qemu-img.snapshot-apply", "an internal snapshot is made active", writes=True)
@@ -32,6 +37,7 @@ _MEASURE = declare("qemu-img.measure", "the space that a copy would need is reck
 _COPY_OUT = declare("qemu-img.copy-out", "an internal snapshot is copied into an image of its own", writes=True)
 
 _CLUSTER = 65536
+_PATIENCE_NS = 500_000_000
 
 
 class SimulatedImageTool:
@@ -42,92 +48,143 @@ class SimulatedImageTool:
 
     async def inspect(self, layer: Layer) -> Image:
         """One image; what it stands on is not looked at."""
-        fs = (await self._seat.look(_INSPECT, layer.path)).fs
-        try:
-            return told(fs, opened(fs, layer))
-        except OpenError as error:
-            raise _unreadable(error) from None
+        return _read((await self._seat.look(_INSPECT, layer.path)).fs, layer)
 
     async def chain(self, layer: Layer) -> Chain:
-        """All of them, the active layer first."""
+        """All of them, the active layer first; a backing file whose format the header does not say is refused."""
         fs = (await self._seat.look(_CHAIN, layer.path)).fs
-        try:
-            return Chain(tuple(told(fs, link) for link in chain(fs, layer)))
-        except OpenError as error:
-            raise _unreadable(error) from None
+        images: list[Image] = []
+        seen: set[int] = set()
+        lower: Layer | None = layer
+        while lower is not None:
+            image = _read(fs, lower)
+            if image.file.inode in seen:
+                raise Damaged(f"{lower.path}: the backing files form a loop", path=lower.path)
+            seen.add(image.file.inode)
+            images.append(image)
+            lower = _below(image)
+        return Chain(tuple(images))
+
+    async def require_unused(self, layer: Layer) -> None:
+        """The gate: `Busy` at once where somebody writes, and for a mere reader after half a second."""
+        seat = self._seat
+        world = await seat.look(_REQUIRE_UNUSED, layer.path)
+        _present(world.fs, layer.path)
+        found = openers(world, layer.path)
+        if found and not any(opener.writing for opener in found):
+            await GIVE_WAY
+            seat.cell.world = seat.world.slept(_PATIENCE_NS)
+            found = openers(seat.world, layer.path)
+        if found:
+            raise _busy(layer.path, found)
+
+    async def holds_data(self, layer: Layer) -> bool:
+        """Whether it has clusters of its own."""
+        fs = (await self._seat.look(_HOLDS_DATA, layer.path)).fs
+        _present(fs, layer.path)
+        stored = _inode(fs, layer.path).stored
+        if layer.format is Format.RAW or stored == b"":
+            return bool(length(stored))
+        image = _opened(fs, layer).image
+        return bool(image.content)
 
     async def create_overlay(self, path: str, *, backing: Backing, size_bytes: int) -> None:
         """An empty overlay in the empty file that is there."""
-        fs = self._seat.world.fs
-        _present(fs, path)
-        if fs.inode(path).stored != b"":
-            reason = Reason("not-empty", f"{path} is not empty", "Give a file that was made for this overlay.")
-            raise Refused([reason])
-        form = backing.format.value if backing.format else ""
-        await self._run(_CREATE, qemu_img.CreateOverlay(path, backing.name, form, size_bytes))
+        _whole_sectors(size_bytes)
+        await self.require_unused(Layer(path, Format.RAW))
+        if length(_inode(self._seat.world.fs, path).stored):
+            cause = f"{path} is not empty, so it is not the file that was made for this overlay"
+            raise Refused([Reason("overlay-not-empty", cause, "Choose another name for the overlay.")])
+        await self._run(_CREATE, qemu_img.CreateOverlay(path, backing.name, _format(backing), size_bytes))
 
     async def snapshot_create(self, layer: Layer, *, tag: str) -> InternalSnapshot:
         """A new entry at the end of the table."""
-        link = self._present(layer)
-        if isinstance(link.image, Qcow2) and link.image.table.by_tag(tag) is not None:
-            cause = f"{layer.path} has an internal snapshot {tag!r} already"
-            raise Refused([Reason("tag-taken", cause, "Choose another tag.")])
+        if len(tag.encode("utf-8", "surrogateescape")) > TAG_BYTES_MAX:
+            cause = f"a snapshot's tag is longer than {TAG_BYTES_MAX} bytes: {tag[:40]!r}…"
+            raise Refused([Reason("tag-too-long", cause, "Choose a shorter name.")])
+        await self.require_unused(layer)
+        if self._table(layer).by_tag(tag) is not None:
+            raise Refused([Reason("tag-taken", f"{layer.path} already has a snapshot {tag!r}", "Choose another name.")])
         await self._run(_SNAPSHOT_CREATE, qemu_img.SnapshotCreate(layer, tag))
-        image = opened(self._seat.world.fs, layer).image
-        assert isinstance(image, Qcow2)
-        return image.table.entries[image.table.highest].told()
+        table = self._table(layer)
+        return table.entries[table.highest].told()
 
     async def snapshot_apply(self, layer: Layer, *, snapshot_id: str) -> None:
         """The active layer as it was."""
+        await self.require_unused(layer)
         self._entry(layer, snapshot_id)
         await self._run(_SNAPSHOT_APPLY, qemu_img.SnapshotApply(layer, snapshot_id))
 
     async def snapshot_delete(self, layer: Layer, *, tag: str, snapshot_id: str) -> None:
         """One entry less."""
-        if self._entry(layer, snapshot_id).tag != tag:
-            raise NotFound(f"{layer.path}: snapshot {snapshot_id} is not called {tag!r}", id="no-such-snapshot")
+        await self.require_unused(layer)
+        self._entry(layer, snapshot_id, tag)
         await self._run(_SNAPSHOT_DELETE, qemu_img.SnapshotDelete(layer, tag, snapshot_id))
 
     async def commit(self, top: Layer, *, into: Layer) -> None:
         """What the top holds, written down."""
-        self._present(top)
-        self._present(into)
+        below = (await self.chain(top)).images[1:]
+        target = _read(self._seat.world.fs, into)
+        if target.file not in {image.file for image in below}:
+            raise NotFound(f"{into.path} is not below {top.path}", id="not-in-chain")
+        await self.require_unused(top)
+        await self.require_unused(into)
         await self._run(_COMMIT, qemu_img.Commit(top, into))
 
     async def rebase(self, layer: Layer, *, backing: Backing | None, copy: bool) -> None:
         """Another backing file, the content kept where `copy`."""
-        self._present(layer)
-        name = backing.name if backing else ""
-        form = backing.format.value if backing and backing.format else ""
+        await self.require_unused(layer)
+        _read(self._seat.world.fs, layer)
+        name, form = (backing.name, _format(backing)) if backing else ("", "")
         known = errors.Effect.UNKNOWN if copy else errors.Effect.NONE
         await self._run(_REBASE, qemu_img.Rebase(layer, name, form, copy), known)
 
     async def resize(self, layer: Layer, *, size_bytes: int) -> None:
         """Another size."""
-        self._present(layer)
+        _whole_sectors(size_bytes)
+        await self.require_unused(layer)
+        _read(self._seat.world.fs, layer)
         await self._run(_RESIZE, qemu_img.Resize(layer, size_bytes), errors.Effect.NONE)
 
     async def check(self, layer: Layer, *, repair_leaks: bool = False) -> CheckResult:
         """Leaks and corruptions, by count."""
-        if repair_leaks and isinstance(self._present(layer).image, Qcow2):
+        if layer.format is Format.RAW:
+            _read(self._seat.world.fs, layer)
+            return CheckResult()
+        if repair_leaks:
+            await self.require_unused(layer)
             await self._run(_REPAIR, qemu_img.Repair(layer), errors.Effect.NONE)
         world = await self._seat.look(_CHECK, layer.path)
-        self._present(layer)
-        image = self._opened(world.fs, layer, ("qemu-img", "check", "-f", layer.format, layer.path))[0].image
-        return CheckResult(leaks(image), image.corrupted) if isinstance(image, Qcow2) else CheckResult()
+        image = _links(world.fs, layer, ("qemu-img", "check", "-f", layer.format, layer.path))[0].image
+        assert isinstance(image, Qcow2)
+        return CheckResult(leaks(image), image.corrupted)
 
     async def measure_bytes(self, layer: Layer) -> int:
         """As `qemu-img measure -O qcow2` reckons it: all metadata of a full image, and the clusters that hold data."""
         world = await self._seat.look(_MEASURE, layer.path)
-        self._present(layer)
+        _read(world.fs, layer)
         argv = ("qemu-img", "measure", "-O", "qcow2", "-f", layer.format, layer.path)
-        return measured(tuple(link.image for link in self._opened(world.fs, layer, argv)))
+        return measured(tuple(link.image for link in _links(world.fs, layer, argv)))
 
     async def copy_out(self, layer: Layer, *, snapshot_id: str, to: str) -> None:
         """A standalone image of one snapshot; not durable yet, as qemu-img leaves it."""
+        await self.require_unused(Layer(to, Format.RAW))
         self._entry(layer, snapshot_id)
-        _present(self._seat.world.fs, to)
         await self._run(_COPY_OUT, qemu_img.CopyOut(layer, snapshot_id, to))
+
+    def _table(self, layer: Layer) -> Table:
+        if layer.format is not Format.QCOW2:
+            cause = f"{layer.path}: {layer.format} images hold no internal snapshots"
+            raise Refused([Reason("no-internal-snapshots", cause, "Take an external snapshot.")])
+        image = _opened(self._seat.world.fs, layer).image
+        assert isinstance(image, Qcow2)
+        return image.table
+
+    def _entry(self, layer: Layer, snapshot_id: str, tag: str | None = None) -> None:
+        entry = self._table(layer).by_id(snapshot_id)
+        if entry is None or tag not in {None, entry.told().tag}:
+            named = f"the id {snapshot_id!r}" + ("" if tag is None else f" and the tag {tag!r}")
+            raise NotFound(f"{layer.path} has no snapshot with {named}", id="snapshot-not-in-image")
 
     # --- the child process -------------------------------------------------------------------------------------------
 
@@ -135,12 +192,13 @@ class SimulatedImageTool:
         """Run one program to its end, giving way at each of its steps."""
         seat, cell = self._seat, self._seat.cell
         subject = qemu_img.writes(program)[0]
-        gate(cell.world, program)
         await GIVE_WAY
         if cell.watch is not None:
             cell.watch.begins(effect, subject, cell, (), seat.pid)
-        # Others have run since: the gate is what stands directly before the start.
-        gate(cell.world, program)
+        # Others may have run since the gate was asked; nothing stands between this one and the start.
+        for path in qemu_img.guarded(program):
+            if found := openers(cell.world, path):
+                raise _busy(path, found)
         try:
             cell.world, pid = cell.world.spawned(program, parent=seat.pid)
         except ToolError as error:
@@ -159,43 +217,78 @@ class SimulatedImageTool:
         if cell.watch is not None:
             cell.watch.happened(effect, cell)
 
-    def _present(self, layer: Layer) -> Link:
-        fs = self._seat.world.fs
-        _present(fs, layer.path)
-        try:
-            return opened(fs, layer)
-        except OpenError as error:
-            argv = ("qemu-img", "info", "-f", layer.format, layer.path)
-            raise _failed(ToolError(f"Could not open '{layer.path}': {error}"), argv, errors.Effect.NONE) from None
 
-    def _opened(self, fs: FileSystem, layer: Layer, argv: tuple[str, ...]) -> tuple[Link, ...]:
-        try:
-            return chain(fs, layer)
-        except OpenError as error:
-            raise _failed(ToolError(f"Could not open '{layer.path}': {error}"), argv, errors.Effect.NONE) from None
-
-    def _entry(self, layer: Layer, snapshot_id: str) -> InternalSnapshot:
-        image = self._present(layer).image
-        entry = image.table.by_id(snapshot_id) if isinstance(image, Qcow2) else None
-        if entry is None:
-            raise NotFound(f"{layer.path} has no internal snapshot with id {snapshot_id}", id="no-such-snapshot")
-        return entry.told()
-
-
-def gate(world: World, program: Program) -> None:
-    """No process has open what the program writes, and none writes what it reads: QEMU under Xen takes no lock."""
-    for path in qemu_img.writes(program):
-        for opener in openers(world, path):
-            raise Busy(f"{path} is open in process {opener.pid} ({opener.command})", id="image-open")
-    for path in qemu_img.reads(program):
-        for opener in openers(world, path):
-            if opener.writing:
-                raise Busy(f"{path} is written by process {opener.pid} ({opener.command})", id="image-open")
+def _busy(path: str, found: tuple[Opener, ...]) -> Busy:
+    who = ", ".join(f"{one.command[:80]!r} (pid {one.pid}{', writing' if one.writing else ''})" for one in found)
+    remedy = "Shut down the guest that uses the image, or end that program, and try again."
+    return Busy(f"{path} is open in {who}", id="image-open", remedy=remedy)
 
 
 def _present(fs: FileSystem, path: str) -> None:
     if fs.find(path) is None:
-        raise NotFound(f"{path} is not there", id="no-such-image")
+        raise NotFound(f"{path}: no such image", id="image-not-found")
+
+
+def _inode(fs: FileSystem, path: str) -> Inode:
+    try:
+        return fs.inode(path)
+    except OSError as error:
+        raise failure(error, "read", path) from None
+
+
+def _opened(fs: FileSystem, layer: Layer) -> Link:
+    try:
+        return opened(fs, layer)
+    except OpenError as error:
+        if error.missing:
+            raise NotFound(f"{layer.path}: no such image", id="image-not-found") from None
+        raise Damaged(f"{layer.path}: {error}", path=layer.path) from None
+
+
+def _read(fs: FileSystem, layer: Layer) -> Image:
+    """An image's metadata as our own reader finds it: a raw image is any file at all."""
+    if layer.format not in {Format.RAW, Format.QCOW2}:
+        cause = f"{layer.path}: {layer.format} images are not supported"
+        remedy = "Convert it with `qemu-img convert -O qcow2`."
+        raise Refused([Reason("unsupported-format", cause, remedy)])
+    if layer.format is Format.RAW:
+        _present(fs, layer.path)
+        stored, number = _inode(fs, layer.path).stored, fs.number(layer.path)
+        size = -(-length(stored) // SECTOR) * SECTOR
+        return Image(layer, FileId(fs.device, number), size, length(stored), allocated(stored))
+    return told(fs, _opened(fs, layer))
+
+
+def _below(image: Image) -> Layer | None:
+    backing = image.backing
+    if backing is None:
+        return None
+    if backing.format is None:
+        cause = f"{image.layer.path}: the header does not say in which format its backing file {backing.name!r} is"
+        remedy = f"If you know it: qemu-img rebase -u -f qcow2 -F FORMAT -b {backing.name} {image.layer.path}"
+        raise Refused([Reason("backing-format-missing", cause, remedy)])
+    return Layer(backing.path, backing.format)
+
+
+def _links(fs: FileSystem, layer: Layer, argv: tuple[str, ...]) -> tuple[Link, ...]:
+    _opened(fs, layer)
+    try:
+        return chain(fs, layer)
+    except OpenError as error:
+        raise _failed(ToolError(f"Could not open '{layer.path}': {error}"), argv, errors.Effect.NONE) from None
+
+
+def _format(backing: Backing) -> str:
+    if backing.format is None:
+        cause = f"the format of the backing file {backing.name!r} is not given"
+        raise Refused([Reason("backing-format-missing", cause, "Say which it is; formats are never probed.")])
+    return backing.format.value
+
+
+def _whole_sectors(size_bytes: int) -> None:
+    if size_bytes <= 0 or size_bytes % SECTOR:
+        cause = f"a disk of {size_bytes} bytes is not possible, QEMU counts in sectors of {SECTOR}"
+        raise Refused([Reason("not-whole-sectors", cause, f"Give a multiple of {SECTOR}.")])
 
 
 def _failed(error: ToolError, program: Program | tuple[str, ...], known: errors.Effect) -> ToolFailed:
@@ -203,19 +296,12 @@ def _failed(error: ToolError, program: Program | tuple[str, ...], known: errors.
     return ToolFailed(error.words, argv=argv, returncode=1, stderr=f"{error.words}\n", effect=known)
 
 
-def _unreadable(error: OpenError) -> errors.XensnapError:
-    if error.missing:
-        return NotFound(f"{error.path} is not there", id="no-such-image")
-    return Damaged(f"{error.path}: {error}", path=error.path)
-
-
 def told(fs: FileSystem, link: Link) -> Image:
     """An image as its header tells it."""
-    image: Stored = link.image
+    image = link.image
     file = FileId(fs.device, link.number)
     layer = Layer(link.path, Format(link.format))
-    if not isinstance(image, Qcow2):
-        return Image(layer, file, image.size_bytes, image.length_bytes, image.allocated_bytes)
+    assert isinstance(image, Qcow2)
     backing = None
     if image.backing_name:
         form = Format(image.backing_format) if image.backing_format else None
@@ -238,7 +324,7 @@ def told(fs: FileSystem, link: Link) -> Image:
 def measured(images: tuple[Stored, ...]) -> int:
     """Bytes for a qcow2 copy with clusters of 64 KiB (facts: a 1 MiB image with one data cluster needs 393216)."""
     size = images[0].size_bytes
-    sectors = _CLUSTER // 512
+    sectors = _CLUSTER // SECTOR
     data = {
         index
         for start, end, write_id in seen(images)

@@ -5,8 +5,8 @@ calls: every writing command ends with an fdatasync but `convert`, whose copy is
 """
 
 import errno
-import os
 from collections.abc import Callable
+from os import strerror
 from typing import Any
 
 import msgspec
@@ -151,7 +151,7 @@ def writes(program: Program) -> tuple[str, ...]:
 
 
 def reads(program: Program) -> tuple[str, ...]:
-    """The files that nobody may write meanwhile."""
+    """The files that it opens for reading, whose content it needs to stay."""
     match program:
         case Commit(top, _):
             return (top.path,)
@@ -159,6 +159,11 @@ def reads(program: Program) -> tuple[str, ...]:
             return (layer.path,)
         case _:
             return ()
+
+
+def guarded(program: Program) -> tuple[str, ...]:
+    """The files that no process at all may have open when it starts."""
+    return (program.top.path, program.into.path) if isinstance(program, Commit) else writes(program)
 
 
 def steps(program: Program) -> tuple[Step, ...]:
@@ -204,7 +209,7 @@ def _put(fs: FileSystem, path: str, image: Image | bytes, trouble: str, *, synce
         after = fs.store(fs.number(path), image, path)
     except OSError as error:
         number = error.errno or errno.EIO
-        raise ToolError(trouble.format(number=-number, reason=os.strerror(number)), fs) from None
+        raise ToolError(trouble.format(number=-number, reason=strerror(number)), fs) from None
     return after.sync(path) if synced else after
 
 
@@ -223,7 +228,7 @@ def _overlay_laid_out(fs: FileSystem, program: CreateOverlay, _now: int) -> File
 
 
 def _overlay_written(fs: FileSystem, program: CreateOverlay, _now: int) -> FileSystem:
-    if len(os.fsencode(program.backing_name)) > BACKING_NAME_MAX:
+    if len(program.backing_name.encode("utf-8", "surrogateescape")) > BACKING_NAME_MAX:
         name, form = program.backing_name, program.backing_format
         words = f"{program.path}: Could not assign backing file '{name}' with format '{form}': Invalid argument"
         raise ToolError(words, fs)
@@ -366,7 +371,7 @@ def _backing_written(fs: FileSystem, program: Rebase, _now: int) -> FileSystem:
     image = _link(fs, program.layer).image
     if not isinstance(image, Qcow2):
         raise ToolError(trouble.format(number=0, reason="Operation not supported"), fs)
-    if len(os.fsencode(name)) > BACKING_NAME_MAX:
+    if len(name.encode("utf-8", "surrogateescape")) > BACKING_NAME_MAX:
         raise ToolError(trouble.format(number=0, reason="Invalid argument"), fs)
     if name and not program.backing_format:
         raise ToolError(trouble.format(number=0, reason="backing format must be specified"), fs)
