@@ -1,0 +1,73 @@
+"""The contract of `Toolstack` for domains that are off."""
+
+import pytest
+
+from xensnap.errors import Effect, NotFound
+from xensnap.model import DescribedBy, DomainUuid, Format, Layer, RunState
+
+NOBODY = DomainUuid("00000000-0000-4000-8000-000000000000")
+
+
+@pytest.fixture
+def toolstack(bench):
+    return bench.host.toolstack
+
+
+@pytest.fixture
+def guest(bench):
+    disks = {"xvda": bench.image("a.qcow2"), "xvdb": bench.image("b.raw", "raw")}
+    return bench.domain("guest", disks)
+
+
+def test_a_domain_is_told_with_its_disks(bench, toolstack, guest, directory):
+    found = bench.run(toolstack.inspect("guest"))
+    assert found == guest
+    assert (found.state, found.domid, found.described_by) == (RunState.OFF, None, DescribedBy.US)
+    assert [disk.layer for disk in found.disks] == [
+        Layer(f"{directory}/a.qcow2", Format.QCOW2),
+        Layer(f"{directory}/b.raw", Format.RAW),
+    ]
+
+
+def test_all_domains_are_told_by_name(bench, toolstack, guest):
+    bench.domain("another", {})
+    bench.domain("7", {})
+    assert [domain.name for domain in bench.run(toolstack.domains())] == ["7", "another", "guest"]
+
+
+def test_a_domain_is_found_by_uuid_and_name(bench, toolstack, guest):
+    number = bench.domain("7", {})
+    assert bench.run(toolstack.inspect(guest.uuid)) == guest
+    assert bench.run(toolstack.inspect("7")) == number
+
+
+def test_who_looks_for_a_domain_that_is_not_there_learns_which_are(bench, toolstack, guest):
+    with pytest.raises(NotFound, match="guest"):
+        bench.run(toolstack.inspect("gest"))
+
+
+def test_a_domain_starts_from_the_layers_it_was_given(bench, toolstack, guest, directory):
+    overlay = Layer(f"{directory}/overlay.qcow2", Format.QCOW2)
+    bench.run(toolstack.set_layers(guest.uuid, {"xvdb": overlay}))
+    after = bench.run(toolstack.inspect(guest.uuid))
+    assert [disk.layer for disk in after.disks] == [guest.disks[0].layer, overlay]
+    assert (after.name, after.uuid) == (guest.name, guest.uuid)
+    bench.run(toolstack.set_layers(guest.uuid, {disk.vdev: disk.layer for disk in guest.disks}))
+    assert bench.run(toolstack.inspect(guest.uuid)) == guest
+
+
+def test_layers_are_switched_all_or_none(bench, toolstack, guest, directory):
+    overlay = Layer(f"{directory}/overlay.qcow2", Format.QCOW2)
+    for uuid, layers in ((guest.uuid, {"xvda": overlay, "xvdz": overlay}), (NOBODY, {"xvda": overlay})):
+        with pytest.raises(NotFound) as caught:
+            bench.run(toolstack.set_layers(uuid, layers))
+        assert caught.value.effect is Effect.NONE
+        assert bench.run(toolstack.inspect(guest.uuid)) == guest
+
+
+def test_the_configuration_names_domain_and_disks(bench, toolstack, guest):
+    told = bench.run(toolstack.configuration(guest.uuid))
+    for word in ("guest", guest.uuid, "xvda", "a.qcow2"):
+        assert word in told
+    with pytest.raises(NotFound):
+        bench.run(toolstack.configuration(NOBODY))
