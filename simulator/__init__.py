@@ -4,12 +4,27 @@ Start with `SimulatedHost.fresh()`. The world behind it is one frozen value, so 
 see each other. What is not modelled raises `NotModelled`; there is no empty success.
 """
 
+from simulator.core.effects import Cut
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.content import pattern
-from simulator.host import SimulatedHost
+from simulator.disk.crash import Unsynced
+from simulator.faults.crash import CrashPoint, Orphans, after_engine_crash, after_host_crash
+from simulator.host import SimulatedHost, crash_points
 from simulator.world import World
 
-__all__ = ["NotModelled", "SimulatedHost", "World", "pattern"]
+__all__ = [
+    "CrashPoint",
+    "Cut",
+    "NotModelled",
+    "Orphans",
+    "SimulatedHost",
+    "Unsynced",
+    "World",
+    "after_engine_crash",
+    "after_host_crash",
+    "crash_points",
+    "pattern",
+]
 
 __xensnap__ = "0.1.0"
 """Marks this package as xensnap's own `simulator`, of this version: another distribution has the same name."""

@@ -4,11 +4,14 @@ Everything is deterministic and nothing is shared: two hosts made with the same 
 each other.
 """
 
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from errno import ENOSPC
 from typing import Any, TypeVar
 
 import msgspec
 
+from simulator.core.effects import Cut
 from simulator.core.rng import Rng
 from simulator.disk import chain as chains
 from simulator.disk.content import SECTOR, Run, bytes_of
@@ -16,13 +19,16 @@ from simulator.disk.files import Stored
 from simulator.disk.filesystem import split
 from simulator.disk.image import Raw, fresh_qcow2
 from simulator.disk.operations import resized, written
+from simulator.faults import points
+from simulator.faults.crash import CrashPoint
+from simulator.faults.watch import Fault, Watching, distinct
 from simulator.ports.files import SimulatedFiles, failure
 from simulator.ports.images import SimulatedImageTool
 from simulator.ports.machine import SimulatedMachine
 from simulator.ports.seat import GIVE_WAY, Cell, Seat
 from simulator.ports.toolstack import SimulatedBlocks, SimulatedToolstack, looked_up
 from simulator.world import World
-from xensnap.errors import NotFound, Usage
+from xensnap.errors import NotFound, Usage, XensnapError
 from xensnap.hypervisor import (
     BlockLayer,
     Capability,
@@ -212,6 +218,53 @@ class SimulatedHost:
         capacity = total_bytes if total_bytes is not None else fs.used_bytes + (free_bytes or 0)
         self._cell.world = self.world.with_fs(replace(fs, capacity_bytes=capacity))
 
+    # --- going wrong -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def recording(self) -> Iterator[Watching]:
+        """Keep the world at each cut of each effect meanwhile; `crash_points` tells them, `trace` what happened."""
+        watch = self._watch(fresh=True)
+        watch.recording = True
+        try:
+            yield watch
+        finally:
+            watch.recording = False
+
+    def fail_at(
+        self, at: int | str, cut: Cut | str = Cut.BEFORE, error: int | XensnapError = ENOSPC, *, nth: int = 1
+    ) -> Fault:
+        """Let one effect fail: the `at`-th from now on, or the `nth` of a name.
+
+        An errno is told in the port's own kind of error, with what is known of the effect; an error is raised as it is.
+        """
+        if isinstance(at, str) and at not in {effect.name for effect in points.effects()}:
+            raise Usage(f"there is no effect {at!r}")
+        if cut == Cut.AFTER:
+            raise Usage("an effect whose caller knows of it can fail no more; let the next one fail before")
+        fault = Fault(at, Cut(cut), error, nth)
+        self._watch().faults.append(fault)
+        return fault
+
+    @property
+    def unmet_faults(self) -> tuple[Fault, ...]:
+        """Faults that are armed and were never met: a test that leaves one has not tested what it says."""
+        watch = self._cell.watch
+        return tuple(watch.faults) if isinstance(watch, Watching) else ()
+
+    @property
+    def recorded(self) -> tuple[CrashPoint, ...]:
+        """Every cut of the last recording, those with the very same world included."""
+        watch = self._cell.watch
+        return tuple(watch.points) if isinstance(watch, Watching) else ()
+
+    def _watch(self, *, fresh: bool = False) -> Watching:
+        watch = self._cell.watch
+        if fresh or not isinstance(watch, Watching):
+            former, watch = watch, Watching()
+            watch.faults += former.faults if isinstance(former, Watching) else []
+            self._cell.watch = watch
+        return watch
+
     # --- being the guest ---------------------------------------------------------------------------------------------
 
     def _disk(self, domain: str, vdev: str) -> Layer:
@@ -313,6 +366,11 @@ class SimulatedHost:
             tags = [entry.told().tag for entry in getattr(link.image, "table", ())]
             lines.append(f"{link.path} {link.format} {link.image.size_bytes}" + (f" snapshots {tags}" if tags else ""))
         return lines
+
+
+def crash_points(host: SimulatedHost) -> tuple[CrashPoint, ...]:
+    """Each different world in which an engine could have died during the last recording."""
+    return distinct(list(host.recorded))
 
 
 def _steps(work: Awaitable[T]) -> Coroutine[Any, Any, T]:

@@ -21,7 +21,7 @@ def length(stored: Stored) -> int:
     return len(stored) if isinstance(stored, bytes) else stored.length_bytes
 
 
-class Inode(msgspec.Struct, frozen=True):
+class Inode(msgspec.Struct, frozen=True, tag="file"):
     """A regular file. `durable` is what a crash leaves of it, or None where all of `stored` is durable."""
 
     stored: Stored = b""
@@ -40,7 +40,7 @@ class Inode(msgspec.Struct, frozen=True):
         return Inode(self.stored, None, self.mode, self.links, self.immutable)
 
 
-class Symlink(msgspec.Struct, frozen=True):
+class Symlink(msgspec.Struct, frozen=True, tag="symlink"):
     """A symbolic link. Nothing here ever follows one: it is there to be refused."""
 
     target: str

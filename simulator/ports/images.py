@@ -1,5 +1,6 @@
 """The `ImageTool` port over a world: the header read natively, everything else by a simulated qemu-img."""
 
+from simulator.core.agenda import find
 from simulator.core.effects import Effect, declare
 from simulator.disk.chain import Link, OpenError, backing_path, chain, opened, seen
 from simulator.disk.content import SECTOR
@@ -15,6 +16,7 @@ from simulator.ports.machine import openers
 from simulator.ports.seat import GIVE_WAY, Seat
 from simulator.tools import qemu_img
 from simulator.tools.qemu_img import Program, ToolError
+from simulator.world import World
 from xensnap import errors
 from xensnap.errors import Busy, Damaged, NotFound, Reason, Refused, ToolFailed
 from xensnap.hypervisor import CheckResult, Opener
@@ -155,6 +157,7 @@ class SimulatedImageTool:
             await self.require_unused(layer)
             await self._run(_REPAIR, qemu_img.Repair(layer), errors.Effect.NONE)
         world = await self._seat.look(_CHECK, layer.path)
+        _unlocked(world, layer)
         image = _links(world.fs, layer, ("qemu-img", "check", "-f", layer.format, layer.path))[0].image
         assert isinstance(image, Qcow2)
         return CheckResult(leaks(image), image.corrupted)
@@ -163,6 +166,7 @@ class SimulatedImageTool:
         """As `qemu-img measure -O qcow2` reckons it: all metadata of a full image, and the clusters that hold data."""
         world = await self._seat.look(_MEASURE, layer.path)
         _read(world.fs, layer)
+        _unlocked(world, layer)
         argv = ("qemu-img", "measure", "-O", "qcow2", "-f", layer.format, layer.path)
         return measured(tuple(link.image for link in _links(world.fs, layer, argv)))
 
@@ -213,6 +217,10 @@ class SimulatedImageTool:
             nothing = error.fs is None
             cell.world = (cell.world if error.fs is None else cell.world.with_fs(error.fs)).ended(pid)
             raise _failed(error, program, errors.Effect.NONE if nothing else known) from None
+        except Exception:
+            # A fault: the child is gone, too. Not so when our own process is dropped here: then it is an orphan.
+            cell.world = cell.world.ended(pid)
+            raise
         cell.world = cell.world.ended(pid).counted()
         if cell.watch is not None:
             cell.watch.happened(effect, cell)
@@ -222,6 +230,13 @@ def _busy(path: str, found: tuple[Opener, ...]) -> Busy:
     who = ", ".join(f"{one.command[:80]!r} (pid {one.pid}{', writing' if one.writing else ''})" for one in found)
     remedy = "Shut down the guest that uses the image, or end that program, and try again."
     return Busy(f"{path} is open in {who}", id="image-open", remedy=remedy)
+
+
+def _unlocked(world: World, layer: Layer) -> None:
+    """QEMU's own lock: another qemu-img that writes keeps readers out. A QEMU under Xen takes none."""
+    writing = tuple(one for one in openers(world, layer.path) if one.writing and find(world.agenda, one.pid))
+    if writing:
+        raise _busy(layer.path, writing)
 
 
 def _present(fs: FileSystem, path: str) -> None:
