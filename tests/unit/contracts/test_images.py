@@ -58,7 +58,8 @@ def test_a_header_is_told_as_it_was_made(bench, images, compat, cluster):
     assert image.layer == layer
     assert (image.virtual_size_bytes, image.cluster_size_bytes, image.compat) == (8 * MIB, cluster, compat)
     assert (image.refcount_bits, image.backing, image.snapshots, image.bitmaps) == (16, None, (), 0)
-    assert not (image.data_file or image.encrypted or image.dirty or image.corrupt)
+    assert image.data_file == ""
+    assert not any((image.encrypted, image.dirty, image.corrupt))
     stat = bench.run(bench.host.files.stat(layer.path))
     assert (image.file, image.file_length_bytes) == (stat.file, stat.length_bytes)
 
@@ -163,6 +164,28 @@ def test_nothing_is_written_that_anybody_has_open(bench, images, base, overlay, 
     assert caught.value.effect is Effect.NONE
     assert [state(bench, layer) for layer in (base, overlay)] == before
     assert bench.run(bench.host.files.stat(spare.path)).length_bytes == 0
+
+
+def test_nothing_is_copied_out_of_what_somebody_writes(bench, images, base, overlay, directory):
+    path = f"{directory}/spare"
+    bench.run(bench.host.files.create(path))
+    bench.run(images.snapshot_create(overlay, tag="s"))
+    before = state(bench, base)
+    with bench.opened(overlay.path, writing=True) as pid:
+        for work in (images.commit(overlay, into=base), images.copy_out(overlay, snapshot_id="1", to=path)):
+            with pytest.raises(Busy, match=str(pid)):
+                bench.run(work)
+    assert state(bench, base) == before
+    assert bench.run(bench.host.files.stat(path)).length_bytes == 0
+
+
+def test_a_mere_reader_is_in_no_readers_way(bench, images, overlay, directory):
+    path = f"{directory}/spare"
+    bench.run(bench.host.files.create(path))
+    bench.run(images.snapshot_create(overlay, tag="s"))
+    with bench.opened(overlay.path, writing=False):
+        bench.run(images.copy_out(overlay, snapshot_id="1", to=path))
+        assert bench.run(images.check(overlay)).clean
 
 
 # --- Overlays --------------------------------------------------------------------------------------------------------
