@@ -1,0 +1,30 @@
+"""`apply`: carry out exactly a plan that was shown before."""
+
+import click
+
+from xensnap.cli.documents import ApplyDocument
+from xensnap.cli.operate import interruptible, show_result
+from xensnap.cli.session import Session, changing, verb
+from xensnap.engine import plan as plans
+from xensnap.errors import NotFound
+
+
+@click.command("apply", short_help="Carry out a plan that --dry-run --json printed.")
+@click.argument("plan", metavar="PLAN.json|-")
+@verb
+@changing
+def command(session: Session, plan: str) -> None:
+    """Carry out exactly this plan, or nothing if the domain is no longer what it was when the plan was made."""
+    wanted = plans.decode(_text(plan), path="standard input" if plan == "-" else plan)
+    with session.engine(changes=True) as engine:
+        result = interruptible(engine, wanted.domain_uuid, lambda: engine.apply(wanted))
+    show_result(session, result, ApplyDocument)
+
+
+def _text(path: str) -> bytes:
+    try:
+        with click.open_file(path, "rb") as file:
+            text: bytes = file.read()
+    except FileNotFoundError as error:
+        raise NotFound(f"{path}: no such file", id="no-such-file") from error
+    return text

@@ -1,0 +1,21 @@
+"""`current`: where a domain is among its snapshots."""
+
+import click
+
+from xensnap.cli.documents import CurrentDocument
+from xensnap.cli.output import clean
+from xensnap.cli.records import domain_document
+from xensnap.cli.session import Session, verb
+
+
+@click.command("current", short_help="Name the snapshot that the domain is at.")
+@click.argument("domain")
+@verb
+def command(session: Session, domain: str) -> None:
+    """Name the snapshot that the disks of DOMAIN come from; nothing where there is none."""
+    with session.engine(changes=False) as engine:
+        host = engine.host.name
+        listing = engine.list(domain)
+    session.recovery_due(listing.domain.name, listing.pending)
+    document = CurrentDocument(host, domain_document(listing.domain), listing.current, listing.pending or None)
+    session.show(document, lambda: clean(listing.current or ""))

@@ -1,0 +1,331 @@
+"""What `--json` prints: one document for each verb, as types from which the published schemas are made.
+
+A field may be added within a version; none is taken away or changed without a new number.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from xensnap.model import Consistency, Format, Kind, RunState
+
+
+class ReasonDocument(msgspec.Struct, frozen=True):
+    """One reason of a refusal."""
+
+    id: str
+    cause: str
+    remedy: str
+
+
+class ErrorDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-error/1"):
+    """What any verb prints instead of its own document when it fails. `effect` is none, done or unknown."""
+
+    id: str
+    cause: str
+    remedy: str
+    reasons: tuple[ReasonDocument, ...]
+    effect: Literal["none", "done", "unknown"]
+    exit_code: int
+    host: str
+
+
+class DomainDocument(msgspec.Struct, frozen=True):
+    """Which domain a document is about."""
+
+    uuid: str
+    name: str
+    state: RunState
+
+
+class DiskDocument(msgspec.Struct, frozen=True):
+    """One disk in a snapshot: `image` holds its content of then, and with an external one it went on in `overlay`."""
+
+    vdev: str
+    kind: Kind
+    image: str
+    format: Format
+    size_bytes: int
+    tag: str | None = None
+    overlay: str | None = None
+
+
+class ExcludedDocument(msgspec.Struct, frozen=True):
+    """A disk that a snapshot does not cover, and why."""
+
+    vdev: str
+    reason: str
+
+
+class SnapshotDocument(msgspec.Struct, frozen=True):
+    """One snapshot. `kind` is `mixed` where its disks have both kinds; `created` is UTC."""
+
+    name: str
+    created: str
+    creation_time_s: int
+    kind: Literal["internal", "external", "mixed", "none"]
+    consistency: Consistency
+    state: RunState
+    parent: str | None
+    current: bool
+    description: str
+    disks: tuple[DiskDocument, ...]
+    excluded: tuple[ExcludedDocument, ...]
+
+
+class ListDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-list/1"):
+    """`list DOMAIN`: its snapshots, oldest first. `pending` tells of an interrupted operation that awaits `recover`."""
+
+    host: str
+    domain: DomainDocument
+    current: str | None
+    pending: str | None
+    snapshots: tuple[SnapshotDocument, ...]
+    damaged: tuple[str, ...]
+
+
+class DomainsEntry(msgspec.Struct, frozen=True):
+    """One domain in the list of all."""
+
+    uuid: str
+    name: str
+    state: RunState
+    disks: tuple[str, ...]
+    snapshots: int
+    current: str | None
+    pending: str | None
+
+
+class DomainsDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-domains/1"):
+    """`list` without a domain: all domains of the host."""
+
+    host: str
+    domains: tuple[DomainsEntry, ...]
+
+
+class TreeNode(msgspec.Struct, frozen=True):
+    """A snapshot and those taken from it."""
+
+    name: str
+    creation_time_s: int
+    consistency: Consistency
+    current: bool
+    children: tuple["TreeNode", ...]
+
+
+class TreeDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-tree/1"):
+    """`tree`."""
+
+    host: str
+    domain: DomainDocument
+    current: str | None
+    pending: str | None
+    roots: tuple[TreeNode, ...]
+
+
+class CurrentDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-current/1"):
+    """`current`: the snapshot that the domain's disks come from, or null."""
+
+    host: str
+    domain: DomainDocument
+    current: str | None
+    pending: str | None
+
+
+class CheckedDisk(msgspec.Struct, frozen=True):
+    """A disk in a snapshot and whether its image still is what the record says; `problem` tells what is wrong."""
+
+    disk: DiskDocument
+    intact: bool
+    problem: str | None
+
+
+class CheckedSnapshot(msgspec.Struct, frozen=True):
+    """A snapshot whose images were looked at."""
+
+    snapshot: SnapshotDocument
+    intact: bool
+    disks: tuple[CheckedDisk, ...]
+
+
+class LiveDisk(msgspec.Struct, frozen=True):
+    """A disk of the domain as it is now; `chain` is the active layer first, the base last."""
+
+    vdev: str
+    path: str
+    format: Format
+    readonly: bool
+    cdrom: bool
+    size_bytes: int | None
+    chain: tuple[str, ...]
+    problem: str | None
+
+
+class InfoDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-info/1"):
+    """`info DOMAIN [NAME]`: the domain, and the one snapshot named or all of them."""
+
+    host: str
+    domain: DomainDocument
+    current: str | None
+    pending: str | None
+    disks: tuple[LiveDisk, ...]
+    hidden_bases: tuple[str, ...]
+    damaged: tuple[str, ...]
+    snapshots: tuple[CheckedSnapshot, ...]
+
+
+class RecoveredDocument(msgspec.Struct, frozen=True):
+    """An interrupted operation and how it ended."""
+
+    domain: str
+    summary: str
+    outcome: Literal["done", "undone"]
+
+
+class FailedRecovery(msgspec.Struct, frozen=True):
+    """A domain whose interrupted operation could not be ended."""
+
+    domain: str
+    id: str
+    cause: str
+    remedy: str
+
+
+class RecoverDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-recover/1"):
+    """`recover`: what there was to recover, which may be nothing."""
+
+    host: str
+    recovered: tuple[RecoveredDocument, ...]
+    failed: tuple[FailedRecovery, ...]
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """What every operation tells. `recovered` is an older one that had to be ended first."""
+
+    host: str
+    verb: str
+    domain: str
+    domain_uuid: str
+    operation: str
+    snapshot: str
+    summary: str
+    warnings: tuple[str, ...]
+    recovered: RecoveredDocument | None
+
+
+class CreateDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-create/1"):
+    """`create`: `snapshot` is the name that it got."""
+
+
+class RevertDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-revert/1"):
+    """`revert`."""
+
+
+class DeleteDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-delete/1"):
+    """`delete`."""
+
+
+class ApplyDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-apply/1"):
+    """`apply`: `verb` is the plan's."""
+
+
+class SimPlaceDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-place/1"):
+    """`sim init`, `sim reset`, `sim path`: where the simulated host is kept."""
+
+    host: str
+    path: str
+    exists: bool
+
+
+class SimDomainDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-domain/1"):
+    """`sim domain add`, `sim disk`: the domain as it is now."""
+
+    host: str
+    domain: DomainDocument
+    disks: tuple[LiveDisk, ...]
+
+
+class SimWriteDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-write/1"):
+    """`sim write`: the number of the write, by which `sim read` tells it again."""
+
+    host: str
+    domain: str
+    vdev: str
+    offset_bytes: int
+    length_bytes: int
+    write: int
+
+
+class SeenRun(msgspec.Struct, frozen=True):
+    """A stretch of a disk and the write whose bytes are there; write 0 is zeros."""
+
+    offset_bytes: int
+    length_bytes: int
+    write: int
+
+
+class SimReadDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-read/1"):
+    """`sim read`: what the guest would find."""
+
+    host: str
+    domain: str
+    vdev: str
+    runs: tuple[SeenRun, ...]
+
+
+class SimShowDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-show/1"):
+    """`sim show`: the whole host in words, and what can be counted."""
+
+    host: str
+    effects: int
+    writes: int
+    lines: tuple[str, ...]
+
+
+class SimCrashDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-crash/1"):
+    """`sim crash`: where it died. `cut` is before, partly, after-unacknowledged or after the effect."""
+
+    host: str
+    number: int
+    effect: str
+    cut: str
+    subject: str
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """One thing that the demonstration proved, or failed to."""
+
+    claim: str
+    holds: bool
+    blocks: int
+
+
+class DemoDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-demo/1"):
+    """`demo`."""
+
+    host: str
+    proofs: tuple[Proof, ...]
+    passed: bool
+
+
+Document = (
+    ListDocument
+    | DomainsDocument
+    | TreeDocument
+    | CurrentDocument
+    | InfoDocument
+    | CreateDocument
+    | RevertDocument
+    | DeleteDocument
+    | ApplyDocument
+    | RecoverDocument
+    | SimPlaceDocument
+    | SimDomainDocument
+    | SimWriteDocument
+    | SimReadDocument
+    | SimShowDocument
+    | SimCrashDocument
+    | DemoDocument
+    | ErrorDocument
+)
+"""All of them, in the order of the reference."""

@@ -1,0 +1,109 @@
+"""`info`: a domain, its snapshots, and whether the images still are what the records say."""
+
+import click
+
+from xensnap.cli.documents import CheckedDisk, CheckedSnapshot, InfoDocument, LiveDisk
+from xensnap.cli.list import long_text
+from xensnap.cli.names import one_name
+from xensnap.cli.output import clean, size
+from xensnap.cli.records import disk_document, domain_document, snapshot_document
+from xensnap.cli.session import Session, verb
+from xensnap.engine.collect import hidden_now
+from xensnap.engine.revert import find
+from xensnap.engine.store_steps import fingerprint
+from xensnap.engine.view import DiskView, View, with_current
+from xensnap.model import DiskSnapshot, Snapshot
+
+
+@click.command("info", short_help="Tell all about a domain and its snapshots.")
+@click.argument("domain")
+@click.argument("snapshot", required=False, metavar="[NAME]")
+@click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
+@verb
+def command(session: Session, domain: str, snapshot: str | None, name: str | None) -> None:
+    """Tell about DOMAIN and all its snapshots, or about the one called NAME, having looked at every image."""
+    wanted = one_name(name, snapshot)
+    with session.engine(changes=False) as engine:
+        view = engine.view(domain)
+    document = info_document(view, wanted)
+    session.recovery_due(view.domain.name, view.pending)
+    for cause in view.damaged:
+        session.warn(f"a record cannot be read: {clean(cause)}")
+    session.show(document, lambda: info_text(document, whole=wanted is None))
+
+
+def info_document(view: View, wanted: str | None) -> InfoDocument:
+    """What was observed, for programs."""
+    records = list(view.snapshots.values()) if wanted is None else [find(view, wanted)]
+    return InfoDocument(
+        host=view.host,
+        domain=domain_document(view.domain),
+        current=with_current(view),
+        pending=view.pending or None,
+        disks=tuple(map(live_disk, view.disks)),
+        hidden_bases=tuple(base.path for base in hidden_now(view)),
+        damaged=view.damaged,
+        snapshots=tuple(_checked(view, record) for record in records),
+    )
+
+
+def live_disk(view: DiskView) -> LiveDisk:
+    """A disk and what it stands on."""
+    return LiveDisk(
+        vdev=view.disk.vdev,
+        path=view.disk.path,
+        format=view.disk.format,
+        readonly=view.disk.readonly,
+        cdrom=view.disk.cdrom,
+        size_bytes=view.chain.active.virtual_size_bytes if view.chain else None,
+        chain=tuple(image.layer.path for image in view.chain) if view.chain else (),
+        problem=view.problem.cause if view.problem else None,
+    )
+
+
+def _checked(view: View, record: Snapshot) -> CheckedSnapshot:
+    checked = tuple(_checked_disk(view, disk) for disk in record.disks)
+    document = snapshot_document(record, current=with_current(view))
+    return CheckedSnapshot(document, all(disk.intact for disk in checked), checked)
+
+
+def _checked_disk(view: View, disk: DiskSnapshot) -> CheckedDisk:
+    problem = None
+    image = view.images.get(disk.image.path)
+    if image is None:
+        problem = f"{disk.image.path} is not there or unreadable"
+    elif fingerprint(disk, image) != disk.fingerprint:
+        problem = f"{disk.image.path} holds something else than the snapshot left there"
+    return CheckedDisk(disk_document(disk), problem is None, problem)
+
+
+def info_text(document: InfoDocument, *, whole: bool) -> str:
+    """The same for people: the domain, unless one snapshot was asked for, and each snapshot."""
+    parts = []
+    if whole:
+        count = len(document.snapshots)
+        lines = [
+            f"{document.domain.name}  {document.domain.uuid}",
+            f"  state        {document.domain.state}",
+            f"  snapshots    {count}" + (f", at {document.current}" if document.current else ""),
+            *map(live_text, document.disks),
+            *(f"  hidden base  {path}" for path in document.hidden_bases),
+        ]
+        parts.append("\n".join(map(clean, lines)))
+    parts += [_checked_text(each) for each in document.snapshots]
+    return "\n\n".join(parts)
+
+
+def live_text(disk: LiveDisk) -> str:
+    """One disk and its chain."""
+    if not disk.path:
+        return f"  {disk.vdev:<12} empty drive"
+    marks = [text for text, on in (("read-only", disk.readonly), ("cdrom", disk.cdrom)) if on]
+    told = disk.problem or ", ".join([disk.format, *([size(disk.size_bytes)] if disk.size_bytes else []), *marks])
+    return f"  {disk.vdev:<12} {told}: {' <- '.join(disk.chain) or disk.path}"
+
+
+def _checked_text(checked: CheckedSnapshot) -> str:
+    bad = [f"  {each.disk.vdev:<12} CHANGED: {each.problem}" for each in checked.disks if each.problem]
+    verdict = [] if bad else ["  images       as the record says"]
+    return "\n".join([long_text(checked.snapshot), *map(clean, [*bad, *verdict])])

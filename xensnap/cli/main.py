@@ -1,0 +1,136 @@
+"""The command `xensnap`: finds the verb, runs it, and turns whatever comes out of it into words and an exit code."""
+
+import itertools
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+import xensnap
+from xensnap.cli.session import Interrupted, Session, flag_option, host_option, verbose_option
+from xensnap.errors import ExitCode, Failed, Usage, XensnapError
+
+# Name -> module and first line of its help, so that `--help` and `--version` import no verb.
+VERBS = {
+    "create": ("create", "Take a snapshot of a domain."),
+    "list": ("list", "List domains, or the snapshots of one."),
+    "info": ("info", "Tell all about a domain and its snapshots."),
+    "tree": ("tree", "Draw the tree that the snapshots form."),
+    "current": ("current", "Name the snapshot that the domain is at."),
+    "revert": ("revert", "Make a domain what it was at a snapshot."),
+    "delete": ("delete", "Delete snapshots."),
+    "recover": ("recover", "Bring interrupted operations to their end."),
+    "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
+    "sim": ("sim", "Make and handle a simulated host."),
+}
+
+ALIASES = {f"snapshot-{name}": name for name in ("create", "delete", "list", "revert")}
+"""The names that the 2014 design gave them under `xl`."""
+
+
+class Verbs(click.Group):
+    """The verbs, each imported when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """The verbs in the order of the help; aliases are found, but not listed twice."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- as above
+        """The verb of this name or alias."""
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in VERBS:
+            return None
+        module = import_module(f"xensnap.cli.{VERBS[name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- as above
+        """The list of verbs from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, told) in VERBS.items()])
+        with formatter.section("Also by the names of the 2014 design"):
+            formatter.write_dl([(alias, f"As {name}.") for alias, name in ALIASES.items()])
+
+    # click overloads this on `standalone_mode`, and here there is one mode only.
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run one command line and end the process. Nobody ever gets to see a traceback unasked."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        code = self._run(arguments, prog_name or "xensnap", Session(), extra)
+        sys.exit(code)
+
+    def _run(self, arguments: list[str], name: str, session: Session, extra: dict[str, Any]) -> int:
+        try:
+            _check_text(arguments)
+            code = super().main(arguments, name, **{**extra, "standalone_mode": False, "obj": session})
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read our output has seen enough. Python would complain once more when it closes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.NOTHING_CHANGED
+        except Exception as error:  # noqa: BLE001 -- the last line of defence: every error gets its words
+            return _told(error, session, arguments)
+        except KeyboardInterrupt:
+            return _told(Interrupted("interrupted; nothing was changed"), session, arguments)
+        return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _told(error: Exception, session: Session, arguments: Sequence[str]) -> int:
+    """Show an error and return the exit code.
+
+    A command line that could not be parsed has set no option yet, so what it asks for is looked up in its words.
+    """
+    from xensnap.cli.output import tell
+
+    words = set(itertools.takewhile(lambda word: word != "--", arguments))
+    if session.debug or "--debug" in words:
+        traceback.print_exception(error)
+    ours = _ours(error)
+    code = min(int(ours.exit_code), 1) if session.xl_exit or "--xl-exit" in words else int(ours.exit_code)
+    tell(ours, host=session.host_name, exit_code=code, as_json=session.json or "--json" in words)
+    return code
+
+
+def _ours(error: Exception) -> XensnapError:
+    """The error in our terms: click's are about usage, the system's say themselves what they are about."""
+    if isinstance(error, XensnapError):
+        return error
+    if isinstance(error, click.Abort):
+        return Interrupted("interrupted; nothing was changed")
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "xensnap"
+        return Usage(error.format_message(), remedy=f"See `{path} --help`.")
+    if isinstance(error, OSError):
+        return Failed(str(error), id="file-failed")
+    cause = f"internal error: {type(error).__name__}: {error}".splitlines()[0]
+    return Failed(cause, id="internal-error", remedy="Please report it, with what --debug prints.")
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Names and paths go into records, which are UTF-8."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise Usage(f"an argument is not valid text: {argument!r}", id="bad-text", remedy="Use UTF-8.") from error
+        if "\0" in argument:
+            raise Usage(f"an argument holds a zero byte: {argument!r}", id="bad-text")
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(xensnap.__version__, prog_name="xensnap")
+@host_option
+@verbose_option
+@flag_option("--debug", help="Show where an error came from.")
+@flag_option("--xl-exit", help="End with 0 or 1 only, as xl does.")
+def main() -> None:
+    """Snapshots of Xen domains: taken, listed, reverted to and deleted without losing data."""

@@ -1,0 +1,36 @@
+"""Names and paths as they are given on the command line."""
+
+# ruff: noqa: PTH100 -- made absolute, and no link followed: the record keeps the path that its user knows
+
+import os
+
+from xensnap.errors import Usage
+
+
+def one_name(option: str | None, positional: str | None, *, needed_by: str = "") -> str | None:
+    """The snapshot's name from `-n` or its place; both are allowed as long as they agree.
+
+    Raises:
+        Usage: they differ, or there is none and a verb needs one.
+    """
+    if option is not None and positional is not None and option != positional:
+        cause = f"two names were given: -n {option!r} and {positional!r}"
+        raise Usage(cause, id="two-names", remedy="Give one of them.")
+    name = option if option is not None else positional
+    if name is None and needed_by:
+        cause = f"{needed_by} needs the name of a snapshot"
+        raise Usage(cause, id="name-missing", remedy="`xensnap list DOMAIN` shows the names there are.")
+    return name
+
+
+def full_path(path: str, *, host: str) -> str:
+    """A path that means the same wherever it is used. On a simulated host there is no working directory.
+
+    Raises:
+        Usage: it is relative there.
+    """
+    if path.startswith("/"):
+        return os.path.normpath(path)
+    if host.startswith("sim"):
+        raise Usage(f"{path!r} is relative, and a simulated host has no working directory", id="relative-path")
+    return os.path.abspath(path)

@@ -1,0 +1,68 @@
+"""Snapshots and domains as documents, and their words that several verbs share."""
+
+from typing import Literal
+
+from xensnap.cli.documents import (
+    DiskDocument,
+    DomainDocument,
+    ExcludedDocument,
+    RecoveredDocument,
+    SnapshotDocument,
+)
+from xensnap.cli.output import utc
+from xensnap.engine.engine import Recovered
+from xensnap.model import DiskSnapshot, Domain, Snapshot
+
+
+def domain_document(domain: Domain) -> DomainDocument:
+    """Which domain."""
+    return DomainDocument(domain.uuid, domain.name, domain.state)
+
+
+def disk_document(disk: DiskSnapshot) -> DiskDocument:
+    """One disk of a snapshot."""
+    return DiskDocument(
+        vdev=disk.vdev,
+        kind=disk.kind,
+        image=disk.image.path,
+        format=disk.image.format,
+        size_bytes=disk.size_bytes,
+        tag=disk.tag or None,
+        overlay=disk.overlay.path if disk.overlay else None,
+    )
+
+
+def snapshot_document(snapshot: Snapshot, *, current: str | None) -> SnapshotDocument:
+    """One snapshot."""
+    return SnapshotDocument(
+        name=snapshot.name,
+        created=utc(snapshot.creation_time_s),
+        creation_time_s=snapshot.creation_time_s,
+        kind=_kind(snapshot),
+        consistency=snapshot.consistency,
+        state=snapshot.state,
+        parent=snapshot.parent,
+        current=snapshot.name == current,
+        description=snapshot.description,
+        disks=tuple(map(disk_document, snapshot.disks)),
+        excluded=tuple(ExcludedDocument(each.vdev, each.reason) for each in snapshot.excluded),
+    )
+
+
+def recovered_document(recovered: Recovered | None) -> RecoveredDocument | None:
+    """How an interrupted operation ended."""
+    if recovered is None:
+        return None
+    return RecoveredDocument(recovered.domain, recovered.summary, recovered.outcome.value)
+
+
+def recovered_text(recovered: RecoveredDocument) -> str:
+    """The same in words."""
+    how = "finished" if recovered.outcome == "done" else "undone"
+    return f"{recovered.domain}: interrupted operation {how}: {recovered.summary}"
+
+
+def _kind(snapshot: Snapshot) -> Literal["internal", "external", "mixed", "none"]:
+    if len(snapshot.kinds) > 1:
+        return "mixed"
+    return next((kind.value for kind in snapshot.kinds), "none")

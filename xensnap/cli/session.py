@@ -1,0 +1,141 @@
+"""What all commands share: the global options, the host and the engine, and where output goes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from xensnap import hosts
+from xensnap.cli import progress
+from xensnap.errors import ExitCode, Usage, XensnapError
+
+if TYPE_CHECKING:
+    from xensnap.cli.documents import Document
+    from xensnap.engine.engine import Engine
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+WAIT_S = 10.0
+"""How long a changing verb waits for a domain that somebody else works on, unless told otherwise."""
+
+WAIT_S_MAX = 86400.0
+
+
+class Interrupted(XensnapError):
+    """Somebody pressed Ctrl-C. The cause says how the operation ended."""
+
+    exit_code = ExitCode.INTERRUPTED
+    default_id = "interrupted"
+
+
+@dataclass
+class Session:
+    """One run of the command line."""
+
+    host_spec: str | None = None
+    host_name: str = ""
+    verbose: bool = False
+    debug: bool = False
+    xl_exit: bool = False
+    json: bool = False
+    wait_s: float = WAIT_S
+
+    @contextmanager
+    def engine(self, *, changes: bool) -> "Iterator[Engine]":
+        """The engine on the chosen host; a simulated one is saved when this is left."""
+        from xensnap.engine.engine import Engine
+
+        wait_s = self.wait_s if changes else 0.0
+        with hosts.open_host(self.host_spec, changes=changes, wait_s=wait_s) as host:
+            self.host_name = host.name
+            with progress.watching(verbose=self.verbose) as watch:
+                yield Engine(host, watch=watch, wait_s=wait_s)
+
+    def show(self, document: "Document", text: Callable[[], str]) -> None:
+        """The document with `--json`, else the text."""
+        if self.json:
+            from xensnap.cli.output import to_json
+
+            click.echo(to_json(document), nl=False)
+        else:
+            told = text()
+            if told:
+                click.echo(told)
+
+    def warn(self, text: str) -> None:
+        """Something that a person should know; with `--json` the document says it."""
+        if not self.json:
+            click.echo(f"xensnap: {text}", err=True)
+
+    def recovery_due(self, domain: str, pending: str) -> None:
+        """Say that an interrupted operation waits, where there is one. Looking is allowed all the same."""
+        if pending:
+            self.warn(f"{domain}: interrupted, recovery is due: {pending}\n  → Run `xensnap recover {domain}`.")
+
+
+def _host(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        context.ensure_object(Session).host_spec = value
+    return value
+
+
+def flag_option(*names: str, help: str) -> Callable[[Command], Command]:  # noqa: A002 -- click's word for it
+    """A flag that only sets the field of the session that has its name."""
+    field = names[-1].removeprefix("--").replace("-", "_")
+
+    def keep(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+        if value:
+            setattr(context.ensure_object(Session), field, True)
+        return value
+
+    return click.option(*names, is_flag=True, expose_value=False, callback=keep, help=help)
+
+
+def host_option(command: Command) -> Command:
+    """`--host`, before or after the verb."""
+    return click.option(
+        "--host",
+        metavar="HOST",
+        expose_value=False,
+        callback=_host,
+        help=f"qemu:DIR, sim, sim:DIR or xen. Default: ${hosts.VARIABLE}, or a simulated host if one was made.",
+    )(command)
+
+
+verbose_option = flag_option("-v", "--verbose", help="Tell each step on stderr.")
+json_option = flag_option("--json", help="Print one JSON document.")
+
+
+def verb(command: Command) -> Command:
+    """What every verb has: `--json --host -v`, and the session as its first argument."""
+
+    @wraps(command)
+    def begun(*arguments: Any, **options: Any) -> Any:
+        return command(click.get_current_context().ensure_object(Session), *arguments, **options)
+
+    return host_option(verbose_option(json_option(begun)))  # type: ignore[return-value]
+
+
+def changing(command: Command) -> Command:
+    """What every verb has that changes something: `--wait`, `--no-wait`."""
+
+    @wraps(command)
+    def begun(session: Session, *arguments: Any, wait: float | None, no_wait: bool, **options: Any) -> Any:
+        if no_wait and wait is not None:
+            raise Usage("--wait and --no-wait contradict each other", id="contradiction", remedy="Give one of them.")
+        if wait is not None:
+            session.wait_s = wait if wait <= WAIT_S_MAX else 0.0  # `nan` passes every range check
+        if no_wait:
+            session.wait_s = 0.0
+        return command(session, *arguments, **options)
+
+    wait_option = click.option(
+        "--wait",
+        type=click.FloatRange(min=0, max=WAIT_S_MAX),
+        metavar="SECONDS",
+        help=f"How long to wait for a domain that somebody else works on. [default: {WAIT_S:g}]",
+    )
+    return wait_option(click.option("--no-wait", is_flag=True, help="Do not wait at all.")(begun))  # type: ignore[return-value]

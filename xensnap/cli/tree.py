@@ -1,0 +1,71 @@
+"""`tree`: how the snapshots come from each other."""
+
+from collections.abc import Mapping, Sequence
+
+import click
+
+from xensnap.cli.documents import TreeDocument, TreeNode
+from xensnap.cli.output import clean, local
+from xensnap.cli.records import domain_document
+from xensnap.cli.session import Session, verb
+from xensnap.engine import tree
+from xensnap.model import Snapshot
+
+HERE = "you are here"
+
+
+@click.command("tree", short_help="Draw the tree that the snapshots form.")
+@click.argument("domain")
+@verb
+def command(session: Session, domain: str) -> None:
+    """Draw how the snapshots of DOMAIN come from each other, and where the domain is among them."""
+    with session.engine(changes=False) as engine:
+        host = engine.host.name
+        listing = engine.list(domain)
+    records = listing.contents.snapshots
+    session.recovery_due(listing.domain.name, listing.pending)
+    document = TreeDocument(
+        host=host,
+        domain=domain_document(listing.domain),
+        current=listing.current,
+        pending=listing.pending or None,
+        roots=nodes(records, listing.current),
+    )
+    session.show(document, lambda: tree_text(listing.domain.name, records, listing.current))
+
+
+def nodes(records: Mapping[str, Snapshot], current: str | None) -> tuple[TreeNode, ...]:
+    """The tree as nested values. Built from the leaves up, so that a deep one exhausts no stack."""
+    waiting: list[tuple[int, TreeNode]] = []
+    for depth, name in reversed(list(tree.walk(records))):
+        below = []
+        while waiting and waiting[-1][0] == depth + 1:
+            below.append(waiting.pop()[1])
+        record = records[name]
+        node = TreeNode(name, record.creation_time_s, record.consistency, name == current, tuple(below))
+        waiting.append((depth, node))
+    return tuple(node for _, node in reversed(waiting))
+
+
+def tree_text(domain: str, records: Mapping[str, Snapshot], current: str | None) -> str:
+    """The tree with its branches, the domain on top."""
+    rows: list[tuple[int, str]] = []
+    for depth, name in tree.walk(records):
+        rows.append((depth, f"{clean(name)}  ({local(records[name].creation_time_s)}, {records[name].consistency})"))
+        if name == current:
+            rows.append((depth + 1, HERE))
+    if current is None:
+        rows.append((0, HERE))
+    return "\n".join([clean(domain), *branches(rows)])
+
+
+def branches(rows: Sequence[tuple[int, str]]) -> list[str]:
+    """Each row behind the marks of the branches that pass it. Read from the end, where it is known what goes on."""
+    drawn: list[str] = []
+    open_at: set[int] = set()
+    for depth, text in reversed(rows):
+        open_at = {level for level in open_at if level <= depth}
+        stems = "".join("│   " if level in open_at else "    " for level in range(depth))
+        drawn.append(f"{stems}{'├── ' if depth in open_at else '└── '}{text}")
+        open_at.add(depth)
+    return drawn[::-1]

@@ -1,0 +1,257 @@
+"""Which host to work on: resolves `--host` and the variable XENSNAP_HOST, and imports a host only when it is chosen.
+
+    xen         the Xen host this runs on             comes later
+    qemu:DIR    real images in a directory
+    sim[:DIR]   a simulated host, kept in a directory between commands
+
+Nothing is ever simulated by surprise: the simulator is a default only where `xensnap sim init` has made a world, and
+never on a machine that shows any sign of Xen.
+"""
+
+# ruff: noqa: PTH100 -- made absolute, and no link followed, so that a host is called what its user calls it
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import xensnap
+from xensnap.errors import Busy, Damaged, NotFound, Reason, Refused, Usage
+from xensnap.hypervisor import Hypervisor
+
+if TYPE_CHECKING:
+    from simulator import SimulatedHost, World
+
+VARIABLE = "XENSNAP_HOST"
+
+CHOICES = (
+    "Choose one with --host or the variable XENSNAP_HOST: `qemu:DIR` for real images in a directory, `sim` for a "
+    "simulated host, which `xensnap sim init` makes."
+)
+
+XEN_PLACES = ("/proc/xen", "/etc/xen")
+
+WORLD_FILE = "world"
+
+POLL_S = 0.02
+"""How often a lock that another command holds is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A host as it was chosen. `directory` is absolute; empty for `xen`."""
+
+    kind: str
+    directory: str = ""
+    name: str = ""
+
+
+def choose(spec: str | None, *, environment: Mapping[str, str] | None = None) -> Choice:
+    """What a user means by `--host`, or by giving none.
+
+    Raises:
+        Usage: no such kind of host; or none given, and none that could be meant.
+    """
+    environment = os.environ if environment is None else environment
+    spec = environment.get(VARIABLE) or None if spec is None else spec
+    if spec is None:
+        return _default(environment)
+    kind, colon, place = spec.partition(":")
+    if kind == "xen" and not colon:
+        return Choice("xen", name="xen")
+    if kind == "qemu" and place:
+        directory = os.path.abspath(place)
+        return Choice("qemu", directory, f"qemu:{directory}")
+    if spec == "sim":
+        return Choice("sim", usual_place(environment), "sim")
+    if kind == "sim" and place:
+        directory = os.path.abspath(place)
+        return Choice("sim", directory, f"sim:{directory}")
+    raise Usage(f"there is no host {spec!r}", id="bad-host", remedy=CHOICES)
+
+
+def usual_place(environment: Mapping[str, str] | None = None) -> str:
+    """Where `sim` without a directory keeps its world."""
+    environment = os.environ if environment is None else environment
+    state = environment.get("XDG_STATE_HOME", "")
+    # The XDG specification has relative values ignored.
+    base = Path(state) if state.startswith("/") else Path(environment.get("HOME") or Path.home()) / ".local" / "state"
+    return str(base / "xensnap" / "sim")
+
+
+def sign_of_xen(environment: Mapping[str, str] | None = None) -> str:
+    """What on this machine speaks of Xen; empty where nothing does."""
+    environment = os.environ if environment is None else environment
+    there = next((place for place in XEN_PLACES if os.path.lexists(place)), "")
+    return there or shutil.which("xl", path=environment.get("PATH")) or ""
+
+
+def _default(environment: Mapping[str, str]) -> Choice:
+    sign = sign_of_xen(environment)
+    if sign:
+        cause = f"no host was chosen, and this machine has {sign}, so nothing is simulated here unasked"
+        raise Usage(cause, id="no-host", remedy=CHOICES)
+    place = usual_place(environment)
+    if not (Path(place) / WORLD_FILE).is_file():
+        raise Usage("no host was chosen, and there is no simulated one", id="no-host", remedy=CHOICES)
+    return Choice("sim", place, "sim")
+
+
+@contextmanager
+def open_host(spec: str | None, *, changes: bool = True, wait_s: float = 0.0) -> Iterator[Hypervisor]:
+    """The host to work on, for as long as a command takes.
+
+    A simulated one is read when this is entered and, with `changes`, locked meanwhile and saved at the end, whatever
+    the command came to: a refused or failed one has left its traces, too.
+
+    Args:
+        spec: what the user gave; None for the variable or the default.
+        changes: whether the command may change something.
+        wait_s: how long to wait for another command on the same simulated host.
+
+    Raises:
+        Usage: the choice makes no sense, or the simulator is not ours.
+        Refused: id `unsupported-host`.
+        NotFound: there is no such directory, or no world in it.
+        Busy: another command works on the simulated host.
+    """
+    choice = choose(spec)
+    if choice.kind == "qemu":
+        from xensnap.backends.qemu.host import QemuHost
+
+        yield QemuHost(choice.directory)
+    elif choice.kind == "sim":
+        with open_simulated(choice, changes=changes, wait_s=wait_s) as simulated:
+            yield simulated
+    else:
+        cause = "the host `xen` comes later: this version cannot work through xl yet"
+        raise Refused([Reason("unsupported-host", cause, CHOICES)])
+
+
+# --- The simulated host ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_simulated(choice: Choice, *, changes: bool = True, wait_s: float = 0.0) -> "Iterator[SimulatedHost]":
+    """The simulated host whose world stands in a directory; see `open_host`."""
+    simulator = import_simulator()
+    place = SimulatedPlace(choice.directory)
+    with place.locked(wait_s=wait_s) if changes else nullcontext():
+        host: SimulatedHost = simulator.SimulatedHost(place.read())
+        host.name = choice.name
+        try:
+            yield host
+        finally:
+            if changes:
+                place.write(host.world.ended(host.pid))
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedPlace:
+    """The directory of a simulated host: `world`, replaced atomically, and `lock`."""
+
+    directory: str
+
+    @property
+    def path(self) -> Path:
+        """The file that holds the world."""
+        return Path(self.directory) / WORLD_FILE
+
+    def read(self) -> "World":
+        """The world as the last command left it. Readers need no lock, since it is only ever replaced whole."""
+        persist = import_simulator("simulator.persist")
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError as error:
+            raise _nothing_in(self.directory) from error
+        try:
+            world: World = persist.decode(data, path=str(self.path))
+        except Damaged as error:
+            raise Damaged(error.cause, path=error.path, remedy="Make a new one: xensnap sim reset.") from error
+        return world
+
+    def write(self, world: "World") -> None:
+        """Make this the world, durably and at once for every reader. Needs the lock."""
+        data: bytes = import_simulator("simulator.persist").encode(world)
+        new = self.path.with_name(f".{WORLD_FILE}.new")
+        with os.fdopen(_private(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.path)
+        directory = os.open(self.directory, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    @contextmanager
+    def locked(self, *, wait_s: float = 0.0) -> Iterator[None]:
+        """Nobody else changes this world meanwhile, so that two commands never lose each other's work."""
+        if not Path(self.directory).is_dir():
+            raise _nothing_in(self.directory)
+        until = time.monotonic() + wait_s
+        path = Path(self.directory) / "lock"
+        with os.fdopen(_private(path, os.O_RDWR | os.O_CREAT), "r+b") as file:
+            while not _try_lock(file.fileno()):
+                if time.monotonic() >= until:
+                    file.seek(0)
+                    holder = file.read(20).decode(errors="replace").strip() or "another process"
+                    raise Busy(f"the simulated host in {self.directory} is in use by process {holder}", id="busy")
+                time.sleep(POLL_S)
+            file.seek(0)
+            file.truncate()
+            file.write(b"%d\n" % os.getpid())
+            file.flush()
+            yield
+
+
+def _nothing_in(directory: str) -> NotFound:
+    cause = f"there is no simulated host in {directory}"
+    return NotFound(cause, id="no-simulated-host", remedy="Make one: xensnap sim init.")
+
+
+def _private(path: Path, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def import_simulator(module: str = "simulator") -> ModuleType:
+    """Our package `simulator`, or a module of it.
+
+    Another distribution has that name. Installed over ours it overwrites files of ours, and uninstalled again it takes
+    them away, so what was imported is looked at before it is used.
+
+    Raises:
+        Usage: id `foreign-simulator`.
+    """
+    remedy = (
+        "pip uninstall the distribution `simulator`, then run "
+        f"`python -m pip install --force-reinstall --no-deps xensnap=={xensnap.__version__}`"
+    )
+    try:
+        found = import_module("simulator")
+        if getattr(found, "__xensnap__", None) == xensnap.__version__:
+            return found if module == "simulator" else import_module(module)
+        what = f"the package `simulator` in {_place_of(found)} is not the one of xensnap {xensnap.__version__}"
+    except ImportError as error:
+        what = f"the package `simulator` is damaged or another one: {error}"
+    raise Usage(f"{what}; {remedy}", id="foreign-simulator", remedy=remedy)
+
+
+def _place_of(module: ModuleType) -> str:
+    return module.__file__ or ", ".join(getattr(module, "__path__", ())) or "?"
