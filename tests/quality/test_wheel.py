@@ -19,10 +19,6 @@ import xensnap
 
 PROJECT = Path(__file__).parents[2]
 
-NOT_YET = pytest.mark.xfail(
-    not (PROJECT / "xensnap" / "cli" / "demo.py").exists(), reason="the demo is not written yet"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Environment:
@@ -116,7 +112,6 @@ def test_the_command_tells_its_version(environment) -> None:
     assert xensnap.__version__ in answer.stdout
 
 
-@NOT_YET
 def test_the_demo_runs_from_the_wheel_alone(environment) -> None:
     answer = environment.xensnap("demo")
     assert answer.returncode == 0, answer.stderr
@@ -130,13 +125,11 @@ def assert_says_what_to_do(answer: subprocess.CompletedProcess[str]) -> None:
     assert "simulator" in answer.stderr
 
 
-@NOT_YET
 def test_a_foreign_simulator_installed_over_ours_is_named_with_its_remedy(environment, foreign_wheel) -> None:
     environment.pip("install", "--no-deps", "--no-index", str(foreign_wheel))
     assert_says_what_to_do(environment.xensnap("demo"))
 
 
-@NOT_YET
 def test_a_foreign_simulator_before_ours_on_the_path_is_named_with_its_remedy(
     environment, foreign_wheel, tmp_path
 ) -> None:
@@ -146,7 +139,6 @@ def test_a_foreign_simulator_before_ours_on_the_path_is_named_with_its_remedy(
     assert_says_what_to_do(environment.xensnap("demo", python_path=str(elsewhere)))
 
 
-@NOT_YET
 def test_a_simulator_torn_by_uninstalling_the_foreign_one_is_named_with_its_remedy(environment, foreign_wheel) -> None:
     environment.pip("install", "--no-deps", "--no-index", str(foreign_wheel))
     environment.pip("uninstall", "--yes", "simulator")
