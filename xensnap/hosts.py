@@ -12,7 +12,6 @@ never on a machine that shows any sign of Xen.
 
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -24,10 +23,13 @@ from typing import TYPE_CHECKING
 
 import xensnap
 from xensnap.errors import Busy, Damaged, NotFound, Reason, Refused, Usage
-from xensnap.hypervisor import Hypervisor
 
 if TYPE_CHECKING:
-    from simulator import SimulatedHost, World
+    # For the commands about simulated hosts, too, so that the simulator has one door. Nothing is imported here.
+    from simulator import CrashPoint as CrashPoint  # noqa: PLC0414 -- re-exported
+    from simulator import SimulatedHost as SimulatedHost  # noqa: PLC0414 -- re-exported
+    from simulator import World as World  # noqa: PLC0414 -- re-exported
+    from xensnap.hypervisor import Hypervisor
 
 VARIABLE = "XENSNAP_HOST"
 
@@ -88,6 +90,8 @@ def usual_place(environment: Mapping[str, str] | None = None) -> str:
 
 def sign_of_xen(environment: Mapping[str, str] | None = None) -> str:
     """What on this machine speaks of Xen; empty where nothing does."""
+    import shutil
+
     environment = os.environ if environment is None else environment
     there = next((place for place in XEN_PLACES if os.path.lexists(place)), "")
     return there or shutil.which("xl", path=environment.get("PATH")) or ""
@@ -105,7 +109,7 @@ def _default(environment: Mapping[str, str]) -> Choice:
 
 
 @contextmanager
-def open_host(spec: str | None, *, changes: bool = True, wait_s: float = 0.0) -> Iterator[Hypervisor]:
+def open_host(spec: str | None, *, changes: bool = True, wait_s: float = 0.0) -> "Iterator[Hypervisor]":
     """The host to work on, for as long as a command takes.
 
     A simulated one is read when this is entered and, with `changes`, locked meanwhile and saved at the end, whatever

@@ -3,7 +3,6 @@
 import itertools
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -26,6 +25,7 @@ VERBS = {
     "recover": ("recover", "Bring interrupted operations to their end."),
     "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
     "sim": ("sim", "Make and handle a simulated host."),
+    "demo": ("demo", "Show a disk come back from a snapshot."),
 }
 
 ALIASES = {f"snapshot-{name}": name for name in ("create", "delete", "list", "revert")}
@@ -92,6 +92,8 @@ def _told(error: Exception, session: Session, arguments: Sequence[str]) -> int:
 
     words = set(itertools.takewhile(lambda word: word != "--", arguments))
     if session.debug or "--debug" in words:
+        import traceback
+
         traceback.print_exception(error)
     ours = _ours(error)
     code = min(int(ours.exit_code), 1) if session.xl_exit or "--xl-exit" in words else int(ours.exit_code)

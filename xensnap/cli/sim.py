@@ -17,7 +17,7 @@ from xensnap.cli.sim_place import chosen, place_of
 from xensnap.errors import Busy
 
 if TYPE_CHECKING:
-    from simulator import World
+    from xensnap.hosts import World
 
 SEED = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="What its UUIDs are drawn from.")
 

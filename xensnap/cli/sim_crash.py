@@ -17,7 +17,7 @@ from xensnap.engine.engine import Engine
 from xensnap.errors import Usage
 
 if TYPE_CHECKING:
-    from simulator import CrashPoint, SimulatedHost
+    from xensnap.hosts import CrashPoint, SimulatedHost
 
 VERBS = ("create", "revert", "delete", "apply")
 

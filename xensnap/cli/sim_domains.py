@@ -16,7 +16,7 @@ from xensnap.errors import Reason, Refused, Usage
 from xensnap.model import Disk, Domain
 
 if TYPE_CHECKING:
-    from simulator import SimulatedHost
+    from xensnap.hosts import SimulatedHost
 
 
 @click.group("domain")
