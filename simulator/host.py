@@ -27,6 +27,7 @@ from simulator.ports.images import SimulatedImageTool
 from simulator.ports.machine import SimulatedMachine
 from simulator.ports.seat import GIVE_WAY, Cell, Seat
 from simulator.ports.toolstack import SimulatedBlocks, SimulatedToolstack, looked_up
+from simulator.tools.qemu_img import Program, ToolError
 from simulator.world import World
 from xensnap.errors import NotFound, Usage, XensnapError
 from xensnap.hypervisor import (
@@ -329,6 +330,22 @@ class SimulatedHost:
         image = resized(tuple(link.image for link in links), size_bytes)
         fs = self.world.fs.store(links[0].number, image, layer.path).sync(layer.path)
         self._cell.world = self.world.with_fs(fs)
+
+    def operate(self, program: Program) -> str:
+        """Run qemu-img as an operator would, outside of our ports; what it says on stderr, empty where it went well."""
+        try:
+            self._cell.world, pid = self.world.spawned(program, parent=1)
+        except ToolError as error:
+            return error.words
+        try:
+            while not self.world.at_end(pid):
+                self._cell.world = self.world.advanced(pid)
+        except ToolError as error:
+            left = self.world if error.fs is None else self.world.with_fs(error.fs)
+            self._cell.world = left.ended(pid)
+            return error.words
+        self._cell.world = self.world.ended(pid)
+        return ""
 
     # --- being somebody else -----------------------------------------------------------------------------------------
 

@@ -39,11 +39,11 @@ class Raw(msgspec.Struct, frozen=True, tag="raw"):
         """Space that the file takes."""
         return len(self.content) * BLOCK
 
-    def written(self, clusters: Mapping[int, Value]) -> "Raw":
-        """The image after these clusters were filled."""
+    def written(self, clusters: Mapping[int, Value | None]) -> "Raw":
+        """The image after these clusters were filled, or emptied where None."""
         changing = self.content.mutate()
         for index, value in clusters.items():
-            if value != 0:
+            if value:
                 changing[index] = value
             else:
                 changing.pop(index, None)
@@ -94,11 +94,18 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
         """Space that the file takes."""
         return (self.used + self.leaked) * self.cluster_bytes
 
-    def written(self, clusters: Mapping[int, Value]) -> "Qcow2":
-        """The image after these clusters of the active layer were filled, in place or by copy on write."""
+    def written(self, clusters: Mapping[int, Value | None]) -> "Qcow2":
+        """The image after these clusters of the active layer were filled, in place or by copy on write.
+
+        Those with None are not allocated any more.
+        """
         # That an L2 table may be added, and that a zero of version 3 needs no data cluster, is neglected.
         changing, owning = self.content.mutate(), self.own.mutate()
         for index, value in clusters.items():
+            if value is None:
+                owning.pop(index, None)
+                changing.pop(index, None)
+                continue
             owning[index] = 0
             changing[index] = value
         content, own = changing.finish(), owning.finish()

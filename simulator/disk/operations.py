@@ -25,19 +25,26 @@ class QemuError(Exception):
 
 
 def written(images: tuple[Image, ...], runs: Iterable[Run]) -> Image:
-    """The top image with these runs written; a cluster that is only partly covered is completed from what was seen."""
+    """The top image with these runs written; a cluster that is only partly covered is completed from what was seen.
+
+    Zeros written over whole clusters of a version 2 image without a backing file leave them unallocated, so a safe
+    rebase of such an image onto one with data does not keep its content (measured: the data shines through).
+    """
     top, lower = images[0], images[1:]
-    size = top.sectors
-    clusters: dict[int, Value] = {}
+    size, limit = top.sectors, sectors(top)
+    dropping = top.version == 2 and not lower
+    clusters: dict[int, Value | None] = {}
     for start, end, write_id in runs:
         for index in range(start // size, -(-end // size)):
             low, high = index * size, (index + 1) * size
-            if start <= low and end >= high:
-                clusters[index] = write_id
+            if start <= low and end >= (min(high, limit) if not write_id else high):
+                clusters[index] = None if dropping and not write_id else write_id
                 continue
-            before: Iterable[Run]
-            known = clusters.get(index, top.content.get(index))
-            before = segments(lower, low, high) if known is None else runs_in(known, low, size)
+            known = clusters[index] if index in clusters else top.content.get(index)
+            if dropping and not write_id and known is None:
+                clusters[index] = None
+                continue
+            before: Iterable[Run] = segments(lower, low, high) if known is None else runs_in(known, low, size)
             clusters[index] = _painted(before, low, high, start, end, write_id)
     return top.written(clusters)
 
@@ -61,10 +68,10 @@ def resized(images: tuple[Image, ...], size_bytes: int) -> Image:
         return Raw(size_bytes, _cut(top, size_bytes))
     if size_bytes % SECTOR:
         raise QemuError("The new size must be a multiple of 512")
-    if size_bytes == top.size_bytes:
-        return top
     if top.version == 2 and len(top.table):
         raise QemuError("Can't resize a v2 image which has snapshots")
+    if size_bytes == top.size_bytes:
+        return top
     if size_bytes < top.size_bytes:
         content, own = _cut(top, size_bytes), _cut(replace(top, content=top.own), size_bytes)
         freed = len(top.own) - len(own)
