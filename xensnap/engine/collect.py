@@ -18,7 +18,7 @@ from xensnap.engine.plan import Plan
 from xensnap.engine.request import Fresh
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
-from xensnap.engine.store_steps import RemoveSidecar, WriteRecord, WriteSidecar
+from xensnap.engine.store_steps import RemoveSidecar, RewriteRecord, WriteSidecar
 from xensnap.engine.view import View, digest
 from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Snapshot
 
@@ -192,7 +192,7 @@ def _remove(view: View, vdev: str, layer: Layer) -> tuple[Step, ...]:
 
 def _rewrite(changed: list[Snapshot]) -> tuple[Step, ...]:
     return (
-        *(WriteRecord(snapshot) for snapshot in changed),
+        *(RewriteRecord(snapshot) for snapshot in changed),
         *(WriteSidecar(path, snapshot) for snapshot in changed for path in sidecar_paths(snapshot)),
     )
 

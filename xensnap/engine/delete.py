@@ -13,7 +13,7 @@ from xensnap.engine.request import DeleteRequest, Fresh
 from xensnap.engine.revert import find
 from xensnap.engine.state import HiddenBase
 from xensnap.engine.steps import Step, Together
-from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, WriteRecord, WriteSidecar
+from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteSidecar
 from xensnap.engine.view import View, digest
 from xensnap.errors import Reason, Refused
 from xensnap.model import DiskSnapshot, Kind, Snapshot
@@ -68,7 +68,7 @@ def plan_delete(view: View, request: DeleteRequest, fresh: Fresh) -> Plan:
             hidden=tuple(sorted({*view.state.hidden, *_newly_hidden(gone.values())})),
         ),
         finish=(
-            *(WriteRecord(snapshot) for snapshot in moved),
+            *(RewriteRecord(snapshot) for snapshot in moved),
             *(WriteSidecar(path, snapshot) for snapshot in moved for path in sidecar_paths(snapshot)),
             *(RemoveRecord(name) for name in gone),
             *sidecars,

@@ -136,10 +136,16 @@ class Journal:
         directory = self._path.rpartition("/")[0]
         if stat is None:
             await self._files.create(self._path)
-            await self._files.sync_dir(directory)
+            # The directory may be as new as the journal, and the store's root, too: each name is its parent's content.
+            for place in (directory, _above(directory), _above(_above(directory))):
+                await self._files.sync_dir(place)
         elif stat.length_bytes > ROTATE_BYTES:
             await self._files.rename(self._path, f"{self._path}.1")
             await self._files.create(self._path)
             await self._files.sync_dir(directory)
         else:
             await self.repair()
+
+
+def _above(path: str) -> str:
+    return path.rpartition("/")[0] or "/"

@@ -65,6 +65,7 @@ class ApplyPoint(PointStep, frozen=True):
         image = await at.image(self.layer)
         for entry in image.tagged(self.safety) if image else ():
             await at.host.images.snapshot_apply(self.layer, snapshot_id=entry.id)
+            await at.host.images.check(self.layer, repair_leaks=True)  # a killed `-a` leaves clusters counted twice
             await at.host.files.sync(self.path)
 
 

@@ -4,7 +4,7 @@ from xensnap.engine.context import Context
 from xensnap.engine.overlay_steps import CommitDown, MakeOverlay, PullUp, Reback, RemoveImage, SwitchLayers
 from xensnap.engine.point_steps import ApplyPoint, DropPoint, TakePoint
 from xensnap.engine.step import StepBase
-from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, WriteRecord, WriteSidecar
+from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteRecord, WriteSidecar
 
 OneStep = (
     TakePoint
@@ -17,6 +17,7 @@ OneStep = (
     | Reback
     | RemoveImage
     | WriteRecord
+    | RewriteRecord
     | RemoveRecord
     | WriteSidecar
     | RemoveSidecar

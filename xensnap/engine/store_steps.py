@@ -30,6 +30,21 @@ class WriteRecord(StepBase, frozen=True):
         await at.remove(at.store.record(self.snapshot.name))
 
 
+class RewriteRecord(StepBase, frozen=True):
+    """Write the record of a snapshot anew after the decision: it must be durable before what it told of goes."""
+
+    snapshot: Snapshot
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"write the record of {self.snapshot.name!r} anew"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        await WriteRecord(self.snapshot).do(at)
+        await at.host.files.sync_dir(at.store.directory)
+
+
 class RemoveRecord(StepBase, frozen=True):
     """Remove the record of a snapshot that has been decided to be gone."""
 

@@ -1,0 +1,149 @@
+"""What every crash test does: run an operation once, keep the world at every cut of every effect, and die in each.
+
+A death is followed by `recover` in a fresh process, and then by the judgement: the host is as before the operation or
+as after it, never between; nothing is orphaned, leaked or stuck (design 5.5).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from simulator import SimulatedHost, World
+from simulator.checkers.leaks import files, unclean
+from simulator.faults.crash import CrashPoint, after_engine_crash, after_host_crash
+from simulator.host import crash_points
+from xensnap.engine.engine import Engine
+from xensnap.engine.request import DeleteRequest, RevertRequest
+from xensnap.model import Disk, Format, Kind, Layer
+
+GUEST = "guest"
+CLUSTER = 64 * 1024
+TRIED: Counter[str] = Counter()
+"""How many deaths of each kind were tried, over all tests of this process."""
+
+Operation = Callable[[Engine], object]
+Death = tuple[str, Callable[[World], World]]
+
+ENGINE_DEATHS: tuple[Death, ...] = (
+    ("engine, children finish", lambda world: after_engine_crash(world, "finish")),
+    ("engine, children go on", lambda world: after_engine_crash(world, "running")),
+    ("engine and its children", lambda world: after_engine_crash(world, "killed")),
+)
+HOST_DEATHS: tuple[Death, ...] = (
+    ("host, unsynced lost", lambda world: after_host_crash(world, "lost")),
+    ("host, unsynced kept", lambda world: after_host_crash(world, "kept")),
+    ("host, unsynced mixed 1", lambda world: after_host_crash(world, "mixed", 1)),
+    ("host, unsynced mixed 2", lambda world: after_host_crash(world, "mixed", 2)),
+)
+DEATHS = ENGINE_DEATHS + HOST_DEATHS
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Everything that a user of the snapshots can tell about a domain."""
+
+    now: object
+    held: object
+    parents: object
+    current: str | None
+
+
+def truth(host: SimulatedHost) -> Truth:
+    """Look at a domain, through the simulator where contents matter."""
+    listing = Engine(host).list(GUEST)
+    held = {}
+    for name, snapshot in listing.contents.snapshots.items():
+        for disk in snapshot.disks:
+            if disk.kind is Kind.EXTERNAL:
+                held[name, disk.vdev] = host.visible_layer(disk.image)
+            else:
+                held[name, disk.vdev] = host.visible_snapshot(disk.image, disk.fingerprint.snapshot_id)
+    parents = {name: snapshot.parent for name, snapshot in listing.contents.snapshots.items()}
+    return Truth(host.visible(GUEST), held, parents, listing.current)
+
+
+def guest(kinds: str, *, size_bytes: int = 4 * CLUSTER) -> SimulatedHost:
+    """A host with one domain that is off: a disk for each letter, `i` for qcow2 and `e` for raw."""
+    host = SimulatedHost.fresh()
+    disks = []
+    for number, kind in enumerate(kinds):
+        vdev = f"xvd{'abcd'[number]}"
+        layer_format = Format.QCOW2 if kind == "i" else Format.RAW
+        layer = host.create_image(f"/images/{vdev}.{layer_format}", layer_format, size_bytes)
+        disks.append(Disk(vdev, layer.path, layer.format))
+    host.add_domain(GUEST, "5c84adcc-bd59-488a-96d2-195f9b599cfe", disks)
+    return host
+
+
+def scribble(host: SimulatedHost, place: int) -> None:
+    """The guest has run: every disk holds something new at this cluster."""
+    for disk in Engine(host).view(GUEST).domain.disks:
+        host.write(GUEST, disk.vdev, place % 4 * CLUSTER, CLUSTER)
+
+
+def every_crash(host: SimulatedHost, operation: Operation) -> Iterator[CrashPoint]:
+    """Run the operation to its end on a fork, and give every different world on the way."""
+    running = host.fork()
+    with running.recording():
+        operation(Engine(running))
+    yield from crash_points(running)
+
+
+def judge(host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...] = DEATHS, *, twice: bool = False) -> int:
+    """Die everywhere, recover, and compare with before and after. How many deaths were tried.
+
+    Args:
+        host: the world to start from.
+        operation: what is interrupted.
+        deaths: how.
+        twice: die again at every effect of the recovery.
+    """
+    before = truth(host)
+    ended = host.fork()
+    operation(Engine(ended))
+    after = truth(ended)
+    tried = 0
+    for point in every_crash(host, operation):
+        for name, death in deaths:
+            where = f"{point!r}, {name}"
+            world = death(point.world)
+            tried += 1
+            TRIED[name.partition(",")[0]] += 1
+            _recovered(world, before, after, where)
+            if twice:
+                for second in every_crash(SimulatedHost(world), lambda engine: engine.recover(GUEST)):
+                    tried += 1
+                    TRIED["again while recovering"] += 1
+                    _recovered(death(second.world), before, after, f"{where}; then {second!r}")
+    return tried
+
+
+def _recovered(world: World, before: Truth, after: Truth, where: str) -> None:
+    host = SimulatedHost(world)
+    engine = Engine(host)
+    engine.recover(GUEST)
+    found = truth(host)
+    assert found in (before, after), f"between before and after: {where}"
+    assert engine.recover(GUEST) is None, f"recovery is not over: {where}"
+    assert engine.list(GUEST).pending == "", where
+    nothing_is_left(host, where)
+    for name in engine.list(GUEST).contents.snapshots:
+        engine.plan(GUEST, RevertRequest(name))
+        engine.plan(GUEST, DeleteRequest(name))
+
+
+def nothing_is_left(host: SimulatedHost, where: str) -> None:
+    """No leak, no damage, no file that nobody needs, no ledger entry without its file."""
+    assert not list(unclean(host.world.fs)), f"{list(unclean(host.world.fs))}: {where}"
+    view = Engine(host).view(GUEST)
+    layers = [Layer(path, Format.RAW) for path, image in view.images.items() if image]
+    reached = {layer.path for layer in layers}
+    ours = {entry.path for entry in view.state.ours}
+    store = {"lock", "recover.lock", "journal", "journal.1", "domain.libxl-json"}
+    records = {f"snapshotdata-d.{name.replace('%', '%25')}.libxl-json" for name in view.snapshots}
+    there = {path for path, _ in files(host.world.fs)}
+    for path in there:
+        directory, _, name = path.rpartition("/")
+        expected = path in reached | ours if directory == "/images" else name in store | records
+        assert expected, f"orphan {path}: {where}"
+    assert ours <= there, f"{ours - there} of the ledger are gone: {where}"

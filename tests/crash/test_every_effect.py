@@ -1,0 +1,65 @@
+"""Death at every effect of create, revert and delete, for both kinds and one to three disks; then `recover`."""
+
+import pytest
+
+from tests.crash.harness import GUEST, SimulatedHost, guest, judge, scribble
+from xensnap.engine.engine import Engine
+from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
+
+LAYOUTS = ("i", "e", "ii", "ie", "ee", "iie")
+
+
+def with_history(kinds: str) -> SimulatedHost:
+    """root - middle - leaf, and a branch beside leaf; the guest is on the branch and has written since."""
+    host = guest(kinds)
+    engine = Engine(host)
+    for place, name in enumerate(("root", "middle", "leaf")):
+        scribble(host, place)
+        engine.create(GUEST, CreateRequest(name))
+    scribble(host, 3)
+    engine.revert(GUEST, RevertRequest("middle"))
+    scribble(host, 0)
+    engine.create(GUEST, CreateRequest("branch"))
+    scribble(host, 1)
+    return host
+
+
+@pytest.mark.parametrize("kinds", LAYOUTS)
+def test_create_the_first(kinds: str) -> None:
+    host = guest(kinds)
+    scribble(host, 0)
+    assert judge(host, lambda engine: engine.create(GUEST, CreateRequest("first"))) > 100
+
+
+@pytest.mark.parametrize("kinds", LAYOUTS)
+def test_create_one_more(kinds: str) -> None:
+    assert judge(with_history(kinds), lambda engine: engine.create(GUEST, CreateRequest("more"))) > 100
+
+
+@pytest.mark.parametrize("name", ["root", "middle", "leaf", "branch"])
+@pytest.mark.parametrize("kinds", LAYOUTS)
+def test_revert(kinds: str, name: str) -> None:
+    assert judge(with_history(kinds), lambda engine: engine.revert(GUEST, RevertRequest(name))) > 100
+
+
+@pytest.mark.parametrize("name", ["root", "middle", "leaf", "branch"])
+@pytest.mark.parametrize("kinds", LAYOUTS)
+def test_delete(kinds: str, name: str) -> None:
+    assert judge(with_history(kinds), lambda engine: engine.delete(GUEST, DeleteRequest(name))) > 100
+
+
+@pytest.mark.parametrize("kinds", LAYOUTS)
+def test_delete_with_children(kinds: str) -> None:
+    request = DeleteRequest("middle", children=True)
+    assert judge(with_history(kinds), lambda engine: engine.delete(GUEST, request)) > 100
+
+
+@pytest.mark.parametrize("kinds", ["i", "e", "ie"])
+def test_die_again_while_recovering(kinds: str) -> None:
+    host = with_history(kinds)
+    for operation in (
+        lambda engine: engine.create(GUEST, CreateRequest("more")),
+        lambda engine: engine.revert(GUEST, RevertRequest("root")),
+        lambda engine: engine.delete(GUEST, DeleteRequest("middle")),
+    ):
+        assert judge(host, operation, twice=True) > 1000
