@@ -115,7 +115,7 @@ class Files(Protocol):
     async def free_bytes(self, path: str) -> int:
         """Bytes that can still be written in the file system of an existing directory."""
 
-    async def set_immutable(self, path: str, on: bool) -> None:
+    async def set_immutable(self, path: str, *, on: bool) -> None:
         """Set or clear the immutable flag, which also stops writes on descriptors open already.
 
         Setting what is set is fine. `Refused` with id `no-immutable-flag` where the file system or our rights do not

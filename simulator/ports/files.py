@@ -148,7 +148,7 @@ class SimulatedFiles:
             raise FileFailed(f"cannot measure {path}: {strerror(errno.ENOENT)}", path=path, errno=errno.ENOENT)
         return fs.free_bytes
 
-    async def set_immutable(self, path: str, on: bool) -> None:  # noqa: FBT001 - the port's own shape
+    async def set_immutable(self, path: str, *, on: bool) -> None:
         """The flag, durable at once."""
         if not self._seat.world.fs.has_flags:
             raise Refused([_no_flag(path)])

@@ -12,8 +12,9 @@ from simulator import SimulatedHost, World
 from simulator.checkers.leaks import files, unclean
 from simulator.faults.crash import CrashPoint, after_engine_crash, after_host_crash
 from simulator.host import crash_points
-from xensnap.engine.engine import Engine
-from xensnap.engine.request import DeleteRequest, RevertRequest
+from xensnap.engine.engine import Engine, plan_for
+from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
+from xensnap.engine.view import View
 from xensnap.model import Disk, Format, Kind, Layer
 
 GUEST = "guest"
@@ -51,7 +52,7 @@ class Truth:
 def truth(host: SimulatedHost) -> Truth:
     """Look at a domain, through the simulator where contents matter."""
     listing = Engine(host).list(GUEST)
-    held = {}
+    held: dict[tuple[str, str], object] = {}
     for name, snapshot in listing.contents.snapshots.items():
         for disk in snapshot.disks:
             if disk.kind is Kind.EXTERNAL:
@@ -125,17 +126,17 @@ def _recovered(world: World, before: Truth, after: Truth, where: str) -> None:
     found = truth(host)
     assert found in (before, after), f"between before and after: {where}"
     assert engine.recover(GUEST) is None, f"recovery is not over: {where}"
-    assert engine.list(GUEST).pending == "", where
-    nothing_is_left(host, where)
-    for name in engine.list(GUEST).contents.snapshots:
-        engine.plan(GUEST, RevertRequest(name))
-        engine.plan(GUEST, DeleteRequest(name))
+    view = engine.view(GUEST)
+    assert not view.pending, where
+    nothing_is_left(host, view, where)
+    for name in view.snapshots:
+        for request in (RevertRequest(name), DeleteRequest(name)):
+            plan_for(view, request, Fresh("0" * 36, 0))
 
 
-def nothing_is_left(host: SimulatedHost, where: str) -> None:
+def nothing_is_left(host: SimulatedHost, view: View, where: str) -> None:
     """No leak, no damage, no file that nobody needs, no ledger entry without its file."""
     assert not list(unclean(host.world.fs)), f"{list(unclean(host.world.fs))}: {where}"
-    view = Engine(host).view(GUEST)
     layers = [Layer(path, Format.RAW) for path, image in view.images.items() if image]
     reached = {layer.path for layer in layers}
     ours = {entry.path for entry in view.state.ours}

@@ -105,7 +105,9 @@ class SnapshotMachine(RuleBasedStateMachine):
 
     # When: snapshots -------------------------------------------------------------------------------------------------
 
-    @rule(name=st.sampled_from(NAMES), kind=KINDS, skip=st.sampled_from([None, None, None, *VDEVS]), planned=st.booleans())
+    @rule(
+        name=st.sampled_from(NAMES), kind=KINDS, skip=st.sampled_from([None, None, None, *VDEVS]), planned=st.booleans()
+    )
     def create(self, name: str, kind: Kind | None, skip: str | None, planned: bool) -> None:
         left_out = skip if skip in self.now and len(self.now) > 1 else None
         request = CreateRequest(
@@ -138,7 +140,9 @@ class SnapshotMachine(RuleBasedStateMachine):
         counted("revert")
 
     @precondition(lambda self: self.saved)
-    @rule(data=st.data(), how=st.sampled_from(["one", "one", "one", "children", "children_only"]), planned=st.booleans())
+    @rule(
+        data=st.data(), how=st.sampled_from(["one", "one", "one", "children", "children_only"]), planned=st.booleans()
+    )
     def delete(self, data: st.DataObject, how: str, planned: bool) -> None:
         name = data.draw(st.sampled_from(sorted(self.saved)))
         gone = {name} if how != "children_only" else set()
@@ -148,15 +152,16 @@ class SnapshotMachine(RuleBasedStateMachine):
         for bench in self.benches:
             ids = self._outcome(bench, "delete", request, planned=planned)
             assert ids == (() if gone else ("no-children",))
-        while self.current in gone:
-            self.current = self.parents[self.current]
-        for child, parent in self.parents.items():
-            while parent in gone:
-                parent = self.parents[parent]
-            self.parents[child] = parent
+        self.current = self._first_kept(self.current, gone)
+        self.parents = {child: self._first_kept(parent, gone) for child, parent in self.parents.items()}
         for victim in gone:
             del self.saved[victim], self.parents[victim]
         counted("delete")
+
+    def _first_kept(self, name: str | None, gone: set[str]) -> str | None:
+        while name is not None and name in gone:
+            name = self.parents[name]
+        return name
 
     def _below(self, name: str) -> set[str]:
         direct = {child for child, parent in self.parents.items() if parent == name}
@@ -190,8 +195,8 @@ class SnapshotMachine(RuleBasedStateMachine):
         for name, expected in self.saved.items():
             snapshot = view.snapshots[name]
             assert {disk.vdev for disk in snapshot.disks} == set(expected)
-            for disk in snapshot.disks:
-                assert bench.kept(disk) == expected[disk.vdev], f"{disk.vdev} at {name}"
+            for part in snapshot.disks:
+                assert bench.kept(part) == expected[part.vdev], f"{part.vdev} at {name}"
         bench.check(view)
 
     def _tree_is_right(self, bench: Bench) -> None:
@@ -220,4 +225,3 @@ class SnapshotMachine(RuleBasedStateMachine):
             if close:
                 with suppress(XensnapError):
                     close()
-

@@ -47,11 +47,10 @@ def _shape(bench: Bench) -> list[Any]:
     ]
 
 
-@pytest.mark.usefixtures("qemu_img")
-class TestOnBoth(OnBoth.TestCase):
-    settings = settings(
-        max_examples=12,
-        stateful_step_count=15,
-        suppress_health_check=list(HealthCheck),
-        phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking is the simulator's job, at its speed
-    )
+TestOnBoth = pytest.mark.usefixtures("qemu_img")(OnBoth.TestCase)
+TestOnBoth.settings = settings(
+    max_examples=12,
+    stateful_step_count=15,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking is the simulator's job, at its speed
+)

@@ -14,5 +14,7 @@ class OnTheSimulator(SnapshotMachine):
         yield SimBench()
 
 
-class TestOnTheSimulator(OnTheSimulator.TestCase):
-    settings = settings(max_examples=150, stateful_step_count=30, suppress_health_check=list(HealthCheck))
+TestOnTheSimulator = OnTheSimulator.TestCase
+TestOnTheSimulator.settings = settings(
+    max_examples=150, stateful_step_count=30, suppress_health_check=list(HealthCheck)
+)

@@ -1,11 +1,10 @@
 """The journal: what is about to be done is durable before it is done, what came of it is durable last.
 
-One entry a line: CRC-32 in eight hex digits, a space, JSON. A line that is torn or does not match its sum ends the
-journal for the reader, because nothing after it was acknowledged to anybody. The file is also the audit trail.
+One entry a line: CRC-32 in eight hex digits, a space, JSON. A last line that is torn, or does not match its sum, was
+never acknowledged to anybody and does not count. The file is also the audit trail.
 """
 
 import zlib
-from collections.abc import Iterable
 from typing import Protocol
 
 import msgspec
@@ -60,17 +59,36 @@ def encode(entry: Entry) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def decode(data: bytes) -> tuple[tuple[Entry, ...], int]:
-    """The entries up to the first that is torn or damaged, and how many bytes they take."""
+def decode(data: bytes) -> tuple[Entry, ...]:
+    """All entries up to the first that is torn or damaged: the audit trail."""
     entries: list[Entry] = []
-    good = 0
     for line in data.splitlines(keepends=True):
         entry = _line(line)
         if entry is None:
             break
         entries.append(entry)
-        good += len(line)
-    return tuple(entries), good
+    return tuple(entries)
+
+
+def pending(data: bytes) -> Begin | None:
+    """The operation that began and has not ended. Reads from the end, so its cost does not grow with the past."""
+    for line in reversed(data.splitlines(keepends=True)):
+        match _line(line):
+            case End():
+                return None
+            case Begin() as begun:
+                return begun
+    return None
+
+
+def torn_bytes(data: bytes) -> int:
+    """How many bytes at the end belong to an entry that was never acknowledged."""
+    torn = 0
+    for line in reversed(data.splitlines(keepends=True)):
+        if _line(line) is not None:
+            break
+        torn += len(line)
+    return torn
 
 
 def _line(line: bytes) -> Entry | None:
@@ -83,23 +101,12 @@ def _line(line: bytes) -> Entry | None:
         return None
 
 
-def pending(entries: Iterable[Entry]) -> Begin | None:
-    """The operation that began and has not ended."""
-    begun: Begin | None = None
-    for entry in entries:
-        if isinstance(entry, Begin):
-            begun = entry
-        elif isinstance(entry, End) and begun is not None and entry.operation == begun.operation:
-            begun = None
-    return begun
-
-
-async def read(host: HasFiles, path: str) -> tuple[Entry, ...]:
-    """All good entries; none where there is no journal yet."""
+async def read(host: HasFiles, path: str) -> bytes:
+    """The journal; empty where there is none yet."""
     try:
-        return decode(await host.files.read(path))[0]
+        return await host.files.read(path)
     except NotFound:
-        return ()
+        return b""
 
 
 class Journal:
@@ -127,9 +134,9 @@ class Journal:
     async def repair(self) -> None:
         """Cut off a torn tail, or everything written behind it would be invisible to the next reader."""
         data = await self._files.read(self._path)
-        _, good = decode(data)
-        if good < len(data):
-            await self._files.replace(self._path, data[:good])
+        torn = torn_bytes(data)
+        if torn:
+            await self._files.replace(self._path, data[:-torn])
 
     async def _make_ready(self) -> None:
         stat = await self._files.stat(self._path)

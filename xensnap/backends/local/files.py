@@ -150,7 +150,7 @@ class LocalFiles:
             answer = os.statvfs(path)
         return answer.f_bavail * answer.f_frsize
 
-    async def set_immutable(self, path: str, on: bool) -> None:
+    async def set_immutable(self, path: str, *, on: bool) -> None:
         """See `Files.set_immutable`. Follows links: what must not be written is the image itself."""
         with _telling(path, "flag"):
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
