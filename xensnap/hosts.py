@@ -42,6 +42,8 @@ XEN_PLACES = ("/proc/xen", "/etc/xen")
 
 WORLD_FILE = "world"
 
+LOCK_FILE = ".world.lock"
+
 POLL_S = 0.02
 """How often a lock that another command holds is tried again."""
 
@@ -103,7 +105,7 @@ def _default(environment: Mapping[str, str]) -> Choice:
         cause = f"no host was chosen, and this machine has {sign}, so nothing is simulated here unasked"
         raise Usage(cause, id="no-host", remedy=CHOICES)
     place = usual_place(environment)
-    if not (Path(place) / WORLD_FILE).is_file():
+    if not SimulatedPlace(place).exists:
         raise Usage("no host was chosen, and there is no simulated one", id="no-host", remedy=CHOICES)
     return Choice("sim", place, "sim")
 
@@ -159,7 +161,7 @@ def open_simulated(choice: Choice, *, changes: bool = True, wait_s: float = 0.0)
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPlace:
-    """The directory of a simulated host: `world`, replaced atomically, and `lock`."""
+    """The directory of a simulated host: `world`, replaced atomically, and its lock."""
 
     directory: str
 
@@ -167,6 +169,30 @@ class SimulatedPlace:
     def path(self) -> Path:
         """The file that holds the world."""
         return Path(self.directory) / WORLD_FILE
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that is locked by who changes the world."""
+        return Path(self.directory) / LOCK_FILE
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a world here, damaged or not. A file that merely has its name is none."""
+        try:
+            with self.path.open("rb") as file:
+                return b"xensnap simulated world" in file.read(100)
+        except FileNotFoundError:
+            return False
+
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """What is in the directory that is not ours; nobody's directory is taken for a simulated host."""
+        try:
+            names = sorted(os.listdir(self.directory))  # noqa: PTH208 -- names are wanted
+        except FileNotFoundError:
+            return ()
+        ours = (WORLD_FILE,) if self.exists else ()
+        return tuple(name for name in names if name not in (*ours, LOCK_FILE, f".{WORLD_FILE}.new"))
 
     def read(self) -> "World":
         """The world as the last command left it. Readers need no lock, since it is only ever replaced whole."""
@@ -202,8 +228,7 @@ class SimulatedPlace:
         if not Path(self.directory).is_dir():
             raise _nothing_in(self.directory)
         until = time.monotonic() + wait_s
-        path = Path(self.directory) / "lock"
-        with os.fdopen(_private(path, os.O_RDWR | os.O_CREAT), "r+b") as file:
+        with os.fdopen(_private(self.lock_path, os.O_RDWR | os.O_CREAT), "r+b") as file:
             while not _try_lock(file.fileno()):
                 if time.monotonic() >= until:
                     file.seek(0)

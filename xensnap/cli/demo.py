@@ -18,7 +18,7 @@ from xensnap.cli.list import table_text
 from xensnap.cli.output import size
 from xensnap.cli.plans import plan_text
 from xensnap.cli.records import recovered_document, recovered_text, snapshot_document
-from xensnap.cli.session import Session, verb
+from xensnap.cli.session import Session, told
 from xensnap.cli.tree import tree_text
 from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
 from xensnap.errors import ExitCode
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Keep a picture of it.")
 @click.option("--plain", is_flag=True, help="No colours.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Repeat the run of this number. [default: another one]")
-@verb
+@told
 def command(session: Session, svg: Path | None, plain: bool, seed: int | None) -> int:
     """Take snapshots of a simulated domain, damage its disks, bring them back, and prove it block by block.
 

@@ -128,7 +128,7 @@ def _check_text(arguments: Sequence[str]) -> None:
             raise Usage(f"an argument holds a zero byte: {argument!r}", id="bad-text")
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.command("xensnap", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(xensnap.__version__, prog_name="xensnap")
 @host_option
 @verbose_option

@@ -61,9 +61,9 @@ class Session:
 
             click.echo(to_json(document), nl=False)
         else:
-            told = text()
-            if told:
-                click.echo(told)
+            words = text()
+            if words:
+                click.echo(words)
 
     def warn(self, text: str) -> None:
         """Something that a person should know; with `--json` the document says it."""
@@ -109,14 +109,19 @@ verbose_option = flag_option("-v", "--verbose", help="Tell each step on stderr."
 json_option = flag_option("--json", help="Print one JSON document.")
 
 
-def verb(command: Command) -> Command:
-    """What every verb has: `--json --host -v`, and the session as its first argument."""
+def told(command: Command) -> Command:
+    """What every verb has: `--json -v`, and the session as its first argument."""
 
     @wraps(command)
     def begun(*arguments: Any, **options: Any) -> Any:
         return command(click.get_current_context().ensure_object(Session), *arguments, **options)
 
-    return host_option(verbose_option(json_option(begun)))  # type: ignore[return-value]
+    return verbose_option(json_option(begun))  # type: ignore[return-value]
+
+
+def verb(command: Command) -> Command:
+    """The same for a verb that works on a host: `--host`, too."""
+    return host_option(told(command))
 
 
 def changing(command: Command) -> Command:

@@ -14,7 +14,7 @@ from xensnap.cli.sim_crash import crash
 from xensnap.cli.sim_domains import disk, domain
 from xensnap.cli.sim_guest import read, write
 from xensnap.cli.sim_place import chosen, place_of
-from xensnap.errors import Busy
+from xensnap.errors import Busy, NotFound, Reason, Refused
 
 if TYPE_CHECKING:
     from xensnap.hosts import World
@@ -39,9 +39,10 @@ def init(session: Session, seed: int) -> None:
     """Make a simulated host."""
     choice = chosen(session)
     place = hosts.SimulatedPlace(choice.directory)
+    _refuse_strangers(place)
     Path(choice.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
     with place.locked(wait_s=session.wait_s):
-        if place.path.exists():
+        if place.exists:
             cause = f"there is a simulated host in {choice.directory} already"
             raise Busy(cause, id="exists-already", remedy="Empty it: xensnap sim reset.")
         place.write(_fresh(seed))
@@ -56,13 +57,16 @@ def init(session: Session, seed: int) -> None:
 def reset(session: Session, seed: int, remove: bool) -> None:
     """Put an empty simulated host in the place of the one there is."""
     choice, place = place_of(session)
+    if not place.exists:
+        cause = f"there is no simulated host in {choice.directory}"
+        raise NotFound(cause, id="no-simulated-host", remedy="Make one: xensnap sim init.")
     with place.locked(wait_s=session.wait_s):
         if remove:
             place.path.unlink(missing_ok=True)
         else:
             place.write(_fresh(seed))
     if remove:
-        (Path(choice.directory) / "lock").unlink(missing_ok=True)
+        place.lock_path.unlink(missing_ok=True)
         with suppress(OSError):  # somebody keeps other files there
             Path(choice.directory).rmdir()
     _tell(session, choice, "removed" if remove else "reset")
@@ -73,7 +77,7 @@ def reset(session: Session, seed: int, remove: bool) -> None:
 def path(session: Session) -> None:
     """Print the directory that the simulated host is kept in, whether it exists or not."""
     choice = chosen(session)
-    exists = hosts.SimulatedPlace(choice.directory).path.exists()
+    exists = hosts.SimulatedPlace(choice.directory).exists
     session.show(SimPlaceDocument(choice.name, choice.directory, exists), lambda: clean(choice.directory))
 
 
@@ -96,12 +100,18 @@ command.add_command(read)
 command.add_command(crash)
 
 
+def _refuse_strangers(place: hosts.SimulatedPlace) -> None:
+    if place.strangers:
+        cause = f"{place.directory} holds something else already: {', '.join(place.strangers[:3])}"
+        raise Refused([Reason("not-empty", cause, "Choose an empty or a new directory.")])
+
+
 def _fresh(seed: int) -> "World":
     world: World = hosts.import_simulator().World.fresh(seed)
     return world
 
 
 def _tell(session: Session, choice: hosts.Choice, what: str) -> None:
-    exists = hosts.SimulatedPlace(choice.directory).path.exists()
+    exists = hosts.SimulatedPlace(choice.directory).exists
     document = SimPlaceDocument(choice.name, choice.directory, exists)
     session.show(document, lambda: f"{what}: simulated host in {clean(choice.directory)}")

@@ -46,7 +46,7 @@ def read(session: Session, domain: str, vdev: str, offset: str | None, length: s
         seen = host.visible(domain)
     if vdev not in seen:
         raise NotFound(
-            f"{domain} has no disk {vdev}", id="no-such-disk", remedy=f"It has: {', '.join(seen) or 'none'}."
+            f"{domain} has no disk {vdev}", id="disk-not-found", remedy=f"It has: {', '.join(seen) or 'none'}."
         )
     end, runs = seen[vdev]
     high = end if count is None else low + count

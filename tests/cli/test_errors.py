@@ -1,0 +1,192 @@
+"""What goes wrong is told in words with a remedy, as a document, and by an exit code; never as a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from xensnap.cli import records
+from xensnap.cli.main import main
+from xensnap.errors import Effect, Failed, Unknown
+
+
+@pytest.mark.parametrize(
+    ("words", "id", "code"),
+    [
+        (["list", "nobody"], "domain-not-found", 3),
+        (["list", "guest1", "nothing"], "no-such-snapshot", 3),
+        (["info", "guest1", "nothing"], "no-such-snapshot", 3),
+        (["revert", "guest1", "nothing"], "no-such-snapshot", 3),
+        (["delete", "guest1", "nothing"], "no-such-snapshot", 3),
+        (["create", "guest1", "-n", "before"], "name-taken", 4),
+        (["create", "guest1", "-n", ".hidden"], "bad-name", 6),
+        (["create", "guest1", "--exclude", "xvda"], "skips-writable-disk", 6),
+        (["create", "guest1", "--disk", "xvdz=internal"], "no-such-disk", 6),
+        (["create", "guest1", "--disk", "xvda"], "bad-disk", 2),
+        (["create", "guest1", "--disk", "xvda=external:"], "bad-disk", 2),
+        (["create", "guest1", "--disk", "xvda=external:here.qcow2"], "relative-path", 2),
+        (["create", "guest1", "--external-dir", "here"], "relative-path", 2),
+        (["create", "guest1", "--disk", "xvda=skip", "--disk", "xvda=internal"], "contradiction", 2),
+        (["create", "guest1", "--disk", "xvda=skip", "--only", "xvda"], "contradiction", 2),
+        (["create", "guest1", "--disk", "xvda=internal", "--only", "xvdb"], "contradiction", 2),
+        (["create", "guest1", "--only", "xvda", "--exclude", "xvdb"], "contradiction", 2),
+        (["create", "guest1", "--wait", "1", "--no-wait"], "contradiction", 2),
+        (["create", "snapshot.cfg", "guest1"], "config-file-not-yet", 2),
+        (["create", "a", "b", "guest1"], "too-many-words", 2),
+        (["list", "guest1", "one", "-n", "two"], "two-names", 2),
+        (["list", "-n", "one"], "domain-missing", 2),
+        (["list", "guest1", "-l", "--name-only"], "contradiction", 2),
+        (["revert", "guest1"], "name-missing", 2),
+        (["delete", "guest1"], "name-missing", 2),
+        (["delete", "guest1", "before", "--children", "--children-only"], "contradiction", 2),
+        (["delete", "guest1", "before", "--children-only"], "no-children", 6),
+        (["recover", "guest1", "--all"], "contradiction", 2),
+        (["recover", "--abort", "--resume"], "contradiction", 2),
+        (["recover", "nobody"], "domain-not-found", 3),
+        (["apply", "nothing.json"], "no-such-file", 3),
+        (["apply", "-"], "bad-plan", 2),
+        (["nonsense"], "usage", 2),
+        ([], "usage", 2),
+        (["create"], "usage", 2),
+        (["list", "--nonsense"], "usage", 2),
+        (["list", "guest1", "\udc80"], "bad-text", 2),
+        (["list", "gu\0est"], "bad-text", 2),
+        (["--host", "nonsense", "list"], "bad-host", 2),
+        (["--host", "xen", "list"], "unsupported-host", 6),
+        (["--host", "qemu:nowhere", "list"], "no-such-host", 3),
+        (["--host", "sim:nowhere", "list"], "no-simulated-host", 3),
+        (["--host", "sim:nowhere", "create", "guest1"], "no-simulated-host", 3),
+        (["sim", "init"], "exists-already", 4),
+        (["--host", "sim:nowhere", "sim", "reset"], "no-simulated-host", 3),
+        (["--host", "qemu:nowhere", "sim", "show"], "not-simulated", 2),
+        (["sim", "domain", "add", "guest1"], "name-taken", 2),
+        (["sim", "domain", "add", "a/b"], "bad-domain-name", 2),
+        (["sim", "domain", "add", "other", "--disk", "xvda"], "bad-disk", 2),
+        (["sim", "domain", "add", "other", "--disk", "xvda=1M,raw,base=raw:/images/x"], "bad-disk", 2),
+        (["sim", "domain", "add", "other", "--disk", "xvda=1M,raw,qcow2"], "bad-disk", 2),
+        (["sim", "domain", "add", "other", "--disk", "xvda=1M,nonsense"], "bad-disk", 2),
+        (["sim", "domain", "add", "other", "--disk", "xvda=1M", "--disk", "xvda=1M"], "contradiction", 2),
+        (["sim", "domain", "add", "other", "--uuid", "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"], "uuid-taken", 2),
+        (["sim", "disk", "add", "guest1", "xvda=1M"], "contradiction", 2),
+        (["sim", "disk", "add", "nobody", "xvda=1M"], "domain-not-found", 3),
+        (["sim", "disk", "resize", "guest1", "xvda", "0"], "bad-size", 2),
+        (["sim", "disk", "resize", "guest1", "xvdz", "1M"], "disk-not-found", 3),
+        (["sim", "write", "guest1", "xvda", "0", "0"], "bad-size", 2),
+        (["sim", "write", "guest1", "xvda", "-1", "1k"], "usage", 2),
+        (["sim", "write", "guest1", "xvda", "1", "1k"], "usage", 2),
+        (["sim", "write", "guest1", "xvda", "1G", "1k"], "usage", 2),
+        (["sim", "write", "guest1", "xvda", "x", "1k"], "bad-size", 2),
+        (["sim", "write", "guest1", "xvdz", "0", "1k"], "disk-not-found", 3),
+        (["sim", "read", "guest1", "xvda", "1G"], "beyond-the-end", 2),
+        (["sim", "read", "guest1", "xvdz"], "disk-not-found", 3),
+    ],
+    ids=lambda value: ascii(" ".join(value)) if isinstance(value, list) else str(value),
+)
+def test_each_mistake_has_its_id_and_its_exit_code(sim, words, id, code) -> None:
+    sim.ok("create", "guest1", "-n", "before")
+    told = sim.error(*words)
+    assert (told["id"], told["exit_code"], told["effect"]) == (id, code, "none")
+    assert told["cause"]
+    result = sim.run(*words)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith("xensnap: ")
+    assert sim.run("--xl-exit", *words).exit_code == 1
+
+
+def test_all_reasons_are_told_at_once(both) -> None:
+    both.ok("create", "guest1", "-n", "before")
+    words = ["create", "guest1", "-n", "before", "--type", "external", "--exclude", "xvdb"]
+    told = both.error(*words)
+    assert [each["id"] for each in told["reasons"]] == ["name-taken", "kind-is-sticky", "skips-writable-disk"]
+    text = both.run(*words).stderr
+    assert all(f"  {each['id']}: {each['cause']}\n    → {each['remedy']}\n" in text for each in told["reasons"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Failed("it broke", effect=Effect.NONE), 1),
+        (Failed("it broke", effect=Effect.DONE), 5),
+        (Unknown("no answer"), 7),
+        (OSError(13, "Permission denied"), 1),
+        (RuntimeError("a mistake\nof ours"), 1),
+    ],
+)
+def test_whatever_comes_out_of_the_engine_is_told(sim, monkeypatch, error, code) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("xensnap.cli.current.domain_document", broken)
+    result = CliRunner().invoke(main, ["current", "guest1", "--json"], env={"XENSNAP_HOST": sim.host})
+    assert result.exit_code == code
+    assert json.loads(result.stdout)["exit_code"] == code
+    assert "Traceback" not in result.output
+    if isinstance(error, RuntimeError):
+        assert "internal error: RuntimeError: a mistake" in result.stdout
+        debugged = CliRunner().invoke(main, ["--debug", "current", "guest1"], env={"XENSNAP_HOST": sim.host})
+        assert "Traceback" in debugged.stderr
+
+
+def test_a_host_that_is_in_use_is_busy(sim) -> None:
+    from xensnap import hosts
+
+    place = hosts.SimulatedPlace(sim.host.partition(":")[2])
+    with place.locked():
+        told = sim.error("create", "guest1", "--no-wait")
+        assert (told["id"], told["exit_code"]) == ("busy", 4)
+        assert str(os.getpid()) in told["cause"]
+        assert sim.error("create", "guest1", "--wait", "0.1")["id"] == "busy"
+        sim.ok("list", "guest1")
+    sim.ok("create", "guest1", "--no-wait")
+
+
+def test_a_real_domain_that_somebody_works_on_is_busy(qemu) -> None:
+    from xensnap.backends.qemu.host import QemuHost
+
+    host = QemuHost(qemu.host.partition(":")[2])
+    uuid = host.run(host.toolstack.inspect("guest1")).uuid
+    qemu.ok("create", "guest1", "-n", "one")
+    lock = host.run(host.files.lock(f"{host.root}/{uuid}/lock", note=b"{}"))
+    try:
+        assert qemu.error("create", "guest1", "--no-wait")["exit_code"] == 4
+        qemu.ok("list", "guest1")
+    finally:
+        host.run(lock.release())
+
+
+def test_a_damaged_world_and_a_stranger_of_its_name_are_told_apart(sim) -> None:
+    from xensnap import hosts
+
+    place = hosts.SimulatedPlace(sim.host.partition(":")[2])
+    place.path.write_bytes(place.path.read_bytes()[:-20])
+    assert sim.error("list")["id"] == "damaged"
+    sim.ok("sim", "reset")
+    assert sim.json("list")["domains"] == []
+    place.path.write_bytes(b"my own world")
+    assert sim.error("sim", "reset", "--remove")["id"] == "no-simulated-host"
+    assert sim.error("sim", "init")["id"] == "not-empty"
+    assert place.path.read_bytes() == b"my own world"
+
+
+def test_what_a_terminal_cannot_show_is_written_out(sim) -> None:
+    assert sim.run("list", "\x1b[31m\u202e").stderr.startswith("xensnap: no domain '\\x1b[31m\\u202e'")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error_of_ours(sim) -> None:
+    environment = os.environ | {"XENSNAP_HOST": sim.host}
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-m", "xensnap.cli", "list", "guest1"]
+    done = subprocess.run(words, env=environment, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_records_without_disks_have_no_kind() -> None:
+    from xensnap.model import Consistency, DomainUuid, RunState, Snapshot
+
+    bare = Snapshot("x", DomainUuid("u"), "guest1", 0, RunState.OFF, Consistency.CLEAN, ())
+    assert records.snapshot_document(bare, current=None).kind == "none"

@@ -1,0 +1,183 @@
+"""Every option of every command, in a good and in a bad form. A new option without a case fails here."""
+
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from xensnap.cli.main import ALIASES, main
+
+HOST = "sim:elsewhere"
+
+# The shortest good form of each command, on the world that `sim` makes with one snapshot `before`.
+PLAIN = {
+    "create": ["guest1"],
+    "list": ["guest1"],
+    "info": ["guest1"],
+    "tree": ["guest1"],
+    "current": ["guest1"],
+    "revert": ["guest1", "before"],
+    "delete": ["guest1", "before"],
+    "recover": [],
+    "apply": ["plan.json"],
+    "demo": [],
+    "sim init": [],
+    "sim reset": [],
+    "sim path": [],
+    "sim show": [],
+    "sim domain add": ["guest2"],
+    "sim disk add": ["guest1", "xvdc=1M"],
+    "sim disk resize": ["guest1", "xvda", "16M"],
+    "sim write": ["guest1", "xvda", "0", "4k"],
+    "sim read": ["guest1", "xvda"],
+    "sim crash": ["--at", "1", "create", "guest1"],
+}
+
+# Values for the options that take one: good ones, and bad ones where any text would not do.
+GOOD = {
+    "create --name": ["new"],
+    "create --description": ["what it is for"],
+    "create --type": ["external", "--disk-only", "--exclude", "xvda"],
+    "create --disk": ["xvda=internal"],
+    "create --only": ["xvda", "--disk-only"],
+    "create --exclude": ["xvda", "--disk-only"],
+    "create --external-dir": ["/images"],
+    "list --name": ["before"],
+    "info --name": ["before"],
+    "revert --name": ["before"],
+    "delete --name": ["before"],
+    "sim init --seed": ["7"],
+    "sim reset --seed": ["7"],
+    "sim domain add --disk": ["xvda=1M,raw,ro"],
+    "sim domain add --uuid": ["11111111-2222-4333-8444-555555555555"],
+    "sim crash --at": ["2"],
+    "demo --svg": ["demo.svg"],
+    "demo --seed": ["1"],
+}
+GOOD_ANYWHERE = {"--wait": ["0.5"]}
+BAD = {
+    "create --name": "a/b",
+    "create --type": "both",
+    "create --disk": "xvda",
+    "create --only": "xvdz",
+    "create --exclude": "xvdz",
+    "create --external-dir": "relative",
+    "list --name": "nothing",
+    "info --name": "nothing",
+    "revert --name": "another",
+    "delete --name": "another",
+    "sim init --seed": "-1",
+    "sim reset --seed": "x",
+    "sim domain add --disk": "xvda",
+    "sim domain add --uuid": "1",
+    "sim crash --at": "0",
+    "demo --svg": ".",
+    "demo --seed": "-1",
+}
+BAD_ANYWHERE = {"--host": "nowhere", "--wait": "-1"}
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None
+        if isinstance(found, click.Group):
+            yield from commands(found, *path, name)
+        else:
+            yield " ".join([*path, name]), found
+
+
+COMMANDS = dict(commands(main))
+OPTIONS = [
+    (name, option, word)
+    for name, command in COMMANDS.items()
+    for option in command.params
+    if isinstance(option, click.Option)
+    for word in option.opts
+]
+
+
+@pytest.fixture
+def prepared(sim):
+    sim.ok("create", "guest1", "-n", "before")
+    sim.ok("create", "guest1", "-n", "child")
+    (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "planned", "--dry-run", "--json"))
+    return sim
+
+
+def values(name: str, option: click.Option, shell) -> list[str]:
+    long = max(option.opts, key=len)
+    if option.is_flag:
+        return []
+    if long == "--host":
+        return [shell.host]
+    return GOOD.get(f"{name} {long}") or GOOD_ANYWHERE[long]
+
+
+def arguments(name: str, word: str, shell) -> list[str]:
+    if name == "sim init":
+        shell.host = HOST
+    if name == "sim crash" and word == "--at":
+        return PLAIN[name][2:]
+    return PLAIN[name]
+
+
+@pytest.mark.parametrize(("name", "option", "word"), OPTIONS, ids=[f"{name} {word}" for name, _, word in OPTIONS])
+def test_each_option_works_in_a_good_form_and_says_what_is_wrong_in_a_bad_one(prepared, name, option, word) -> None:
+    shell = prepared
+    plain = arguments(name, word, shell)
+    long = max(option.opts, key=len)
+    if option.is_flag:
+        bad = [f"{long}=1"]
+    else:
+        value = BAD.get(f"{name} {long}", BAD_ANYWHERE.get(long))
+        bad = [word] if value is None else [word, value]
+    # Options of `sim crash` come before the words of the command that it lets die.
+    wrong = [*bad, *plain] if name == "sim crash" else [*plain, *bad]
+    result = shell.run(*name.split(), *wrong)
+    assert result.exit_code != 0
+    assert result.stderr.startswith("xensnap: ")
+    good = [word, *values(name, option, shell)]
+    shell.ok(*name.split(), *([*good, *plain] if name == "sim crash" else [*plain, *good]))
+
+
+def test_there_is_a_plain_form_of_each_command() -> None:
+    assert set(PLAIN) == set(COMMANDS)
+
+
+def test_no_case_is_left_of_an_option_that_is_gone() -> None:
+    known = {f"{name} {max(option.opts, key=len)}" for name, option, _ in OPTIONS}
+    assert set(GOOD) <= known
+    assert set(BAD) <= known
+    assert set(BAD) | {"create --description"} == set(GOOD)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_each_command_needs_its_arguments_and_no_more(prepared, name) -> None:
+    if any(parameter.required for parameter in COMMANDS[name].params if isinstance(parameter, click.Argument)):
+        assert prepared.run(*name.split()).exit_code == 2
+    if name != "sim crash":
+        assert prepared.run(*name.split(), *["word"] * 6).exit_code == 2
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "", "sim", "sim domain", "sim disk"])
+def test_each_command_has_help(shell, name) -> None:
+    assert "Usage: xensnap" in shell.ok(*name.split(), "--help")
+
+
+@pytest.mark.parametrize("option", ["--host=qemu:.", "-v", "--verbose", "--debug", "--xl-exit"])
+def test_the_global_options_stand_before_the_verb(shell, option) -> None:
+    shell.ok(option, "sim", "path", "--host", "sim")
+    assert shell.run(f"{option}=", "sim", "path", "--host", "sim").exit_code in ({0} if "host" in option else {1, 2})
+
+
+def test_the_table_of_verbs_says_what_their_help_says() -> None:
+    from xensnap.cli.main import VERBS
+
+    context = click.Context(main)
+    for name, (_, told) in VERBS.items():
+        command = main.get_command(context, name)
+        assert command is not None
+        assert command.get_short_help_str(limit=100) == told
+    assert set(ALIASES.values()) <= set(VERBS)

@@ -1,0 +1,5 @@
+"""`python -m xensnap.cli`, for where no script is installed."""
+
+from xensnap.cli.main import main
+
+main()
