@@ -1,6 +1,5 @@
 """The `ImageTool` port over a world: the header read natively, everything else by a simulated qemu-img."""
 
-from simulator.core.agenda import find
 from simulator.core.effects import Effect, declare
 from simulator.disk.chain import Link, OpenError, backing_path, chain, opened, seen
 from simulator.disk.content import SECTOR
@@ -129,7 +128,7 @@ class SimulatedImageTool:
         target = _read(self._seat.world.fs, into)
         if target.file not in {image.file for image in below}:
             raise NotFound(f"{into.path} is not below {top.path}", id="not-in-chain")
-        await self.require_unused(top)
+        _unwritten(self._seat.world, top.path)
         await self.require_unused(into)
         await self._run(_COMMIT, qemu_img.Commit(top, into))
 
@@ -157,7 +156,7 @@ class SimulatedImageTool:
             await self.require_unused(layer)
             await self._run(_REPAIR, qemu_img.Repair(layer), errors.Effect.NONE)
         world = await self._seat.look(_CHECK, layer.path)
-        _unlocked(world, layer)
+        _unwritten(world, layer.path)
         image = _links(world.fs, layer, ("qemu-img", "check", "-f", layer.format, layer.path))[0].image
         assert isinstance(image, Qcow2)
         return CheckResult(leaks(image), image.corrupted)
@@ -166,12 +165,14 @@ class SimulatedImageTool:
         """As `qemu-img measure -O qcow2` reckons it: all metadata of a full image, and the clusters that hold data."""
         world = await self._seat.look(_MEASURE, layer.path)
         _read(world.fs, layer)
-        _unlocked(world, layer)
+        _unwritten(world, layer.path)
         argv = ("qemu-img", "measure", "-O", "qcow2", "-f", layer.format, layer.path)
         return measured(tuple(link.image for link in _links(world.fs, layer, argv)))
 
     async def copy_out(self, layer: Layer, *, snapshot_id: str, to: str) -> None:
         """A standalone image of one snapshot; not durable yet, as qemu-img leaves it."""
+        _present(self._seat.world.fs, layer.path)
+        _unwritten(self._seat.world, layer.path)
         await self.require_unused(Layer(to, Format.RAW))
         self._entry(layer, snapshot_id)
         await self._run(_COPY_OUT, qemu_img.CopyOut(layer, snapshot_id, to))
@@ -200,9 +201,11 @@ class SimulatedImageTool:
         if cell.watch is not None:
             cell.watch.begins(effect, subject, cell, (), seat.pid)
         # Others may have run since the gate was asked; nothing stands between this one and the start.
-        for path in qemu_img.guarded(program):
+        for path in qemu_img.writes(program):
             if found := openers(cell.world, path):
                 raise _busy(path, found)
+        for path in qemu_img.reads(program):
+            _unwritten(cell.world, path)
         try:
             cell.world, pid = cell.world.spawned(program, parent=seat.pid)
         except ToolError as error:
@@ -232,11 +235,10 @@ def _busy(path: str, found: tuple[Opener, ...]) -> Busy:
     return Busy(f"{path} is open in {who}", id="image-open", remedy=remedy)
 
 
-def _unlocked(world: World, layer: Layer) -> None:
-    """QEMU's own lock: another qemu-img that writes keeps readers out. A QEMU under Xen takes none."""
-    writing = tuple(one for one in openers(world, layer.path) if one.writing and find(world.agenda, one.pid))
-    if writing:
-        raise _busy(layer.path, writing)
+def _unwritten(world: World, path: str) -> None:
+    """Nobody reads what somebody else writes; readers do not mind each other."""
+    if writing := tuple(one for one in openers(world, path) if one.writing):
+        raise _busy(path, writing)
 
 
 def _present(fs: FileSystem, path: str) -> None:

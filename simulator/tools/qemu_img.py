@@ -161,11 +161,6 @@ def reads(program: Program) -> tuple[str, ...]:
             return ()
 
 
-def guarded(program: Program) -> tuple[str, ...]:
-    """The files that no process at all may have open when it starts."""
-    return (program.top.path, program.into.path) if isinstance(program, Commit) else writes(program)
-
-
 def steps(program: Program) -> tuple[Step, ...]:
     """What it does, in order."""
     return _STEPS[type(program)]
