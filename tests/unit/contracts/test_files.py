@@ -148,7 +148,7 @@ def test_an_immutable_file_stays_as_it_is_until_the_flag_is_cleared(bench, files
     bench.run(files.create(path, b"frozen"))
     try:
         for _ in range(2):
-            bench.run(files.set_immutable(path, True))
+            bench.run(files.set_immutable(path, on=True))
             assert bench.run(files.is_immutable(path))
         attempts = (
             files.append(path, b"!"),
@@ -163,7 +163,7 @@ def test_an_immutable_file_stays_as_it_is_until_the_flag_is_cleared(bench, files
         assert bench.run(files.read(path)) == b"frozen"
     finally:
         for _ in range(2):
-            bench.run(files.set_immutable(path, False))
+            bench.run(files.set_immutable(path, on=False))
     assert not bench.run(files.is_immutable(path))
     bench.run(files.append(path, b"!"))
     assert bench.run(files.read(path)) == b"frozen!"

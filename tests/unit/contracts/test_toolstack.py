@@ -42,8 +42,9 @@ def test_a_domain_is_found_by_uuid_and_name(bench, toolstack, guest):
 
 
 def test_who_looks_for_a_domain_that_is_not_there_learns_which_are(bench, toolstack, guest):
-    with pytest.raises(NotFound, match="guest"):
+    with pytest.raises(NotFound, match="guest") as caught:
         bench.run(toolstack.inspect("gest"))
+    assert caught.value.id == "domain-not-found"
 
 
 def test_a_domain_starts_from_the_layers_it_was_given(bench, toolstack, guest, directory):
@@ -58,10 +59,10 @@ def test_a_domain_starts_from_the_layers_it_was_given(bench, toolstack, guest, d
 
 def test_layers_are_switched_all_or_none(bench, toolstack, guest, directory):
     overlay = Layer(f"{directory}/overlay.qcow2", Format.QCOW2)
-    for uuid, layers in ((guest.uuid, {"xvda": overlay, "xvdz": overlay}), (NOBODY, {"xvda": overlay})):
+    for uuid, vdev, id in ((guest.uuid, "xvdz", "disk-not-found"), (NOBODY, "xvdb", "domain-not-found")):
         with pytest.raises(NotFound) as caught:
-            bench.run(toolstack.set_layers(uuid, layers))
-        assert caught.value.effect is Effect.NONE
+            bench.run(toolstack.set_layers(uuid, {"xvda": overlay, vdev: overlay}))
+        assert (caught.value.id, caught.value.effect) == (id, Effect.NONE)
         assert bench.run(toolstack.inspect(guest.uuid)) == guest
 
 

@@ -107,7 +107,7 @@ def test_every_cluster_size_and_version(tool, tmp_path, cluster, compat):
         "data_file=other",
         "data_file=other,data_file_raw=on",
         "encrypt.format=aes,encrypt.key-secret=s",
-        "encrypt.format=luks,encrypt.key-secret=s",
+        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
         "backing_fmt=raw,backing_file=base",
         'backing_fmt=qcow2,backing_file=json:{"driver":"qcow2"}',
     ],

@@ -311,7 +311,7 @@ def _telling(path: str, verb: str, effect: Effect = Effect.NONE) -> Iterator[Non
         yield
     except FileNotFoundError as error:
         if verb in ("read", "remove"):
-            raise NotFound(f"{path}: no such file", id="no-such-file") from error
+            raise NotFound(f"{path}: no such file") from error
         raise _failed(error, path, verb, Effect.NONE) from error
     except OSError as error:
         raise _failed(error, path, verb, effect) from error

@@ -83,7 +83,7 @@ def _lease(path: str, kind: int) -> bool | None:
     except BlockingIOError:
         return False  # another gate has its lease just now
     except FileNotFoundError as error:
-        raise NotFound(f"{path}: no such image", id="no-such-image") from error
+        raise NotFound(f"{path}: no such image", id="image-not-found") from error
     except OSError as error:
         raise FileFailed(f"cannot open {path}: {error.strerror}", path=path, errno=error.errno or 0) from error
     try:

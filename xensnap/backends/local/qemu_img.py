@@ -3,11 +3,12 @@
 Metadata is read natively (`reader`); qemu-img is started only to write, or to walk clusters. Before every write stands
 the gate. An exit code is never the last word on a snapshot table, a size or a backing name: those are read again.
 
-How names are told to qemu-img: paths are absolute or begin with `./`, so that none is taken for an option or, by a
-colon, for a protocol; `snapshot` has no `-f` and gets `--image-opts`, where commas are doubled.
+How names are told to qemu-img: paths are absolute, so that none is taken for an option or, by a colon, for a protocol;
+`snapshot` has no `-f` and gets `--image-opts`, where commas are doubled.
 """
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ _SECTOR_BYTES = 512
 _LOCKED = ('Failed to get "write" lock', 'Failed to get shared "write" lock')
 # What it says when it has ended before touching anything.
 _UNTOUCHED = ("Could not open ", "Could not open new backing file", "Device has active dirty bitmaps")
-_CHECK_CLEAN, _CHECK_CORRUPT, _CHECK_LEAKS, _CHECK_NOTHING_TO_CHECK = 0, 2, 3, 63
+_CHECK_CLEAN, _CHECK_CORRUPT, _CHECK_LEAKS = 0, 2, 3
 
 
 class QemuImg:
@@ -84,7 +85,7 @@ class QemuImg:
         before = self._read(Layer(path, Format.RAW))
         if before.file_length_bytes:
             cause = f"{path} is not empty, so it is not the file that was made for this overlay"
-            raise Refused([Reason("not-empty", cause, "Choose another name for the overlay.")])
+            raise Refused([Reason("overlay-not-empty", cause, "Choose another name for the overlay.")])
 
         def effect() -> Effect:
             return Effect.UNKNOWN if self._read(before.layer).file_length_bytes else Effect.NONE
@@ -184,7 +185,13 @@ class QemuImg:
         # Of an image that is being written, leaks are told that are none: its QEMU keeps refcounts to itself (measured:
         # 7.2.22), and under Xen no lock of QEMU's says so.
         await (self._gate.to_write if repair_leaks else self._gate.to_read)(layer.path)
-        how = ("-r", "leaks") if repair_leaks else ()
+        found = await self._check(layer)
+        # Where there is corruption, refcounts are not to be trusted, and what seems leaked may be in use.
+        if not repair_leaks or not found.leaks or found.corruptions:
+            return found
+        return await self._check(layer, "-r", "leaks")
+
+    async def _check(self, layer: Layer, *how: str) -> CheckResult:
         arguments = ("check", "-f", layer.format, "--output=json", *how, _file(layer.path))
         done = await self._run(self._program, arguments)
         if done.returncode not in (_CHECK_CLEAN, _CHECK_CORRUPT, _CHECK_LEAKS):
@@ -253,7 +260,7 @@ class QemuImg:
             raise Damaged(f"{layer.path}: {len(found)} snapshots have the id {snapshot_id!r}", path=layer.path)
         if not found or tag not in (None, found[0].tag):
             named = f"the id {snapshot_id!r}" + ("" if tag is None else f" and the tag {tag!r}")
-            raise NotFound(f"{layer.path} has no snapshot with {named}", id="no-such-snapshot")
+            raise NotFound(f"{layer.path} has no snapshot with {named}", id="snapshot-not-in-image")
         return found[0]
 
     async def _delete_by_id(self, layer: Layer, tag: str, snapshot_id: str, effect: Callable[[], Effect]) -> None:
@@ -326,7 +333,7 @@ def _looked(done: Completed, effect: Callable[[], Effect]) -> Effect:
 
 
 def _file(path: str) -> str:
-    return path if path[:1] == "/" else f"./{path}"
+    return path if path[:1] == "/" else f"{os.getcwd()}/{path}"  # noqa: PTH109 -- paths are text in the model
 
 
 def _stored_name(name: str) -> str:

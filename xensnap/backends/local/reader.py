@@ -92,7 +92,7 @@ def _reading(layer: Layer, read: Callable[[Layer, int], T]) -> T:
         finally:
             os.close(fd)
     except FileNotFoundError as error:
-        raise NotFound(f"{path}: no such image", id="no-such-image") from error
+        raise NotFound(f"{path}: no such image", id="image-not-found") from error
     except OSError as error:
         raise FileFailed(f"cannot read {path}: {error.strerror}", path=path, errno=error.errno or 0) from error
 

@@ -54,7 +54,7 @@ class OffDomains:
             if domain.name == ref:
                 return domain
         there = ", ".join(domain.name for domain in domains) or "none"
-        raise NotFound(f"no domain {ref!r}; there are: {there}", id="no-such-domain")
+        raise NotFound(f"no domain {ref!r}; there are: {there}", id="domain-not-found")
 
     async def configuration(self, uuid: DomainUuid) -> str:
         """See `Toolstack.configuration`."""
@@ -65,7 +65,7 @@ class OffDomains:
         found = await self._one(uuid)
         for vdev in layers:
             if found.domain.disk(vdev) is None:
-                raise NotFound(f"{found.path}: {found.entry.name} has no disk {vdev!r}", id="no-such-disk")
+                raise NotFound(f"{found.path}: {found.entry.name} has no disk {vdev!r}", id="disk-not-found")
         stored = {vdev: Layer(self._stored(layer.path), layer.format) for vdev, layer in layers.items()}
         text = domain_toml.with_layers(found.text, stored)
         # The new text must say what was asked, whatever odd TOML it came from: looked at before anything is written.
@@ -142,7 +142,7 @@ class OffDomains:
         for one in await self._described():
             if one.entry.uuid == uuid:
                 return one
-        raise NotFound(f"no domain has the UUID {uuid}", id="no-such-domain")
+        raise NotFound(f"no domain has the UUID {uuid}", id="domain-not-found")
 
     def _stored(self, path: str) -> str:
         """A path as the file has it: relative below the directory, so that the directory can move."""

@@ -1,0 +1,93 @@
+"""Programs: no shell, a session of their own, and an end after their time."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from xensnap.backends.local.runner import LocalRunner
+from xensnap.backends.local.waiting import gather, run
+from xensnap.errors import Effect, Failed, Unknown
+
+
+@pytest.fixture
+def runner():
+    return LocalRunner()
+
+
+def test_a_program_gets_its_arguments_as_they_are(runner):
+    words = ["a b", "$HOME", "; exit 9", "'", "*", "", "-n", "\udcff"]
+    done = run(runner.run(["printf", "%s|", *words]))
+    assert done.stdout == "".join(f"{word}|" for word in words).encode("utf-8", "surrogateescape")
+    assert (done.returncode, done.stderr, done.argv) == (0, b"", ("printf", "%s|", *words))
+
+
+def test_it_is_fed_and_its_words_and_code_are_kept(runner):
+    done = run(runner.run(["sh", "-c", "cat; echo no >&2; exit 3"], stdin=b"x" * 200_000))
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"x" * 200_000, b"no\n")
+
+
+def test_one_that_does_not_read_is_no_error(runner):
+    assert run(runner.run(["true"], stdin=b"x" * 1_000_000)).returncode == 0
+
+
+def test_it_speaks_the_language_that_we_read_and_leads_a_session(runner):
+    done = run(runner.run(["sh", "-c", "echo $LC_ALL $$; cut -d' ' -f6 /proc/$$/stat"]))
+    language, pid, session = done.stdout.decode().split()
+    assert language == "C"
+    assert session == pid
+
+
+def test_one_that_is_not_there_has_done_nothing(runner):
+    with pytest.raises(Failed) as caught:
+        run(runner.run(["xensnap-no-such-program"]))
+    assert (caught.value.id, caught.value.effect) == ("no-such-program", Effect.NONE)
+
+
+def test_one_that_was_killed_has_a_negative_code(runner):
+    assert run(runner.run(["sh", "-c", "kill -9 $$"])).returncode == -9
+
+
+def test_after_its_time_it_and_all_it_has_started_are_ended(runner, tmp_path: Path):
+    pids = tmp_path / "pids"
+    before = time.monotonic()
+    with pytest.raises(Unknown) as caught:
+        run(runner.run(["sh", "-c", f"sleep 60 & echo $$ $! > {pids}; wait"], timeout_s=0.3))
+    assert time.monotonic() - before < 10
+    assert caught.value.effect is Effect.UNKNOWN
+    for pid in pids.read_text().split():
+        assert gone(int(pid))
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie that nobody has asked after yet has."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_programs_run_side_by_side(runner):
+    before = time.monotonic()
+    run(gather(*(runner.run(["sleep", "0.3"]) for _ in range(4))))
+    assert time.monotonic() - before < 1.0
+
+
+def test_only_the_locks_that_are_held_are_handed_down(tmp_path):
+    held: list[int] = []
+    runner = LocalRunner(held)
+    lock, other = (os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in ("lock", "other"))
+    held.append(lock)
+    done = run(runner.run(["sh", "-c", "ls -l /proc/$$/fd"]))
+    assert str(tmp_path / "lock").encode() in done.stdout
+    assert str(tmp_path / "other").encode() not in done.stdout
+    held.clear()
+    assert str(tmp_path).encode() not in run(runner.run(["sh", "-c", "ls -l /proc/$$/fd"])).stdout
+    os.close(lock)
+    os.close(other)
