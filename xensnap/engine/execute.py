@@ -192,9 +192,11 @@ class Execution:
     async def _remove_half_written(self) -> None:
         """What `Files.replace` was writing when the process died, in every directory that the plan writes to."""
         for path in self._directories():
-            for name in await self._host.files.names(path):
-                if name.startswith(".") and name.endswith(NEW_FILE_SUFFIX) and self._could_be_ours(path, name):
-                    await self._host.files.remove(f"{path}/{name}")
+            names = [name for name in await self._host.files.names(path) if self._could_be_ours(path, name)]
+            for name in names:
+                await self._host.files.remove(f"{path}/{name}")
+            if names:
+                await self._host.files.sync_dir(path)
 
     def _directories(self) -> tuple[str, ...]:
         sidecars = (
@@ -205,7 +207,8 @@ class Execution:
         return tuple(dict.fromkeys((self._at.store.directory, *sidecars)))
 
     def _could_be_ours(self, directory: str, name: str) -> bool:
-        return directory == self._at.store.directory or name.endswith(f".xensnap.json{NEW_FILE_SUFFIX}")
+        suffix = NEW_FILE_SUFFIX if directory == self._at.store.directory else f".xensnap.json{NEW_FILE_SUFFIX}"
+        return name.startswith(".") and name.endswith(suffix)
 
 
 async def _with_inodes(host: Hypervisor, state: DomainState) -> DomainState:
