@@ -49,7 +49,6 @@ from xensnap.errors import Effect, Failed, Unknown
         (["apply", "nothing.json"], "no-such-file", 3),
         (["apply", "-"], "bad-plan", 2),
         (["nonsense"], "usage", 2),
-        ([], "usage", 2),
         (["create"], "usage", 2),
         (["list", "--nonsense"], "usage", 2),
         (["list", "guest1", "\udc80"], "bad-text", 2),
@@ -94,6 +93,13 @@ def test_each_mistake_has_its_id_and_its_exit_code(sim, words, id, code) -> None
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.startswith("xensnap: ")
     assert sim.run("--xl-exit", *words).exit_code == 1
+
+
+@pytest.mark.parametrize("words", [[], ["sim"], ["sim", "disk"]], ids=" ".join)
+def test_without_a_command_the_help_is_shown(shell, words) -> None:
+    result = shell.run(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"Usage: {' '.join(['xensnap', *words])}")
 
 
 def test_all_reasons_are_told_at_once(both) -> None:

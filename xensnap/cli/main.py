@@ -95,6 +95,9 @@ def _told(error: Exception, session: Session, arguments: Sequence[str]) -> int:
         import traceback
 
         traceback.print_exception(error)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and "--json" not in words:
+        click.echo(error.format_message(), err=True)
+        return ExitCode.NOTHING_CHANGED if "--xl-exit" in words else ExitCode.USAGE
     ours = _ours(error)
     code = min(int(ours.exit_code), 1) if session.xl_exit or "--xl-exit" in words else int(ours.exit_code)
     tell(ours, host=session.host_name, exit_code=code, as_json=session.json or "--json" in words)
@@ -110,6 +113,8 @@ def _ours(error: Exception) -> XensnapError:
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "xensnap"
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            return Usage(f"{path} needs a command", remedy=f"See `{path} --help`.")
         return Usage(error.format_message(), remedy=f"See `{path} --help`.")
     if isinstance(error, OSError):
         return Failed(str(error), id="file-failed")

@@ -98,7 +98,7 @@ def _distinct(disks: list[NewDisk]) -> list[NewDisk]:
 
 
 def _make(host: "SimulatedHost", domain_name: str, new: NewDisk) -> Disk:
-    path = f"/images/{domain_name}.{new.vdev}.{new.format}"
+    path = f"/images/{domain_name}-{new.vdev}.{new.format}"
     if host.world.fs.find(path):
         cause = f"{path} is there already, left by another domain of this name"
         raise Refused([Reason("image-exists", cause, "Give the domain another name.")])

@@ -1,0 +1,82 @@
+"""The pages of the reference about commands and JSON documents, made from the commands and the documents themselves."""
+
+import json
+from collections.abc import Iterator
+from typing import get_args
+
+import click
+import msgspec
+
+from xensnap.cli.documents import Document
+from xensnap.cli.main import ALIASES, main
+
+COMMANDS_INTRODUCTION = """\
+---
+orphan: true
+---
+
+# Commands
+
+`xensnap [--host HOST] [-v] [--debug] [--xl-exit] VERB …`. DOMAIN is a name or a UUID. `--host` and `-v` can stand
+before or after the verb.
+
+- **Output.** The result goes to stdout, everything else to stderr. `--json` prints one document, also for an error; see
+  [](json.md). `-v` tells each step on stderr; on a terminal a moving line does.
+- **Paths** are made absolute before they are used. A simulated host has no working directory: paths there are absolute.
+- **Exit codes** are those of [](errors.md). With `--xl-exit` they are 0 and 1 only, as `xl` has them.
+- **Ctrl-C** brings the operation under way to one of its two ends, says which, and ends with 130.
+- **Looking is always allowed.** `list`, `info`, `tree` and `current` work on a domain with an interrupted operation and
+  say on stderr that recovery is due.
+- **Plans.** `--dry-run` shows the plan and changes nothing. With `--json` it prints the plan as `apply` reads it, and
+  `apply` carries out exactly that, or refuses if the domain is not what it was any more.
+"""
+
+JSON_INTRODUCTION = """\
+---
+orphan: true
+---
+
+# JSON documents
+
+With `--json` every verb prints one document on stdout, whose `schema` is its name and version. Within a version fields
+may be added, so a reader passes over those it does not know; none is taken away or changes its meaning. Where a verb
+fails, `xensnap-error/1` is printed instead, and the exit code is in it.
+
+`create`, `revert` and `delete` with `--dry-run --json` print a plan, `xensnap-plan/1`, which is made for `apply` and is
+no interface: its steps may change with every version, and `apply` refuses a plan of another one.
+
+The schemas are [JSON Schema 2020-12](https://json-schema.org/draft/2020-12/schema).
+"""
+
+
+def leaves(group: click.Group, *path: str) -> Iterator[tuple[list[str], click.Command]]:
+    """Every command that does something, in the order of the help."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from leaves(command, *path, name)
+        else:
+            yield [*path, name], command
+
+
+def commands_page() -> str:
+    """docs/reference/commands.md."""
+    parts = [COMMANDS_INTRODUCTION]
+    for path, command in leaves(main):
+        context = click.Context(command, info_name=" ".join(["xensnap", *path]), terminal_width=100)
+        context.help_option_names = ["-h", "--help"]
+        aliases = [alias for alias, name in ALIASES.items() if [name] == path]
+        also = f"Also as `{aliases[0]}`.\n\n" if aliases else ""
+        parts.append(f"## {' '.join(path)}\n\n{also}```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+def json_page() -> str:
+    """docs/reference/json.md."""
+    parts = [JSON_INTRODUCTION]
+    for each in get_args(Document):
+        text = json.dumps(msgspec.json.schema(each), indent=2)
+        parts.append(f"## {each.__struct_config__.tag}\n\n{each.__doc__}\n\n```json\n{text}\n```\n")
+    return "\n".join(parts)

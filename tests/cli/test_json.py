@@ -1,0 +1,111 @@
+"""Every `--json` document is what its published schema says, and the reference is made from the same types."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, get_args
+
+import jsonschema
+import msgspec
+import pytest
+
+from tests.cli.reference import commands_page, json_page
+from xensnap.cli.documents import Document
+
+PAGES = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def schemas() -> dict[str, Any]:
+    return {each.__struct_config__.tag: msgspec.json.schema(each) for each in get_args(Document)}
+
+
+SCHEMAS = schemas()
+
+EACH = {
+    "xensnap-list/1": ["list", "guest1"],
+    "xensnap-domains/1": ["list"],
+    "xensnap-tree/1": ["tree", "guest1"],
+    "xensnap-current/1": ["current", "guest1"],
+    "xensnap-info/1": ["info", "guest1"],
+    "xensnap-create/1": ["create", "guest1", "-n", "new"],
+    "xensnap-revert/1": ["revert", "guest1", "before"],
+    "xensnap-delete/1": ["delete", "guest1", "before"],
+    "xensnap-apply/1": ["apply", "plan.json"],
+    "xensnap-recover/1": ["recover"],
+    "xensnap-sim-place/1": ["sim", "path"],
+    "xensnap-sim-domain/1": ["sim", "domain", "add", "guest2", "--disk", "xvda=1M"],
+    "xensnap-sim-write/1": ["sim", "write", "guest1", "xvda", "0", "4k"],
+    "xensnap-sim-read/1": ["sim", "read", "guest1", "xvda"],
+    "xensnap-sim-show/1": ["sim", "show"],
+    "xensnap-sim-crash/1": ["sim", "crash", "--json", "--at", "30", "create", "guest1"],
+    "xensnap-demo/1": ["demo", "--seed", "1"],
+    "xensnap-error/1": ["list", "nobody"],
+}
+
+
+def validated(text: str) -> Any:
+    """The one document in this text, held to the schema that it names."""
+    document = json.loads(text)
+    assert next(iter(document)) == "schema"
+    jsonschema.Draft202012Validator(SCHEMAS[document["schema"]]).validate(document)
+    assert "host" in document
+    return document
+
+
+def test_each_document_has_a_case() -> None:
+    assert set(EACH) == set(SCHEMAS)
+
+
+@pytest.mark.parametrize("schema", EACH)
+def test_each_document_is_what_its_schema_says(sim, schema) -> None:
+    sim.ok("create", "guest1", "-n", "before", "--description", "first")
+    sim.ok("create", "guest1", "-n", "after", "-D", "--exclude", "xvda")
+    (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "x", "--dry-run", "--json"))
+    words = EACH[schema]
+    document = validated(sim.run(*words, *([] if "--json" in words else ["--json"])).stdout)
+    assert document["schema"] == schema
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["list", "guest1"], ["tree", "guest1"], ["info", "guest1"], ["current", "guest1"], ["list"], ["create", "guest1"],
+     ["recover", "--abort"], ["recover", "guest1", "--abort"], ["sim", "read", "guest1", "nothing"], ["nonsense"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_documents_about_an_interrupted_operation_are_valid_too(sim, words) -> None:
+    sim.ok("create", "guest1", "-n", "before")
+    sim.ok("sim", "crash", "--at", "40", "delete", "guest1", "before")
+    validated(sim.run(*words, "--json").stdout)
+
+
+def test_a_document_on_real_images_is_valid(qemu) -> None:
+    for words in (["create", "guest1", "-n", "one"], ["info", "guest1"], ["list"], ["delete", "guest1", "one"]):
+        document = validated(qemu.ok(*words, "--json"))
+        assert document["host"] == qemu.host
+
+
+def test_a_tree_is_nested_as_it_is_drawn(sim) -> None:
+    for name in ("root", "left"):
+        sim.ok("create", "guest1", "-n", name)
+    sim.ok("revert", "guest1", "root")
+    sim.ok("create", "guest1", "-n", "right")
+    (root,) = validated(sim.ok("tree", "guest1", "--json"))["roots"]
+    assert (root["name"], sorted(each["name"] for each in root["children"])) == ("root", ["left", "right"])
+    assert [each["current"] for each in root["children"] if each["name"] == "right"] == [True]
+
+
+def test_a_plan_is_what_its_schema_says(sim) -> None:
+    from xensnap.engine.plan import Plan
+
+    sim.ok("create", "guest1", "-n", "before")
+    for words in (["create", "guest1"], ["revert", "guest1", "before"], ["delete", "guest1", "before"]):
+        plan = json.loads(sim.ok(*words, "--dry-run", "--json"))
+        jsonschema.Draft202012Validator(msgspec.json.schema(Plan)).validate(plan)
+
+
+@pytest.mark.parametrize(("name", "page"), [("json.md", json_page), ("commands.md", commands_page)])
+def test_the_reference_is_made_from_the_code(name, page) -> None:
+    path = PAGES / name
+    if os.environ.get("XENSNAP_GOLDEN") == "write":
+        path.write_text(page(), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == page(), "made by XENSNAP_GOLDEN=write pytest tests/cli/test_json.py"
