@@ -90,6 +90,11 @@ def every_crash(host: SimulatedHost, operation: Operation) -> Iterator[CrashPoin
     yield from crash_points(running)
 
 
+def every_effect(host: SimulatedHost, operation: Operation) -> Iterator[int]:
+    """The number of every effect of the operation that changes something and may fail: all but letting go of a lock."""
+    yield from sorted({point.number for point in every_crash(host, operation) if point.effect != "lock.release"})
+
+
 def judge(host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...] = DEATHS, *, twice: bool = False) -> int:
     """Die everywhere, recover, and compare with before and after. How many deaths were tried.
 

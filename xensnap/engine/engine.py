@@ -4,23 +4,26 @@
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from xensnap.engine import journal, records
 from xensnap.engine.collect import kept, plan_collection
 from xensnap.engine.create import plan_create
 from xensnap.engine.delete import plan_delete
-from xensnap.engine.execute import Execution, Outcome, Watch, ignore
+from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_changed
 from xensnap.engine.plan import Plan
 from xensnap.engine.records import Contents, Store
 from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, RevertRequest
 from xensnap.engine.revert import plan_revert
 from xensnap.engine.view import View, digest, observe
 from xensnap.errors import ExitCode, Reason, Refused, XensnapError
-from xensnap.hypervisor import Hypervisor
+from xensnap.hypervisor import Hypervisor, Lock
 from xensnap.model import Domain
+
+T = TypeVar("T")
 
 Request = CreateRequest | RevertRequest | DeleteRequest
 
@@ -145,7 +148,7 @@ class AsyncEngine:
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain):
             recovered = await self._recover(domain, abort=None)
-            plan = plan_for(await observe(self.host, domain.uuid), request, await self._fresh())
+            plan = await _only_looking(self.plan(domain.uuid, request))
             return await self._carry_out(plan, recovered)
 
     async def _carry_out(self, plan: Plan, recovered: Recovered | None) -> Result:
@@ -157,8 +160,11 @@ class AsyncEngine:
         """Merge what can be merged. The deletion is done already, so what cannot is only told."""
         failed: dict[str, str] = {}
         while True:
-            view = await observe(self.host, uuid)
-            plan = plan_collection(view, await self._fresh(), leave=frozenset(failed))
+            try:
+                view = await observe(self.host, uuid)
+                plan = plan_collection(view, await self._fresh(), leave=frozenset(failed))
+            except XensnapError as error:
+                return (f"what can be merged away now is not known: {error.cause}",)
             if plan is None:
                 stays = [f"{left.base.path} stays as a hidden base: {left.why}" for left in kept(view)]
                 return (*(f"{path} stays as a hidden base: {why}" for path, why in failed.items()), *stays)
@@ -184,15 +190,26 @@ class AsyncEngine:
     async def _locked(self, domain: Domain, *, wait_s: float | None = None) -> AsyncIterator[None]:
         """Hold the domain's lock. It is taken on a directory of ours, so it needs no rights on the images."""
         store = Store.of(self.host, domain.uuid)
-        await self.host.files.mkdir(store.directory)
-        me = await self.host.machine.whoami()
-        since = await self.host.machine.now_ns() // 1_000_000_000
-        note = json.dumps({"pid": me.pid, "boot_id": me.boot_id, "user": me.user, "since": since}).encode()
-        lock = await self.host.files.lock(store.lock, note=note, wait_s=self._wait_s if wait_s is None else wait_s)
+        lock = await _only_looking(self._lock(store, self._wait_s if wait_s is None else wait_s))
         try:
             yield
         finally:
             await lock.release()
+
+    async def _lock(self, store: Store, wait_s: float) -> Lock:
+        await self.host.files.mkdir(store.directory)
+        me = await self.host.machine.whoami()
+        since = await self.host.machine.now_ns() // 1_000_000_000
+        note = json.dumps({"pid": me.pid, "boot_id": me.boot_id, "user": me.user, "since": since}).encode()
+        return await self.host.files.lock(store.lock, note=note, wait_s=wait_s)
+
+
+async def _only_looking(work: Awaitable[T]) -> T:
+    """Before the journal says that an operation began, no error leaves anything behind, whatever a port fears."""
+    try:
+        return await work
+    except XensnapError as error:
+        raise nothing_changed(error) from error
 
 
 def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:

@@ -73,13 +73,13 @@ class Execution:
         """
         for step in (*self._plan.prepare, *self._plan.finish):
             await step.preflight(self._at)
-        await self._begin()
         try:
+            await self._begin()
             await self._forward(self._plan.prepare, first=1)
             await self._decide()
         except XensnapError as error:
             if await self._settle(error) is Outcome.UNDONE:
-                raise _nothing_changed(error) from error
+                raise nothing_changed(error) from error
             return
         await self._finish(self._plan.finish)
 
@@ -137,6 +137,7 @@ class Execution:
     async def _finish(self, steps: Sequence[Step]) -> None:
         try:
             await self._forward(steps, first=len(self._plan.prepare) + 2)
+            await self._end(Outcome.DONE)
         except XensnapError as error:
             raise Failed(
                 f"{self._plan.summary}: it is decided, but could not be finished: {error.cause}",
@@ -144,13 +145,14 @@ class Execution:
                 remedy="Remove the cause, then run `xensnap recover`.",
                 effect=Effect.DONE,
             ) from error
-        await self._end(Outcome.DONE)
 
     # Either way ------------------------------------------------------------------------------------------------------
 
     async def _settle(self, error: XensnapError) -> Outcome:
         """After an error of our own: which end can be reached?"""
         try:
+            await self._journal.repair()
+            await self._remove_half_written()
             return await self._conclude(abort=None)
         except XensnapError as second:
             raise Failed(
@@ -220,11 +222,11 @@ async def _with_inodes(host: Hypervisor, state: DomainState) -> DomainState:
     return msgspec.structs.replace(state, ours=tuple(ours))
 
 
-def _nothing_changed(error: XensnapError) -> XensnapError:
+def nothing_changed(error: XensnapError) -> XensnapError:
     """The error as it came, if it says already that nothing changed; else one that says so."""
     if error.effect is Effect.NONE:
         return error
-    return Failed(f"{error.cause}; everything was put back", id=error.id, remedy=error.remedy)
+    return Failed(f"{error.cause}; nothing is changed", id=error.id, remedy=error.remedy)
 
 
 def _cannot_abort(plan: Plan) -> Reason:

@@ -133,7 +133,10 @@ class Journal:
 
     async def repair(self) -> None:
         """Cut off a torn tail, or everything written behind it would be invisible to the next reader."""
-        data = await self._files.read(self._path)
+        try:
+            data = await self._files.read(self._path)
+        except NotFound:
+            return
         torn = torn_bytes(data)
         if torn:
             await self._files.replace(self._path, data[:-torn])

@@ -1,0 +1,48 @@
+"""Every effect fails once, before it happens, partly, and after; the error must tell what is left (design 5.4)."""
+
+import errno
+
+import pytest
+
+from simulator import SimulatedHost
+from simulator.core.effects import Cut
+from tests.crash.harness import GUEST, TRIED, every_effect, nothing_is_left, truth
+from tests.crash.test_every_effect import OPERATIONS, with_history
+from xensnap.engine.engine import Engine
+from xensnap.errors import ExitCode, XensnapError
+
+
+@pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.PARTLY, Cut.UNACKNOWLEDGED])
+@pytest.mark.parametrize("verb", OPERATIONS)
+@pytest.mark.parametrize("kinds", ["i", "e", "ie"])
+def test_one_effect_fails(kinds: str, verb: str, cut: Cut) -> None:
+    host = with_history(kinds)
+    before = truth(host)
+    ended = host.fork()
+    OPERATIONS[verb](Engine(ended))
+    after = truth(ended)
+    for number in every_effect(host, OPERATIONS[verb]):
+        failing = host.fork()
+        failing.fail_at(number, cut, errno.ENOSPC)
+        where = f"effect {number} {cut}"
+        TRIED["fault"] += 1
+        try:
+            OPERATIONS[verb](Engine(failing))
+        except XensnapError as error:
+            told(failing, error, before, after, where)
+        else:
+            assert truth(failing) == after, where
+        assert not failing.unmet_faults, f"never met: {where}"
+
+
+def told(host: SimulatedHost, error: XensnapError, before: object, after: object, where: str) -> None:
+    """The exit code says whether something is left; `recover` ends it if so."""
+    assert error.cause, where
+    if error.exit_code in (ExitCode.SOMETHING_LEFT, ExitCode.UNKNOWN):
+        assert error.remedy, where
+        Engine(host).recover(GUEST)
+    else:
+        assert truth(host) == before, f"{error.cause}: {where}"
+    assert truth(host) in (before, after), where
+    assert Engine(host).list(GUEST).pending == "", f"{error.cause}: {where}"
+    nothing_is_left(host, Engine(host).view(GUEST), where)
