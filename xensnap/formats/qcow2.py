@@ -40,8 +40,8 @@ BITMAPS, CRYPTO, DATA_FILE = 0x23852875, 0x0537BE77, 0x44415441
 # Of an L1 entry, the bits that are the L2 table's offset.
 _L1_OFFSET_BITS = 0x00FFFFFFFFFFFE00
 
-_V2 = Struct(">IIQIIQIIQQIIQ")
-_V3 = Struct(">QQQII")
+_HEADER = Struct(">IIQIIQIIQQIIQQQQII")
+_V2_BYTES, _V3_BYTES = 72, 104
 _EXTENSION = Struct(">II")
 _ENTRY = Struct(">QIHHIIQII")
 _TWO_SIZES = Struct(">QQ")
@@ -153,12 +153,12 @@ def parse_header(data: bytes, path: str) -> Header:
         Truncated: `data` ends too early; with the whole first cluster this cannot be helped.
         Damaged: some field says what cannot be.
     """
-    if len(data) < _V2.size:
+    if len(data) < _V3_BYTES:  # a version 2 header is shorter, but no image is
         raise Truncated(f"{path}: ends within its header (at offset {len(data):#x})", path=path)
     (
-        magic, version, name_offset, name_length, cluster_bits, size, crypt, l1_size, l1_offset,
-        refcounts_offset, refcount_clusters, snapshot_count, snapshots_offset,
-    ) = _V2.unpack_from(data)  # fmt: skip
+        magic, version, name_offset, name_length, cluster_bits, size, crypt, l1_size, l1_offset, refcounts_offset,
+        refcount_clusters, snapshot_count, snapshots_offset, incompatible, compatible, autoclear, order, length,
+    ) = _HEADER.unpack_from(data)  # fmt: skip
     if magic != MAGIC:
         raise _damaged(path, 0, "no qcow2 image, the magic number is missing")
     if version not in (2, 3):
@@ -166,14 +166,11 @@ def parse_header(data: bytes, path: str) -> Header:
     if not 9 <= cluster_bits <= 21:
         raise _damaged(path, 20, f"a cluster size of 2^{cluster_bits} is not between 2^9 and 2^21")
     cluster_size = 1 << cluster_bits
-    incompatible = compatible = autoclear = 0
-    order, length = 4, _V2.size
-    if version == 3:
-        if len(data) < _V2.size + _V3.size:
-            raise Truncated(f"{path}: ends within its header (at offset {len(data):#x})", path=path)
-        incompatible, compatible, autoclear, order, length = _V3.unpack_from(data, _V2.size)
-        if not _V2.size + _V3.size <= length <= cluster_size:
-            raise _damaged(path, 100, f"a header of {length} bytes is not possible")
+    if version == 2:
+        incompatible = compatible = autoclear = 0
+        order, length = 4, _V2_BYTES
+    elif not _V3_BYTES <= length <= cluster_size:
+        raise _damaged(path, 100, f"a header of {length} bytes is not possible")
     if name_offset > cluster_size:
         raise _damaged(path, 8, "the backing file name lies beyond the first cluster")
     if name_offset and name_length > min(BACKING_NAME_BYTES_MAX, cluster_size - name_offset):
