@@ -71,7 +71,6 @@ def test_errors(sim, golden) -> None:
         sim.transcript(
             "nonsense",
             "create",
-            "create --nonsense guest1",
             "create guest1 --type both",
             "create guest1 -n before --exclude xvda --disk xvdz=skip",
             "create snapshot.cfg guest1",

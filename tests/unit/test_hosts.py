@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import types
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ def made(environment) -> hosts.SimulatedPlace:
     from simulator import World
 
     place = hosts.SimulatedPlace(hosts.usual_place(environment))
-    os.makedirs(place.directory)
+    Path(place.directory).mkdir(parents=True)
     with place.locked():
         place.write(World.fresh())
     return place
@@ -117,9 +118,14 @@ def test_a_directory_of_images_is_opened_and_a_missing_one_is_not_found(tmp_path
 def test_what_happened_is_kept_even_when_the_command_fails(environment) -> None:
     place = made(environment)
     spec = f"sim:{place.directory}"
-    with pytest.raises(ZeroDivisionError), hosts.open_host(spec) as host:
-        host.run(host.files.mkdir("/images/new"))
-        raise ZeroDivisionError
+
+    def fails() -> None:
+        with hosts.open_host(spec) as host:
+            host.run(host.files.mkdir("/images/new"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
     with hosts.open_host(spec, changes=False) as host:
         assert host.run(host.files.stat("/images/new")) is not None
         host.run(host.files.mkdir("/images/unkept"))
