@@ -3,7 +3,10 @@
 import os
 import shutil
 import subprocess
+import sys
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -75,3 +78,48 @@ def qemu_storage_daemon() -> Path:
 def qemu_system() -> Path:
     """The real qemu-system-x86_64."""
     return require_tool("qemu-system-x86_64")
+
+
+def counters() -> dict[str, dict[str, int]]:
+    """What the tests of this process have counted, by what it is; empty where those tests were not run."""
+    sources = {"deaths and faults": ("tests.crash.harness", "TRIED"), "steps": ("tests.stateful.machine", "STEPS")}
+    return {
+        title: dict(getattr(sys.modules[module], name))
+        for title, (module, name) in sources.items()
+        if module in sys.modules
+    }
+
+
+class Counting:
+    """Adds up what all worker processes have counted, and prints it at the end of the run."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, Counter[str]] = defaultdict(Counter)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker has ended: take over its figures."""
+        for title, counted in getattr(node, "workeroutput", {}).get("counters", {}).items():
+            self.totals[title].update(counted)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """One line for each kind of figure."""
+        for title, counted in counters().items():
+            self.totals[title].update(counted)
+        for title, totals in self.totals.items():
+            if totals:
+                parts = ", ".join(f"{name} {count}" for name, count in sorted(totals.items()))
+                terminalreporter.write_line(f"{title}: {totals.total()} ({parts})")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count in the main process; workers hand theirs over when they end."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Counting(), "xensnap-counting")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a worker: hand the figures over."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["counters"] = counters()
