@@ -243,14 +243,14 @@ class SimulatedHost:
         if cut == Cut.AFTER:
             raise Usage("an effect whose caller knows of it can fail no more; let the next one fail before")
         fault = Fault(at, Cut(cut), error, nth)
-        self._watch().faults.append(fault)
+        self._watch().arm(fault)
         return fault
 
     @property
     def unmet_faults(self) -> tuple[Fault, ...]:
         """Faults that are armed and were never met: a test that leaves one has not tested what it says."""
         watch = self._cell.watch
-        return tuple(watch.faults) if isinstance(watch, Watching) else ()
+        return watch.faults if isinstance(watch, Watching) else ()
 
     @property
     def recorded(self) -> tuple[CrashPoint, ...]:
@@ -262,7 +262,8 @@ class SimulatedHost:
         watch = self._cell.watch
         if fresh or not isinstance(watch, Watching):
             former, watch = watch, Watching()
-            watch.faults += former.faults if isinstance(former, Watching) else []
+            for fault in former.faults if isinstance(former, Watching) else ():
+                watch.arm(fault)
             self._cell.watch = watch
         return watch
 

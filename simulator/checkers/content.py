@@ -1,6 +1,8 @@
 """Whether every snapshot would still give back what was there when it was taken."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+
+from typing import TypeVar
 
 from simulator.checkers import Finding
 from simulator.disk.chain import OpenError, visible, visible_at
@@ -8,6 +10,8 @@ from simulator.disk.content import SECTOR, Run
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Qcow2
 from xensnap.model import DiskSnapshot, Kind, Layer
+
+K = TypeVar("K")
 
 Visible = tuple[int, tuple[Run, ...]]
 
@@ -42,8 +46,8 @@ def _id_of(fs: FileSystem, layer: Layer, tag: str) -> str:
 
 def changed(
     fs: FileSystem,
-    remembered: Mapping[Hashable, Mapping[str, Visible]],
-    snapshots: Iterable[tuple[Hashable, Iterable[DiskSnapshot]]],
+    remembered: Mapping[K, Mapping[str, Visible]],
+    snapshots: Iterable[tuple[K, Iterable[DiskSnapshot]]],
 ) -> Iterator[Finding]:
     """Each disk of each snapshot that would not give what was remembered under the snapshot's key."""
     for key, disks in snapshots:

@@ -83,14 +83,19 @@ def resized(images: tuple[Image, ...], size_bytes: int) -> Image:
 
 
 def _zeroed(image: Qcow2, lower: tuple[Image, ...], low: int, high: int) -> Image:
-    if image.version == 2:
-        raise QemuError("Failed to zero out new clusters: Operation not supported")
+    """Explicit zeros from sector `low` to the end. Up to the next cluster they are written, beyond it they are marked.
+
+    Only marking needs version 3; so a version 2 overlay can grow within its last cluster (measured).
+    """
     first, last = -(-low // image.sectors), -(-high // image.sectors)
-    if last - first > _ZEROED_CLUSTERS_MAX:
-        raise NotModelled("growing an overlay by more than a million explicit zero clusters")
-    zeroed = image.written(dict.fromkeys(range(first, last), 0))
     head = min(first * image.sectors, high)
-    return written((zeroed, *lower), [(low, head, 0)]) if low < head else zeroed
+    if head < high:
+        if image.version == 2:
+            raise QemuError("Failed to zero out new clusters: Operation not supported")
+        if last - first > _ZEROED_CLUSTERS_MAX:
+            raise NotModelled("growing an overlay by more than a million explicit zero clusters")
+        image = image.written(dict.fromkeys(range(first, last), 0))
+    return written((image, *lower), [(low, head, 0)]) if low < head else image
 
 
 def _cut(image: Image, size_bytes: int) -> Content:

@@ -39,12 +39,22 @@ class Watching:
         self.recording = False
         self.points: list[CrashPoint] = []
         self.trace: list[Event] = []
-        self.faults: list[Fault] = []
+        self._waiting: list[tuple[Fault, int]] = []
         self.met: list[Fault] = []
         self._number = 0
         self._seen: dict[str, int] = {}
         self._due: Fault | None = None
         self._subject = ""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Faults that were not met yet."""
+        return tuple(fault for fault, _ in self._waiting)
+
+    def arm(self, fault: Fault) -> None:
+        """Let this effect fail, counted from now on."""
+        before = self._number if isinstance(fault.at, int) else self._seen.get(fault.at, 0)
+        self._waiting.append((fault, before + (fault.at if isinstance(fault.at, int) else fault.nth)))
 
     def begins(self, effect: Effect, subject: str, cell: Cell, partials: tuple[Partial, ...], pid: int) -> None:
         """Record the world before and the worlds in between; fail what shall fail here."""
@@ -88,9 +98,9 @@ class Watching:
             self._fail(self._due, effect, Known.UNKNOWN)
 
     def _armed(self, effect: Effect) -> Fault | None:
-        for fault in self.faults:
-            if fault.at in {self._number, effect.name} and (
-                isinstance(fault.at, int) or self._seen[effect.name] == fault.nth
+        for fault, count in self._waiting:
+            if count == (self._number if isinstance(fault.at, int) else self._seen[effect.name]) and (
+                isinstance(fault.at, int) or fault.at == effect.name
             ):
                 return fault
         return None
@@ -99,7 +109,7 @@ class Watching:
         self.points.append(CrashPoint(self._number, effect.name, cut, world, self._subject))
 
     def _fail(self, fault: Fault, effect: Effect, known: Known) -> None:
-        self.faults.remove(fault)
+        self._waiting = [each for each in self._waiting if each[0] is not fault]
         self.met.append(fault)
         self._due = None
         if isinstance(fault.error, XensnapError):
