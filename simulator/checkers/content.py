@@ -1,7 +1,6 @@
 """Whether every snapshot would still give back what was there when it was taken."""
 
 from collections.abc import Iterable, Iterator, Mapping
-
 from typing import TypeVar
 
 from simulator.checkers import Finding
