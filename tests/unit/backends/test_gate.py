@@ -52,7 +52,7 @@ def no_leases(monkeypatch):
             raise OSError(errno.EINVAL, "Invalid argument")
         return real(fd, command, argument)
 
-    monkeypatch.setattr(gates.fcntl, "fcntl", refuse)
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
 
 
 def test_an_image_that_nobody_has_open_passes_at_once_and_nobody_is_asked(image):

@@ -164,6 +164,7 @@ def test_a_lock_dies_with_its_holder(files, tmp_path):
         "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(Busy, match="doomed"):
             run(files.lock(path, note=b"heir"))

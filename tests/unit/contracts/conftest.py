@@ -23,8 +23,11 @@ CLUSTER = 65536
 class Workbench(Protocol):
     """A host, and what an operator, a guest or another process may do to it."""
 
-    host: Hypervisor
-    directory: str
+    @property
+    def host(self) -> Hypervisor: ...
+
+    @property
+    def directory(self) -> str: ...
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run one coroutine of a port."""
@@ -56,8 +59,10 @@ class SimulatedBench:
     directory = "/images"
 
     def __init__(self) -> None:
-        self.host: SimulatedHost = SimulatedHost.fresh(seed=0)
-        self.run = self.host.run
+        self.host = SimulatedHost.fresh(seed=0)
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.host.run(work)
 
     def image(self, name: str, format: str = "qcow2", **options: Any) -> Layer:
         return self.host.create_image(f"{self.directory}/{name}", format, **options)
@@ -88,9 +93,11 @@ class QemuBench:
     def __init__(self, directory: Path, require: Callable[[str], object]) -> None:
         self.directory = str(directory)
         self.host = QemuHost(directory)
-        self.run = self.host.run
         self._require = require
         self._writes = 0
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.host.run(work)
 
     def image(self, name: str, format: str = "qcow2", **options: Any) -> Layer:
         path = f"{self.directory}/{name}"

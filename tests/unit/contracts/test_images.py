@@ -174,9 +174,7 @@ def test_nothing_is_committed_that_somebody_writes(bench, images, base, overlay)
     assert state(bench, base) == before
 
 
-def test_nothing_is_copied_out_of_what_somebody_writes(request, bench, images, overlay, directory):
-    if "sim" in request.node.callspec.id:
-        request.applymarker(pytest.mark.xfail(reason="the simulated copy_out does not look who writes its source"))
+def test_nothing_is_copied_out_of_what_somebody_writes(bench, images, overlay, directory):
     path = f"{directory}/spare"
     bench.run(bench.host.files.create(path))
     bench.run(images.snapshot_create(overlay, tag="s"))

@@ -66,7 +66,7 @@ def stepped(steps: Generator[qcow2.Span, bytes, T], file: bytes, asked: list[qco
 
 
 def image(table: bytes = b"", **fields: int) -> bytes:
-    return header(**fields).ljust(SOUND["snapshots_offset"], b"\0") + table
+    return header(bytes(8), **fields).ljust(SOUND["snapshots_offset"], b"\0") + table
 
 
 # --- What is refused, and where --------------------------------------------------------------------------------------
