@@ -12,6 +12,7 @@ never on a machine that shows any sign of Xen.
 
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -152,11 +153,14 @@ def open_simulated(choice: Choice, *, changes: bool = True, wait_s: float = 0.0)
     with place.locked(wait_s=wait_s) if changes else nullcontext():
         host: SimulatedHost = simulator.SimulatedHost(place.read())
         host.name = choice.name
+        # What happens here takes milliseconds, so Ctrl-C may wait until the world is saved.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if changes else ())
         try:
             yield host
         finally:
             if changes:
                 place.write(host.world.ended(host.pid))
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True, slots=True)

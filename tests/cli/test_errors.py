@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from xensnap.cli import records
 from xensnap.cli.main import main
+from xensnap.cli.output import table
 from xensnap.errors import Effect, Failed, Unknown
 
 
@@ -188,7 +190,39 @@ def test_a_reader_that_has_seen_enough_is_no_error_of_ours(sim) -> None:
     words = [sys.executable, "-m", "xensnap.cli", "list", "guest1"]
     done = subprocess.run(words, env=environment, stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_was_done_and_cannot_be_shown_is_not_called_nothing(sim) -> None:
+    environment = os.environ | {"XENSNAP_HOST": sim.host}
+    with Path("/dev/full").open("wb") as full:
+        words = [sys.executable, "-m", "xensnap.cli", "create", "guest1", "-n", "one"]
+        done = subprocess.run(words, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5
+    assert done.stderr.startswith("xensnap: the result cannot be shown")
+    assert sim.ok("list", "guest1", "--name-only") == "one\n"
+
+
+def test_a_mistake_of_ours_in_the_middle_says_that_recovery_may_be_due(sim, monkeypatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr("xensnap.cli.progress.line", broken)
+    result = CliRunner().invoke(main, ["-v", "create", "guest1", "-n", "one"], env={"XENSNAP_HOST": sim.host})
+    assert result.exit_code == 5
+    assert "xensnap recover" in result.stderr
+    monkeypatch.undo()
+    assert sim.json("recover")["recovered"][0]["outcome"] == "undone"
+
+
+def test_exit_codes_are_those_of_xl_where_nothing_is_raised_either(sim) -> None:
+    sim.ok("create", "guest1", "-n", "one")
+    sim.ok("sim", "crash", "--at", "40", "delete", "guest1", "one")
+    assert sim.run("--xl-exit", "recover", "--abort").exit_code == 1
+
+
+def test_columns_stand_below_each_other_in_every_script() -> None:
+    assert table(("A", "B"), [("日本", "x"), ("e\u0301", "y")]) == "A     B\n日本  x\ne\u0301     y"
 
 
 def test_records_without_disks_have_no_kind() -> None:

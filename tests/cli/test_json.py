@@ -84,14 +84,18 @@ def test_a_document_on_real_images_is_valid(qemu) -> None:
         assert document["host"] == qemu.host
 
 
-def test_a_tree_is_nested_as_it_is_drawn(sim) -> None:
+def test_a_tree_tells_who_comes_from_whom(sim) -> None:
     for name in ("root", "left"):
         sim.ok("create", "guest1", "-n", name)
     sim.ok("revert", "guest1", "root")
     sim.ok("create", "guest1", "-n", "right")
-    (root,) = validated(sim.ok("tree", "guest1", "--json"))["roots"]
-    assert (root["name"], sorted(each["name"] for each in root["children"])) == ("root", ["left", "right"])
-    assert [each["current"] for each in root["children"] if each["name"] == "right"] == [True]
+    told = validated(sim.ok("tree", "guest1", "--json"))["snapshots"]
+    places = {each["name"]: (each["depth"], each["parent"], sorted(each["children"]), each["current"]) for each in told}
+    assert places == {
+        "root": (0, None, ["left", "right"], False),
+        "left": (1, "root", [], False),
+        "right": (1, "root", [], True),
+    }
 
 
 def test_a_plan_is_what_its_schema_says(sim) -> None:

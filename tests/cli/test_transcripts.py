@@ -4,6 +4,8 @@ import click
 import pytest
 
 from xensnap.cli.main import main
+from xensnap.cli.tree import nodes, tree_text
+from xensnap.model import Consistency, DomainUuid, RunState, Snapshot
 
 
 def commands(group: click.Group, *path: str) -> list[str]:
@@ -103,3 +105,21 @@ def test_recovery(sim, golden, at) -> None:
             "recover guest1",
         ),
     )
+
+
+def test_a_tree_of_many_branches_and_a_cycle_in_its_records_is_drawn(golden) -> None:
+    parents = {"a": None, "b": "a", "c": "b", "d": "a", "e": "d", "f": "d", "g": None, "x": "y", "y": "x"}
+    told = {
+        name: Snapshot(name, DomainUuid(""), "", at, RunState.OFF, Consistency.CLEAN, (), parent=parent)
+        for at, (name, parent) in enumerate(parents.items())
+    }
+    golden("tree", tree_text("guest1", told, "d") + "\n")
+
+
+def test_a_deep_tree_is_told(golden) -> None:
+    told = {
+        str(at): Snapshot(str(at), DomainUuid(""), "", at, RunState.OFF, Consistency.CLEAN, (), parent=str(at - 1))
+        for at in range(1500)
+    }
+    assert len(tree_text("guest1", told, "1499").splitlines()) == 1502
+    assert [node.depth for node in nodes(told, None)] == list(range(1500))

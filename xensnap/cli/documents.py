@@ -104,23 +104,25 @@ class DomainsDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xens
 
 
 class TreeNode(msgspec.Struct, frozen=True):
-    """A snapshot and those taken from it."""
+    """A snapshot at its place. `depth` is 0 for those that come from none; `children` are names."""
 
     name: str
+    depth: int
+    parent: str | None
+    children: tuple[str, ...]
     creation_time_s: int
     consistency: Consistency
     current: bool
-    children: tuple["TreeNode", ...]
 
 
 class TreeDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-tree/1"):
-    """`tree`."""
+    """`tree`: the snapshots in the order of the drawing, each after its parent. Flat, since a tree can be deep."""
 
     host: str
     domain: DomainDocument
     current: str | None
     pending: str | None
-    roots: tuple[TreeNode, ...]
+    snapshots: tuple[TreeNode, ...]
 
 
 class CurrentDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-current/1"):

@@ -1,7 +1,6 @@
 """The command `xensnap`: finds the verb, runs it, and turns whatever comes out of it into words and an exit code."""
 
 import itertools
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,8 +9,8 @@ from typing import Any, NoReturn
 import click
 
 import xensnap
-from xensnap.cli.session import Interrupted, Session, flag_option, host_option, verbose_option
-from xensnap.errors import ExitCode, Failed, Usage, XensnapError
+from xensnap.cli.session import Interrupted, Session, Stage, flag_option, host_option, verbose_option
+from xensnap.errors import Effect, ExitCode, Failed, Usage, XensnapError
 
 # Name -> module and first line of its help, so that `--help` and `--version` import no verb.
 VERBS = {
@@ -72,15 +71,12 @@ class Verbs(click.Group):
             _check_text(arguments)
             code = super().main(arguments, name, **{**extra, "standalone_mode": False, "obj": session})
             sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read our output has seen enough. Python would complain once more when it closes stdout.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return ExitCode.NOTHING_CHANGED
         except Exception as error:  # noqa: BLE001 -- the last line of defence: every error gets its words
             return _told(error, session, arguments)
         except KeyboardInterrupt:
-            return _told(Interrupted("interrupted; nothing was changed"), session, arguments)
-        return code if isinstance(code, int) else ExitCode.DONE
+            return _told(Interrupted(f"interrupted; {session.stage.value}"), session, arguments)
+        code = code if isinstance(code, int) else int(ExitCode.DONE)
+        return min(code, 1) if session.xl_exit else code
 
 
 def _told(error: Exception, session: Session, arguments: Sequence[str]) -> int:
@@ -98,28 +94,30 @@ def _told(error: Exception, session: Session, arguments: Sequence[str]) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and "--json" not in words:
         click.echo(error.format_message(), err=True)
         return ExitCode.NOTHING_CHANGED if "--xl-exit" in words else ExitCode.USAGE
-    ours = _ours(error)
+    ours = _ours(error, session)
     code = min(int(ours.exit_code), 1) if session.xl_exit or "--xl-exit" in words else int(ours.exit_code)
     tell(ours, host=session.host_name, exit_code=code, as_json=session.json or "--json" in words)
     return code
 
 
-def _ours(error: Exception) -> XensnapError:
+def _ours(error: Exception, session: Session) -> XensnapError:
     """The error in our terms: click's are about usage, the system's say themselves what they are about."""
     if isinstance(error, XensnapError):
         return error
     if isinstance(error, click.Abort):
-        return Interrupted("interrupted; nothing was changed")
+        return Interrupted(f"interrupted; {session.stage.value}")
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "xensnap"
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
             return Usage(f"{path} needs a command", remedy=f"See `{path} --help`.")
         return Usage(error.format_message(), remedy=f"See `{path} --help`.")
+    effect = {Stage.BEFORE: Effect.NONE, Stage.ACTING: Effect.UNKNOWN, Stage.DONE: Effect.DONE}[session.stage]
     if isinstance(error, OSError):
-        return Failed(str(error), id="file-failed")
+        return Failed(f"{error}; {session.stage.value}", id="file-failed", effect=effect)
     cause = f"internal error: {type(error).__name__}: {error}".splitlines()[0]
-    return Failed(cause, id="internal-error", remedy="Please report it, with what --debug prints.")
+    remedy = "Please report it, with what --debug prints."
+    return Failed(f"{cause}; {session.stage.value}", id="internal-error", remedy=remedy, effect=effect)
 
 
 def _check_text(arguments: Sequence[str]) -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import assert_never
 
-import click
-
 from xensnap.cli.documents import ApplyDocument, CreateDocument, DeleteDocument, RevertDocument
 from xensnap.cli.records import recovered_document, recovered_text
 from xensnap.cli.session import Interrupted, Session
@@ -88,7 +86,7 @@ def _show_plan(session: Session, engine: Engine, domain: str, request: Request) 
         cause = f"{domain} has an interrupted operation, which comes first: {pending}"
         raise Refused([Reason("recovery-due", cause, f"Run `xensnap recover {domain}`.", ExitCode.BUSY)])
     plan = engine.plan(domain, request)
-    click.echo(encode(plan).decode() if session.json else f"{plan_text(plan)}\n", nl=False)
+    session.print(encode(plan).decode() if session.json else f"{plan_text(plan)}\n")
 
 
 def show_result(session: Session, result: Result, document: type[OperationDocument]) -> None:

@@ -1,6 +1,7 @@
 """Results and errors as they are shown: text for people, one JSON document for programs."""
 
 import time
+import unicodedata
 from typing import TYPE_CHECKING
 
 import click
@@ -41,9 +42,17 @@ def size(number_bytes: int) -> str:
 def table(header: "Sequence[str]", rows: "Iterable[Sequence[str]]") -> str:
     """Columns, each as wide as its widest cell."""
     lines = [header, *rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
+    widths = [max(columns(line[at]) for line in lines) for at in range(len(header))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        "  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def columns(text: str) -> int:
+    """How wide a terminal shows it: East Asian characters take two columns, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )
 
 

@@ -1,8 +1,11 @@
 """What all commands share: the global options, the host and the engine, and where output goes."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +13,7 @@ import click
 
 from xensnap import hosts
 from xensnap.cli import progress
-from xensnap.errors import ExitCode, Usage, XensnapError
+from xensnap.errors import Effect, ExitCode, Failed, Usage, XensnapError
 
 if TYPE_CHECKING:
     from xensnap.cli.documents import Document
@@ -31,6 +34,14 @@ class Interrupted(XensnapError):
     default_id = "interrupted"
 
 
+class Stage(Enum):
+    """How far a command is, as far as an error has to know that comes from where none was expected."""
+
+    BEFORE = "nothing was changed"
+    ACTING = "an operation may have been left half done: `xensnap recover` ends it"
+    DONE = "all was done already"
+
+
 @dataclass
 class Session:
     """One run of the command line."""
@@ -42,6 +53,7 @@ class Session:
     xl_exit: bool = False
     json: bool = False
     wait_s: float = WAIT_S
+    stage: Stage = Stage.BEFORE
 
     @contextmanager
     def engine(self, *, changes: bool) -> "Iterator[Engine]":
@@ -52,18 +64,31 @@ class Session:
         with hosts.open_host(self.host_spec, changes=changes, wait_s=wait_s) as host:
             self.host_name = host.name
             with progress.watching(verbose=self.verbose) as watch:
+                self.stage = Stage.ACTING if changes else Stage.BEFORE
                 yield Engine(host, watch=watch, wait_s=wait_s)
+        self.stage = Stage.DONE if changes else Stage.BEFORE
 
     def show(self, document: "Document", text: Callable[[], str]) -> None:
         """The document with `--json`, else the text."""
         if self.json:
             from xensnap.cli.output import to_json
 
-            click.echo(to_json(document), nl=False)
+            words = to_json(document)
         else:
             words = text()
-            if words:
-                click.echo(words)
+            words += "\n" if words else ""
+        self.print(words)
+
+    def print(self, words: str) -> None:
+        """Put this on stdout. Where that fails, the error knows whether the work was done."""
+        try:
+            click.echo(words, nl=False)
+        except BrokenPipeError:
+            # Whoever read our output has seen enough. Python would complain once more when it closes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            done = Effect.DONE if self.stage is Stage.DONE else Effect.NONE
+            raise Failed(f"the result cannot be shown: {error}", id="not-shown", effect=done) from error
 
     def warn(self, text: str) -> None:
         """Something that a person should know; with `--json` the document says it."""

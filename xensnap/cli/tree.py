@@ -1,6 +1,6 @@
 """`tree`: how the snapshots come from each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
@@ -29,22 +29,25 @@ def command(session: Session, domain: str) -> None:
         domain=domain_document(listing.domain),
         current=listing.current,
         pending=listing.pending or None,
-        roots=nodes(records, listing.current),
+        snapshots=tuple(nodes(records, listing.current)),
     )
     session.show(document, lambda: tree_text(listing.domain.name, records, listing.current))
 
 
-def nodes(records: Mapping[str, Snapshot], current: str | None) -> tuple[TreeNode, ...]:
-    """The tree as nested values. Built from the leaves up, so that a deep one exhausts no stack."""
-    waiting: list[tuple[int, TreeNode]] = []
-    for depth, name in reversed(list(tree.walk(records))):
-        below = []
-        while waiting and waiting[-1][0] == depth + 1:
-            below.append(waiting.pop()[1])
+def nodes(records: Mapping[str, Snapshot], current: str | None) -> Iterator[TreeNode]:
+    """The snapshots in the order of the drawing."""
+    below = tree.children(records)
+    for depth, name in tree.walk(records):
         record = records[name]
-        node = TreeNode(name, record.creation_time_s, record.consistency, name == current, tuple(below))
-        waiting.append((depth, node))
-    return tuple(node for _, node in reversed(waiting))
+        yield TreeNode(
+            name=name,
+            depth=depth,
+            parent=tree.parent(records, name),
+            children=below.get(name, ()),
+            creation_time_s=record.creation_time_s,
+            consistency=record.consistency,
+            current=name == current,
+        )
 
 
 def tree_text(domain: str, records: Mapping[str, Snapshot], current: str | None) -> str:
