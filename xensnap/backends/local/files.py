@@ -97,9 +97,13 @@ class LocalFiles:
             _write(fd, data)
 
     async def sync(self, path: str) -> None:
-        """See `Files.sync`."""
-        with _telling(path, "sync", Effect.UNKNOWN), _opened(path, os.O_RDONLY) as fd:
-            os.fsync(fd)
+        """See `Files.sync`. Follows links: an image may be one, and nothing is changed but how safe it is."""
+        with _telling(path, "sync", Effect.UNKNOWN):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
     async def sync_dir(self, path: str) -> None:
         """See `Files.sync_dir`."""
