@@ -152,11 +152,8 @@ class SimulatedHost:
         name: str,
         uuid: str | None = None,
         disks: Iterable[Disk] | Mapping[str, str] = (),
-        *,
-        domid: int | None = None,
     ) -> Domain:
         """A domain that is off. Disks are given whole, or as vdev and path with the format told by the image."""
-        del domid
         if any(domain.name == name for domain in self.world.domains.values()):
             raise Usage(f"there is a domain {name!r} already")
         world = self.world
@@ -309,7 +306,7 @@ class SimulatedHost:
         if offset_bytes < 0 or offset_bytes + length_bytes > images[0].size_bytes:
             raise Usage(f"the disk ends at {images[0].size_bytes}")
         low, high = offset_bytes // SECTOR, -(-(offset_bytes + length_bytes) // SECTOR)
-        return bytes_of(chains.full(images, low, high), offset_bytes, length_bytes)
+        return bytes_of(chains.between(images, low, high), offset_bytes, length_bytes)
 
     def visible(self, domain: str) -> dict[str, Visible]:
         """What each disk of a domain shows, comparable across layers, cluster sizes and forks."""
@@ -381,7 +378,7 @@ class SimulatedHost:
             return [f"{layer.path}: {error}"]
         lines = []
         for link in links:
-            tags = [entry.told().tag for entry in getattr(link.image, "table", ())]
+            tags = [entry.told.tag for entry in getattr(link.image, "table", ())]
             lines.append(f"{link.path} {link.format} {link.image.size_bytes}" + (f" snapshots {tags}" if tags else ""))
         return lines
 

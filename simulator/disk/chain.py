@@ -2,16 +2,22 @@
 
 import errno
 import posixpath
+from functools import lru_cache
+from operator import is_
 from os import strerror
+from typing import NamedTuple
 
 import msgspec
+from immutables import Map
 
 from simulator.core.unmodelled import NotModelled
-from simulator.disk.content import SECTOR, Run, clip, filled, over, runs_in, runs_of
-from simulator.disk.files import Stored
+from simulator.disk.content import SECTOR, Content, Run, clip, filled, over, runs_in, runs_of
+from simulator.disk.files import Directory, Inode, Stored
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, Raw
 from xensnap.model import Format, Layer
+
+_CLUSTERS_FEW = 2048
 
 
 class OpenError(Exception):
@@ -58,15 +64,20 @@ def image_in(stored: Stored, layer: Layer) -> Image:
 
 def opened(fs: FileSystem, layer: Layer) -> Link:
     """One image without what stands below it."""
-    try:
-        number = fs.number(layer.path)
-    except OSError as error:
-        if error.errno == errno.EISDIR:
-            text = f"'file' driver requires '{layer.path}' to be a regular file"
-        else:
-            text = f"Could not open '{layer.path}': {strerror(error.errno or 0)}"
-        raise OpenError(text, path=layer.path, missing=error.errno == errno.ENOENT) from None
-    return Link(layer.path, layer.format, number, image_in(fs.inode(layer.path).stored, layer))
+    path = layer.path
+    number = fs.find(path)
+    inode = fs.inodes.get(number) if number is not None else None
+    if number is None or not isinstance(inode, Inode):
+        raise _unopened(path, number, inode)
+    return Link(path, layer.format, number, image_in(inode.stored, layer))
+
+
+def _unopened(path: str, number: int | None, found: object) -> OpenError:
+    if number is None:
+        return OpenError(f"Could not open '{path}': {strerror(errno.ENOENT)}", path=path, missing=True)
+    if found is None:
+        return OpenError(f"'file' driver requires '{path}' to be a regular file", path=path)
+    raise NotModelled(f"{path}: an image behind a symbolic link")
 
 
 def below(fs: FileSystem, link: Link) -> Layer | None:
@@ -74,10 +85,20 @@ def below(fs: FileSystem, link: Link) -> Layer | None:
     image = link.image
     if not isinstance(image, Qcow2) or not image.backing_name:
         return None
-    if image.backing_name.startswith("json:") or ":" in image.backing_name.split("/", 1)[0]:
-        raise NotModelled(f"backing name {image.backing_name!r}")
-    path = backing_path(link.path, image.backing_name)
-    return Layer(path, Format(image.backing_format) if image.backing_format else _probed(fs, path))
+    path = _below(link.path, image.backing_name)
+    return _layer(path, image.backing_format) if image.backing_format else Layer(path, _probed(fs, path))
+
+
+@lru_cache(maxsize=65536)
+def _below(overlay: str, name: str) -> str:
+    if name.startswith("json:") or ":" in name.split("/", 1)[0]:
+        raise NotModelled(f"backing name {name!r}")
+    return backing_path(overlay, name)
+
+
+@lru_cache(maxsize=65536)
+def _layer(path: str, form: str) -> Layer:
+    return Layer(path, Format(form))
 
 
 def _probed(fs: FileSystem, path: str) -> Format:
@@ -89,20 +110,59 @@ def _probed(fs: FileSystem, path: str) -> Format:
 
 def chain(fs: FileSystem, layer: Layer) -> tuple[Link, ...]:
     """The image and everything below it, as a writing QEMU would open it."""
-    links = [opened(fs, layer)]
-    seen = {links[0].number}
-    while (lower := below(fs, links[-1])) is not None:
+    top = opened(fs, layer)
+    lower = below(fs, top)
+    if lower is None:
+        return (top,)
+    rest = _rest(fs, lower)
+    if top.number in rest.numbers:
+        raise _loop(layer.path)
+    return (top, *rest.links)
+
+
+class _Rest(NamedTuple):
+    """What was found below an image, and by what it is known that it would be found again."""
+
+    dirs: Map[str, Directory]
+    links: tuple[Link, ...]
+    numbers: tuple[int, ...]
+    inodes: tuple[object, ...]
+
+
+# Only the top of a chain changes as a rule, so what lies below is remembered, for any world. This changes no answer:
+# what is remembered holds only while the names and every inode of it are the very same objects.
+_rests: dict[Layer, _Rest] = {}
+_RESTS_MAX = 256
+
+
+def _rest(fs: FileSystem, layer: Layer) -> _Rest:
+    known = _rests.get(layer)
+    if known is not None and known.dirs is fs.dirs and all(map(is_, map(fs.inodes.get, known.numbers), known.inodes)):
+        return known
+    links: list[Link] = []
+    numbers: dict[int, None] = {}
+    lower: Layer | None = layer
+    while lower is not None:
         try:
             link = opened(fs, lower)
         except OpenError as error:
             raise OpenError(f"Could not open backing file: {error}", path=error.path, missing=error.missing) from None
-        if link.number in seen:
-            # A read-only open of a loop recurses for ever in QEMU 7.2.22; a writing one fails on its own lock.
-            text = f'Failed to get shared "write" lock\nIs another process using the image [{link.path}]?'
-            raise OpenError(f"Could not open backing file: {text}", path=link.path)
-        seen.add(link.number)
+        if link.number in numbers:
+            raise _loop(link.path)
+        numbers[link.number] = None
         links.append(link)
-    return tuple(links)
+        lower = below(fs, link)
+    rest = _Rest(fs.dirs, tuple(links), tuple(numbers), tuple(fs.inodes[number] for number in numbers))
+    if len(_rests) >= _RESTS_MAX:
+        _rests.clear()
+    _rests[layer] = rest
+    return rest
+
+
+def _loop(path: str) -> OpenError:
+    # A read-only open of a loop recurses for ever in QEMU 7.2.22; a writing one fails on its own lock.
+    text = f'Failed to get shared "write" lock\nIs another process using the image [{path}]?'
+    return OpenError(f"Could not open backing file: {text}", path=path)
 
 
 def sectors(image: Image) -> int:
@@ -112,26 +172,42 @@ def sectors(image: Image) -> int:
 
 def segments(images: tuple[Image, ...], low: int, high: int) -> list[Run]:
     """What is seen from sector `low` up to `high`, without gaps. Costs clusters in that range times depth."""
-    if not images:
-        return [(low, high, 0)] if low < high else []
-    top, lower = images[0], images[1:]
-    end = min(high, sectors(top))
     runs: list[Run] = []
-    gap = low
-    for index in range(low // top.sectors, -(-end // top.sectors) if end > low else 0):
-        value = top.content.get(index)
+    gaps = [(low, high)] if low < high else []
+    for image in images:
+        if not gaps:
+            break
+        limit, lower = sectors(image), []
+        for start, end in gaps:
+            # Nothing shines through beyond the end of an image, whatever stands below it.
+            if end > limit:
+                runs.append((max(start, limit), end, 0))
+            lower += _held(image, start, min(end, limit), runs)
+        gaps = lower
+    runs += [(start, end, 0) for start, end in gaps]
+    runs.sort()
+    return runs
+
+
+def _held(image: Image, low: int, high: int, runs: list[Run]) -> list[tuple[int, int]]:
+    """Add the runs that this image has between two sectors, and give what it leaves to those below."""
+    gaps: list[tuple[int, int]] = []
+    size, content = image.sectors, image.content
+    for index in range(low // size, -(-high // size)) if low < high else ():
+        value = content.get(index)
         if value is None:
             continue
-        start = index * top.sectors
-        if start > gap:
-            runs += segments(lower, gap, start)
-        runs += clip(runs_in(value, start, top.sectors), max(low, start), min(end, start + top.sectors))
-        gap = min(end, start + top.sectors)
-    if gap < end:
-        runs += segments(lower, gap, end)
-    if max(end, low) < high:
-        runs.append((max(end, low), high, 0))
-    return runs
+        start, end = max(low, index * size), min(high, (index + 1) * size)
+        if start > low:
+            gaps.append((low, start))
+        if isinstance(value, int):
+            runs.append((start, end, value))
+        else:
+            runs += clip(runs_in(value, index * size, size), start, end)
+        low = end
+    if low < high:
+        gaps.append((low, high))
+    return gaps
 
 
 def seen(images: tuple[Image, ...]) -> list[Run]:
@@ -149,9 +225,21 @@ def visible(fs: FileSystem, layer: Layer) -> tuple[int, tuple[Run, ...]]:
     return images[0].size_bytes, shown(images)
 
 
+# Judges compare the same contents over and over. Keyed by identity, which the kept contents make safe.
+_shown: dict[tuple[tuple[int, int, int], ...], tuple[tuple[Content, ...], tuple[Run, ...]]] = {}
+_SHOWN_MAX = 512
+
+
 def shown(images: tuple[Image, ...]) -> tuple[Run, ...]:
-    """The runs of a chain that are not zero."""
-    return tuple(run for run in seen(images) if run[2])
+    """The runs of a chain that are not zero. Costs what is allocated, but once for the same contents."""
+    key = tuple((id(image.content), image.sectors, sectors(image)) for image in images)
+    known = _shown.get(key)
+    if known is None:
+        if len(_shown) >= _SHOWN_MAX:
+            _shown.clear()
+        known = tuple(image.content for image in images), tuple(run for run in seen(images) if run[2])
+        _shown[key] = known
+    return known[1]
 
 
 def visible_at(fs: FileSystem, layer: Layer, snapshot_id: str) -> tuple[int, tuple[Run, ...]] | None:
@@ -165,6 +253,7 @@ def visible_at(fs: FileSystem, layer: Layer, snapshot_id: str) -> tuple[int, tup
     return past.size_bytes, shown((past, *(link.image for link in links[1:])))
 
 
-def full(images: tuple[Image, ...], low: int, high: int) -> list[Run]:
-    """As `segments`, but for ranges much larger than what is allocated in them."""
-    return filled(seen(images), low, high)
+def between(images: tuple[Image, ...], low: int, high: int) -> list[Run]:
+    """As `segments`, but also cheap for ranges much larger than what is allocated in them."""
+    clusters = sum((high - low) // image.sectors + 1 for image in images)
+    return segments(images, low, high) if clusters < _CLUSTERS_FEW else filled(seen(images), low, high)

@@ -9,6 +9,7 @@ synced. Directories are made and never moved; symlinks are refused wherever they
 import errno
 import posixpath
 from collections.abc import Callable
+from functools import lru_cache
 from os import strerror
 
 import msgspec
@@ -25,6 +26,7 @@ def failed(number: int, path: str) -> OSError:
     return OSError(number, strerror(number), path)
 
 
+@lru_cache(maxsize=65536)
 def split(path: str) -> tuple[str, str]:
     """Directory and name of an absolute path."""
     if path[:1] != "/":
@@ -241,20 +243,29 @@ class FileSystem(msgspec.Struct, frozen=True):
         return after if loser is None else after.lost_name(loser)
 
     def sync_dir(self, path: str) -> "FileSystem":
-        """The names in a directory are durable. A move between two directories is one transaction in both."""
+        """The names in a directory are durable. A move between two directories is one transaction in both.
+
+        With it goes whatever was done before to the names that it touches, or an older change could come after it.
+        """
         full = path if path == "/" else posixpath.normpath(path)
         if full not in self.dirs:
             raise failed(errno.ENOENT, path)
         left: list[Change] = []
-        dirs = self.dirs
-        for change in self.changes:
-            if any(place[0] == full for place in (*change.unlinked, *change.linked)):
-                dirs = applied(dirs, change)
+        durable: list[Change] = []
+        touched: set[tuple[str, str]] = set()
+        for change in reversed(self.changes):
+            places = {*change.unlinked, *((head, tail) for head, tail, _ in change.linked)}
+            if places & touched or any(head == full for head, _ in places):
+                touched |= places
+                durable.append(change)
             else:
                 left.append(change)
-        if len(left) == len(self.changes):
+        if not durable:
             return self
-        return replace(self, dirs=dirs, changes=tuple(left)).swept()
+        dirs = self.dirs
+        for change in reversed(durable):
+            dirs = applied(dirs, change)
+        return replace(self, dirs=dirs, changes=tuple(reversed(left))).swept()
 
     def _movable(self, number: int, path: str) -> None:
         inode = self.inodes[number]

@@ -6,6 +6,7 @@ in the middle of a character if need be. All operations cost the same however ma
 """
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import msgspec
 from immutables import Map
@@ -22,7 +23,7 @@ def stored(tag: str) -> bytes:
     return tag.encode("utf-8", "surrogateescape")[:TAG_BYTES_MAX]
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, dict=True):
     """One snapshot: the content that was active, by reference, and what the table says about it."""
 
     number: int
@@ -31,8 +32,9 @@ class Entry(msgspec.Struct, frozen=True):
     size_bytes: int
     content: Content
 
+    @cached_property
     def told(self) -> InternalSnapshot:
-        """The entry as everybody outside sees it."""
+        """The entry as everybody outside sees it. Made once, since tables share their entries."""
         seconds, nanoseconds = divmod(self.date_ns, 10**9)
         tag = self.tag.decode("utf-8", "surrogateescape")
         return InternalSnapshot(str(self.number), tag, seconds, nanoseconds, self.size_bytes)

@@ -108,7 +108,7 @@ class SimulatedImageTool:
             raise Refused([Reason("tag-taken", f"{layer.path} already has a snapshot {tag!r}", "Choose another name.")])
         await self._run(_SNAPSHOT_CREATE, qemu_img.SnapshotCreate(layer, tag))
         table = self._table(layer)
-        return table.entries[table.highest].told()
+        return table.entries[table.highest].told
 
     async def snapshot_apply(self, layer: Layer, *, snapshot_id: str) -> None:
         """The active layer as it was."""
@@ -187,7 +187,7 @@ class SimulatedImageTool:
 
     def _entry(self, layer: Layer, snapshot_id: str, tag: str | None = None) -> None:
         entry = self._table(layer).by_id(snapshot_id)
-        if entry is None or tag not in {None, entry.told().tag}:
+        if entry is None or tag not in {None, entry.told.tag}:
             named = f"the id {snapshot_id!r}" + ("" if tag is None else f" and the tag {tag!r}")
             raise NotFound(f"{layer.path} has no snapshot with {named}", id="snapshot-not-in-image")
 
@@ -333,7 +333,7 @@ def told(fs: FileSystem, link: Link) -> Image:
         compat=image.compat,
         refcount_bits=image.refcount_bits,
         backing=backing,
-        snapshots=tuple(entry.told() for entry in image.table),
+        snapshots=tuple(entry.told for entry in image.table),
         corrupt=bool(image.corrupted),
     )
 

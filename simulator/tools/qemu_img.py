@@ -262,9 +262,10 @@ def _wanted(fs: FileSystem, program: SnapshotApply | SnapshotDelete | CopyOut) -
 
 
 def _size_set(fs: FileSystem, program: SnapshotApply, _now: int) -> FileSystem:
-    images, entry = _images(_chain(fs, program.layer)), _wanted(fs, program)
-    if images[0].size_bytes == entry.size_bytes:
+    entry = _wanted(fs, program)
+    if _qcow2(fs, program.layer).size_bytes == entry.size_bytes:
         return fs
+    images = _images(_chain(fs, program.layer))
     trouble = f"Could not apply snapshot '{program.snapshot_id}': {{reason}}"
     try:
         return _put(fs, program.layer.path, op.resized(images, entry.size_bytes), trouble)
