@@ -101,6 +101,15 @@ def test_info_tells_when_somebody_else_has_worked_on_an_image(qemu, qemu_img) ->
     assert qemu.error("revert", "guest1", "before")["id"] == "image-changed"
 
 
+def test_info_tells_when_an_image_further_down_is_gone(qemu) -> None:
+    qemu.ok("create", "guest1", "-n", "one")
+    qemu.ok("create", "guest1", "-n", "two")
+    (images(qemu) / "b.raw").unlink()
+    for name, problem in (("one", "is not there or unreadable"), ("two", "stands on")):
+        told = qemu.json("info", "guest1", name)["snapshots"][0]
+        assert problem in told["disks"][1]["problem"]
+
+
 def test_list_without_a_domain_tells_all_domains(both) -> None:
     both.ok("create", "guest1", "-n", "before")
     (told,) = both.json("list")["domains"]

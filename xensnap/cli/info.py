@@ -12,7 +12,7 @@ from xensnap.engine.collect import hidden_now
 from xensnap.engine.revert import find
 from xensnap.engine.store_steps import fingerprint
 from xensnap.engine.view import DiskView, View, with_current
-from xensnap.model import DiskSnapshot, Snapshot
+from xensnap.model import DiskSnapshot, Image, Snapshot
 
 
 @click.command("info", short_help="Tell all about a domain and its snapshots.")
@@ -74,7 +74,22 @@ def _checked_disk(view: View, disk: DiskSnapshot) -> CheckedDisk:
         problem = f"{disk.image.path} is not there or unreadable"
     elif fingerprint(disk, image) != disk.fingerprint:
         problem = f"{disk.image.path} holds something else than the snapshot left there"
+    elif missing := _missing_below(view, image):
+        problem = f"{disk.image.path} stands on {missing}, which is not there or unreadable"
     return CheckedDisk(disk_document(disk), problem is None, problem)
+
+
+def _missing_below(view: View, image: Image) -> str:
+    """The first image below this one that was looked for and not found; what nobody looked for is not judged."""
+    seen = {image.layer.path}
+    while image.backing is not None and image.backing.path not in seen:
+        path = image.backing.path
+        seen.add(path)
+        below = view.images.get(path)
+        if below is None:
+            return path if path in view.images else ""
+        image = below
+    return ""
 
 
 def info_text(document: InfoDocument, *, whole: bool) -> str:
