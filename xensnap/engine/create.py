@@ -1,6 +1,7 @@
 """Planning a new snapshot. Pure: a view, a request and a fresh operation id in, a plan or a refusal out."""
 
 import posixpath
+from collections.abc import Iterator
 
 import msgspec
 
@@ -15,7 +16,7 @@ from xensnap.engine.request import CreateRequest, Fresh
 from xensnap.engine.state import OurFile
 from xensnap.engine.steps import Step, Together
 from xensnap.engine.store_steps import WriteRecord, WriteSidecar
-from xensnap.engine.view import View, digest, with_current
+from xensnap.engine.view import Places, View, digest, with_current
 from xensnap.errors import ExitCode, Reason, Refused
 from xensnap.hypervisor import Capability
 from xensnap.model import Backing, Consistency, DiskSnapshot, Format, Image, Kind, Layer, RunState, Snapshot
@@ -45,7 +46,13 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
     name = request.name if request.name is not None else names.default_name(fresh.now_s, frozenset(view.snapshots))
     store = Store(f"{view.root}/{view.domain.uuid}")
     places = {disk.vdev: _overlay_path(disk, request, store, fresh) for disk in covered if disk.kind is Kind.EXTERNAL}
-    reasons = [*_against_name(view, name), *against_running(view), *reasons, *_against_space(view, covered, places)]
+    reasons = [
+        *_against_name(view, name),
+        *against_running(view),
+        *reasons,
+        *_against_places(view, places),
+        *_against_space(view, covered, places),
+    ]
     if reasons:
         raise Refused(reasons)
 
@@ -169,6 +176,21 @@ def against_running(view: View) -> list[Reason]:
         return []
     cause = f"{view.domain.name} is {view.domain.state}, and {view.host} can only work on domains that are off"
     return [Reason("domain-is-on", cause, "Shut it down first.")]
+
+
+def places_of(request: CreateRequest) -> Places:
+    """Where the request wants overlays, to be looked at before planning."""
+    files = frozenset(choice.path for choice in request.disks.values() if choice.path)
+    return Places(files, frozenset([request.external_dir]) if request.external_dir else frozenset())
+
+
+def _against_places(view: View, places: dict[str, str]) -> Iterator[Reason]:
+    for vdev, path in places.items():
+        place = directory(path)
+        if path in view.taken:
+            yield Reason("overlay-exists", f"{vdev}: {path} exists already", "Name a file that does not exist.")
+        elif place not in view.free_bytes and place != f"{view.root}/{view.domain.uuid}":
+            yield Reason("no-such-directory", f"{vdev}: there is no directory {place}", "Make it, or name another.")
 
 
 def _against_space(view: View, covered: list[Covered], places: dict[str, str]) -> list[Reason]:

@@ -48,7 +48,7 @@ def choose(view: View, request: CreateRequest) -> tuple[list[Covered], list[Excl
                 "A snapshot needs at least one writable disk that is not left out.",
             )
         )
-    return covered, excluded, [*reasons, *_twice(covered)]
+    return covered, excluded, [*reasons, *_twice(view, covered)]
 
 
 def _outside(disk_view: DiskView, choice: DiskChoice) -> str:
@@ -166,16 +166,16 @@ def refcounts_suffice(image: Image) -> bool:
     return len(image.snapshots) + 3 < 1 << image.refcount_bits
 
 
-def _twice(covered: list[Covered]) -> Iterator[Reason]:
-    seen: dict[object, str] = {}
+def _twice(view: View, covered: list[Covered]) -> Iterator[Reason]:
+    """An image that another disk of the domain has open, too, at the top of its chain or below."""
     for disk in covered:
-        other = seen.setdefault(disk.image.file, disk.vdev)
-        if other != disk.vdev:
-            yield Reason(
-                "image-shared",
-                f"{disk.vdev} and {other} are the same image, {disk.image.layer.path}",
-                "Give each disk an image of its own.",
-            )
+        for other in view.disks:
+            if other.disk.vdev != disk.vdev and any(image.file == disk.image.file for image in other.chain or ()):
+                yield Reason(
+                    "image-shared",
+                    f"{disk.vdev}: {disk.image.layer.path} is used by the disk {other.disk.vdev}, too",
+                    "Give each disk an image of its own.",
+                )
 
 
 def _no_such_disk(view: View, vdev: str) -> Reason:

@@ -3,29 +3,33 @@
 `Engine` is the sync face of `AsyncEngine`.
 """
 
-import json
+import re
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
+
 from xensnap.engine import journal, records
 from xensnap.engine.collect import kept, plan_collection
-from xensnap.engine.create import plan_create
+from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
 from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_changed
 from xensnap.engine.plan import Plan
 from xensnap.engine.records import Contents, Store
 from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, RevertRequest
 from xensnap.engine.revert import plan_revert
-from xensnap.engine.view import View, digest, observe
-from xensnap.errors import ExitCode, Reason, Refused, XensnapError
+from xensnap.engine.view import Places, View, digest, observe
+from xensnap.errors import ExitCode, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
 from xensnap.model import Domain
 
 T = TypeVar("T")
 
 Request = CreateRequest | RevertRequest | DeleteRequest
+
+_OPERATION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 RECOVER_WAIT_S = 30.0
 """How long a recovery waits for a child that outlived its engine: qemu-img on a large image can take this long."""
@@ -97,7 +101,8 @@ class AsyncEngine:
 
     async def plan(self, ref: str, request: Request) -> Plan:
         """What would be done. Changes nothing; `Refused` with all reasons."""
-        return plan_for(await observe(self.host, ref), request, await self._fresh())
+        places = places_of(request) if isinstance(request, CreateRequest) else Places()
+        return plan_for(await observe(self.host, ref, places), request, await self._fresh())
 
     # Acting ----------------------------------------------------------------------------------------------------------
 
@@ -125,10 +130,7 @@ class AsyncEngine:
         domain = await self.host.toolstack.inspect(plan.domain_uuid)
         async with self._locked(domain):
             recovered = await self._recover(domain, abort=None)
-            if digest(await observe(self.host, domain.uuid)) != plan.observed:
-                cause = f"{domain.name} is not what it was when the plan was made"
-                remedy = "Make a new plan with --dry-run --json."
-                raise Refused([Reason("plan-is-stale", cause, remedy, ExitCode.BUSY)])
+            await _only_looking(self._require_same(plan))
             return await self._carry_out(plan, recovered)
 
     async def recover(self, ref: str, *, abort: bool | None = None) -> Recovered | None:
@@ -155,6 +157,18 @@ class AsyncEngine:
         await Execution(self.host, plan, self._watch).run()
         left = await self._collect(plan.domain_uuid) if plan.verb == "delete" else ()
         return Result(plan, (*plan.warnings, *left), recovered)
+
+    async def _require_same(self, plan: Plan) -> None:
+        """Make the plan again from what is there now: it must come out the same, or somebody has changed something."""
+        request = _request_of(plan)
+        places = places_of(request) if isinstance(request, CreateRequest) else Places()
+        view = await observe(self.host, plan.domain_uuid, places)
+        remedy = "Make a new plan with --dry-run --json."
+        if digest(view) != plan.observed:
+            cause = f"{plan.domain_name} is not what it was when the plan was made"
+            raise Refused([Reason("plan-is-stale", cause, remedy, ExitCode.BUSY)])
+        if plan_for(view, request, Fresh(plan.operation, plan.planned_s)) != plan:
+            raise Usage("the plan is not the one that was made for this request", id="plan-altered", remedy=remedy)
 
     async def _collect(self, uuid: str) -> tuple[str, ...]:
         """Merge what can be merged. The deletion is done already, so what cannot is only told."""
@@ -200,8 +214,8 @@ class AsyncEngine:
         await self.host.files.mkdir(store.directory)
         me = await self.host.machine.whoami()
         since = await self.host.machine.now_ns() // 1_000_000_000
-        note = json.dumps({"pid": me.pid, "boot_id": me.boot_id, "user": me.user, "since": since}).encode()
-        return await self.host.files.lock(store.lock, note=note, wait_s=wait_s)
+        note = f"process {me.pid} of {me.user} (boot {me.boot_id}), since epoch second {since}"
+        return await self.host.files.lock(store.lock, note=note.encode(), wait_s=wait_s)
 
 
 async def _only_looking(work: Awaitable[T]) -> T:
@@ -212,8 +226,17 @@ async def _only_looking(work: Awaitable[T]) -> T:
         raise nothing_changed(error) from error
 
 
+_REQUESTS: dict[str, type[Request]] = {"create": CreateRequest, "revert": RevertRequest, "delete": DeleteRequest}
+
+
 def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:
-    """The planner for each kind of request."""
+    """The plan for a request, with the request in it."""
+    plan = _planned(view, request, fresh)
+    text = msgspec.json.encode(request, order="deterministic").decode()
+    return msgspec.structs.replace(plan, request=text, planned_s=fresh.now_s)
+
+
+def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
     match request:
         case CreateRequest():
             return plan_create(view, request, fresh)
@@ -221,6 +244,17 @@ def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:
             return plan_revert(view, request, fresh)
         case DeleteRequest():
             return plan_delete(view, request, fresh)
+
+
+def _request_of(plan: Plan) -> Request:
+    remedy = "Make a new plan with --dry-run --json."
+    kind = _REQUESTS.get(plan.verb)
+    if kind is None or not _OPERATION.fullmatch(plan.operation):
+        raise Usage("this is no plan that could be asked for", id="bad-plan", remedy=remedy)
+    try:
+        return msgspec.json.decode(plan.request, type=kind)
+    except msgspec.DecodeError as error:
+        raise Usage(f"the plan does not tell what was asked for: {error}", id="bad-plan", remedy=remedy) from error
 
 
 class Engine:

@@ -25,7 +25,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     `observed` is the hash of the view that it was made from; `apply` refuses when that has moved. `bytes_needed` is an
     upper bound of what the operation writes, `pause_ms` of how long a guest stands still. `snapshot` is the one that it
-    is about; a collection is about an `image` instead.
+    is about; a collection is about an `image` instead. `request` (JSON) and `planned_s` (seconds since the epoch) are
+    what it was made from besides, so that whoever applies it can make it again and compare.
     """
 
     verb: str
@@ -38,6 +39,8 @@ class Plan(msgspec.Struct, frozen=True):
     prepare: tuple[Step, ...]
     state: DomainState
     finish: tuple[Step, ...]
+    request: str = ""
+    planned_s: int = 0
     schema: str = SCHEMA
     snapshot: str = ""
     image: str = ""

@@ -14,7 +14,7 @@ from xensnap.engine.request import Fresh, RevertRequest
 from xensnap.engine.state import OurFile
 from xensnap.engine.steps import OneStep, Step, Together
 from xensnap.engine.store_steps import fingerprint
-from xensnap.engine.view import View, digest
+from xensnap.engine.view import View, digest, missing_below
 from xensnap.errors import NotFound, Reason, Refused
 from xensnap.model import Disk, DiskSnapshot, Format, Image, Kind, Layer, Snapshot
 
@@ -143,6 +143,13 @@ def _against(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
     if image is None:
         yield Reason("image-missing", f"{vdev}: {disk.image.path} is not there or unreadable", "Put the image back.")
         return
+    lost = missing_below(view, image)
+    if lost:
+        yield Reason(
+            "image-missing",
+            f"{vdev}: {lost}, which {disk.image.path} stands on, is not there or unreadable",
+            "Put the image back.",
+        )
     if fingerprint(disk, image) != disk.fingerprint:
         yield Reason(
             "image-changed",

@@ -40,7 +40,9 @@ class View:
     foreign: Mapping[FileId, str]
     """Images that other domains stand on, with one such domain's name each."""
     free_bytes: Mapping[str, int]
-    """By directory: where overlays may be put and where the store is."""
+    """By directory: those that disks are in, and those that were asked for. One that is not there has no entry."""
+    taken: frozenset[str] = frozenset()
+    """Those of the paths that were asked for which exist."""
     damaged: tuple[str, ...] = ()
     """Records that cannot be read, with the reason."""
     pending: str = ""
@@ -62,12 +64,21 @@ class View:
         return frozenset(held | {base.path for base in self.state.hidden if base.vdev == vdev})
 
 
-async def observe(host: Hypervisor, ref: str) -> View:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a request wants overlays: new files, and directories for those that we name."""
+
+    files: frozenset[str] = frozenset()
+    directories: frozenset[str] = frozenset()
+
+
+async def observe(host: Hypervisor, ref: str, places: Places = Places()) -> View:
     """Read everything about one domain. Changes nothing and takes no lock.
 
     Args:
         host: where.
         ref: name, UUID or domid.
+        places: where the request wants overlays.
 
     Raises:
         NotFound: no such domain.
@@ -89,7 +100,8 @@ async def observe(host: Hypervisor, ref: str) -> View:
         disks=tuple(disks),
         images=await _images(host, contents.state, contents.snapshots.values(), images),
         foreign=await _foreign(host, domain),
-        free_bytes=await _free(host, disks),
+        free_bytes=await _free(host, disks, places),
+        taken=frozenset([path for path in sorted(places.files) if await host.files.stat(path) is not None]),
         damaged=tuple(error.cause for error in contents.damaged),
         pending=begun.plan.summary if begun else "",
         configuration=await host.toolstack.configuration(domain.uuid),
@@ -137,9 +149,12 @@ async def _images(
     layers += [base.layer for base in state.hidden]
     # Also overlays of ours that no disk uses now: a disk that was detached may come back, and needs what it stands on.
     layers += [Layer(entry.path, Format.QCOW2) for entry in state.ours if entry.role == "overlay"]
-    for layer in layers:
+    while layers:
+        layer = layers.pop()
         if layer.path not in images:
-            images[layer.path] = await _inspect(host, layer)
+            image = images[layer.path] = await _inspect(host, layer)
+            if image is not None and image.backing is not None:
+                layers.append(Layer(image.backing.path, image.backing.format or Format.RAW))
     return images
 
 
@@ -176,9 +191,28 @@ async def _others_store(host: Hypervisor, other: Domain) -> records.Contents | N
         return None
 
 
-async def _free(host: Hypervisor, disks: Iterable[DiskView]) -> dict[str, int]:
-    places = {directory(view.disk.path) for view in disks if view.chain}
-    return {place: await host.files.free_bytes(place) for place in sorted(places)}
+async def _free(host: Hypervisor, disks: Iterable[DiskView], places: Places) -> dict[str, int]:
+    beside = {directory(view.disk.path) for view in disks if view.chain}
+    asked = {directory(path) for path in places.files} | places.directories
+    free: dict[str, int] = {}
+    for place in sorted(beside | asked):
+        stat = await host.files.stat(place)
+        if place in beside or (stat is not None and stat.is_dir):
+            free[place] = await host.files.free_bytes(place)
+    return free
+
+
+def missing_below(view: View, image: Image) -> str:
+    """The first image at or below this one's backing file that cannot be read; empty if the whole chain opens."""
+    seen: set[str] = set()
+    backing = image.backing
+    while backing is not None and backing.path not in seen:
+        seen.add(backing.path)
+        below = view.images.get(backing.path)
+        if below is None:
+            return backing.path
+        backing = below.backing
+    return ""
 
 
 def with_current(view: View) -> str | None:
