@@ -36,7 +36,7 @@ def read_sections(_app: Sphinx, what: str, _name: str, _object: object, _options
     The extension napoleon takes every colon in an attribute's first line for the end of a type, so it is used by hand.
     """
     if what not in {"attribute", "data"}:
-        lines[:] = GoogleDocstring(lines, Config(napoleon_use_rtype=False), what=what).lines()
+        lines[:] = GoogleDocstring(lines, Config(napoleon_use_rtype=False, napoleon_use_ivar=True), what=what).lines()
 
 
 def keep_pictures(_app: Sphinx, what: str, _name: str, _object: object, _options: Any, lines: list[str]) -> None:

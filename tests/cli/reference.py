@@ -11,10 +11,6 @@ from xensnap.cli.documents import Document
 from xensnap.cli.main import ALIASES, main
 
 COMMANDS_INTRODUCTION = """\
----
-orphan: true
----
-
 # Commands
 
 `xensnap [--host HOST] [-v] [--debug] [--xl-exit] VERB …`. DOMAIN is a name or a UUID. `--host` and `-v` can stand
@@ -32,10 +28,6 @@ before or after the verb.
 """
 
 JSON_INTRODUCTION = """\
----
-orphan: true
----
-
 # JSON documents
 
 With `--json` every verb prints one document on stdout, whose `schema` is its name and version. Within a version fields

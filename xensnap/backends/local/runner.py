@@ -66,7 +66,7 @@ class LocalRunner:
 
 
 async def _kill(process: "Process") -> None:
-    """End a program with all that it has started, and wait until it is gone."""
+    """End a program with all that it has started, and wait until it and its pipes are gone."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+    await process.communicate()
