@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from xensnap.engine.records import Store
 from xensnap.errors import Damaged, NotFound
 from xensnap.hypervisor import Hypervisor
-from xensnap.model import Image, Layer
+from xensnap.model import Domain, DomainUuid, Image, Layer, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +15,23 @@ class Context:
     host: Hypervisor
     store: Store
     operation: str
+    domain_uuid: DomainUuid
 
     def named_by_us(self, path: str) -> bool:
         """Whether the path carries the id of this operation, so that nobody else can have made it."""
         return self.operation[-12:] in path.rpartition("/")[2]
+
+    async def domain(self) -> Domain | None:
+        """The domain as it is now, or None where it is gone."""
+        try:
+            return await self.host.toolstack.inspect(self.domain_uuid)
+        except NotFound:
+            return None
+
+    async def running(self) -> Domain | None:
+        """The domain, if a QEMU has its images open now."""
+        domain = await self.domain()
+        return domain if domain is not None and domain.state is not RunState.OFF else None
 
     async def image(self, layer: Layer) -> Image | None:
         """The image, or None where there is no such file or no such format in it (yet)."""
@@ -28,8 +41,8 @@ class Context:
             return None
 
     async def require_unused(self, layer: Layer) -> None:
-        """Nobody may have the image open; one that is not there is not open either."""
-        if await self.host.files.stat(layer.path) is not None:
+        """Nobody but the domain itself may have the image open; one that is not there is not open either."""
+        if await self.running() is None and await self.host.files.stat(layer.path) is not None:
             await self.host.images.require_unused(layer)
 
     async def remove(self, path: str) -> None:

@@ -17,8 +17,8 @@ from xensnap.engine import state as states
 from xensnap.engine.context import Context
 from xensnap.engine.journal import Begin, End, Journal
 from xensnap.engine.plan import Plan
-from xensnap.engine.records import Store
-from xensnap.engine.state import DomainState, OurFile
+from xensnap.engine.records import Store, load
+from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
 from xensnap.engine.store_steps import WriteSidecar
 from xensnap.errors import Effect, Failed, NotFound, Reason, Refused, XensnapError
@@ -59,8 +59,9 @@ class Execution:
         self._host = host
         self._plan = plan
         self._watch = watch
-        store = Store.of(host, DomainUuid(plan.domain_uuid))
-        self._at = Context(host, store, plan.operation)
+        uuid = DomainUuid(plan.domain_uuid)
+        store = Store.of(host, uuid)
+        self._at = Context(host, store, plan.operation, uuid)
         self._journal = Journal(host, store.journal)
         self._total = len(plan.prepare) + 1 + len(plan.finish)
 
@@ -130,8 +131,11 @@ class Execution:
     async def _decide(self) -> None:
         """The point of no return: from here on the operation will be finished, by us or by who comes after us."""
         self._watch(Progress(len(self._plan.prepare) + 1, self._total, "write down the decision"))
-        decided = await _with_inodes(self._host, self._plan.state)
-        await self._host.files.replace(self._at.store.state, states.encode(decided))
+        await self._write_state(self._plan.state)
+
+    async def _write_state(self, state: DomainState) -> None:
+        text = states.encode(await _with_inodes(self._host, state))
+        await self._host.files.replace(self._at.store.state, text)
         await self._host.files.sync_dir(self._at.store.directory)
 
     async def _finish(self, steps: Sequence[Step]) -> None:
@@ -175,6 +179,7 @@ class Execution:
             return Outcome.DONE
         for step in reversed(self._plan.prepare):
             await step.undo(self._at)
+        await self._remember_what_remains()
         await self._end(Outcome.UNDONE)
         return Outcome.UNDONE
 
@@ -186,10 +191,31 @@ class Execution:
             return False
 
     async def _must_go_on(self) -> bool:
+        must = False
         for step in self._plan.prepare:
-            if await step.must_go_on(self._at):
-                return True
-        return False
+            if not await step.can_go_on(self._at):
+                return False
+            must = must or await step.must_go_on(self._at)
+        return must
+
+    async def _remember_what_remains(self) -> None:
+        """Overlays that a guest works on by now cannot be taken from it; what they stand on becomes a hidden base."""
+        hidden: list[HiddenBase] = []
+        ours: list[OurFile] = []
+        for step in plans.each(self._plan.prepare):
+            for left in await step.remains(self._at):
+                hidden.append(left.base)
+                ours.append(left.overlay)
+        if not ours:
+            return
+        before = (await load(self._host, self._at.domain_uuid, name=self._plan.domain_name)).state
+        known = {entry.path for entry in before.ours}
+        after = msgspec.structs.replace(
+            before,
+            hidden=tuple(sorted({*before.hidden, *hidden})),
+            ours=(*before.ours, *(entry for entry in ours if entry.path not in known)),
+        )
+        await self._write_state(after)
 
     async def _remove_half_written(self) -> None:
         """What `Files.replace` was writing when the process died, in every directory that the plan writes to."""

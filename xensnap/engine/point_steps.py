@@ -40,9 +40,7 @@ class TakePoint(PointStep, frozen=True):
 
     async def undo(self, at: Context) -> None:
         """See StepBase."""
-        image = await at.image(self.layer)
-        if image is not None:
-            await _delete(at, image, image.tagged(self.tag))
+        await drop_tag(at, self.vdev, self.layer, self.tag)
 
 
 class ApplyPoint(PointStep, frozen=True):
@@ -84,14 +82,26 @@ class DropPoint(PointStep, frozen=True):
         image = await at.image(self.layer)
         if image is not None:
             found = image.tagged(self.tag)
-            await _delete(at, image, tuple(e for e in found if self.snapshot_id in ("", e.id)))
+            await _delete(at, self.vdev, image, tuple(e for e in found if self.snapshot_id in ("", e.id)))
 
 
-async def _delete(at: Context, image: Image, entries: tuple[InternalSnapshot, ...]) -> None:
+async def drop_tag(at: Context, vdev: str, layer: Layer, tag: str) -> None:
+    """Remove whatever bears this tag, by whoever may: the QEMU that has the image open, or qemu-img."""
+    image = await at.image(layer)
+    if image is not None:
+        await _delete(at, vdev, image, image.tagged(tag))
+
+
+async def _delete(at: Context, vdev: str, image: Image, entries: tuple[InternalSnapshot, ...]) -> None:
     """Delete these; where there is nothing to delete, an interrupted deletion may have left clusters leaked.
 
     QEMU 7.2 writes the snapshot table first and gives the clusters back later, so leaks are the worst that is left.
     """
+    running = await at.running()
+    if running is not None:
+        for entry in entries:
+            await at.host.blocks.delete_internal(running, vdev, tag=entry.tag, snapshot_id=entry.id)
+        return
     for entry in entries:
         await at.host.images.snapshot_delete(image.layer, tag=entry.tag, snapshot_id=entry.id)
     if not entries:

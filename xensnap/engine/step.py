@@ -5,6 +5,14 @@ from typing import ClassVar
 import msgspec
 
 from xensnap.engine.context import Context
+from xensnap.engine.state import HiddenBase, OurFile
+
+
+class Remains(msgspec.Struct, frozen=True):
+    """An overlay that stayed although its snapshot did not come about, and the image that it stands on."""
+
+    base: HiddenBase
+    overlay: OurFile
 
 
 class StepBase(msgspec.Struct, frozen=True, tag=True):
@@ -40,3 +48,11 @@ class StepBase(msgspec.Struct, frozen=True, tag=True):
     async def must_go_on(self, at: Context) -> bool:  # noqa: ARG002 - steps that have to look override this
         """Whether undoing would lose something that came after: then the operation is finished instead."""
         return False
+
+    async def can_go_on(self, at: Context) -> bool:  # noqa: ARG002 - steps that have to look override this
+        """Whether the operation can still be finished by doing the steps again."""
+        return True
+
+    async def remains(self, at: Context) -> tuple[Remains, ...]:  # noqa: ARG002 - as above
+        """What undoing had to leave, because a guest works on it."""
+        return ()

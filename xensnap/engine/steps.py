@@ -1,6 +1,16 @@
 """All kinds of step as one type, so that a plan can be written down and read back."""
 
 from xensnap.engine.context import Context
+from xensnap.engine.live_steps import (
+    Checkpoint,
+    EndDomain,
+    LetRun,
+    RemoveMemory,
+    RestoreMemory,
+    SaveAway,
+    StartDomain,
+    TakePoints,
+)
 from xensnap.engine.overlay_steps import CommitDown, MakeOverlay, PullUp, Reback, RemoveImage, SwitchLayers
 from xensnap.engine.point_steps import ApplyPoint, DropPoint, TakePoint
 from xensnap.engine.step import StepBase
@@ -21,6 +31,14 @@ OneStep = (
     | RemoveRecord
     | WriteSidecar
     | RemoveSidecar
+    | TakePoints
+    | Checkpoint
+    | SaveAway
+    | EndDomain
+    | RestoreMemory
+    | LetRun
+    | StartDomain
+    | RemoveMemory
 )
 
 

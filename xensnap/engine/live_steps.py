@@ -1,0 +1,328 @@
+"""Steps on a domain that runs: points of all disks at one moment, and memory with them."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import msgspec
+
+from xensnap.engine.context import Context, directory
+from xensnap.engine.overlay_steps import LayerOf
+from xensnap.engine.point_steps import drop_tag
+from xensnap.engine.state import HiddenBase, OurFile
+from xensnap.engine.step import Remains, StepBase
+from xensnap.errors import Failed
+from xensnap.hypervisor import Action, TakeInternal, TakeOverlay, Then
+from xensnap.model import Domain, Format, Layer, RunState
+
+PARTIAL = ".part"
+"""What a memory file is called until it is complete."""
+
+
+class Point(msgspec.Struct, frozen=True):
+    """Where one disk's point goes: a tag in its active layer, or an overlay above it."""
+
+    vdev: str
+    image: Layer
+    tag: str = ""
+    overlay: str = ""
+
+    def action(self) -> Action:
+        """The point as part of a transaction."""
+        if self.overlay:
+            return TakeOverlay(self.vdev, Layer(self.overlay, Format.QCOW2))
+        return TakeInternal(self.vdev, self.tag)
+
+    def says(self) -> str:
+        """The point in words."""
+        return f"{self.vdev} above {self.image.path}" if self.overlay else f"{self.vdev} as tag {self.tag!r}"
+
+
+class LiveStep(StepBase, frozen=True):
+    """On points that QEMU takes."""
+
+    points: tuple[Point, ...]
+
+    async def _in_use(self, at: Context) -> tuple[Point, ...]:
+        """The points whose overlays a guest works on, or has worked on."""
+        domain = await at.running()
+        tops = {node.vdev: node.layer.path for node in await at.host.blocks.nodes(domain)} if domain else {}
+        if domain is not None:
+            return tuple(point for point in self.points if point.overlay and tops.get(point.vdev) == point.overlay)
+        return tuple([point for point in self.points if point.overlay and await _holds_data(at, point.overlay)])
+
+    async def _taken(self, at: Context) -> bool:
+        """Whether the transaction has been: QEMU takes all points or none, so any of them tells."""
+        if await self._in_use(at):
+            return True
+        for point in self.points:
+            if point.tag:
+                image = await at.image(point.image)
+                return image is not None and bool(image.tagged(point.tag))
+        return False
+
+    async def _drop_tags(self, at: Context) -> None:
+        for point in self.points:
+            if point.tag:
+                await drop_tag(at, point.vdev, point.image, point.tag)
+
+
+class TakePoints(LiveStep, frozen=True):
+    """The points of all disks of a running guest at one moment; it goes on meanwhile."""
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"take the points of all disks at one moment: {_said(self.points)}"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        domain = await _required(at)
+        if not await self._taken(at):
+            await at.host.blocks.transaction(domain, [point.action() for point in self.points])
+
+    async def undo(self, at: Context) -> None:
+        """See StepBase. Overlays in use stay: then the operation is finished instead."""
+        await self._drop_tags(at)
+
+    async def must_go_on(self, at: Context) -> bool:
+        """An overlay that the guest works on holds what exists nowhere else."""
+        return bool(await self._in_use(at))
+
+
+class Checkpoint(LiveStep, frozen=True):
+    """Memory and disks of one moment: the guest executes nothing between the two."""
+
+    memory: str
+    was: RunState
+    then: Then = Then.SAME
+    live: bool = False
+
+    def says(self) -> str:
+        """See StepBase."""
+        how = "while the guest runs" if self.live else "with the guest stopped"
+        return f"save the memory to {self.memory} {how}, and at its last moment the points of all disks: " + _said(
+            self.points
+        )
+
+    async def do(self, at: Context) -> None:
+        """See StepBase. The file gets its name when it is complete, so whatever has the name is complete."""
+        if await self._is_complete(at):
+            return
+        domain = await _required(at)
+        partial = self.memory + PARTIAL
+        await at.host.files.create(partial)
+        await _save(at, domain, partial, self.points, then=self.then, live=self.live)
+        await _name(at, partial, self.memory)
+
+    async def undo(self, at: Context) -> None:
+        """The guest goes on as it was, if it is there; the half-written memory and the tags go."""
+        await put_back(at, self.was)
+        await self._drop_tags(at)
+        await at.remove(self.memory + PARTIAL)
+        await at.remove(self.memory)
+
+    async def must_go_on(self, at: Context) -> bool:
+        """A complete checkpoint whose overlays are in use already is finished rather than taken apart."""
+        return await self._is_complete(at) and bool(await self._in_use(at))
+
+    async def can_go_on(self, at: Context) -> bool:
+        """Memory that was not saved at that moment cannot be had any more."""
+        return await self._is_complete(at)
+
+    async def remains(self, at: Context) -> tuple[Remains, ...]:
+        """See StepBase."""
+        return tuple(
+            Remains(HiddenBase(point.vdev, point.image.path, point.image.format), OurFile(point.overlay, "overlay"))
+            for point in await self._in_use(at)
+        )
+
+    async def _is_complete(self, at: Context) -> bool:
+        return await at.host.files.stat(self.memory) is not None
+
+
+class SaveAway(StepBase, frozen=True):
+    """Save the memory of the guest that a revert is going to end, so that a failure can bring it back."""
+
+    memory: str
+    was: RunState
+    layers: tuple[LayerOf, ...]
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"save the memory of the guest to {self.memory} and end it: the way back, if anything fails"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        domain = await at.running()
+        if domain is None and await at.host.files.stat(self.memory) is not None:
+            return
+        domain = await _required(at)
+        partial = self.memory + PARTIAL
+        await at.host.files.create(partial)
+        await _save(at, domain, partial, (), then=Then.STOPPED, live=False)
+        await _name(at, partial, self.memory)
+
+    async def undo(self, at: Context) -> None:
+        """Bring the guest back, standing still until nothing could bring it back a second time.
+
+        A guest that had run on from this memory would have written to its disks: restoring the same memory again would
+        destroy its file systems.
+        """
+        for path in (self.memory, self.memory + PARTIAL):
+            stat = await at.host.files.stat(path)
+            if stat is not None and stat.length_bytes and await at.running() is None:
+                layers = {each.vdev: each.layer for each in self.layers}
+                await at.host.toolstack.restore(path, uuid=at.domain_uuid, layers=layers, paused=True)
+            await at.remove(path)
+        await put_back(at, self.was)
+
+    async def can_go_on(self, at: Context) -> bool:
+        """Going on needs no more of it than that the guest was ended."""
+        return await at.host.files.stat(self.memory) is not None
+
+
+class EndDomain(StepBase, frozen=True):
+    """End a guest whose memory cannot be saved: it is crashed, hung, or not able to."""
+
+    destroys: ClassVar[bool] = True
+
+    def says(self) -> str:
+        """See StepBase."""
+        return "end the guest; its memory cannot be saved"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        domain = await at.running()
+        if domain is not None:
+            await at.host.toolstack.destroy(domain)
+
+    async def undo(self, at: Context) -> None:
+        """Nothing brings it back; its disks are as it left them."""
+
+
+class RestoreMemory(StepBase, frozen=True):
+    """Bring the guest of a checkpoint back, standing still, on the disks of that moment.
+
+    `safety` is the memory of the guest before it; only while that is there is the guest that runs ours to end again.
+    """
+
+    memory: str
+    layers: tuple[LayerOf, ...]
+    safety: str = ""
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"restore the memory of {self.memory}, standing still"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase. What the toolstack says of it is not believed: every disk must be the one that was meant."""
+        if await at.running() is not None:
+            return
+        layers = {each.vdev: each.layer for each in self.layers}
+        domain = await at.host.toolstack.restore(self.memory, uuid=at.domain_uuid, layers=layers, paused=True)
+        tops = {node.vdev: node.layer.path for node in await at.host.blocks.nodes(domain)}
+        for vdev, layer in layers.items():
+            if tops.get(vdev, layer.path) != layer.path:
+                raise Failed(f"the restored guest has {tops[vdev]} as {vdev}, not {layer.path}", id="wrong-disk")
+
+    async def undo(self, at: Context) -> None:
+        """See StepBase."""
+        domain = await at.running()
+        if domain is not None and (not self.safety or await at.host.files.stat(self.safety) is not None):
+            await at.host.toolstack.destroy(domain)
+
+
+class LetRun(StepBase, frozen=True):
+    """Let a guest that was restored standing still run; one that is gone by now stays gone."""
+
+    def says(self) -> str:
+        """See StepBase."""
+        return "let the guest run"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        domain = await at.domain()
+        if domain is not None and domain.state is RunState.PAUSED:
+            await at.host.toolstack.unpause(domain)
+
+
+class StartDomain(StepBase, frozen=True):
+    """Start a domain from its disks."""
+
+    paused: bool = False
+
+    def says(self) -> str:
+        """See StepBase."""
+        return "start the domain, standing still" if self.paused else "start the domain"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        if await at.running() is None:
+            await at.host.toolstack.create(at.domain_uuid, paused=self.paused)
+
+
+class RemoveMemory(StepBase, frozen=True):
+    """Remove a memory file of ours."""
+
+    destroys: ClassVar[bool] = True
+    memory: str
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"remove {self.memory}"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        await at.remove(self.memory)
+
+
+async def put_back(at: Context, was: RunState) -> None:
+    """Let a guest that we stopped be as it was. Its watcher goes on in any case."""
+    domain = await at.running()
+    if domain is None:
+        return
+    watcher = await at.host.toolstack.hold_watcher(domain)
+    if watcher is not None:
+        await watcher.resume()
+    if domain.state is RunState.SUSPENDED:
+        await at.host.toolstack.resume(domain)
+        domain = await _required(at)
+    if was is RunState.RUNNING and domain.state is RunState.PAUSED:
+        await at.host.toolstack.unpause(domain)
+    elif was is RunState.PAUSED and domain.state is RunState.RUNNING:
+        await at.host.toolstack.pause(domain)
+
+
+async def _save(at: Context, domain: Domain, to: str, points: Sequence[Point], *, then: Then, live: bool) -> None:
+    """The two phases of a save, the points of the disks between them; the guest's watcher sees nothing of it."""
+    watcher = await at.host.toolstack.hold_watcher(domain)
+    try:
+        async with at.host.toolstack.saving(domain, to=to, live=live) as save:
+            await save.suspended()
+            if points:
+                await at.host.blocks.transaction(domain, [point.action() for point in points])
+            await save.finish(then=then)
+    finally:
+        if watcher is not None:
+            await watcher.resume()
+
+
+async def _name(at: Context, partial: str, path: str) -> None:
+    await at.host.files.sync(partial)
+    await at.host.files.rename(partial, path)
+    await at.host.files.sync_dir(directory(path))
+
+
+async def _required(at: Context) -> Domain:
+    domain = await at.running()
+    if domain is None:
+        raise Failed("the guest is gone", id="guest-gone", remedy="Try again with the domain as it is now.")
+    return domain
+
+
+async def _holds_data(at: Context, overlay: str) -> bool:
+    layer = Layer(overlay, Format.QCOW2)
+    return await at.image(layer) is not None and await at.host.images.holds_data(layer)
+
+
+def _said(points: Sequence[Point]) -> str:
+    return ", ".join(point.says() for point in points)
