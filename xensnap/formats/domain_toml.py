@@ -2,6 +2,8 @@
 
     name = "guest1"
     uuid = "0f1e2d3c-…"
+    memory = "64M"              # or "2G"; "128M" where not given
+    boot = "installer.img"      # boots from this, read-only, and not from the first disk
 
     [[disk]]
     vdev = "xvda"
@@ -25,7 +27,9 @@ from xensnap.model import DomainUuid, Format, Layer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _VDEV = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_DOMAIN_KEYS = {"name": str, "uuid": str, "disk": list}
+_MEMORY = re.compile(r"([1-9][0-9]{0,8})([MG])")
+_UNITS = {"M": 1 << 20, "G": 1 << 30}
+_DOMAIN_KEYS = {"name": str, "uuid": str, "memory": str, "boot": str, "disk": list}
 _DISK_KEYS = {"vdev": str, "path": str, "format": str, "mode": str, "cdrom": bool}
 _TYPE_NAMES = {str: "a string", list: "an array of tables, [[disk]]", bool: "true or false"}
 
@@ -43,11 +47,13 @@ class DiskEntry:
 
 @dataclass(frozen=True, slots=True)
 class DomainEntry:
-    """One domain file."""
+    """One domain file. `boot` is a path as written, relative to the file or absolute; empty to boot from a disk."""
 
     name: str
     uuid: DomainUuid
     disks: tuple[DiskEntry, ...]
+    memory_bytes: int = 128 << 20
+    boot: str = ""
 
 
 def parse(text: str, *, source: str, fresh_uuid: str) -> DomainEntry:
@@ -78,7 +84,13 @@ def parse(text: str, *, source: str, fresh_uuid: str) -> DomainEntry:
     for at, disk in enumerate(disks):
         if disk.vdev in (other.vdev for other in disks[:at]):
             raise _bad(source, f"disk[{at}].vdev", f"{disk.vdev!r} is the name of two disks")
-    return DomainEntry(name, DomainUuid(uuid), disks)
+    boot = content.get("boot", "")
+    if "\0" in boot:
+        raise _bad(source, "boot", "a path cannot hold a zero byte")
+    memory = _MEMORY.fullmatch(content.get("memory", "128M"))
+    if not memory:
+        raise _bad(source, "memory", f'expected a size such as "64M" or "2G", not {content["memory"]!r}')
+    return DomainEntry(name, DomainUuid(uuid), disks, int(memory[1]) * _UNITS[memory[2]], boot)
 
 
 def with_layers(text: str, layers: Mapping[str, Layer]) -> str:
