@@ -1,0 +1,211 @@
+"""QEMU's monitor over a UNIX socket, by the library `qemu.qmp`, which is loaded when a monitor is first needed.
+
+QEMU serves one client at a time. A second one connects all the same (it waits in the socket's backlog) and hears
+nothing, not even the greeting, until the first hangs up (facts: QEMU 7.2.22). So a connection is made for one piece of
+work and closed again, waiting for the greeting is bounded, and silence means that another client is at work.
+"""
+
+# ruff: noqa: PLC0415 -- asyncio and qemu.qmp load when they are used
+
+import contextlib
+import logging
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from xensnap.backends.local.waiting import loop
+from xensnap.errors import Busy, Failed, Unknown
+from xensnap.model import Domain
+
+if TYPE_CHECKING:
+    from qemu.qmp import EventListener, QMPClient
+
+PATIENCE_S = 5.0
+"""How long another client of the same monitor is waited for. Ours hold it for fractions of a second."""
+_REPLY_S_MAX = 120.0
+_BACKLOG_PAUSE_S = 0.01
+
+
+class CommandFailed(Failed):
+    """QEMU refused a command: effect none.
+
+    Args:
+        command: its name.
+        words: QEMU's own.
+        error_class: QEMU's class of the error, `GenericError` for nearly all.
+    """
+
+    default_id = "qmp-error"
+
+    def __init__(self, command: str, words: str, error_class: str) -> None:
+        super().__init__(f"QEMU refuses {command}: {words}")
+        self.command = command
+        self.words = words
+        self.error_class = error_class
+
+
+class LocalMonitor:
+    """The `Monitor` port: one negotiated connection.
+
+    Args:
+        client: the library's, connected.
+        listener: hears every event of this connection.
+        reply_s_max: seconds after which a command that got no reply counts as lost.
+    """
+
+    def __init__(self, client: "QMPClient", listener: "EventListener", *, reply_s_max: float = _REPLY_S_MAX) -> None:
+        self._client = client
+        self._listener = listener
+        self._reply_s_max = reply_s_max
+        self._unheard: deque[Mapping[str, Any]] = deque()
+
+    async def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        """See `Monitor.execute`."""
+        import asyncio
+
+        from qemu.qmp import ExecuteError, QMPError, StateError
+
+        work = self._client.execute(command, dict(arguments) if arguments else None)
+        try:
+            return await asyncio.wait_for(work, self._reply_s_max)
+        except ExecuteError as error:
+            raise CommandFailed(command, str(error), error.error_class) from error
+        except StateError as error:
+            # The library knew before sending that nobody is there.
+            raise _gone(f"{command} was not sent: the monitor has hung up") from error
+        except TimeoutError as error:
+            raise Unknown(f"no reply to {command} within {self._reply_s_max} s", id="reply-lost") from error
+        except (QMPError, OSError, EOFError) as error:
+            raise Unknown(f"the monitor hung up before it replied to {command}: {error}", id="reply-lost") from error
+
+    async def event(self, *names: str, timeout_s: float) -> Mapping[str, Any]:
+        """See `Monitor.event`. Events of other names are kept for later calls."""
+        import asyncio
+
+        for kept in self._unheard:
+            if kept["event"] in names:
+                self._unheard.remove(kept)
+                return kept
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    heard: Mapping[str, Any] = await self._listener.get()
+                    if heard["event"] in names:
+                        return heard
+                    self._unheard.append(heard)
+        except TimeoutError as error:
+            raise Failed(f"none of {', '.join(names)} came within {timeout_s} s", id="no-event") from error
+
+    async def give(self, name: str, fd: int) -> None:
+        """Let QEMU have a copy of one of our descriptors, which commands then call `fd:NAME`.
+
+        `Failed`: none. `Unknown`: the reply was lost, and with the connection QEMU forgets the descriptor.
+        """
+        try:
+            self._client.send_fd_scm(fd)
+        except OSError as error:
+            raise _gone(f"the descriptor {name} was not sent: {error.strerror}") from error
+        await self.execute("getfd", {"fdname": name})
+
+    async def close(self) -> None:
+        """See `Monitor.close`. Never fails: who hangs up does not care what was wrong with the line."""
+        from qemu.qmp import QMPError
+
+        with contextlib.suppress(QMPError, OSError, EOFError):
+            await self._client.disconnect()
+
+
+class SocketConnector:
+    """The `MonitorConnector` for monitors on UNIX sockets.
+
+    Args:
+        where: the path of a domain's socket, or None where the domain has no QEMU.
+    """
+
+    def __init__(self, where: Callable[[Domain], Awaitable[str | None]]) -> None:
+        self._where = where
+
+    async def connect(self, domain: Domain, *, timeout_s: float) -> LocalMonitor:
+        """See `MonitorConnector.connect`."""
+        path = await self._where(domain)
+        if path is None:
+            raise _gone(f"{domain.name} has no QEMU")
+        await loop()
+        from qemu.qmp import ConnectError
+
+        # Without any handler, logging would print the library's words on stderr; they are in our errors.
+        logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
+        deadline = monotonic() + timeout_s
+        try:
+            return await _negotiated(path, deadline)
+        except TimeoutError as error:
+            cause = f"another client holds the monitor of {domain.name} ({path}), for more than {timeout_s} s"
+            raise Busy(cause, id="monitor-busy") from error
+        except ConnectError as error:
+            raise _gone(f"the monitor of {domain.name} hung up: {error.exc!r}") from error
+        except OSError as error:
+            raise _gone(f"the monitor of {domain.name} does not answer: {error.strerror}") from error
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    connector: SocketConnector, domain: Domain, *, timeout_s: float = PATIENCE_S
+) -> AsyncIterator[LocalMonitor]:
+    """The domain's monitor for one piece of work; it is hung up whatever happens. Errors as `connect`."""
+    monitor = await connector.connect(domain, timeout_s=timeout_s)
+    try:
+        yield monitor
+    finally:
+        await monitor.close()
+
+
+async def _negotiated(path: str, deadline: float) -> LocalMonitor:
+    """A monitor that takes commands. Errors are those of the library, of the socket, and `TimeoutError`."""
+    import asyncio
+
+    from qemu.qmp import ConnectError, EventListener, QMPClient
+    from qemu.qmp.qmp_client import NegotiationError
+
+    while True:
+        client, listener = QMPClient(), EventListener()
+        client.register_listener(listener)
+        line = await _dialled(path, deadline)
+        try:
+            await asyncio.wait_for(client.connect(line), max(deadline - monotonic(), 0))
+        except ConnectError as error:
+            # An event of another of QEMU's threads (a migration's) can come between the end of the negotiation and the
+            # reply to it, and the library takes it for a wrong reply (7.2.22, qemu.qmp 0.0.6). Nothing was asked yet.
+            if not isinstance(error.exc, NegotiationError) or not isinstance(error.exc.exc, AssertionError):
+                raise
+            if monotonic() >= deadline:
+                raise TimeoutError from error
+        else:
+            return LocalMonitor(client, listener)
+
+
+async def _dialled(path: str, deadline: float) -> socket.socket:
+    """A socket connected to `path`; `TimeoutError` where even the backlog stays full."""
+    import asyncio
+
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    line.setblocking(False)  # noqa: FBT003 -- the library's own signature
+    try:
+        while True:
+            try:
+                line.connect(path)
+            except BlockingIOError:
+                # QEMU's backlog holds one client. asyncio would take this for a connection being made.
+                if monotonic() >= deadline:
+                    raise TimeoutError from None
+                await asyncio.sleep(_BACKLOG_PAUSE_S)
+            else:
+                return line
+    except BaseException:
+        line.close()
+        raise
+
+
+def _gone(cause: str) -> Failed:
+    return Failed(cause, id="monitor-gone", remedy="Look whether the domain still runs.")
