@@ -1,0 +1,119 @@
+"""The images that a running QEMU has open, made out of its replies. Pure, but for `read`, which asks.
+
+QEMU tells its nodes in one command and how they hang together in another; names join the two. Filters that a block job
+puts above or between images are no images and are left out here.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xensnap.backends.local.qmp import LocalMonitor
+from xensnap.errors import NotFound
+from xensnap.hypervisor import Node
+from xensnap.model import Domain, Format, Layer
+
+_FORMATS = {format.value: format for format in Format} | {"vpc": Format.VHD}
+
+
+class Graph:
+    """What hangs below what in a running QEMU.
+
+    Args:
+        named: the reply to `query-named-block-nodes` with `flat`.
+        edges: the reply to `x-debug-query-block-graph`; of the replies only this tells which node is on top of a device
+            and which images have no user left.
+    """
+
+    def __init__(self, named: list[dict[str, Any]], edges: dict[str, Any]) -> None:
+        self._named = {node["node-name"]: node for node in named}
+        names = {node["id"]: node["name"] for node in edges["nodes"]}
+        # What jobs stand on has no name here.
+        devices = {node["id"] for node in edges["nodes"] if node["type"] == "block-backend" and node["name"]}
+        self._below: dict[str, dict[str, str]] = {}
+        self._roots: dict[str, str] = {}
+        self._used: set[str] = set()
+        for edge in edges["edges"]:
+            parent, child = names[edge["parent"]], names[edge["child"]]
+            self._used.add(child)
+            if edge["parent"] in devices:
+                self._roots[parent] = child
+            else:
+                self._below.setdefault(parent, {})[edge["name"]] = child
+
+    def top(self, vdev: str) -> Node:
+        """The image at the root of a disk, with its chain. `NotFound` where the device has none."""
+        for device, name in self._roots.items():
+            # A virtio disk is told by its path in the machine, an IDE one by its id (7.2.22).
+            if device == vdev or device.startswith(f"/machine/peripheral/{vdev}/"):
+                if node := self._image(name, vdev):
+                    return node
+                break
+        raise NotFound(f"the running QEMU has no image open as {vdev!r}", id="no-such-disk")
+
+    def tops(self, domain: Domain) -> tuple[Node, ...]:
+        """The roots of all disks that have an image, in the domain's order."""
+        return tuple(self.top(disk.vdev) for disk in domain.disks if disk.path)
+
+    def roots(self) -> tuple[str, ...]:
+        """The nodes that devices stand on."""
+        return tuple(self._roots.values())
+
+    def unused(self) -> list[str]:
+        """Images that were opened by name (ours all are) and that nothing stands on any more, but that stay open."""
+        return [name for name in self._named if name not in self._used and not name.startswith("#")]
+
+    def _image(self, name: str | None, vdev: str) -> Node | None:
+        while name is not None:
+            told, below = self._named[name], self._below.get(name, {})
+            if told["drv"] in _FORMATS:
+                layer = Layer(path_of(told["image"]["filename"]), _FORMATS[told["drv"]])
+                return Node(name, vdev, layer, told["ro"], self._image(below.get("backing"), vdev))
+            name = below.get("backing") or below.get("file")
+        return None
+
+
+def chain(node: Node | None) -> Iterator[Node]:
+    """A node and all below it, top first."""
+    while node is not None:
+        yield node
+        node = node.backing
+
+
+def path_of(filename: str) -> str:
+    """The path in a file name as QEMU tells it.
+
+    An image whose header names its backing file otherwise than QEMU has opened it, relative for example, is told as
+    `json:{…}` (7.2.22).
+    """
+    if not filename.startswith("json:"):
+        return filename
+    options: Mapping[str, Any] = json.loads(filename.removeprefix("json:"))
+    while isinstance(options.get("file"), Mapping):
+        options = options["file"]
+    return str(options.get("filename", ""))
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two paths lead to one file; by name alone where one of them does not exist."""
+    try:
+        return os.path.samefile(one, other)  # noqa: PTH121 -- paths are text in the model
+    except OSError:
+        return one == other
+
+
+async def read(monitor: LocalMonitor) -> Graph:
+    """The graph as it is now. Two round trips."""
+    named = await monitor.execute("query-named-block-nodes", {"flat": True})
+    return Graph(named, await monitor.execute("x-debug-query-block-graph"))
+
+
+async def close_unused(monitor: LocalMonitor) -> None:
+    """Close the images that fell out of their chain, which QEMU keeps open because they were opened by name.
+
+    From the top down: closing one leaves the next without a user.
+    """
+    while names := (await read(monitor)).unused():
+        for name in names:
+            await monitor.execute("blockdev-del", {"node-name": name})

@@ -1,0 +1,108 @@
+"""Block jobs of a running QEMU. They outlive us: all that is kept is their id.
+
+Jobs are started so that QEMU keeps their outcome until somebody has taken note of it; by default it would forget a
+failed job together with the reason. Whoever sees the end first (`wait`, `complete`, `cancel`, of whatever process)
+dismisses the job and closes the images that are no longer in use.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from xensnap.backends.local.machine import sleep
+from xensnap.backends.local.qmp import LocalMonitor, SocketConnector, connected
+from xensnap.backends.qemu import graph
+from xensnap.errors import Effect, Failed, NotFound
+from xensnap.hypervisor import JobState
+from xensnap.model import Domain
+
+_FIRST_PAUSE_S, _PAUSE_S_MAX = 0.005, 0.25
+# An active commit that has copied all: `standby` while the guest is paused (qapi/job.json).
+_READY = ("ready", "standby")
+_REMEDY = "Look at the disk's chain."
+
+
+class QemuJob:
+    """The `Job` port.
+
+    Args:
+        connector: reaches the domain's monitor; it is held for single questions only, never for the job's life.
+        domain: whose QEMU it runs in.
+        id: its id.
+    """
+
+    def __init__(self, connector: SocketConnector, domain: Domain, id: str) -> None:
+        self._connector = connector
+        self._domain = domain
+        self.id = id
+
+    async def state(self) -> JobState:
+        """See `Job.state`."""
+        async with connected(self._connector, self._domain) as monitor:
+            return await self._state(monitor)
+
+    async def wait(self, *, progress: Callable[[JobState], None] | None = None) -> JobState:
+        """See `Job.wait`."""
+        return await self._until(lambda state: state.ready or state.concluded, progress)
+
+    async def complete(self) -> None:
+        """See `Job.complete`. `Failed` after it was let go is unknown: QEMU ran into an error on the last stretch."""
+        async with connected(self._connector, self._domain) as monitor:
+            await monitor.execute("job-complete", {"id": self.id})
+        await self._until(lambda state: state.concluded)
+
+    async def cancel(self) -> None:
+        """See `Job.cancel`. `NotFound`: it had ended before."""
+        async with connected(self._connector, self._domain) as monitor:
+            if not (await self._state(monitor)).concluded:
+                # For an active commit this is the abrupt end, without a last round of copying.
+                await monitor.execute("job-cancel", {"id": self.id})
+        await self._until(lambda state: state.concluded, fails=False)
+
+    async def _until(
+        self,
+        done: Callable[[JobState], bool],
+        progress: Callable[[JobState], None] | None = None,
+        *,
+        fails: bool = True,
+    ) -> JobState:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                state = await self._looked_after()
+            except Failed as error:
+                if error.id != "monitor-gone":
+                    raise
+                cause = f"the job {self.id} ended with its QEMU: {error.cause}"
+                raise Failed(cause, id="job-failed", remedy=_REMEDY, effect=Effect.UNKNOWN) from error
+            if progress:
+                progress(state)
+            if state.concluded and state.error and fails:
+                cause = f"the job {self.id} of {self._domain.name} failed: {state.error}"
+                raise Failed(cause, id="job-failed", remedy=_REMEDY, effect=Effect.UNKNOWN)
+            if done(state):
+                return state
+            await sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _PAUSE_S_MAX)
+
+    async def _looked_after(self) -> JobState:
+        """Its state; one that has ended is dismissed, and what it has made superfluous is closed."""
+        async with connected(self._connector, self._domain) as monitor:
+            state = await self._state(monitor)
+            if state.concluded:
+                await monitor.execute("job-dismiss", {"id": self.id})
+                await graph.close_unused(monitor)
+            return state
+
+    async def _state(self, monitor: LocalMonitor) -> JobState:
+        jobs: list[dict[str, Any]] = await monitor.execute("query-jobs")
+        for job in jobs:
+            if job["id"] == self.id:
+                return JobState(
+                    self.id,
+                    job["current-progress"],
+                    job["total-progress"],
+                    ready=job["status"] in _READY,
+                    concluded=job["status"] == "concluded",
+                    error=job.get("error", ""),
+                )
+        raise NotFound(f"QEMU of {self._domain.name} knows no job {self.id!r}", id="no-such-job")
