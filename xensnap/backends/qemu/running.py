@@ -1,0 +1,309 @@
+"""Domains of the plain QEMU host that can run: descriptions from the directory, states from their QEMUs.
+
+Whether a domain runs is asked of the machine each time: nothing is kept in this process, and one that starts tomorrow
+finds all that runs today.
+"""
+
+# ruff: noqa: PTH118, ASYNC240 -- paths are text in the model; a look at one makes nobody wait
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+
+from xensnap.backends.local import waiting
+from xensnap.backends.local.machine import sleep
+from xensnap.backends.local.qmp import CommandFailed, LocalMonitor, SocketConnector, connected
+from xensnap.backends.qemu import graph, memory
+from xensnap.backends.qemu.block_layer import require_layers
+from xensnap.backends.qemu.domains import OffDomains
+from xensnap.backends.qemu.machine_args import Boot, command_line
+from xensnap.backends.qemu.memory import MemorySave
+from xensnap.backends.qemu.processes import Process, Processes
+from xensnap.errors import Effect, Failed, FileFailed, NotFound, Reason, Refused, Unknown, XensnapError
+from xensnap.formats import domain_toml
+from xensnap.formats.domain_toml import DomainEntry
+from xensnap.hypervisor import Files, ImageTool, Saving, Watcher
+from xensnap.model import Domain, DomainUuid, Layer, RunState
+
+# QEMU's words (qapi/run-state.json). What is not here has stopped for a reason of its own, and `cont` may help.
+_STATES = {
+    "running": RunState.RUNNING,
+    "suspended": RunState.RUNNING,  # asleep by its own wish (S3), and woken by its own devices
+    "finish-migrate": RunState.SUSPENDED,
+    "inmigrate": RunState.SUSPENDED,
+    "save-vm": RunState.SUSPENDED,
+    "restore-vm": RunState.SUSPENDED,
+    "shutdown": RunState.SHUTDOWN,
+    "guest-panicked": RunState.CRASHED,
+    "internal-error": RunState.CRASHED,
+}
+_FLOPPY_BYTES_MAX = 2880 << 10
+_ASK_AGAIN_S = 0.005
+
+
+class RunningDomains:
+    """The `Toolstack` port for domains that may run.
+
+    Args:
+        directory: the host's directory, which paths in descriptions are relative to.
+        off: descriptions, and all that needs nothing else.
+        processes: the QEMUs.
+        connector: their monitors.
+        images: makes sure that nobody else has an image open.
+        files: looks at boot media.
+        accelerator: `tcg` or `kvm`.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        off: OffDomains,
+        *,
+        processes: Processes,
+        connector: SocketConnector,
+        images: ImageTool,
+        files: Files,
+        accelerator: str = "tcg",
+    ) -> None:
+        self._directory = directory
+        self._off = off
+        self._processes = processes
+        self._connector = connector
+        self._images = images
+        self._files = files
+        self._accelerator = accelerator
+
+    async def domains(self) -> tuple[Domain, ...]:
+        """See `Toolstack.domains`. `Busy` where a running one's monitor is not to be had."""
+        return tuple(await waiting.gather(*[self._live(domain) for domain in await self._off.domains()]))
+
+    async def inspect(self, ref: str) -> Domain:
+        """See `Toolstack.inspect`. `Busy` where a running one's monitor is not to be had."""
+        try:
+            return await self._live(await self._off.inspect(ref))
+        except NotFound:
+            for domain in await self._off.domains():
+                process = await self._processes.find(domain.uuid)
+                if process and str(process.domid) == ref:
+                    return await self._live(domain)
+            raise
+
+    async def configuration(self, uuid: DomainUuid) -> str:
+        """See `Toolstack.configuration`."""
+        return await self._off.configuration(uuid)
+
+    async def set_layers(self, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
+        """See `Toolstack.set_layers`."""
+        await self._off.set_layers(uuid, layers)
+
+    async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
+        """See `Toolstack.create`. `Busy`: it runs already, or an image is open elsewhere: none."""
+        entry = self._entry(await self._off.configuration(uuid))
+        async with self._started(uuid, entry, self._layers(entry)) as domain:
+            if not paused:
+                await self._go_on(domain)
+        return await self.inspect(uuid)
+
+    async def destroy(self, domain: Domain) -> None:
+        """See `Toolstack.destroy`."""
+        await self._processes.end(domain.uuid)
+
+    async def shutdown(self, domain: Domain, *, timeout_s: float) -> None:
+        """See `Toolstack.shutdown`. One that is off is fine."""
+        process = await self._processes.find(domain.uuid)
+        if process is None:
+            return
+        async with connected(self._connector, domain) as monitor:
+            await monitor.execute("system_powerdown")
+        if not await self._processes.ended(process, timeout_s=timeout_s):
+            cause = f"{domain.name} was asked to power off and still runs after {timeout_s} s"
+            raise Failed(cause, id="still-running", remedy="Wait longer, or destroy it.", effect=Effect.DONE)
+        await self._processes.sweep(domain.uuid)
+
+    async def pause(self, domain: Domain) -> None:
+        """See `Toolstack.pause`. QEMU does not count pauses."""
+        async with connected(self._connector, domain) as monitor:
+            await monitor.execute("stop")
+        await self._require(domain, RunState.PAUSED, "still-running")
+
+    async def unpause(self, domain: Domain) -> None:
+        """See `Toolstack.unpause`."""
+        await self._go_on(domain)
+
+    async def resume(self, domain: Domain) -> None:
+        """See `Toolstack.resume`. The migration that the killed save left behind is ended first."""
+        async with connected(self._connector, domain) as monitor:
+            await memory.cancel(monitor)
+        await self._go_on(domain)
+
+    async def rename(self, domain: Domain, name: str) -> None:
+        """See `Toolstack.rename`."""
+        await self._off.rename(domain, name)
+
+    async def restore(
+        self, memory: str, *, uuid: DomainUuid, layers: Mapping[str, Layer], paused: bool, configuration: str = ""
+    ) -> Domain:
+        """See `Toolstack.restore`. The machine is the one of `configuration` where that is given."""
+        entry = self._entry(configuration or await self._off.configuration(uuid))
+        fd = _opened(memory, os.O_RDONLY)
+        try:
+            async with self._started(uuid, entry, self._layers(entry) | dict(layers), incoming=fd) as domain:
+                if not paused:
+                    await self._go_on(domain)
+        finally:
+            os.close(fd)
+        return await self.inspect(uuid)
+
+    def saving(self, domain: Domain, *, to: str, live: bool = False) -> AbstractAsyncContextManager[Saving]:
+        """See `Toolstack.saving`."""
+        return self._saving(domain, to, live=live)
+
+    async def hold_watcher(self, domain: Domain) -> Watcher | None:
+        """See `Toolstack.hold_watcher`: a QEMU that reboots its guest does so by itself."""
+        return await self._off.hold_watcher(domain)
+
+    @contextlib.asynccontextmanager
+    async def _saving(self, domain: Domain, to: str, *, live: bool) -> AsyncIterator[Saving]:
+        fd = _opened(to, os.O_RDWR)
+        try:
+            if os.fstat(fd).st_size:
+                cause = f"{to} is not empty, so it is not the file that was made for this memory"
+                raise Refused([Reason("not-empty", cause, "Give an empty file.")])
+            save = MemorySave(
+                self._connector,
+                domain,
+                path=to,
+                fd=fd,
+                live=live,
+                complaints=lambda: self._processes.complaints(domain.uuid),
+                destroy=lambda: self.destroy(domain),
+            )
+            try:
+                yield save
+            finally:
+                if not save.finished:
+                    await save.undo()
+        finally:
+            os.close(fd)
+
+    @contextlib.asynccontextmanager
+    async def _started(
+        self, uuid: DomainUuid, entry: DomainEntry, layers: dict[str, Layer], *, incoming: int | None = None
+    ) -> AsyncIterator[Domain]:
+        """The domain with its QEMU up, its guest standing still and every disk looked at; gone again after an error."""
+        for disk in entry.disks:
+            if disk.vdev in layers:
+                await self._images.chain(layers[disk.vdev])  # that each format is told, so that QEMU probes none
+                if not disk.readonly:
+                    await self._images.require_unused(layers[disk.vdev])
+        argv = command_line(
+            entry,
+            layers,
+            serial=self._processes.serial(uuid),
+            boot=await self._boot(entry),
+            accelerator=self._accelerator,
+            incoming=incoming is not None,
+        )
+        process = await self._processes.start(uuid, argv)
+        domain = await self._bare(uuid, process)
+        try:
+            async with connected(self._connector, domain) as monitor:
+                if incoming is not None:
+                    await self._load(monitor, uuid, incoming)
+                now = await graph.read(monitor)
+                require_layers([now.top(vdev) for vdev in layers], layers)
+            yield domain
+        except BaseException as error:
+            complaints = self._processes.complaints(uuid)
+            await self._processes.end(uuid, polite_s=1.0)
+            if not isinstance(error, XensnapError):
+                raise
+            cause = f"{entry.name} did not start: {complaints or error.cause}"
+            raise Failed(cause, id="start-failed", remedy="Look at what QEMU says.") from error
+
+    async def _load(self, monitor: LocalMonitor, uuid: DomainUuid, fd: int) -> None:
+        """Read the memory image; QEMU ends itself when it cannot."""
+        await monitor.give("memory", fd)
+        await monitor.execute("migrate-incoming", {"uri": "fd:memory"})
+        while (answer := await monitor.execute("query-migrate")).get("status") != "completed":
+            if answer.get("status") == "failed":
+                raise Failed(f"the memory was not read: {answer.get('error-desc', 'QEMU does not say why')}")
+            await sleep(_ASK_AGAIN_S)
+        # An image that it cannot get for itself now (locked by another) it only complains of (7.2.22).
+        if complaints := self._processes.complaints(uuid):
+            raise Failed(f"QEMU complains: {complaints}", id="restore-failed")
+
+    async def _live(self, domain: Domain) -> Domain:
+        """The domain with what its QEMU says."""
+        process = await self._processes.find(domain.uuid)
+        if process is None:
+            return domain
+        try:
+            async with connected(self._connector, domain) as monitor:
+                state = await _state(monitor)
+        except (Failed, Unknown):
+            # It hung up: on its way out, or gone meanwhile.
+            process = await self._processes.find(domain.uuid)
+            state = RunState.DYING
+        return domain if process is None else replace(domain, state=state, domid=process.domid)
+
+    async def _bare(self, uuid: DomainUuid, process: Process) -> Domain:
+        return replace(await self._off.inspect(uuid), state=RunState.PAUSED, domid=process.domid)
+
+    async def _go_on(self, domain: Domain) -> None:
+        async with connected(self._connector, domain) as monitor:
+            try:
+                await monitor.execute("cont")
+            except CommandFailed as error:
+                raise Failed(f"{domain.name} is still paused: {error.words}", id="still-paused") from error
+        await self._require(domain, RunState.RUNNING, "still-paused")
+
+    async def _require(self, domain: Domain, wanted: RunState, id: str) -> None:
+        state = (await self._live(replace(domain, state=RunState.OFF))).state
+        if state is not wanted:
+            raise Failed(f"{domain.name} is {state}, not {wanted}", id=id, effect=Effect.UNKNOWN)
+
+    def _entry(self, text: str) -> DomainEntry:
+        return domain_toml.parse(text, source="the configuration", fresh_uuid="")
+
+    def _layers(self, entry: DomainEntry) -> dict[str, Layer]:
+        disks = [disk for disk in entry.disks if disk.path]
+        return {disk.vdev: Layer(os.path.join(self._directory, disk.path), disk.format) for disk in disks}
+
+    async def _boot(self, entry: DomainEntry) -> Boot | None:
+        if not entry.boot:
+            return None
+        path = os.path.join(self._directory, entry.boot)
+        stat = await self._files.stat(os.path.realpath(path))
+        if stat is None:
+            raise NotFound(f"{path}: no such boot medium", id="no-such-image")
+        return Boot(path, floppy=stat.length_bytes <= _FLOPPY_BYTES_MAX)
+
+
+def monitor_of(processes: Processes) -> SocketConnector:
+    """The connector to the monitors of these processes."""
+
+    async def where(domain: Domain) -> str | None:
+        process = await processes.find(domain.uuid)
+        return process.monitor if process else None
+
+    return SocketConnector(where)
+
+
+async def _state(monitor: LocalMonitor) -> RunState:
+    told = (await monitor.execute("query-status"))["status"]
+    state = _STATES.get(told, RunState.PAUSED)
+    if state is RunState.PAUSED and (await monitor.execute("query-migrate")).get("status") in memory.UNDER_WAY:
+        return RunState.SUSPENDED
+    return state
+
+
+def _opened(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        raise NotFound(f"{path}: no such memory file", id="no-such-file") from error
+    except OSError as error:
+        raise FileFailed(f"cannot open {path}: {error.strerror}", path=path, errno=error.errno or 0) from error
