@@ -27,7 +27,15 @@ def host(tmp_path):
     return QemuHost(tmp_path)
 
 
-def test_a_host_is_a_directory_that_exists(host, tmp_path):
+@pytest.fixture
+def without_qemu(tmp_path, monkeypatch):
+    """A host on a machine that has no qemu-system-x86_64."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return QemuHost(tmp_path)
+
+
+def test_a_host_is_a_directory_that_exists(without_qemu, tmp_path):
+    host = without_qemu
     assert (host.name, host.root) == (f"qemu:{tmp_path}", f"{tmp_path}/snapshots")
     assert {Capability.INTERNAL, Capability.EXTERNAL} <= host.capabilities
     assert not {Capability.RUNNING, Capability.MEMORY} & host.capabilities
@@ -100,7 +108,8 @@ def test_a_switch_that_fails_leaves_the_file_alone(host, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["guest.toml"]
 
 
-def test_what_needs_a_running_domain_is_refused(host, tmp_path):
+def test_what_needs_a_running_domain_is_refused(without_qemu, tmp_path):
+    host = without_qemu
     describe(tmp_path, "guest")
     (guest,) = host.run(host.toolstack.domains())
     stack, blocks = host.toolstack, host.blocks

@@ -1,8 +1,13 @@
-"""`qemu:DIR`: real disk images and the real qemu-img on any machine, for domains that are off."""
+"""`qemu:DIR`: real disk images on any machine, and real guests where there is a QEMU to run them.
+
+Guests run under TCG, which works everywhere; XENSNAP_QEMU_ACCEL=kvm takes KVM instead. There is no probing: a memory
+image can be restored only under what it was saved under, and /dev/kvm may be there and not work (nested, for example).
+"""
 
 # ruff: noqa: PTH100, PTH112, PTH118 -- paths are text in the model
 
 import os
+import shutil
 from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
@@ -11,12 +16,18 @@ from xensnap.backends.local.files import LocalFiles, can_flag
 from xensnap.backends.local.machine import LocalMachine, sleep
 from xensnap.backends.local.qemu_img import QemuImg
 from xensnap.backends.local.runner import LocalRunner
+from xensnap.backends.qemu.block_layer import QemuBlocks
 from xensnap.backends.qemu.blocks import NoBlocks
 from xensnap.backends.qemu.domains import OffDomains
+from xensnap.backends.qemu.machine_args import PROGRAM
+from xensnap.backends.qemu.processes import Processes
+from xensnap.backends.qemu.running import RunningDomains, monitor_of
 from xensnap.errors import NotFound
 from xensnap.hypervisor import BlockLayer, Capability, Files, GuestAgent, Hooks, ImageTool, Machine, Toolstack
 
 T = TypeVar("T")
+
+_RUNNING = {Capability.RUNNING, Capability.MEMORY, Capability.SAVE_PAUSED, Capability.LIVE_SAVE}
 
 
 class QemuHost:
@@ -40,9 +51,25 @@ class QemuHost:
         files = LocalFiles(sleep)
         self.files: Files = files
         self.machine: Machine = LocalMachine()
-        self.images: ImageTool = QemuImg(LocalRunner(files.held), self.machine)
-        self.toolstack: Toolstack = OffDomains(self._directory, self.files, self.machine)
+        runner = LocalRunner(files.held)
+        self.images: ImageTool = QemuImg(runner, self.machine)
+        off = OffDomains(self._directory, self.files, self.machine)
+        self.toolstack: Toolstack = off
         self.blocks: BlockLayer = NoBlocks()
+        if shutil.which(PROGRAM):
+            self.capabilities |= _RUNNING
+            processes = Processes(os.path.join(self._directory, "run"), self.files, self.machine, runner)
+            connector = monitor_of(processes)
+            self.toolstack = RunningDomains(
+                self._directory,
+                off,
+                processes=processes,
+                connector=connector,
+                images=self.images,
+                files=self.files,
+                accelerator=os.environ.get("XENSNAP_QEMU_ACCEL", "tcg"),
+            )
+            self.blocks = QemuBlocks(connector, processes)
         self.agent: GuestAgent | None = None
         self.hooks: Hooks | None = None
 
