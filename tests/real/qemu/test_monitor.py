@@ -1,0 +1,121 @@
+"""One monitor, several clients, and lines that break."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from xensnap.backends.local.qmp import CommandFailed, connected
+from xensnap.backends.local.waiting import loop
+from xensnap.errors import Busy, Effect, Failed, Unknown
+from xensnap.model import RunState
+
+
+def test_a_refusal_keeps_the_words_and_the_class_of_qemu(lab):
+    domain = lab.start()
+    with pytest.raises(CommandFailed) as caught:
+        lab.execute(domain, "block-commit", device="nope", **{"job-id": "j"})
+    error = caught.value
+    assert (error.words, error.error_class) == ("Device 'nope' not found", "DeviceNotFound")
+    assert (error.effect, error.command) == (Effect.NONE, "block-commit")
+    with pytest.raises(CommandFailed, match="has not been found") as caught:
+        lab.execute(domain, "bogus")
+    assert caught.value.error_class == "CommandNotFound"
+
+
+def test_a_second_client_is_told_busy_and_a_patient_one_gets_its_turn(lab):
+    domain = lab.start()
+
+    async def work():
+        await loop()
+        first = await lab.connector.connect(domain, timeout_s=5)
+        for _ in range(3):  # the first of them fills QEMU's backlog
+            with pytest.raises(Busy) as caught:
+                await lab.connector.connect(domain, timeout_s=0.1)
+            assert caught.value.effect is Effect.NONE
+        impatient = [asyncio.create_task(lab.connector.connect(domain, timeout_s=0.3)) for _ in range(3)]
+        patient = asyncio.create_task(lab.connector.connect(domain, timeout_s=10))
+        told = await asyncio.gather(*impatient, return_exceptions=True)
+        assert {type(error) for error in told} == {Busy}
+        await first.close()
+        second = await patient
+        assert (await second.execute("query-status"))["status"] == "running"
+        await second.close()
+
+    lab.run(work())
+    assert lab.seen(domain).state is RunState.RUNNING
+
+
+def test_many_clients_each_get_their_turn(lab):
+    domain = lab.start()
+
+    async def work():
+        await loop()
+        await asyncio.gather(*[lab.toolstack.inspect(domain.uuid) for _ in range(12)])
+
+    lab.run(work())
+
+
+def test_events_are_heard_in_whatever_order_one_asks(lab):
+    domain = lab.start()
+
+    async def work():
+        await loop()
+        async with connected(lab.connector, domain) as monitor:
+            await monitor.execute("stop")
+            await monitor.execute("cont")
+            assert (await monitor.event("RESUME", timeout_s=5))["event"] == "RESUME"
+            assert (await monitor.event("STOP", "RESUME", timeout_s=5))["event"] == "STOP"
+            with pytest.raises(Failed) as caught:
+                await monitor.event("STOP", timeout_s=0.05)
+            assert caught.value.id == "no-event"
+
+    lab.run(work())
+
+
+def test_a_reply_that_is_lost_is_unknown(lab):
+    domain = lab.start()
+    pid = lab.run(lab.processes.find(domain.uuid)).pid
+
+    async def work():
+        await loop()
+        async with connected(lab.connector, domain) as monitor:
+            os.kill(pid, signal.SIGSTOP)
+            waiting = asyncio.create_task(monitor.execute("query-status"))
+            await asyncio.sleep(0.05)
+            os.kill(pid, signal.SIGKILL)
+            with pytest.raises(Unknown) as caught:
+                await waiting
+            assert caught.value.id == "reply-lost"
+            # Now the line is known to be dead, so nothing is sent any more.
+            with pytest.raises(Failed) as refused:
+                await monitor.execute("query-status")
+            assert refused.value.effect is Effect.NONE
+
+    lab.run(work())
+
+
+def test_a_monitor_that_never_replies_is_unknown(lab):
+    domain = lab.start()
+    pid = lab.run(lab.processes.find(domain.uuid)).pid
+
+    async def work():
+        await loop()
+        async with connected(lab.connector, domain) as monitor:
+            monitor._reply_s_max = 0.1
+            os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(Unknown):
+                await monitor.execute("query-status")
+        os.kill(pid, signal.SIGCONT)
+
+    lab.run(work())
+    lab.heard(domain)
+
+
+def test_nobody_answers_for_a_domain_that_is_off(lab):
+    domain = lab.start()
+    lab.run(lab.toolstack.destroy(domain))
+    with pytest.raises(Failed) as caught:
+        lab.run(lab.blocks.nodes(domain))
+    assert (caught.value.id, caught.value.effect) == ("monitor-gone", Effect.NONE)
