@@ -8,6 +8,7 @@ One image at a time, each an operation of its own, so that one that cannot be me
     several stand on it         stays hidden
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -66,20 +67,35 @@ def why_kept(view: View, base: HiddenBase) -> str:
         return f"{view.domain.name} is {view.domain.state}"
     if view.damaged:
         return "a record cannot be read, and nobody knows which images it needs"
-    if image is None or _is_active(view, base.path):
+    if view.unseen:
+        return f"a record of the domain {view.unseen[0]} cannot be read, and nobody knows which images it needs"
+    if _is_active(view, base.path):
         return ""
     above = standing_on(view, base.path)
+    if image is None:
+        return f"it is not there or unreadable, and {above[0].layer.path} stands on it" if above else ""
+    lost = [path for path in _could_stand_on_it(view) if view.images.get(path) is None]
+    if lost:
+        return f"{lost[0]} is not there or unreadable, and may stand on it"
     if len(above) > 1:
         return f"{len(above)} images stand on it"
     for one in (image, *above):
-        if one.file in view.foreign:
-            return f"{one.layer.path} is used by the domain {view.foreign[one.file]}, too"
+        if one.file in view.reached:
+            return f"{one.layer.path} is used by the domain {view.reached[one.file]}, too"
         if above and one.snapshots:
             return f"{one.layer.path} holds internal snapshots"
     if above and not _ours(view, image) and base.path.startswith("/dev/"):
         grown = above[0].virtual_size_bytes > image.virtual_size_bytes
         return "the disk has grown beyond its block device" if grown else ""
     return ""
+
+
+def _could_stand_on_it(view: View) -> Iterator[str]:
+    """Whatever ever stood on a frozen image: disks, other frozen images, and overlays that no disk uses now."""
+    yield from (disk.path for disk in view.domain.disks if disk.path and not disk.cdrom)
+    yield from (disk.image.path for snapshot in view.snapshots.values() for disk in snapshot.disks)
+    yield from (base.path for base in view.state.hidden if standing_on(view, base.path))
+    yield from (entry.path for entry in view.state.ours if entry.role == "overlay")
 
 
 def standing_on(view: View, path: str) -> tuple[Image, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from xensnap.engine import disks, names
+from xensnap.engine import disks, live, names
 from xensnap.engine.context import directory
 from xensnap.engine.disks import Covered
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, SwitchLayers
@@ -14,12 +14,12 @@ from xensnap.engine.point_steps import TakePoint
 from xensnap.engine.records import Store
 from xensnap.engine.request import CreateRequest, Fresh
 from xensnap.engine.state import OurFile
-from xensnap.engine.steps import Step, Together
+from xensnap.engine.steps import OneStep, Step, Together
 from xensnap.engine.store_steps import WriteRecord, WriteSidecar
 from xensnap.engine.view import Places, View, digest, with_current
 from xensnap.errors import ExitCode, Reason, Refused
 from xensnap.hypervisor import Capability
-from xensnap.model import Backing, Consistency, DiskSnapshot, Format, Image, Kind, Layer, RunState, Snapshot
+from xensnap.model import Backing, DiskSnapshot, Format, Image, Kind, Layer, RunState, Snapshot
 
 BYTES_PER_DISK = 1 << 20
 """Upper bound of what a new overlay or a new internal snapshot writes, but for the tables of very large disks."""
@@ -49,6 +49,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
     reasons = [
         *_against_name(view, name),
         *against_running(view),
+        *live.against(view, request),
         *reasons,
         *_against_places(view, places),
         *_against_space(view, covered, places),
@@ -62,10 +63,12 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         domain_name=view.domain.name,
         creation_time_s=fresh.now_s,
         state=view.domain.state,
-        consistency=Consistency.CLEAN,
+        consistency=live.grade(view, request),
         disks=tuple(_disk_snapshot(disk, name, places) for disk in covered),
         parent=with_current(view),
         description=request.description,
+        memory=live.memory_file(view, request, store, name),
+        live=request.live,
         excluded=tuple(excluded),
         domain_config=view.configuration,
     )
@@ -81,8 +84,9 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         observed=digest(view),
         snapshot=name,
         prepare=(
-            Together(tuple(_take(disk, places) for disk in snapshot.disks)),
+            *_prepare_disks(view, snapshot),
             *_switch(view, places),
+            *live.take(view, snapshot, request),
             WriteRecord(snapshot),
             *(WriteSidecar(path, snapshot) for path in sidecars),
         ),
@@ -144,11 +148,16 @@ def _disk_snapshot(disk: Covered, name: str, places: dict[str, str]) -> DiskSnap
     )
 
 
-def _take(disk: DiskSnapshot, places: dict[str, str]) -> TakePoint | MakeOverlay:
-    if disk.kind is Kind.INTERNAL:
-        return TakePoint(disk.vdev, disk.image.path, disk.tag)
-    path = places[disk.vdev]
-    return MakeOverlay(disk.vdev, path, backing_for(path, disk.image), disk.size_bytes)
+def _prepare_disks(view: View, snapshot: Snapshot) -> tuple[Step, ...]:
+    """Overlays are made beforehand; tags in images are put there by whoever has them open."""
+    steps: list[OneStep] = [
+        MakeOverlay(disk.vdev, disk.overlay.path, backing_for(disk.overlay.path, disk.image), disk.size_bytes)
+        for disk in snapshot.disks
+        if disk.overlay
+    ]
+    if view.domain.state is RunState.OFF:
+        steps += [TakePoint(d.vdev, d.image.path, d.tag) for d in snapshot.disks if d.kind is Kind.INTERNAL]
+    return (Together(tuple(steps)),) if steps else ()
 
 
 def _switch(view: View, places: dict[str, str]) -> tuple[Step, ...]:
@@ -164,6 +173,10 @@ def _against_name(view: View, name: str) -> list[Reason]:
     bad = names.problem(name)
     if bad:
         return [bad]
+    record = Store(f"{view.root}/{view.domain.uuid}").record(name)
+    if record in view.damaged_paths:
+        cause = f"there is a record of a snapshot {name!r} already, which cannot be read: {record}"
+        return [Reason("name-taken", cause, "Choose another name, or repair or remove the record.", ExitCode.BUSY)]
     if name not in view.snapshots:
         return []
     cause = f"{view.domain.name} has a snapshot {name!r} already"

@@ -7,13 +7,14 @@ import msgspec
 
 from xensnap.engine import tree
 from xensnap.engine.create import against_running, sidecar_paths
+from xensnap.engine.live_steps import RemoveMemory
 from xensnap.engine.plan import Plan
 from xensnap.engine.point_steps import DropPoint
 from xensnap.engine.request import DeleteRequest, Fresh
 from xensnap.engine.revert import find
 from xensnap.engine.state import HiddenBase
 from xensnap.engine.steps import Step, Together
-from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteSidecar
+from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteSidecar, fingerprint
 from xensnap.engine.view import View, digest
 from xensnap.errors import Reason, Refused
 from xensnap.model import DiskSnapshot, Kind, Snapshot
@@ -72,6 +73,7 @@ def plan_delete(view: View, request: DeleteRequest, fresh: Fresh) -> Plan:
             *(WriteSidecar(path, snapshot) for snapshot in moved for path in sidecar_paths(snapshot)),
             *(RemoveRecord(name) for name in gone),
             *sidecars,
+            *(RemoveMemory(snapshot.memory) for snapshot in gone.values() if snapshot.memory),
             *_drop_points(view, tuple(gone.values())),
         ),
         warnings=tuple(_warnings(view, tuple(gone.values()))),
@@ -111,13 +113,19 @@ def _drop_points(view: View, gone: tuple[Snapshot, ...]) -> tuple[Step, ...]:
     used: dict[str, int] = {}
     for snapshot in gone:
         for disk in snapshot.disks:
-            if disk.kind is Kind.INTERNAL and view.images.get(disk.image.path):
+            if disk.kind is Kind.INTERNAL and _is_there(view, disk):
                 rank = used.get(disk.image.path, 0)
                 used[disk.image.path] = rank + 1
                 if rank == len(ranks):
                     ranks.append([])
                 ranks[rank].append(DropPoint(disk.vdev, disk.image.path, disk.tag, disk.fingerprint.snapshot_id))
     return tuple(Together(tuple(rank)) for rank in ranks)
+
+
+def _is_there(view: View, disk: DiskSnapshot) -> bool:
+    """Whether the image still has the very tag that the snapshot made: one like it may be a stranger's by now."""
+    image = view.images.get(disk.image.path)
+    return image is not None and fingerprint(disk, image) == disk.fingerprint
 
 
 def _against(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
@@ -134,3 +142,5 @@ def _warnings(view: View, gone: tuple[Snapshot, ...]) -> Iterator[str]:
         for disk in snapshot.disks:
             if view.images.get(disk.image.path) is None:
                 yield f"{disk.vdev}: {disk.image.path} of {snapshot.name!r} is not there or unreadable"
+            elif disk.kind is Kind.INTERNAL and not _is_there(view, disk):
+                yield f"{disk.vdev}: tag {disk.tag!r} in {disk.image.path} is gone or another's, and is left alone"

@@ -1,12 +1,13 @@
 """Steps on a domain that runs: points of all disks at one moment, and memory with them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 import msgspec
 
 from xensnap.engine.context import Context, directory
-from xensnap.engine.overlay_steps import LayerOf
+from xensnap.engine.overlay_steps import LayerOf, in_use
 from xensnap.engine.point_steps import drop_tag
 from xensnap.engine.state import HiddenBase, OurFile
 from xensnap.engine.step import Remains, StepBase
@@ -44,11 +45,7 @@ class LiveStep(StepBase, frozen=True):
 
     async def _in_use(self, at: Context) -> tuple[Point, ...]:
         """The points whose overlays a guest works on, or has worked on."""
-        domain = await at.running()
-        tops = {node.vdev: node.layer.path for node in await at.host.blocks.nodes(domain)} if domain else {}
-        if domain is not None:
-            return tuple(point for point in self.points if point.overlay and tops.get(point.vdev) == point.overlay)
-        return tuple([point for point in self.points if point.overlay and await _holds_data(at, point.overlay)])
+        return tuple([p for p in self.points if p.overlay and await in_use(at, p.vdev, p.overlay)])
 
     async def _taken(self, at: Context) -> bool:
         """Whether the transaction has been: QEMU takes all points or none, so any of them tells."""
@@ -167,13 +164,19 @@ class SaveAway(StepBase, frozen=True):
         A guest that had run on from this memory would have written to its disks: restoring the same memory again would
         destroy its file systems.
         """
-        for path in (self.memory, self.memory + PARTIAL):
-            stat = await at.host.files.stat(path)
-            if stat is not None and stat.length_bytes and await at.running() is None:
-                layers = {each.vdev: each.layer for each in self.layers}
-                await at.host.toolstack.restore(path, uuid=at.domain_uuid, layers=layers, paused=True)
-            await at.remove(path)
+        if await at.host.files.stat(self.memory) is not None and await at.running() is None:
+            await self._restore(at, self.memory)
+        elif await at.host.files.stat(self.memory + PARTIAL) is not None and await at.running() is None:
+            # Complete if we died before it got its name; else no guest comes of it, and the disks are all there is.
+            with suppress(Failed):
+                await self._restore(at, self.memory + PARTIAL)
+        await at.remove(self.memory + PARTIAL)
+        await at.remove(self.memory)
         await put_back(at, self.was)
+
+    async def _restore(self, at: Context, memory: str) -> None:
+        layers = {each.vdev: each.layer for each in self.layers}
+        await at.host.toolstack.restore(memory, uuid=at.domain_uuid, layers=layers, paused=True)
 
     async def can_go_on(self, at: Context) -> bool:
         """Going on needs no more of it than that the guest was ended."""
@@ -181,13 +184,13 @@ class SaveAway(StepBase, frozen=True):
 
 
 class EndDomain(StepBase, frozen=True):
-    """End a guest whose memory cannot be saved: it is crashed, hung, or not able to."""
+    """End a guest for good: its memory cannot be saved, or nobody wants it to go on."""
 
     destroys: ClassVar[bool] = True
 
     def says(self) -> str:
         """See StepBase."""
-        return "end the guest; its memory cannot be saved"
+        return "end the guest"
 
     async def do(self, at: Context) -> None:
         """See StepBase."""
@@ -317,11 +320,6 @@ async def _required(at: Context) -> Domain:
     if domain is None:
         raise Failed("the guest is gone", id="guest-gone", remedy="Try again with the domain as it is now.")
     return domain
-
-
-async def _holds_data(at: Context, overlay: str) -> bool:
-    layer = Layer(overlay, Format.QCOW2)
-    return await at.image(layer) is not None and await at.host.images.holds_data(layer)
 
 
 def _said(points: Sequence[Point]) -> str:

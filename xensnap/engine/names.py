@@ -53,6 +53,11 @@ def record_file(name: str) -> str:
     return f"snapshotdata-d.{encode(name)}.libxl-json"
 
 
+def older_record_files(name: str) -> tuple[str, ...]:
+    """The other two file names that the 2014 documents give to the record of a snapshot."""
+    return f"snapshotdata-{encode(name)}.libxl-json", f"snapshotdata-d.{encode(name)}.xl"
+
+
 def is_record(file_name: str) -> bool:
     """Whether a file in the store is a record, in any of the three forms that the 2014 documents use.
 

@@ -36,16 +36,19 @@ class MakeOverlay(StepBase, frozen=True):
         await at.host.files.sync_dir(directory(self.path))
 
     async def undo(self, at: Context) -> None:
-        """Remove it if it is ours: by its name, or because it is empty or just the overlay that was planned."""
+        """Remove it if it is ours: by its name, or because it is empty or just the overlay that was planned.
+
+        One that a guest works on, or has worked on, stays: what it holds exists nowhere else.
+        """
         stat = await at.host.files.stat(self.path)
-        if stat is None:
+        if stat is None or await in_use(at, self.vdev, self.path):
             return
         if at.named_by_us(self.path) or not stat.length_bytes or await self._is_made(at):
             await at.remove(self.path)
 
     async def must_go_on(self, at: Context) -> bool:
         """A guest that has been started on the overlay has put data there that exists nowhere else."""
-        return await self._is_made(at) and await at.host.images.holds_data(self.layer)
+        return await self._is_made(at) and await in_use(at, self.vdev, self.path)
 
     async def _is_made(self, at: Context) -> bool:
         image = await at.image(self.layer)
@@ -81,8 +84,11 @@ class SwitchLayers(StepBase, frozen=True):
         except NotFound:
             return
         now = {disk.vdev: disk.layer for disk in domain.disks}
-        if all(now.get(new.vdev) == new.layer for new in self.after):
-            await at.host.toolstack.set_layers(domain.uuid, {old.vdev: old.layer for old in self.before})
+        ours = {new.vdev for new in self.after if now.get(new.vdev) == new.layer}
+        used = {new.vdev for new in self.after if await in_use(at, new.vdev, new.layer.path)}
+        back = {old.vdev: old.layer for old in self.before if old.vdev in ours - used}
+        if back:
+            await at.host.toolstack.set_layers(domain.uuid, back)
 
 
 class CommitDown(StepBase, frozen=True):
@@ -201,6 +207,15 @@ class RemoveImage(StepBase, frozen=True):
             return
         await at.require_unused(self.layer)
         await at.remove(self.layer.path)
+
+
+async def in_use(at: Context, vdev: str, overlay: str) -> bool:
+    """Whether a guest works on an overlay, or has worked on it."""
+    running = await at.running()
+    if running is not None:
+        return any(node.vdev == vdev and node.layer.path == overlay for node in await at.host.blocks.nodes(running))
+    layer = Layer(overlay, Format.QCOW2)
+    return await at.image(layer) is not None and await at.host.images.holds_data(layer)
 
 
 async def _set_backing(at: Context, layer: Layer, backing: Backing | None, *, copy: bool) -> None:

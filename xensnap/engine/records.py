@@ -5,7 +5,7 @@ from typing import Protocol
 
 from xensnap.engine import names, state, tree
 from xensnap.engine.state import DomainState
-from xensnap.errors import Damaged, NotFound
+from xensnap.errors import Damaged, FileFailed, NotFound
 from xensnap.formats import snapshot_record
 from xensnap.hypervisor import Files
 from xensnap.model import DomainUuid, Snapshot
@@ -75,7 +75,7 @@ async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
         Damaged: `domain.libxl-json` cannot be read. A damaged record is reported beside the healthy ones.
     """
     store = Store.of(host, uuid)
-    snapshots: list[Snapshot] = []
+    snapshots: dict[str, Snapshot] = {}
     damaged: list[Damaged] = []
     has_state = False
     for file_name in await host.files.names(store.directory):
@@ -84,9 +84,14 @@ async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
         elif names.is_record(file_name):
             path = f"{store.directory}/{file_name}"
             try:
-                snapshots.append(snapshot_record.decode(await host.files.read(path), path=path))
+                snapshot = snapshot_record.decode(await host.files.read(path), path=path)
+                _require_right_place(snapshot, uuid, file_name, path)
+                if snapshot.name not in snapshots or file_name == names.record_file(snapshot.name):
+                    snapshots[snapshot.name] = snapshot
             except Damaged as error:
                 damaged.append(error)
+            except FileFailed as error:
+                damaged.append(Damaged(error.cause, path=path, remedy="Put the record back as a file."))
             except NotFound:
                 continue  # deleted since we listed the directory: readers take no lock
     known = (
@@ -94,4 +99,15 @@ async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
         if has_state
         else DomainState(domain_uuid=uuid, domain_name=name)
     )
-    return Contents(known, tree.by_name(snapshots), tuple(damaged))
+    return Contents(known, tree.by_name(snapshots.values()), tuple(damaged))
+
+
+def _require_right_place(snapshot: Snapshot, uuid: DomainUuid, file_name: str, path: str) -> None:
+    """A record that was copied or renamed would be shown and never be deleted."""
+    if snapshot.domain_uuid != uuid:
+        cause = f"{path}: it tells of the domain {snapshot.domain_uuid} - at `$.domain_uuid`"
+        raise Damaged(cause, path=path, remedy="Move it to the store of that domain.")
+    right = names.record_file(snapshot.name)
+    if file_name not in (right, *names.older_record_files(snapshot.name)):
+        cause = f"{path}: it tells of the snapshot {snapshot.name!r} - at `$.name`, which belongs into {right}"
+        raise Damaged(cause, path=path, remedy="Rename it, or remove it if that one is there.")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from xensnap.hypervisor import Then
 from xensnap.model import Kind
 
 
@@ -29,6 +30,8 @@ class CreateRequest:
 
     `kind` None is `auto`: what the chain has already, else internal where the image can hold it, else external.
     Leaving out a writable disk needs `disk_only`, because memory on top of a newer disk destroys its file system.
+    A domain that runs gives its memory, too, unless `disk_only`; `live` lets it run while its memory is copied.
+    `then` is what it does afterwards.
     """
 
     name: str | None = None
@@ -37,13 +40,16 @@ class CreateRequest:
     disks: Mapping[str, DiskChoice] = field(default_factory=dict)
     disk_only: bool = False
     external_dir: str = ""
+    live: bool = False
+    then: Then = Then.SAME
 
 
 @dataclass(frozen=True, slots=True)
 class RevertRequest:
-    """Make the domain what it was at a snapshot."""
+    """Make the domain what it was at a snapshot; `then` SAME is running, paused or off as it was at that moment."""
 
     name: str
+    then: Then = Then.SAME
 
 
 @dataclass(frozen=True, slots=True)

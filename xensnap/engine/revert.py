@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from xensnap.engine import disks, names
+from xensnap.engine import disks, live, names
 from xensnap.engine.context import directory
 from xensnap.engine.create import against_running, overlay_on
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, RemoveImage, SwitchLayers
@@ -38,6 +38,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
     reasons = [*against_running(view)]
     for disk in snapshot.disks:
         reasons.extend(_against(view, disk))
+    reasons.extend(live.against_revert(view, snapshot))
     if reasons:
         raise Refused(reasons)
 
@@ -56,9 +57,11 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         observed=digest(view),
         snapshot=snapshot.name,
         prepare=(
+            *live.leave(view, fresh),
             *together([*overlays, *(TakePoint(disk.vdev, disk.image.path, safety) for disk in internal)]),
             *together([_apply(disk, safety) for disk in internal]),
             *_switch(view, overlays),
+            *live.come_back(view, snapshot, fresh, {overlay.vdev: overlay.layer for overlay in overlays}),
         ),
         state=msgspec.structs.replace(
             view.state,
@@ -72,6 +75,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         ),
         finish=(
             *together([DropPoint(disk.vdev, disk.image.path, safety) for disk in internal]),
+            *live.go_on(view, snapshot, request.then, fresh),
             *together(left),
         ),
         warnings=tuple(_warnings(view, snapshot, overlays, gone)),
@@ -127,6 +131,8 @@ def _leave_behind(view: View, vdev: str) -> Iterator[RemoveImage]:
     active = chain.active
     ours = view.state.made(active.layer.path)
     stood_on = {image.backing.path for image in view.images.values() if image and image.backing}
+    if active.file in view.reached:
+        return
     if ours and ours.inode == active.file.inode and active.layer.path not in stood_on | view.frozen(vdev):
         yield RemoveImage(vdev, active.layer, ours.inode)
 
@@ -196,4 +202,6 @@ def _warnings(view: View, snapshot: Snapshot, overlays: list[MakeOverlay], gone:
     for overlay in overlays:
         chain = view.chain(overlay.vdev)
         if chain and chain.active.layer.path not in gone:
-            yield f"{overlay.vdev}: {chain.active.layer.path} is left alone, since it is not ours to remove"
+            user = view.reached.get(chain.active.file)
+            why = f"the domain {user} needs it" if user else "it is not ours to remove"
+            yield f"{overlay.vdev}: {chain.active.layer.path} is left alone, since {why}"

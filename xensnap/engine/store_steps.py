@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import ClassVar
 
+from xensnap.engine import names
 from xensnap.engine.context import Context, directory
 from xensnap.engine.step import StepBase
 from xensnap.errors import Damaged, NotFound
@@ -56,7 +57,12 @@ class RemoveRecord(StepBase, frozen=True):
         return f"remove the record of {self.name!r}"
 
     async def do(self, at: Context) -> None:
-        """See StepBase."""
+        """See StepBase. Under an older file name only what tells of it: the names of `d.x` and `x` overlap."""
+        domain_uuid = at.store.directory.rpartition("/")[2]
+        for file_name in names.older_record_files(self.name):
+            path = f"{at.store.directory}/{file_name}"
+            if await _is_copy_of(at, path, self.name, domain_uuid):
+                await at.host.files.remove(path)
         await at.remove(at.store.record(self.name))
 
 

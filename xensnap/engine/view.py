@@ -4,15 +4,16 @@ Planners are pure functions of this view and a request. Its hash is what `apply`
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from xensnap.engine import journal, plan, records
 from xensnap.engine.context import directory
 from xensnap.engine.records import Store
+from xensnap.engine.spelling import one_name_each
 from xensnap.engine.state import DomainState
-from xensnap.errors import Damaged, NotFound, Reason, XensnapError
+from xensnap.errors import Damaged, NotFound, Reason, Refused, XensnapError
 from xensnap.hypervisor import Capability, Hypervisor
-from xensnap.model import Chain, Disk, Domain, FileId, Format, Image, Kind, Layer, Snapshot
+from xensnap.model import Chain, Disk, Domain, FileId, Format, Image, Kind, Layer, RunState, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,14 @@ class View:
     """Those of the paths that were asked for which exist."""
     damaged: tuple[str, ...] = ()
     """Records that cannot be read, with the reason."""
+    damaged_paths: frozenset[str] = frozenset()
+    """Where those records are: nothing may be written over them."""
+    reached: Mapping[FileId, str] = field(default_factory=dict)
+    """As `foreign`, and what other domains only read: none of it may be removed, or show something else."""
+    unseen: tuple[str, ...] = ()
+    """Other domains whose stores cannot be read, so that nobody knows which images they need."""
+    memories: Mapping[str, int] = field(default_factory=dict)
+    """Length in bytes of the memory file of each snapshot that has one, by snapshot; one that is gone has no entry."""
     pending: str = ""
     """Summary of an operation that was interrupted and waits for `recover`."""
     configuration: str = ""
@@ -90,7 +99,8 @@ async def observe(host: Hypervisor, ref: str, places: Places = Places()) -> View
     disks = [await _disk(host, disk) for disk in domain.disks]
     images = {image.layer.path: image for view in disks if view.chain for image in view.chain}
     begun = journal.pending(await journal.read(host, store.journal))
-    return View(
+    others = await _others(host, domain)
+    view = View(
         host=host.name,
         root=host.root,
         capabilities=host.capabilities,
@@ -99,13 +109,18 @@ async def observe(host: Hypervisor, ref: str, places: Places = Places()) -> View
         snapshots=contents.snapshots,
         disks=tuple(disks),
         images=await _images(host, contents.state, contents.snapshots.values(), images),
-        foreign=await _foreign(host, domain),
+        foreign=others.written,
+        reached=others.read | others.written,
+        unseen=tuple(others.unseen),
         free_bytes=await _free(host, disks, places),
         taken=frozenset([path for path in sorted(places.files) if await host.files.stat(path) is not None]),
         damaged=tuple(error.cause for error in contents.damaged),
+        damaged_paths=frozenset(error.path for error in contents.damaged),
+        memories=await _memories(host, contents.snapshots.values()),
         pending=begun.plan.summary if begun else "",
         configuration=await host.toolstack.configuration(domain.uuid),
     )
+    return one_name_each(view)
 
 
 def digest(view: View) -> str:
@@ -117,15 +132,20 @@ def digest(view: View) -> str:
             view.state,
             list(view.snapshots.values()),
             [(disk.disk, disk.problem.id if disk.problem else None) for disk in view.disks],
-            [(path, _still(image)) for path, image in sorted(view.images.items())],
-            sorted(view.foreign.items()),
+            [(path, _still(view, image)) for path, image in sorted(view.images.items())],
+            sorted(view.memories.items()),
+            sorted(view.reached.items()),
             view.pending,
         ]
     )
 
 
-def _still(image: Image | None) -> Image | None:
-    return replace(image, allocated_bytes=0) if image else None
+def _still(view: View, image: Image | None) -> Image | None:
+    """The image without what moves while nobody changes anything: a guest that runs makes its active layers longer."""
+    if image is None:
+        return None
+    grows = view.domain.state is not RunState.OFF and any(d.path == image.layer.path for d in view.domain.disks)
+    return replace(image, allocated_bytes=0, file_length_bytes=0 if grows else image.file_length_bytes)
 
 
 async def _disk(host: Hypervisor, disk: Disk) -> DiskView:
@@ -161,34 +181,62 @@ async def _images(
 async def _inspect(host: Hypervisor, layer: Layer) -> Image | None:
     try:
         return await host.images.inspect(layer)
-    except (NotFound, Damaged):
+    except (NotFound, Damaged, Refused):
         return None
 
 
-async def _foreign(host: Hypervisor, domain: Domain) -> dict[FileId, str]:
-    """Images in the chains and stores of the other domains: none of them may be written by us."""
-    found: dict[FileId, str] = {}
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """Images of the other domains: in the chains of disks that they write and in their stores, or only read."""
+
+    written: dict[FileId, str] = field(default_factory=dict)
+    read: dict[FileId, str] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
+
+
+async def _others(host: Hypervisor, domain: Domain) -> _Others:
+    found = _Others()
     for other in await host.toolstack.domains():
         if other.uuid == domain.uuid:
             continue
         for disk in other.disks:
-            if disk.path and not disk.readonly:
-                view = await _disk(host, disk)
-                found.update({image.file: other.name for image in view.chain or ()})
-        contents = await _others_store(host, other)
-        for image in (
-            (await _images(host, contents.state, contents.snapshots.values(), {})).values() if contents else ()
-        ):
+            into = found.read if disk.readonly else found.written
+            for file in await _reached(host, disk.layer) if disk.path else ():
+                into[file] = other.name
+        try:
+            contents = await records.load(host, other.uuid)
+        except XensnapError:
+            found.unseen.append(other.name)
+            continue
+        if contents.damaged:
+            found.unseen.append(other.name)
+        for image in (await _images(host, contents.state, contents.snapshots.values(), {})).values():
             if image is not None:
-                found[image.file] = other.name
+                found.written[image.file] = other.name
     return found
 
 
-async def _others_store(host: Hypervisor, other: Domain) -> records.Contents | None:
-    try:
-        return await records.load(host, other.uuid)
-    except Damaged:
-        return None
+async def _reached(host: Hypervisor, layer: Layer) -> list[FileId]:
+    """All files of a chain, as far down as they can be followed: also where a header does not tell a format."""
+    found: list[FileId] = []
+    while (image := await _inspect(host, layer)) is not None and image.file not in found:
+        found.append(image.file)
+        backing = image.backing
+        if backing is None or not backing.path:
+            break
+        layer = Layer(backing.path, backing.format or Format.QCOW2)
+        if backing.format is None and await _inspect(host, layer) is None:
+            layer = Layer(backing.path, Format.RAW)  # only its identity is looked at
+    return found
+
+
+async def _memories(host: Hypervisor, snapshots: Iterable[Snapshot]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for snapshot in snapshots:
+        stat = await host.files.stat(snapshot.memory) if snapshot.memory else None
+        if stat is not None and stat.is_regular:
+            found[snapshot.name] = stat.length_bytes
+    return found
 
 
 async def _free(host: Hypervisor, disks: Iterable[DiskView], places: Places) -> dict[str, int]:

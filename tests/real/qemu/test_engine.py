@@ -1,0 +1,123 @@
+"""The engine on guests that run: memory and disks of one moment, on real QEMU.
+
+The guest counts in memory, writes the counter to every disk and compares; `heard` fails as soon as it reports that the
+two disagree, which is what memory and disks of different moments look like from inside.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from xensnap.engine import CreateRequest, DeleteRequest, DiskChoice, Engine, RevertRequest
+from xensnap.errors import ExitCode, Failed, Refused
+from xensnap.hypervisor import Then
+from xensnap.model import Consistency, Kind, RunState
+
+KINDS = {
+    "internal": {},
+    "external": {"kind": Kind.EXTERNAL},
+    "mixed": {"disks": {"xvda": DiskChoice(Kind.INTERNAL), "xvdb": DiskChoice(Kind.EXTERNAL)}},
+}
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_brings_memory_and_disks_back(lab, kind, live) -> None:
+    domain = lab.start()
+    engine = Engine(lab.host)
+    engine.create("guest", CreateRequest("s", live=live, **KINDS[kind]))
+    at_snapshot = lab.heard(domain)
+    later = lab.heard(domain, reports=5)
+
+    engine.revert("guest", RevertRequest("s"))
+
+    back = lab.heard(domain)
+    assert back < later
+    assert abs(back - at_snapshot) < later
+    assert lab.seen(domain).state is RunState.RUNNING
+    snapshot = engine.list("guest").contents.snapshots["s"]
+    assert snapshot.consistency is Consistency.CHECKPOINT
+    assert engine.list("guest").pending == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_disk_snapshot_never_stops_the_guest(lab, kind) -> None:
+    domain = lab.start()
+    engine = Engine(lab.host)
+    engine.create("guest", CreateRequest("s", disk_only=True, **KINDS[kind]))
+    lab.heard(domain, reports=3)
+    assert engine.list("guest").contents.snapshots["s"].consistency is Consistency.CRASH
+
+    engine.revert("guest", RevertRequest("s", then=Then.STOPPED))
+    assert lab.seen(domain).state is RunState.OFF
+    for disk in engine.view("guest").domain.disks:
+        lab.check(disk.layer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_branches_and_deletions_while_the_guest_runs(lab, kind) -> None:
+    domain = lab.start()
+    engine = Engine(lab.host)
+    for name in ("root", "middle", "leaf"):
+        engine.create("guest", CreateRequest(name, **KINDS[kind]))
+        lab.heard(domain)
+    engine.revert("guest", RevertRequest("middle"))
+    lab.heard(domain)
+    engine.create("guest", CreateRequest("branch", **KINDS[kind]))
+    lab.heard(domain)
+    engine.delete("guest", DeleteRequest("middle"))
+    lab.heard(domain)
+    for name in ("leaf", "root", "branch"):
+        engine.revert("guest", RevertRequest(name))
+        lab.heard(domain)
+    for name in ("root", "branch", "leaf"):
+        engine.delete("guest", DeleteRequest(name))
+        lab.heard(domain)
+    assert not engine.list("guest").contents.snapshots
+    lab.run(lab.toolstack.destroy(lab.seen(domain)))
+    for image in engine.view("guest").images.values():
+        lab.check(image.layer)
+
+
+@pytest.mark.parametrize("then", [Then.PAUSED, Then.STOPPED])
+def test_afterwards_the_guest_is_as_asked(lab, then) -> None:
+    domain = lab.start()
+    engine = Engine(lab.host)
+    engine.create("guest", CreateRequest("s", then=then))
+    assert lab.seen(domain).state is {Then.PAUSED: RunState.PAUSED, Then.STOPPED: RunState.OFF}[then]
+    engine.revert("guest", RevertRequest("s"))
+    lab.heard(domain)
+
+
+def test_a_paused_guest_stays_paused(lab) -> None:
+    domain = lab.start()
+    lab.run(lab.toolstack.pause(domain))
+    engine = Engine(lab.host)
+    engine.create("guest", CreateRequest("s"))
+    assert lab.seen(domain).state is RunState.PAUSED
+    engine.revert("guest", RevertRequest("s"))
+    assert lab.seen(domain).state is RunState.PAUSED
+    lab.run(lab.toolstack.unpause(lab.seen(domain)))
+    lab.heard(domain)
+
+
+def test_a_writable_disk_cannot_be_left_out_of_a_checkpoint(lab) -> None:
+    lab.start()
+    with pytest.raises(Refused) as caught:
+        Engine(lab.host).create("guest", CreateRequest("s", disks={"xvdb": DiskChoice(skip=True)}))
+    assert caught.value.id == "skips-writable-disk"
+
+
+def test_a_memory_file_that_cannot_be_read_brings_the_old_guest_back(lab) -> None:
+    domain = lab.start()
+    engine = Engine(lab.host)
+    engine.create("guest", CreateRequest("s"))
+    memory = engine.list("guest").contents.snapshots["s"].memory
+    os.truncate(memory, Path(memory).stat().st_size // 2)
+    before = lab.heard(domain)
+    with pytest.raises(Failed) as caught:
+        engine.revert("guest", RevertRequest("s"))
+    assert caught.value.exit_code is ExitCode.NOTHING_CHANGED
+    assert lab.heard(domain) > before
+    assert engine.list("guest").pending == ""

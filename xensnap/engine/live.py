@@ -1,0 +1,137 @@
+"""What a snapshot of a running domain needs besides its disks: pure decisions about memory and the one moment."""
+
+from collections.abc import Iterator, Mapping
+
+from xensnap.engine import names
+from xensnap.engine.live_steps import (
+    Checkpoint,
+    EndDomain,
+    LetRun,
+    Point,
+    RemoveMemory,
+    RestoreMemory,
+    SaveAway,
+    StartDomain,
+    TakePoints,
+)
+from xensnap.engine.overlay_steps import LayerOf
+from xensnap.engine.records import Store
+from xensnap.engine.request import CreateRequest, Fresh
+from xensnap.engine.steps import Step
+from xensnap.engine.view import View
+from xensnap.errors import Reason
+from xensnap.hypervisor import Capability, Then
+from xensnap.model import Consistency, Layer, RunState, Snapshot
+
+HAS_MEMORY = (RunState.RUNNING, RunState.PAUSED)
+"""States in which a guest has a memory that could be saved."""
+
+
+def wants_memory(view: View, request: CreateRequest) -> bool:
+    """A guest that runs gives its memory, unless only the disks are wanted."""
+    return view.domain.state in HAS_MEMORY and not request.disk_only
+
+
+def grade(view: View, request: CreateRequest) -> Consistency:
+    """What the snapshot promises to the software in the guest."""
+    if view.domain.state is RunState.OFF:
+        return Consistency.CLEAN
+    return Consistency.CHECKPOINT if wants_memory(view, request) else Consistency.CRASH
+
+
+def memory_file(view: View, request: CreateRequest, store: Store, name: str) -> str:
+    """Where the memory goes; empty where none is saved."""
+    return f"{store.directory}/{names.encode(name)}.save" if wants_memory(view, request) else ""
+
+
+def against(view: View, request: CreateRequest) -> Iterator[Reason]:
+    """All that keeps this domain, as it is now, from being snapshotted like this."""
+    state, name = view.domain.state, view.domain.name
+    if state is RunState.OFF:
+        if request.live or request.then not in (Then.SAME, Then.STOPPED):
+            yield Reason("domain-is-off", f"{name} is off", "Leave out --live and --then.")
+        return
+    if state not in HAS_MEMORY:
+        yield Reason("domain-state", f"{name} is {state}", "Let it run, or destroy it, and try again.")
+    memory = wants_memory(view, request)
+    disks = "Take a disk snapshot: --disk-only."
+    if memory and Capability.MEMORY not in view.capabilities:
+        yield Reason("no-memory", f"{view.host} cannot save the memory of a guest", disks)
+    if memory and state is RunState.PAUSED and Capability.SAVE_PAUSED not in view.capabilities:
+        yield Reason(
+            "paused-guest", f"{name} is paused, and {view.host} cannot save a paused guest", f"Unpause it. {disks}"
+        )
+    if request.live and memory and Capability.LIVE_SAVE not in view.capabilities:
+        yield Reason("no-live-save", f"{view.host} cannot save memory while the guest runs", "Leave out --live.")
+    if not memory and (request.live or request.then is not Then.SAME):
+        yield Reason("needs-memory", "a disk snapshot never stops the guest", "Leave out --live and --then.")
+
+
+def take(view: View, snapshot: Snapshot, request: CreateRequest) -> tuple[Step, ...]:
+    """The step that takes the points of a guest that runs, with its memory or without."""
+    if view.domain.state is RunState.OFF:
+        return ()
+    points = tuple(
+        Point(disk.vdev, disk.image, disk.tag, disk.overlay.path if disk.overlay else "") for disk in snapshot.disks
+    )
+    if not snapshot.memory:
+        return (TakePoints(points),)
+    return (Checkpoint(points, snapshot.memory, view.domain.state, request.then, request.live),)
+
+
+def against_revert(view: View, snapshot: Snapshot) -> Iterator[Reason]:
+    """All that keeps a guest from coming back with its memory."""
+    if not snapshot.memory:
+        return
+    if Capability.MEMORY not in view.capabilities:
+        yield Reason("no-memory", f"{view.host} cannot restore the memory of a guest", "Revert on the host that can.")
+    if not view.memories.get(snapshot.name):
+        cause = f"the memory of {snapshot.name!r}, {snapshot.memory}, is not there or empty"
+        yield Reason("memory-missing", cause, "Put the file back.")
+    for disk in view.domain.disks:
+        if snapshot.disk(disk.vdev) is None and disk.path and not disk.readonly and not disk.cdrom:
+            cause = f"{disk.vdev} is newer than the memory of {snapshot.name!r}, and old memory destroys what is on it"
+            yield Reason("disk-not-covered", cause, f"Detach {disk.vdev} first.")
+
+
+def safety_file(view: View, fresh: Fresh) -> str:
+    """Where the memory of a guest goes that a revert ends; empty where it has none that could be saved."""
+    savable = view.domain.state is RunState.RUNNING or (
+        view.domain.state is RunState.PAUSED and Capability.SAVE_PAUSED in view.capabilities
+    )
+    if not savable or Capability.MEMORY not in view.capabilities:
+        return ""
+    return f"{view.root}/{view.domain.uuid}/safety-{fresh.operation[-12:]}.save"
+
+
+def leave(view: View, fresh: Fresh) -> tuple[Step, ...]:
+    """End the guest that runs, keeping its memory as the way back where that can be had."""
+    if view.domain.state is RunState.OFF:
+        return ()
+    safety = safety_file(view, fresh)
+    if not safety:
+        return (EndDomain(),)
+    layers = tuple(LayerOf(disk.vdev, disk.layer) for disk in view.domain.disks if disk.path)
+    return (SaveAway(safety, view.domain.state, layers),)
+
+
+def come_back(view: View, snapshot: Snapshot, fresh: Fresh, overlays: Mapping[str, Layer]) -> tuple[Step, ...]:
+    """Restore the memory of the snapshot on the disks of the snapshot, standing still."""
+    if not snapshot.memory:
+        return ()
+    layers = tuple(LayerOf(d.vdev, overlays.get(d.vdev, d.layer)) for d in view.domain.disks if d.path)
+    return (RestoreMemory(snapshot.memory, layers, safety_file(view, fresh)),)
+
+
+def go_on(view: View, snapshot: Snapshot, then: Then, fresh: Fresh) -> tuple[Step, ...]:
+    """What the guest does when all is decided, and then the way back goes."""
+    if then is Then.SAME:
+        then = {RunState.RUNNING: Then.RUNNING, RunState.PAUSED: Then.PAUSED}.get(snapshot.state, Then.STOPPED)
+    steps: list[Step] = []
+    if snapshot.memory:
+        ending: dict[Then, Step] = {Then.RUNNING: LetRun(), Then.STOPPED: EndDomain()}
+        steps += [ending[then]] if then in ending else []
+    elif then in (Then.RUNNING, Then.PAUSED):
+        steps.append(StartDomain(paused=then is Then.PAUSED))
+    safety = safety_file(view, fresh)
+    return (*steps, *((RemoveMemory(safety),) if safety else ()))
