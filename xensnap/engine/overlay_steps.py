@@ -30,6 +30,9 @@ class MakeOverlay(StepBase, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase. The tool only fills the file, so mode and exclusiveness are ours."""
         if not await self._is_made(at):
+            # One that died may have left it half made. Bearing our name it can be no other's, and holds nothing yet.
+            if at.named_by_us(self.path) and await at.host.files.stat(self.path) is not None:
+                await at.host.files.remove(self.path)
             await at.host.files.create(self.path)
             await at.host.images.create_overlay(self.path, backing=self.backing, size_bytes=self.size_bytes)
         await at.host.files.sync(self.path)

@@ -93,7 +93,7 @@ class LocalFiles:
         """See `Files.append`."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         with _telling(path, "append to", Effect.UNKNOWN), _opened(path, flags, mode) as fd:
-            _regular(fd, path)
+            _alone(fd, path)
             _write(fd, data)
 
     async def sync(self, path: str) -> None:
@@ -267,6 +267,7 @@ def _try_lock(path: str, note: bytes) -> int | None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             mine, named = os.fstat(fd), os.stat(path, follow_symlinks=False)
             if (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino):
+                _alone(fd, path)
                 os.ftruncate(fd, 0)
                 os.pwrite(fd, note[:_NOTE_BYTES_MAX], 0)
                 return fd
@@ -297,6 +298,13 @@ def _regular(fd: int, path: str) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL, "not a regular file", path)
     return found.st_size
+
+
+def _alone(fd: int, path: str) -> None:
+    """A regular file with no second name: writing to it must change nothing but what is called `path`."""
+    _regular(fd, path)
+    if os.fstat(fd).st_nlink > 1:
+        raise OSError(errno.EMLINK, "it is a hard link to a file that has another name, too", path)
 
 
 @contextlib.contextmanager
