@@ -63,8 +63,6 @@ def kept(view: View) -> tuple[Kept, ...]:
 def why_kept(view: View, base: HiddenBase) -> str:
     """Why a hidden base cannot be merged away now; empty if it can."""
     image = view.images.get(base.path)
-    if view.domain.state is not RunState.OFF:
-        return f"{view.domain.name} is {view.domain.state}"
     if view.damaged:
         return "a record cannot be read, and nobody knows which images it needs"
     if view.unseen:
@@ -84,6 +82,8 @@ def why_kept(view: View, base: HiddenBase) -> str:
             return f"{one.layer.path} is used by the domain {view.reached[one.file]}, too"
         if above and one.snapshots:
             return f"{one.layer.path} holds internal snapshots"
+    if above and not _ours(view, image) and view.domain.state is not RunState.OFF:
+        return "an image that is not ours is only written while the domain is off"
     if above and not _ours(view, image) and base.path.startswith("/dev/"):
         grown = above[0].virtual_size_bytes > image.virtual_size_bytes
         return "the disk has grown beyond its block device" if grown else ""

@@ -7,7 +7,8 @@ import msgspec
 from xensnap.engine.context import Context, directory
 from xensnap.engine.step import StepBase
 from xensnap.errors import NotFound
-from xensnap.model import Backing, DomainUuid, Format, Image, Layer
+from xensnap.hypervisor import Job, Node
+from xensnap.model import Backing, Domain, DomainUuid, Format, Image, Layer
 
 
 class MakeOverlay(StepBase, frozen=True):
@@ -144,7 +145,10 @@ class CommitDown(StepBase, frozen=True):
 
 
 class PullUp(StepBase, frozen=True):
-    """Copy what an image reads from its backing file into it, and let it stand on what lies below that."""
+    """Copy what an image reads from its backing file into it, and let it stand on what lies below that.
+
+    The QEMU that has the image open does it where there is one, as a job while the guest goes on.
+    """
 
     vdev: str
     layer: Layer
@@ -160,11 +164,45 @@ class PullUp(StepBase, frozen=True):
         await at.require_unused(self.layer)
 
     async def do(self, at: Context) -> None:
-        """See StepBase."""
-        await _set_backing(at, self.layer, self.backing, copy=True)
+        """See StepBase. A job that an interrupted run has left is followed to its end."""
+        running = await self._opened_by(at)
+        if running is None:
+            await _set_backing(at, self.layer, self.backing, copy=True)
+            return
+        job = await self._job(at, running)
+        if job is None and not _stands_on(await at.host.images.inspect(self.layer), self.backing):
+            base = Layer(self.backing.path, self.backing.format or Format.RAW) if self.backing else None
+            job = await at.host.blocks.stream(running, self.vdev, layer=self.layer, base=base, job_id=self._job_id(at))
+        if job is not None:
+            await job.wait()
 
     async def undo(self, at: Context) -> None:
-        """Nothing to do: the image reads the same at every instant, and its old backing file is still there."""
+        """The image reads the same at every instant, and its old backing file is still there: only a job must end."""
+        running = await self._opened_by(at)
+        job = await self._job(at, running) if running else None
+        if job is not None:
+            await job.cancel()
+
+    async def _opened_by(self, at: Context) -> Domain | None:
+        running = await at.running()
+        if running is None:
+            return None
+        for node in await at.host.blocks.nodes(running):
+            below: Node | None = node
+            while below is not None:
+                if node.vdev == self.vdev and below.layer.path == self.layer.path:
+                    return running
+                below = below.backing
+        return None
+
+    async def _job(self, at: Context, running: Domain) -> Job | None:
+        try:
+            return await at.host.blocks.job(running, self._job_id(at))
+        except NotFound:
+            return None
+
+    def _job_id(self, at: Context) -> str:
+        return f"xensnap-{at.operation[-12:]}"
 
 
 class Reback(StepBase, frozen=True):
@@ -208,7 +246,8 @@ class RemoveImage(StepBase, frozen=True):
         stat = await at.host.files.stat(self.layer.path)
         if stat is not None and stat.file.inode != self.inode:
             return
-        await at.require_unused(self.layer)
+        if stat is not None:
+            await at.host.images.require_unused(self.layer)  # not even the domain itself may have it open
         await at.remove(self.layer.path)
 
 

@@ -121,3 +121,20 @@ def test_a_memory_file_that_cannot_be_read_brings_the_old_guest_back(lab) -> Non
     assert caught.value.exit_code is ExitCode.NOTHING_CHANGED
     assert lab.heard(domain) > before
     assert engine.list("guest").pending == ""
+
+
+def test_a_middle_layer_is_merged_while_the_guest_runs(lab) -> None:
+    domain = lab.start()
+    engine = Engine(lab.host)
+    for name in ("root", "middle", "leaf"):
+        engine.create("guest", CreateRequest(name, kind=Kind.EXTERNAL))
+        lab.heard(domain)
+    assert [len(view.chain.images) for view in engine.view("guest").disks] == [4, 4]
+    result = engine.delete("guest", DeleteRequest("middle"))
+    assert result.warnings == ()
+    lab.heard(domain)
+    assert [len(view.chain.images) for view in engine.view("guest").disks] == [3, 3]
+    assert len(lab.chain(lab.seen(domain), "xvda")) == 3
+    for name in ("root", "leaf"):
+        engine.revert("guest", RevertRequest(name))
+        lab.heard(domain)
