@@ -140,6 +140,10 @@ class LocalFiles:
                 found = os.lstat(path)
             except (FileNotFoundError, NotADirectoryError):
                 return None
+            except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:
+                    return None  # nothing can be called that
+                raise
         return FileStat(
             FileId(found.st_dev, found.st_ino),
             found.st_size,
@@ -326,6 +330,8 @@ def _telling(path: str, verb: str, effect: Effect = Effect.NONE) -> Iterator[Non
             raise NotFound(f"{path}: no such file") from error
         raise _failed(error, path, verb, Effect.NONE) from error
     except OSError as error:
+        if verb in ("read", "remove") and error.errno == errno.ENAMETOOLONG:
+            raise NotFound(f"{path}: no file can have such a long name") from error
         raise _failed(error, path, verb, effect) from error
 
 
