@@ -4,6 +4,7 @@ Reading only: an image is opened read-only, looked at and closed again before an
 looking never stands in the way of our own write gate.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator
@@ -94,6 +95,8 @@ def _reading(layer: Layer, read: Callable[[Layer, int], T]) -> T:
     except FileNotFoundError as error:
         raise NotFound(f"{path}: no such image", id="image-not-found") from error
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise NotFound(f"{path}: no image can have such a long name", id="image-not-found") from error
         raise FileFailed(f"cannot read {path}: {error.strerror}", path=path, errno=error.errno or 0) from error
 
 
