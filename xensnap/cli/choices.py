@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
+import click
+
 from xensnap.cli.names import full_path
 from xensnap.engine.request import DiskChoice
 from xensnap.errors import Usage
 from xensnap.model import Domain, Kind
 
+THEN = click.Choice(["same", "running", "paused", "stopped"])
 FORM = "VDEV=internal|external[:PATH]|skip"
 
 

@@ -3,12 +3,13 @@
 import click
 
 from xensnap.cli import operate
-from xensnap.cli.choices import FORM, disk_choices
+from xensnap.cli.choices import FORM, THEN, disk_choices
 from xensnap.cli.names import full_path
 from xensnap.cli.session import Session, changing, verb
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest
 from xensnap.errors import Usage
+from xensnap.hypervisor import Then
 from xensnap.model import Kind
 
 
@@ -29,6 +30,8 @@ from xensnap.model import Kind
 @click.option("--exclude", multiple=True, metavar="VDEV", help="Leave this disk out; can be repeated.")
 @click.option("-D", "--disk-only", is_flag=True, help="Disks without memory; allows leaving out writable disks.")
 @click.option("--external-dir", metavar="DIR", default="", help="Where to put overlays. [default: beside the image]")
+@click.option("--live", is_flag=True, help="Let the guest run while its memory is copied; it stops only at the end.")
+@click.option("--then", type=THEN, default="same", show_default=True, help="What the guest does afterwards.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing; with --json, as `apply` reads it.")
 @verb
 @changing
@@ -43,9 +46,14 @@ def command(
     exclude: tuple[str, ...],
     disk_only: bool,
     external_dir: str,
+    live: bool,
+    then: str,
     dry_run: bool,
 ) -> None:
-    """Take a snapshot of DOMAIN, a name or a UUID."""
+    """Take a snapshot of DOMAIN, a name or a UUID.
+
+    Of a guest that runs its memory is saved, too, at the same moment, unless --disk-only.
+    """
     domain = _domain(words)
 
     def build(engine: Engine) -> CreateRequest:
@@ -58,6 +66,8 @@ def command(
             disks=disk_choices(looked_at, disks=disks, only=only, exclude=exclude, host=host),
             disk_only=disk_only,
             external_dir=full_path(external_dir, host=host) if external_dir else "",
+            live=live,
+            then=Then(then),
         )
 
     operate.run(session, domain, build, dry_run=dry_run)

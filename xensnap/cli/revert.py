@@ -3,22 +3,28 @@
 import click
 
 from xensnap.cli import operate
+from xensnap.cli.choices import THEN
 from xensnap.cli.names import one_name
 from xensnap.cli.session import Session, changing, verb
 from xensnap.engine.request import RevertRequest
+from xensnap.hypervisor import Then
 
 
 @click.command("revert", short_help="Make a domain what it was at a snapshot.")
 @click.argument("domain")
 @click.argument("snapshot", required=False, metavar="[NAME]")
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
+@click.option(
+    "--then", type=THEN, default="same", show_default=True, help="What it does then; same as at the snapshot."
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing; with --json, as `apply` reads it.")
 @verb
 @changing
-def command(session: Session, domain: str, snapshot: str | None, name: str | None, dry_run: bool) -> None:
+def command(session: Session, domain: str, snapshot: str | None, name: str | None, then: str, dry_run: bool) -> None:
     """Make DOMAIN what it was at the snapshot NAME.
 
-    What its disks have held since their last snapshot is given up. Every snapshot stays.
+    What its disks have held since their last snapshot is given up, and a guest that runs is ended: it comes back with
+    its memory if the snapshot has it. Every snapshot stays.
     """
     wanted = one_name(name, snapshot, needed_by="revert") or ""
-    operate.run(session, domain, lambda _engine: RevertRequest(wanted), dry_run=dry_run)
+    operate.run(session, domain, lambda _engine: RevertRequest(wanted, Then(then)), dry_run=dry_run)

@@ -48,8 +48,8 @@ def against(view: View, request: CreateRequest) -> Iterator[Reason]:
     """All that keeps this domain, as it is now, from being snapshotted like this."""
     state, name = view.domain.state, view.domain.name
     if state is RunState.OFF:
-        if request.live or request.then not in (Then.SAME, Then.STOPPED):
-            yield Reason("domain-is-off", f"{name} is off", "Leave out --live and --then.")
+        if request.then not in (Then.SAME, Then.STOPPED):
+            yield Reason("domain-is-off", f"{name} is off, and a snapshot does not start it", "Leave out --then.")
         return
     if state not in HAS_MEMORY:
         yield Reason("domain-state", f"{name} is {state}", "Let it run, or destroy it, and try again.")
