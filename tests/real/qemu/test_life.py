@@ -141,6 +141,8 @@ def test_a_pid_used_again_is_not_taken_for_a_qemu(lab):
     for lie in ({"start_ticks": told["start_ticks"] + 1}, {"boot_id": "another"}):
         note.write_text(json.dumps(told | lie))
         assert lab.run(lab.processes.find(domain.uuid)) is None
+    note.write_text("")
+    assert lab.run(lab.processes.find(domain.uuid)) is None
     note.write_text(json.dumps(told))
     assert lab.seen(domain) == domain
 

@@ -65,8 +65,8 @@ class Processes:
         """The domain's QEMU, or None where none lives. Two small reads, no event loop."""
         try:
             note = json.loads(await self._files.read(self._note(uuid)))
-        except NotFound:
-            return None
+        except (NotFound, ValueError):
+            return None  # never started, or the host crashed before the note was durable, and QEMU with it
         found = Process(**note)
         same_boot = found.boot_id == (await self._machine.whoami()).boot_id
         return found if same_boot and supervise.start_ticks(found.pid) == found.start_ticks else None
@@ -150,6 +150,8 @@ class Processes:
             monitor = json.loads(await self._files.read(self._note(uuid)))["monitor"]
         except NotFound:
             return
+        except ValueError:
+            monitor = os.path.join(self._directory, uuid, "qmp.sock")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(monitor)
         _remove_short(monitor, os.path.join(self._directory, uuid))
