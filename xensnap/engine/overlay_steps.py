@@ -82,13 +82,17 @@ class SwitchLayers(StepBase, frozen=True):
         await at.host.toolstack.set_layers(DomainUuid(self.domain_uuid), {new.vdev: new.layer for new in self.after})
 
     async def undo(self, at: Context) -> None:
-        """Only what stands as we left it is put back; a domain that is gone has nothing to switch."""
+        """What stands as we found it or left it is put back; a domain that is gone has nothing to switch.
+
+        Also what was never switched is set once more: that sweeps up what a dead process left half written.
+        """
         try:
             domain = await at.host.toolstack.inspect(self.domain_uuid)
         except NotFound:
             return
         now = {disk.vdev: disk.layer for disk in domain.disks}
-        ours = {new.vdev for new in self.after if now.get(new.vdev) == new.layer}
+        known = {(each.vdev, each.layer) for each in (*self.before, *self.after)}
+        ours = {vdev for vdev, layer in now.items() if (vdev, layer) in known}
         used = {new.vdev for new in self.after if await in_use(at, new.vdev, new.layer.path)}
         back = {old.vdev: old.layer for old in self.before if old.vdev in ours - used}
         if back:
