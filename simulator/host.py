@@ -4,7 +4,7 @@ Everything is deterministic and nothing is shared: two hosts made with the same 
 each other.
 """
 
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import ENOSPC
 from typing import Any, TypeVar
@@ -22,13 +22,20 @@ from simulator.disk.operations import resized, written
 from simulator.faults import points
 from simulator.faults.crash import CrashPoint
 from simulator.faults.watch import Fault, Watching, distinct
+from simulator.guest import Cache, Memory, Writer, shown
+from simulator.ports.blocks import SimulatedBlocks
+from simulator.ports.domains import powered_off
 from simulator.ports.files import SimulatedFiles, failure
 from simulator.ports.images import SimulatedImageTool
 from simulator.ports.machine import SimulatedMachine
 from simulator.ports.seat import GIVE_WAY, Cell, Seat
-from simulator.ports.toolstack import SimulatedBlocks, SimulatedToolstack, looked_up
+from simulator.ports.toolstack import SimulatedToolstack, looked_up
+from simulator.qemu import graph
 from simulator.tools.qemu_img import Program, ToolError
-from simulator.world import World
+from simulator.world import World, life, programs
+from simulator.world.life import XlError
+from simulator.xen.domains import switched
+from simulator.xen.incarnations import GuestKind, Incarnation, Shutdown, Traits
 from xensnap.errors import NotFound, Usage, XensnapError
 from xensnap.hypervisor import (
     BlockLayer,
@@ -41,7 +48,7 @@ from xensnap.hypervisor import (
     Toolstack,
     drive,
 )
-from xensnap.model import Disk, Domain, DomainUuid, Format, Layer, RunState
+from xensnap.model import DescribedBy, Disk, Domain, DomainUuid, Format, Layer, RunState
 
 T = TypeVar("T")
 
@@ -61,7 +68,7 @@ class SimulatedHost:
 
     name: str = "sim"
     root: str = "/var/lib/xen/snapshots"
-    capabilities: frozenset[Capability] = frozenset({Capability.INTERNAL, Capability.EXTERNAL, Capability.IMMUTABLE})
+    capabilities: frozenset[Capability] = frozenset(Capability) - {Capability.SAVE_PAUSED}
 
     def __init__(self, world: World, *, pid: int | None = None) -> None:
         if pid is None:
@@ -73,7 +80,7 @@ class SimulatedHost:
         self._seat = Seat(cell, pid)
         self._order: Rng | None = None
         self.toolstack: Toolstack = SimulatedToolstack(self._seat)
-        self.blocks: BlockLayer = SimulatedBlocks()
+        self.blocks: BlockLayer = SimulatedBlocks(self._seat)
         self.images: ImageTool = SimulatedImageTool(self._seat)
         self.files: Files = SimulatedFiles(self._seat)
         self.machine: Machine = SimulatedMachine(self._seat)
@@ -152,8 +159,25 @@ class SimulatedHost:
         name: str,
         uuid: str | None = None,
         disks: Iterable[Disk] | Mapping[str, str] = (),
+        *,
+        kind: str = "pv",
+        drivers: bool = True,
+        pinned: bool = True,
+        described_by: DescribedBy = DescribedBy.US,
+        memory_bytes: int = 16384,
     ) -> Domain:
-        """A domain that is off. Disks are given whole, or as vdev and path with the format told by the image."""
+        """A domain that is off. Disks are given whole, or as vdev and path with the format told by the image.
+
+        Args:
+            name: a number is fine.
+            uuid: drawn where it is not given.
+            disks: what it starts from.
+            kind: pv, pvh or hvm.
+            drivers: whether an HVM guest has PV drivers.
+            pinned: whether the operator's file has `uuid=`; without, `start` gives a new one each time (design 5.8).
+            described_by: with an operator's own file, `start` reads that, whatever is stored.
+            memory_bytes: length of its memory in a save file.
+        """
         if any(domain.name == name for domain in self.world.domains.values()):
             raise Usage(f"there is a domain {name!r} already")
         world = self.world
@@ -162,8 +186,11 @@ class SimulatedHost:
             world = replace(world, rng=rng)
         if isinstance(disks, Mapping):
             disks = [Disk(vdev, path, self._format(path)) for vdev, path in disks.items()]
-        domain = Domain(DomainUuid(uuid), name, RunState.OFF, tuple(disks))
-        self._cell.world = replace(world, domains=world.domains.set(uuid, domain))
+        domain = Domain(DomainUuid(uuid), name, RunState.OFF, tuple(disks), None, described_by)
+        theirs = domain.disks if described_by is DescribedBy.OPERATOR or not pinned else None
+        traits = Traits(GuestKind(kind), drivers, pinned, theirs, memory_bytes)
+        xen = replace(world.xen, traits=world.xen.traits.set(uuid, traits))
+        self._cell.world = replace(world, xen=xen, domains=world.domains.set(uuid, domain))
         return domain
 
     def _format(self, path: str) -> Format:
@@ -274,6 +301,8 @@ class SimulatedHost:
 
     def write(self, domain: str, vdev: str, offset_bytes: int = 0, length_bytes: int = 65536) -> int:
         """Write to a disk as the guest would, flushed; the number of the write tells its bytes (`pattern`)."""
+        if looked_up(self.world, domain).domid is not None:
+            return self.guest_writes(domain, vdev, offset_bytes, length_bytes, flush=True)
         return self.write_layer(self._disk(domain, vdev), offset_bytes, length_bytes)
 
     def write_layer(self, layer: Layer, offset_bytes: int = 0, length_bytes: int = 65536) -> int:
@@ -344,6 +373,156 @@ class SimulatedHost:
             return error.words
         self._cell.world = self.world.ended(pid)
         return ""
+
+    # --- running guests ----------------------------------------------------------------------------------------------
+
+    def incarnation(self, domain: str) -> Incarnation:
+        """The running domain that is meant, by name, uuid or domid."""
+        found = looked_up(self.world, domain)
+        if found.domid is None:
+            raise Usage(f"{domain} is off")
+        return self.world.xen.there[found.domid]
+
+    def start(self, domain: str, *, paused: bool = False) -> Domain:
+        """`xl create` by the operator, with his own file where he has one; so it may have a new uuid."""
+        found = looked_up(self.world, domain)
+        world = self.world
+        traits = world.xen.traits.get(found.uuid, Traits())
+        uuid: str = found.uuid
+        if found.domid is None and not traits.pinned:
+            rng, uuid = world.rng.uuid()
+            # xl knows a domain only while it is there: the old uuid means nothing any more.
+            stored = world.domains.delete(found.uuid)
+            renewed = Domain(DomainUuid(uuid), found.name, RunState.OFF, found.disks, None, found.described_by)
+            world = replace(world, rng=rng, domains=stored.set(uuid, renewed))
+        disks = found.disks if traits.operator_disks is None else traits.operator_disks
+        program = programs.Build(uuid, found.name, traits, disks, paused=paused)
+        self._xl(program, world)
+        return looked_up(self.world, uuid)
+
+    def xl_restore(self, domain: str, memory: str, *, paused: bool = False) -> str:
+        """`xl restore` by the operator, believed as he would; what it says on stderr, empty where it went well."""
+        header = programs.header_of(self.world, memory)
+        traits = replace(self.world.xen.traits.get(header.uuid, Traits()), kind=header.kind)
+        program = programs.Build(header.uuid, domain, traits, header.disks, memory, paused)
+        try:
+            self._xl(program, self.world)
+        except Usage as error:
+            return error.cause
+        return ""
+
+    def xl_save(self, domain: str, path: str, *, then: str = "-p") -> str:
+        """`xl save` by the operator; what it says on stderr, empty where it went well."""
+        try:
+            self._xl(programs.Save(self.incarnation(domain).domid, path, then), self.world)
+        except Usage as error:
+            return error.cause
+        return ""
+
+    def _xl(self, program: programs.XlProgram, world: World) -> None:
+        try:
+            self._cell.world = programs.tried(world, program)
+        except XlError as error:
+            self._cell.world = error.world or self.world
+            raise Usage(error.words) from None
+
+    def config_update(self, domain: str, disks: Mapping[str, Layer]) -> None:
+        """`xl config-update`: what the watcher reboots with, and nothing else (xen-live.md B1)."""
+        one = self.incarnation(domain)
+        one = replace(one, reboots_from=switched(one.reboots_from, disks))
+        self._cell.world = replace(self.world, xen=self.world.xen.putting(one))
+
+    def guest_writes(
+        self, domain: str, vdev: str, offset_bytes: int = 0, length_bytes: int = 65536, *, flush: bool = False
+    ) -> int:
+        """The guest writes into its page cache, and with `flush` on to its disk; the number of the write."""
+        one = self._executing(domain)
+        if one.disks and all(disk.vdev != vdev for disk in one.disks):
+            raise NotFound(f"{domain} has no disk {vdev}", id="disk-not-found")
+        low, high = life.sector_range(offset_bytes, length_bytes)
+        self._cell.world = life.guest_wrote(self.world, one.domid, vdev, low, high, flush=flush)
+        return self.world.writes
+
+    def guest_flush(self, domain: str) -> None:
+        """The guest writes out its page cache, all disks; see `memory(domain).io_errors`."""
+        one = self._executing(domain)
+        for cache in self.memory(domain).caches:
+            self._cell.world = life.guest_flushed(self.world, one.domid, cache.vdev)
+
+    def guest_never_rests(self, domain: str, vdev: str, *, length_bytes: int = 65536, end_bytes: int = 1 << 20) -> None:
+        """From now on a program in the guest writes, flushed, whenever anything on the host happens or time passes."""
+        one = self._executing(domain)
+        low, high = life.sector_range(0, end_bytes)
+        guest, now = self.world.guests[one.domid], self.world.clock.monotonic_ns
+        memory = guest.at(now)
+        memory = replace(memory, writers=(*memory.writers, Writer(vdev, low, high, length_bytes // SECTOR)))
+        guests = self.world.guests.set(one.domid, guest.remembering(memory, now))
+        self._cell.world = replace(self.world, guests=guests, busy=True)
+
+    def guest_rests(self, domain: str) -> None:
+        """Such programs have ended."""
+        self._change_guest(domain, lambda memory: replace(memory, writers=()))
+
+    def guest_answers(self, domain: str, *, answers: bool) -> None:
+        """Whether the guest does what it is asked: to suspend itself, to shut down."""
+        domid = self.incarnation(domain).domid
+        guests = self.world.guests.set(domid, replace(self.world.guests[domid], answers=answers))
+        self._cell.world = replace(self.world, guests=guests)
+
+    def guest_poweroff(self, domain: str) -> None:
+        """The guest flushes its disks and powers off by itself."""
+        self._cell.world = powered_off(self.world, self._executing(domain).domid)
+
+    def guest_reboot(self, domain: str) -> None:
+        """The guest flushes its disks and reboots: the watcher, if there is one, starts it anew."""
+        self.guest_flush(domain)
+        self._cell.world = life.shut(self.world, self._executing(domain).domid, Shutdown.REBOOT)
+
+    def guest_crash(self, domain: str) -> None:
+        """The guest crashes; what it had not flushed is lost."""
+        self._cell.world = life.shut(self.world, self._executing(domain).domid, Shutdown.CRASH)
+
+    def memory(self, domain: str) -> Memory:
+        """What the guest remembers now."""
+        world = self.world
+        return world.guests[self.incarnation(domain).domid].at(world.clock.monotonic_ns)
+
+    def guest_sees(self, domain: str) -> dict[str, Visible]:
+        """What the guest itself reads from each of its running disks, through its page cache."""
+        return {vdev: (size, shown(cache, runs)) for vdev, (size, runs), cache in self._running_disks(domain)}
+
+    def running_disks(self, domain: str) -> dict[str, Visible]:
+        """What the QEMU of a running domain reads from each disk."""
+        return {vdev: visible for vdev, visible, _ in self._running_disks(domain)}
+
+    def _running_disks(self, domain: str) -> Iterator[tuple[str, Visible, Cache]]:
+        one, memory = self.incarnation(domain), self.memory(domain)
+        qemu = self.world.qemus.get(one.domid)
+        for disk in one.disks:
+            drive = qemu.guests(disk.vdev) if qemu else None
+            if drive is not None:
+                yield disk.vdev, graph.visible(self.world.fs, drive), memory.cache(disk.vdev)
+
+    def _executing(self, domain: str) -> Incarnation:
+        one = self.incarnation(domain)
+        if not one.executes:
+            raise Usage(f"the guest {domain} is {one.state} and does nothing")
+        return one
+
+    def _change_guest(self, domain: str, change: Callable[[Memory], Memory]) -> None:
+        domid = self.incarnation(domain).domid
+        guest = self.world.guests[domid]
+        guest = replace(guest, memory=change(guest.memory))
+        self._cell.world = replace(self.world, guests=self.world.guests.set(domid, guest))
+
+    def kill_qemu(self, domain: str) -> None:
+        """The domain's QEMU dies; xl does not notice (xen.md 25)."""
+        self._cell.world = life.without_qemu(self.world, self.incarnation(domain))
+
+    def hold_monitor(self, domain: str, which: str = "libxenstat") -> None:
+        """Somebody keeps one of the domain's two monitors to himself, "libxl" or "libxenstat"; "" lets go."""
+        domid = self.incarnation(domain).domid
+        self._cell.world = life.with_qemu(self.world, domid, replace(self.world.qemus[domid], held=which))
 
     # --- being somebody else -----------------------------------------------------------------------------------------
 

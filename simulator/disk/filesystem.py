@@ -144,7 +144,10 @@ class FileSystem(msgspec.Struct, frozen=True):
 
     def sync(self, path: str) -> "FileSystem":
         """The content of a file is durable."""
-        number = self.number(path)
+        return self.synced(self.number(path))
+
+    def synced(self, number: int) -> "FileSystem":
+        """The content of an inode is durable, whatever it is called."""
         inode = self.inodes[number]
         assert isinstance(inode, Inode)
         return self if inode.durable is None else replace(self, inodes=self.inodes.set(number, inode.synced()))
@@ -310,6 +313,20 @@ class FileSystem(msgspec.Struct, frozen=True):
             if len(left) != len(opens) and only in {None, number}:
                 after = after._open_by(number, left)
         return after
+
+    def having_open(self, pid: int, wanted: tuple[tuple[int, bool], ...]) -> "FileSystem":
+        """A process has exactly these inodes open, each for writing or not, and as often as it says."""
+        after = self
+        numbers = {number for number, _ in wanted}
+        for number, opens in self.opens.items():
+            if number not in numbers and any(entry.pid == pid for entry in opens):
+                after = after._open_by(number, tuple(entry for entry in opens if entry.pid != pid))
+        opened = after.opens
+        for number in sorted(numbers):
+            others = tuple(entry for entry in opened.get(number, ()) if entry.pid != pid)
+            ours = tuple(Open(pid, writing) for each, writing in wanted if each == number)
+            opened = opened.set(number, (*others, *ours))
+        return replace(after, opens=opened)
 
     def _open_by(self, number: int, left: tuple[Open, ...]) -> "FileSystem":
         if left:

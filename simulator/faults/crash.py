@@ -5,10 +5,13 @@ from enum import StrEnum
 import msgspec
 from immutables import Map
 
+from simulator.core.agenda import find
 from simulator.core.effects import Cut
 from simulator.core.rng import Rng
 from simulator.disk.crash import Unsynced, crashed
 from simulator.world import World
+from simulator.world.monitor import Transaction
+from simulator.xen.incarnations import Xen
 from xensnap.model import Domain, RunState
 
 _BOOT_NS = 60_000_000_000
@@ -50,6 +53,10 @@ def after_engine_crash(world: World, orphans: Orphans | str = Orphans.FINISH, *,
     children = [a.pid for a in world.agenda if a.pid in world.processes and world.processes[a.pid].parent in dying]
     for each in dying:
         world = world.ended(each)
+    # What QEMU was told it does, whoever dies; and it does it before anybody can ask.
+    for activity in world.agenda:
+        if isinstance(activity.program, Transaction):
+            world = _finished(world, activity.pid)
     match Orphans(orphans):
         case Orphans.KILLED:
             for child in children:
@@ -64,7 +71,7 @@ def after_engine_crash(world: World, orphans: Orphans | str = Orphans.FINISH, *,
 
 def _finished(world: World, child: int) -> World:
     for _ in range(_STEPS_MAX):
-        if child not in world.processes:
+        if find(world.agenda, child) is None and child not in world.processes:
             return world
         world = world.went_on(child)
     raise AssertionError(f"child {child} does not come to an end")
@@ -85,6 +92,10 @@ def after_host_crash(world: World, unsynced: Unsynced | str = Unsynced.LOST, rng
         clock=msgspec.structs.replace(clock, monotonic_ns=_BOOT_NS),
         agenda=(),
         processes=Map(),
+        xen=Xen(traits=world.xen.traits),
+        qemus=Map(),
+        guests=Map(),
+        busy=False,
     )
 
 

@@ -11,10 +11,15 @@ from simulator.faults.crash import CrashPoint
 from simulator.ports.seat import Cell, Partial
 from simulator.world import World
 from xensnap.errors import Effect as Known
-from xensnap.errors import FileFailed, ToolFailed, Unknown, XensnapError
+from xensnap.errors import Failed, FileFailed, ToolFailed, Unknown, XensnapError
 
 # These undo themselves when they fail, so a failure halfway is the same as one before (docstrings of the ports).
 _UNDONE = ("create", "replace", "rename", "remove", "set-flag", "set-layers", "take")
+
+# What goes to xl, to QEMU's monitor or to a daemon, and is no file.
+_COMMANDS = ("xl.", "qmp.", "watcher.")
+# What is done in several steps has a half between any two of them.
+_STEPPED = ("qemu-img.", "xl.create", "xl.restore", "xl.save", "xl.migrate", "qmp.transaction")
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -73,9 +78,9 @@ class Watching:
         due = self._due
         if due is None:
             return
-        if due.cut is Cut.BEFORE or (due.cut is Cut.PARTLY and effect.name.rpartition(".")[2] in _UNDONE):
+        if due.cut is Cut.BEFORE or (due.cut is Cut.PARTLY and _undoes_itself(effect)):
             self._fail(due, effect, Known.NONE)
-        if due.cut is Cut.PARTLY and not effect.name.startswith("qemu-img."):
+        if due.cut is Cut.PARTLY and not effect.name.startswith(_STEPPED):
             halves = [world for partial in partials if (world := _tried(partial, cell.world)) is not None]
             cell.world = halves[-1] if halves else cell.world
             self._fail(due, effect, Known.UNKNOWN)
@@ -119,10 +124,18 @@ class Watching:
             verb = effect.name.partition(".")[2]
             text = f"qemu-img: {verb} failed: {words}"
             raise ToolFailed(text, argv=("qemu-img", verb, self._subject), returncode=1, stderr=text, effect=known)
-        if fault.cut is Cut.UNACKNOWLEDGED and effect.name.rpartition(".")[2] in _UNDONE:
+        if effect.name.startswith(_COMMANDS):
+            if effect.name.startswith("qmp.") and known is not Known.NONE:
+                raise Unknown(f"{effect.name} {self._subject}: no answer ({words})")
+            raise Failed(f"{effect.name} {self._subject}: {words}", id="command-failed", effect=known)
+        if fault.cut is Cut.UNACKNOWLEDGED and _undoes_itself(effect):
             raise Unknown(f"{effect.name} {self._subject}: no answer ({words})")
         text = f"{effect.name} {self._subject}: {words}"
         raise FileFailed(text, path=self._subject, errno=fault.error, effect=known)
+
+
+def _undoes_itself(effect: Effect) -> bool:
+    return effect.name.rpartition(".")[2] in _UNDONE and not effect.name.startswith(_COMMANDS)
 
 
 def _tried(partial: Partial, world: World) -> World | None:

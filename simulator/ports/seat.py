@@ -11,7 +11,7 @@ import msgspec
 
 from simulator.core.effects import Effect
 from simulator.disk.filesystem import FileSystem
-from simulator.world import World
+from simulator.world import World, life
 
 T = TypeVar("T")
 
@@ -80,10 +80,21 @@ class Seat:
             self.cell.watch.begins(effect, subject, self.cell, (), self.pid)
         return self.cell.world
 
+    async def begin(self, effect: Effect, subject: str) -> None:
+        """Pass into an effect that is a child's work of several steps."""
+        await GIVE_WAY
+        cell = self.cell
+        if cell.world.busy:
+            cell.world = life.lived(cell.world)
+        if cell.watch is not None:
+            cell.watch.begins(effect, subject, cell, (), self.pid)
+
     async def change(self, effect: Effect, subject: str, change: Change[T], partials: tuple[Partial, ...] = ()) -> T:
         """Pass through an effect that changes the world."""
         await GIVE_WAY
         cell = self.cell
+        if cell.world.busy:
+            cell.world = life.lived(cell.world)
         if cell.watch is not None:
             cell.watch.begins(effect, subject, cell, partials, self.pid)
         world, result = change(cell.world)
@@ -102,6 +113,8 @@ class Seat:
         """Pass through an effect on the file system."""
         await GIVE_WAY
         cell = self.cell
+        if cell.world.busy:
+            cell.world = life.lived(cell.world)
         if cell.watch is not None:
             cell.watch.begins(effect, subject, cell, tuple(map(_lifted, partials)), self.pid)
         world = cell.world

@@ -1,37 +1,54 @@
-"""The `Toolstack` port for domains that are off, and the loud refusal of everything that needs a running one."""
+"""The `Toolstack` port: domains that are off and domains that run, as xl handles them."""
 
-# ruff: noqa: ARG002 -- what is not modelled needs none of its arguments
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from simulator.core.effects import declare
-from simulator.core.unmodelled import NotModelled
+from simulator.core.effects import Effect, declare
+from simulator.ports.blocks import domid_of
+from simulator.ports.children import Child, xl
+from simulator.ports.domains import SimulatedDomains
+from simulator.ports.saving import SimulatedSaving
 from simulator.ports.seat import Seat
-from simulator.world import World
+from simulator.qemu.graph import Qemu
+from simulator.world import World, life
+from simulator.world.life import XlError
+from simulator.world.programs import Build
 from simulator.xen import domains as xen
-from xensnap.errors import NotFound, Reason, Refused
-from xensnap.hypervisor import Action, Job, Node, Saving, Watcher
-from xensnap.model import Domain, DomainUuid, Layer
+from simulator.xen import save_file
+from simulator.xen.incarnations import Traits, told
+from simulator.xen.save_file import SavedError
+from xensnap.errors import Effect as Known
+from xensnap.errors import Failed, NotFound, Reason, Refused
+from xensnap.hypervisor import Saving, Watcher
+from xensnap.model import Backend, Disk, Domain, DomainUuid, Layer, RunState
+
+replace = msgspec.structs.replace
 
 _DOMAINS = declare("toolstack.domains", "all domains are listed", writes=False)
 _INSPECT = declare("toolstack.inspect", "one domain is looked up", writes=False)
 _CONFIGURATION = declare("toolstack.configuration", "a domain's stored configuration is read", writes=False)
 _SET_LAYERS = declare("toolstack.set-layers", "a domain is switched to other active layers", writes=True)
+_CREATE = declare("xl.create", "a domain is made and started", writes=True)
+_RESTORE = declare("xl.restore", "a domain is made out of a save file", writes=True)
+_LOOK = declare("xl.look-at-disks", "a new domain's QEMU is asked which disks it has", writes=False)
+_RENAME = declare("xl.rename", "a domain gets another name", writes=True)
+_HOLD = declare("watcher.stop", "the daemon that watches a domain is stopped", writes=True)
+_CONTINUE = declare("watcher.continue", "the daemon that watches a domain goes on", writes=True)
 
 
 class SimulatedToolstack:
-    """Domains as their stored configuration tells them."""
+    """Domains as xl and their stored configuration tell them."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
+        self._running = SimulatedDomains(seat)
 
     async def domains(self) -> tuple[Domain, ...]:
         """All of them, by name."""
         world = await self._seat.look(_DOMAINS)
-        return tuple(sorted(world.domains.values(), key=lambda domain: domain.name))
+        return tuple(sorted(_all(world), key=lambda domain: domain.name))
 
     async def inspect(self, ref: str) -> Domain:
         """By UUID, then name, then domid."""
@@ -40,106 +57,204 @@ class SimulatedToolstack:
     async def configuration(self, uuid: DomainUuid) -> str:
         """As libxl would store it."""
         world = await self._seat.look(_CONFIGURATION, uuid)
-        return xen.configuration(looked_up(world, uuid))
+        return xen.configuration(_stored(world, uuid))
 
     async def set_layers(self, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
-        """All at once, durable at once."""
+        """In the stored configuration and in what the watcher reboots with; durable. An operator's file stays."""
+        wanted = dict(layers)
 
         def switched(world: World) -> tuple[World, None]:
             try:
-                domain = xen.with_layers(looked_up(world, uuid), layers)
+                return life.with_layers(world, _stored(world, uuid), wanted), None
             except KeyError as error:
                 raise NotFound(f"the domain has no disk {error.args[0]}", id="disk-not-found") from None
-            return msgspec.structs.replace(world, domains=world.domains.set(uuid, domain)), None
 
-        await self._seat.change(_SET_LAYERS, uuid, switched)
+        def only_stored(world: World) -> World:
+            try:
+                return life.with_layers(world, _stored(world, uuid), wanted, watcher=False)
+            except KeyError:
+                return world
 
-    async def destroy(self, domain: Domain) -> None:
-        """Fine: it is off."""
-
-    async def hold_watcher(self, domain: Domain) -> Watcher | None:
-        """Nobody watches a domain that is off."""
+        halves = (only_stored,) if self._seat.world.xen.of(uuid) else ()
+        await self._seat.change(_SET_LAYERS, uuid, switched, halves)
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
-        """Not modelled yet."""
-        raise _needs_running("Toolstack.create")
+        """From the stored configuration; its uuid is given, so it keeps it."""
+        stored = _stored(self._seat.world, uuid)
+        if self._seat.world.xen.of(uuid):
+            raise Failed(f"{stored.name} is there already", id="domain-exists", remedy="Look at it again.")
+        program = Build(uuid, stored.name, _traits(self._seat.world, uuid), stored.disks, paused=paused)
+        return await self._built(_CREATE, program)
+
+    async def destroy(self, domain: Domain) -> None:
+        """Fine where it is off."""
+        await self._running.destroy(domain)
 
     async def shutdown(self, domain: Domain, *, timeout_s: float) -> None:
-        """Not modelled yet."""
-        raise _needs_running("Toolstack.shutdown")
+        """The guest powers off if it answers."""
+        await self._running.shutdown(domain, timeout_s=timeout_s)
 
     async def pause(self, domain: Domain) -> None:
-        """Not modelled yet."""
-        raise _needs_running("Toolstack.pause")
+        """One pause more."""
+        await self._running.pause(domain)
 
     async def unpause(self, domain: Domain) -> None:
-        """Not modelled yet."""
-        raise _needs_running("Toolstack.unpause")
+        """One pause less."""
+        await self._running.unpause(domain)
 
     async def resume(self, domain: Domain) -> None:
-        """Not modelled yet."""
-        raise _needs_running("Toolstack.resume")
+        """A suspended guest runs again."""
+        await self._running.resume(domain)
 
     async def rename(self, domain: Domain, name: str) -> None:
-        """Not modelled yet."""
-        raise _needs_running("Toolstack.rename")
+        """Another name, running or not; a number is fine (xen.md 12)."""
+
+        def renamed(world: World) -> tuple[World, None]:
+            stored = _stored(world, domain.uuid)
+            taken = any(each.name == name and each.uuid != domain.uuid for each in _all(world))
+            if taken:
+                raise Refused([Reason("name-taken", f"there is a domain {name!r} already", "Choose another name.")])
+            after = Domain(stored.uuid, name, stored.state, stored.disks, None, stored.described_by)
+            known = world.xen
+            for incarnation in known.of(domain.uuid):
+                known = known.putting(replace(incarnation, name=name))
+            return replace(world, xen=known, domains=world.domains.set(stored.uuid, after)), None
+
+        await self._seat.change(_RENAME, domain.name, renamed)
 
     async def restore(
         self, memory: str, *, uuid: DomainUuid, layers: Mapping[str, Layer], paused: bool, configuration: str = ""
     ) -> Domain:
-        """Not modelled yet."""
-        raise _needs_running("Toolstack.restore")
+        """`xl restore CONFIG SAVE`: the configuration names these disks, whatever the save file says (xen.md 14)."""
+        del configuration  # what it could change beside name and disks is not modelled as different
+        world = self._seat.world
+        if world.xen.of(uuid):
+            raise Failed(f"a domain {uuid} is there already", id="domain-exists", remedy="Destroy it first.")
+        try:
+            header = save_file.read_header(_bytes(world, memory))
+        except SavedError as error:
+            raise Failed(f"{memory}: {error}", id="not-a-save-file") from None
+        known = world.domains.get(uuid)
+        try:
+            disks = xen.with_layers(known or Domain(uuid, header.name, RunState.OFF, header.disks), layers).disks
+        except KeyError as error:
+            raise Failed(f"{memory}: the domain has no disk {error.args[0]}", id="disk-not-found") from None
+        traits = replace(_traits(world, uuid), kind=header.kind)
+        program = Build(uuid, known.name if known else header.name, traits, disks, memory, paused)
+        return await self._built(_RESTORE, program)
 
     def saving(self, domain: Domain, *, to: str, live: bool = False) -> AbstractAsyncContextManager[Saving]:
-        """Not modelled yet."""
-        raise _needs_running("Toolstack.saving")
+        """`xl save -p`, or the live stream; a domain that is not there is told by `suspended`."""
+        return SimulatedSaving(self._seat, self._running, domain, to=to, live=live)
+
+    async def hold_watcher(self, domain: Domain) -> Watcher | None:
+        """SIGSTOP; one that is stopped already can be held again."""
+        found = [each for each in self._seat.world.xen.of(domain.uuid) if each.watcher]
+        if not found:
+            return None
+        domid = found[-1].domid
+        await self._seat.change(_HOLD, domain.name, lambda world: (_stopping(world, domid, stopped=True), None))
+        return _HeldWatcher(self._seat, domain, domid)
+
+    async def _built(self, effect: Effect, program: Build) -> Domain:
+        """Run xl, and look at each disk: xl says that all is well where QEMU could not open one (xen.md 8)."""
+        seat = self._seat
+        before = {incarnation.domid for incarnation in seat.world.xen}
+        try:
+            await Child(seat).run(effect, program.name, xl(program, seat.pid))
+        except XlError as error:
+            raise Failed(f"{program.name} was not started: {error.words}", id="not-started") from None
+        except Failed as error:
+            await self._swept(program, before)
+            raise Failed(f"{program.name} was not started: {error.cause}", id="not-started") from error
+        world = await seat.look(_LOOK, program.name)
+        domain = looked_up(world, program.uuid)
+        qemu = world.qemus.get(domid_of(world, domain))
+        for disk in program.disks:
+            if disk.path and disk.backend is Backend.QDISK and (qemu is None or not _opened(qemu, disk)):
+                words = next((line for line in qemu.log if f" {disk.vdev}: " in line), "") if qemu else "QEMU is gone"
+                await self._running.destroy(domain)
+                cause = f"{program.name} came up without its disk {disk.vdev} ({disk.path}): {words}"
+                raise Failed(cause, id="disk-not-opened", remedy="Look at the image.")
+        return domain
+
+    async def _swept(self, program: Build, before: set[int]) -> None:
+        """What an xl that was killed has left half built is no domain of anybody."""
+        for incarnation in self._seat.world.xen.of(program.uuid):
+            if incarnation.domid not in before:
+                await self._running.destroy(told(self._seat.world.domains[program.uuid], incarnation))
 
 
-class SimulatedBlocks:
-    """The block layer of running domains, which there are none of yet."""
+class _HeldWatcher:
+    """A stopped daemon."""
 
-    async def nodes(self, domain: Domain) -> tuple[Node, ...]:
-        """Not modelled yet."""
-        raise _needs_running("BlockLayer.nodes")
+    def __init__(self, seat: Seat, domain: Domain, domid: int) -> None:
+        self._seat = seat
+        self._domain = domain
+        self._domid = domid
 
-    async def transaction(self, domain: Domain, actions: Sequence[Action]) -> None:
-        """Not modelled yet."""
-        raise _needs_running("BlockLayer.transaction")
+    async def resume(self) -> None:
+        """SIGCONT: it acts on what it finds (xen-live.md C1)."""
 
-    async def delete_internal(self, domain: Domain, vdev: str, *, tag: str, snapshot_id: str) -> None:
-        """Not modelled yet."""
-        raise _needs_running("BlockLayer.delete_internal")
+        def continued(world: World) -> tuple[World, None]:
+            return life.watchers_looked(_stopping(world, self._domid, stopped=False)), None
 
-    async def commit(self, domain: Domain, vdev: str, *, top: Layer, base: Layer, job_id: str) -> Job:
-        """Not modelled yet."""
-        raise _needs_running("BlockLayer.commit")
-
-    async def stream(self, domain: Domain, vdev: str, *, layer: Layer, base: Layer | None, job_id: str) -> Job:
-        """Not modelled yet."""
-        raise _needs_running("BlockLayer.stream")
-
-    async def job(self, domain: Domain, job_id: str) -> Job:
-        """Not modelled yet."""
-        raise _needs_running("BlockLayer.job")
+        await self._seat.change(_CONTINUE, self._domain.name, continued)
 
 
-def _needs_running(method: str) -> NotModelled:
-    return NotModelled(f"{method}: the simulated host has no running domains yet")
+def _stopping(world: World, domid: int, *, stopped: bool) -> World:
+    incarnation = world.xen.there.get(domid)
+    if incarnation is None:
+        return world
+    return replace(world, xen=world.xen.putting(replace(incarnation, stopped=stopped)))
+
+
+def _opened(qemu: Qemu, disk: Disk) -> bool:
+    drive = qemu.drive(disk.vdev)
+    return drive is not None and drive.root.layer == disk.layer
+
+
+def _bytes(world: World, path: str) -> bytes:
+    try:
+        stored = world.fs.inode(path).stored
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}", id="not-a-save-file", effect=Known.NONE) from None
+    return stored if isinstance(stored, bytes) else b""
+
+
+def _traits(world: World, uuid: str) -> Traits:
+    return world.xen.traits.get(uuid, Traits())
+
+
+# --- looking up ------------------------------------------------------------------------------------------------------
+
+
+def _all(world: World) -> list[Domain]:
+    """Each domain as often as it is there, and once where it is off."""
+    found: list[Domain] = []
+    for stored in world.domains.values():
+        there = world.xen.of(stored.uuid) if world.xen.there else ()
+        found += [told(stored, incarnation) for incarnation in there] or [stored]
+    return found
+
+
+def _stored(world: World, uuid: str) -> Domain:
+    """What is stored of a domain."""
+    found = world.domains.get(uuid)
+    return found if found is not None else looked_up(world, uuid)
 
 
 def looked_up(world: World, ref: str) -> Domain:
     """The domain that this reference means."""
-    found = world.domains.get(ref.lower())
-    if found is not None:
-        return found
-    named = [domain for domain in world.domains.values() if domain.name == ref]
-    if len(named) > 1:
-        uuids = ", ".join(sorted(domain.uuid for domain in named))
-        raise Refused([Reason("ambiguous-domain", f"{ref!r} is the name of {uuids}", "Name the UUID.")])
-    if named:
-        return named[0]
-    for domain in world.domains.values():
+    every = _all(world)
+    for found in ([d for d in every if d.uuid == ref.lower()], [d for d in every if d.name == ref]):
+        if len(found) > 1:
+            which = ", ".join(sorted(f"{d.uuid} (domid {d.domid})" if d.domid else d.uuid for d in found))
+            raise Refused([Reason("ambiguous-domain", f"{ref!r} means {which}", "Name the UUID, or destroy one.")])
+        if found:
+            return found[0]
+    for domain in every:
         if domain.domid is not None and str(domain.domid) == ref:
             return domain
-    names = ", ".join(sorted(domain.name for domain in world.domains.values())) or "none"
+    names = ", ".join(sorted({domain.name for domain in every})) or "none"
     raise NotFound(f"no domain {ref!r}; there are: {names}", id="domain-not-found")

@@ -1,4 +1,4 @@
-"""Domains that are off: what their stored configuration says. Running ones come with the model of xl."""
+"""What is stored about domains: what they start from next. How they are doing stands in `incarnations`."""
 
 from collections.abc import Mapping
 
@@ -16,8 +16,13 @@ def with_layers(domain: Domain, layers: Mapping[str, Layer]) -> Domain:
     missing = [vdev for vdev in layers if domain.disk(vdev) is None]
     if missing:
         raise KeyError(*missing)
-    disks = tuple(_switched(disk, layers[disk.vdev]) if disk.vdev in layers else disk for disk in domain.disks)
+    disks = switched(domain.disks, layers)
     return Domain(domain.uuid, domain.name, domain.state, disks, domain.domid, domain.described_by)
+
+
+def switched(disks: tuple[Disk, ...], layers: Mapping[str, Layer]) -> tuple[Disk, ...]:
+    """The disks with these active layers, where they are named."""
+    return tuple(_switched(disk, layers[disk.vdev]) if disk.vdev in layers else disk for disk in disks)
 
 
 def _switched(disk: Disk, layer: Layer) -> Disk:

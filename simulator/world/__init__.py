@@ -3,6 +3,8 @@
 To fork a world is to keep the reference. Nothing in here is a callable; what is pending stands in the agenda.
 """
 
+from typing import Any
+
 import msgspec
 from immutables import Map
 
@@ -11,14 +13,26 @@ from simulator.core.agenda import Activity
 from simulator.core.clock import Clock
 from simulator.core.rng import Rng
 from simulator.disk.filesystem import FileSystem
+from simulator.guest import Guest
+from simulator.qemu.graph import Qemu
+from simulator.qemu.points import QmpError
 from simulator.tools import qemu_img
 from simulator.tools.qemu_img import Program, ToolError
+from simulator.world import life, monitor, programs
+from simulator.world.life import XlError
+from simulator.world.monitor import QemuProgram
+from simulator.world.programs import XlProgram
 from simulator.xen.domains import Domains
+from simulator.xen.incarnations import Xen
 
 replace = msgspec.structs.replace
 
 STEP_NS = 2_000_000
 """How long one step of a tool takes: qemu-img 7.2.22 needs about 8 ms from end to end."""
+
+
+AnyProgram = Program | XlProgram | QemuProgram
+"""Whatever can be pending."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -35,6 +49,10 @@ class World(msgspec.Struct, frozen=True):
     """Everything there is.
 
     Attributes:
+        domains: what is stored of each domain, by uuid, whether it runs or not.
+        xen, qemus, guests: what runs; the latter two by domid.
+        boots: how many guests have been started.
+        busy: whether a guest has a program that never rests.
         effects: how many effects have changed this world.
         writes: the number of the last write, unique in this world and all its forks' pasts.
     """
@@ -44,11 +62,16 @@ class World(msgspec.Struct, frozen=True):
     boot_id: str
     domains: Domains = Map()
     clock: Clock = Clock()
-    agenda: tuple[Activity[Program], ...] = ()
+    xen: Xen = Xen()
+    qemus: Map[int, Qemu] = Map()
+    guests: Map[int, Guest] = Map()
+    agenda: tuple[Activity[AnyProgram], ...] = ()
     processes: Map[int, Process] = Map()
     next_pid: int = 100
     effects: int = 0
     writes: int = 0
+    boots: int = 0
+    busy: bool = False
 
     @classmethod
     def fresh(cls, seed: int = 0) -> "World":
@@ -78,7 +101,8 @@ class World(msgspec.Struct, frozen=True):
     def ended(self, pid: int) -> "World":
         """The process is gone, with what it had open, its share in locks, and what it was doing."""
         if pid not in self.processes:
-            return self
+            agenda = pending.drop(self.agenda, pid)
+            return self if len(agenda) == len(self.agenda) else replace(self, agenda=agenda)
         return replace(
             self,
             fs=self.fs.closed(pid).unlocked(pid),
@@ -97,21 +121,44 @@ class World(msgspec.Struct, frozen=True):
             fs = fs.opened(path, pid, writing=False)
         return replace(world, fs=fs, agenda=(*world.agenda, Activity(pid, program))), pid
 
+    def xl_spawned(self, program: XlProgram, *, parent: int) -> "tuple[World, int]":
+        """Xl as a child at work: it holds its parent's locks, and a save has its file open."""
+        world, pid = self.started(" ".join(programs.argv(program)), parent=parent)
+        fs = world.fs.inherited(parent, pid)
+        path = program.memory if isinstance(program, programs.Build) else program.path
+        if path and fs.find(path) is not None:
+            fs = fs.opened(path, pid, writing=not isinstance(program, programs.Build))
+        return replace(world, fs=fs, agenda=(*world.agenda, Activity(pid, program))), pid
+
+    def told(self, program: QemuProgram) -> "tuple[World, int]":
+        """A QEMU at work. The activity has a number of its own but is no process: whoever told it may die."""
+        number = self.next_pid
+        return replace(self, next_pid=number + 1, agenda=(*self.agenda, Activity(number, program))), number
+
+    def held(self, domid: int) -> str:
+        """Which of a domain's monitors somebody keeps to himself."""
+        qemu = self.qemus.get(domid)
+        return qemu.held if qemu else ""
+
     # --- time --------------------------------------------------------------------------------------------------------
 
     def at_end(self, pid: int) -> bool:
         """Whether a child has nothing left to do."""
         activity = pending.find(self.agenda, pid)
-        return activity is None or activity.counter >= len(qemu_img.steps(activity.program))
+        return activity is None or activity.counter >= len(_steps(activity.program))
 
     def advanced(self, pid: int) -> "World":
-        """One step more of a child. Raises `ToolError` where its program ends with an error."""
+        """One step more of a child. Raises `ToolError` or `XlError` where its program ends with an error."""
         activity = pending.find(self.agenda, pid)
         assert activity is not None
         clock = self.clock.after(STEP_NS)
-        _, step = qemu_img.steps(activity.program)[activity.counter]
-        fs = step(self.fs, activity.program, clock.now_ns)
-        return replace(self, fs=fs, clock=clock, agenda=pending.put(self.agenda, activity.stepped()))
+        _, step = _steps(activity.program)[activity.counter]
+        if isinstance(activity.program, Program):
+            world = replace(self, fs=step(self.fs, activity.program, clock.now_ns), clock=clock)
+        else:
+            # The guests had these milliseconds, too.
+            world = step(replace(life.lived(self) if self.busy else self, clock=clock), activity.program)
+        return replace(world, agenda=pending.put(world.agenda, activity.stepped()))
 
     def orphans(self) -> tuple[int, ...]:
         """The children at work whose parent is gone."""
@@ -130,13 +177,25 @@ class World(msgspec.Struct, frozen=True):
         except ToolError as error:
             left = self if error.fs is None else replace(self, fs=error.fs)
             return left.ended(pid)
+        except XlError as error:
+            return (error.world or self).ended(pid)
+        except QmpError:
+            return self.ended(pid)
 
     def slept(self, ns: int) -> "World":
-        """Time passes, and every orphan goes on for as many steps as fit in."""
+        """Time passes: every orphan goes on for as many steps as fit in, and every guest does what it does."""
         world = self
         until = self.clock.monotonic_ns + ns
         while world.clock.monotonic_ns < until and (orphans := world.orphans()):
             for pid in orphans:
                 world = world.went_on(pid)
+        if world.busy:
+            world = life.lived(world)
         left = until - world.clock.monotonic_ns
         return replace(world, clock=world.clock.after(left)) if left > 0 else world
+
+
+def _steps(program: AnyProgram) -> tuple[tuple[str, Any], ...]:
+    if isinstance(program, Program):
+        return qemu_img.steps(program)
+    return programs.steps(program) if isinstance(program, XlProgram) else monitor.steps(program)

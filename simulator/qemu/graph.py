@@ -1,0 +1,217 @@
+"""The images that a running QEMU has open, and what a guest's requests make of them.
+
+QEMU under Xen takes no lock on them (xen.md 18). It reads header and tables of a qcow2 image when it opens it, and
+from then on writes what it believes: what somebody else has changed meanwhile is overwritten, and the image is damaged.
+"""
+
+import errno
+from collections.abc import Iterable
+from os import strerror
+
+import msgspec
+
+from simulator.disk.chain import OpenError, chain, image_in, sectors, seen
+from simulator.disk.content import Run
+from simulator.disk.files import Inode
+from simulator.disk.filesystem import FileSystem
+from simulator.disk.image import Image, Qcow2, Raw
+from simulator.disk.operations import written
+from xensnap.model import Backend, Disk, Layer
+
+replace = msgspec.structs.replace
+
+_FIRST_NUMBER = 100
+
+
+class Node(msgspec.Struct, frozen=True):
+    """One image that is open.
+
+    Attributes:
+        number: the inode behind the descriptor, whatever its name leads to by now.
+        belief: what QEMU takes the file to hold.
+        locked: whether QEMU holds its lock on the file, as it does where the image was opened over QMP.
+    """
+
+    name: str
+    layer: Layer
+    number: int
+    readonly: bool
+    belief: Image
+    locked: bool = False
+
+
+class Drive(msgspec.Struct, frozen=True):
+    """A disk of the guest and the images it stands on, the root first. `ide` is the emulated copy of an HVM guest."""
+
+    vdev: str
+    chain: tuple[Node, ...]
+    ide: bool = False
+
+    @property
+    def root(self) -> Node:
+        """The image that is written to."""
+        return self.chain[0]
+
+
+class BlockJob(msgspec.Struct, frozen=True):
+    """A block job as `query-jobs` tells it, and what it works on.
+
+    Attributes:
+        source: the node it copies from (commit) or into (stream).
+        target: the node it copies into (commit) or stops above (stream); empty where a stream takes everything.
+        backing_name: what the image above shall call its backing file when all is done.
+    """
+
+    id: str
+    kind: str
+    vdev: str
+    source: str
+    target: str
+    status: str = "running"
+    done_sectors: int = 0
+    left_sectors: int = 0
+    error: str = ""
+    backing_name: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is done any more; QEMU remembers it until somebody dismisses it."""
+        return self.status == "concluded"
+
+
+class Qemu(msgspec.Struct, frozen=True):
+    """One QEMU process.
+
+    Attributes:
+        held: who keeps one of its two monitors to himself: "libxl", "libxenstat" or nobody.
+        inactive: its images are given up, as after a migration's end (xen-live.md A4).
+        drained: the guest's requests wait.
+        log: what it has written into its log file.
+    """
+
+    pid: int
+    drives: tuple[Drive, ...] = ()
+    jobs: tuple[BlockJob, ...] = ()
+    held: str = ""
+    inactive: bool = False
+    drained: bool = False
+    log: tuple[str, ...] = ()
+    numbered: int = _FIRST_NUMBER
+
+    def drive(self, vdev: str) -> Drive | None:
+        """The disk that snapshots are taken of: of an HVM guest's two copies the one that is named after it."""
+        return next((drive for drive in self.drives if drive.vdev == vdev and not drive.ide), None)
+
+    def guests(self, vdev: str) -> Drive | None:
+        """The disk that the guest's requests go to: the emulated one until it has been unplugged."""
+        return next((drive for drive in self.drives if drive.vdev == vdev), None)
+
+    def job(self, job_id: str) -> BlockJob | None:
+        """The job with this id."""
+        return next((job for job in self.jobs if job.id == job_id), None)
+
+    def working(self, vdev: str) -> BlockJob | None:
+        """A job that holds this disk."""
+        return next((job for job in self.jobs if job.vdev == vdev and not job.over), None)
+
+    def having(self, drive: Drive) -> "Qemu":
+        """With this in the place of what the disk was."""
+        same = (drive.vdev, drive.ide)
+        return replace(self, drives=tuple(drive if (other.vdev, other.ide) == same else other for other in self.drives))
+
+    def doing(self, job: BlockJob) -> "Qemu":
+        """With this job, new or further on."""
+        others = tuple(other for other in self.jobs if other.id != job.id)
+        return replace(self, jobs=(*others, job))
+
+
+def started(fs: FileSystem, pid: int, disks: Iterable[Disk], *, ide: bool) -> tuple[FileSystem, Qemu]:
+    """A QEMU with these disks open. One that does not open is not there; only the log tells (xen.md 8)."""
+    qemu = Qemu(pid)
+    for disk in disks:
+        # Only qdisk is served by QEMU (xen.md 17).
+        if disk.path and disk.backend is Backend.QDISK:
+            for emulated in (True, False) if ide else (False,):
+                qemu = _attached(fs, qemu, disk, ide=emulated)
+    return opening(fs, qemu), qemu
+
+
+def _attached(fs: FileSystem, qemu: Qemu, disk: Disk, *, ide: bool) -> Qemu:
+    number = qemu.numbered
+    try:
+        links = chain(fs, disk.layer)
+        inode = fs.inodes[links[0].number]
+    except OpenError as error:
+        return replace(qemu, log=(*qemu.log, f"qemu-system-i386: {disk.vdev}: {error}"))
+    if not disk.readonly and isinstance(inode, Inode) and inode.immutable:
+        # xen-live.md B6: xl says that all is well, and the guest has no disk.
+        words = f"Could not open '{disk.path}': {strerror(errno.EPERM)}"
+        return replace(qemu, log=(*qemu.log, f"qemu-system-i386: {disk.vdev}: {words}"))
+    nodes = []
+    for place, link in enumerate(links):
+        own = place == 0 and not ide
+        name = f"{disk.vdev}-{disk.format}" if own else f"#block{number + place}"
+        layer = disk.layer if place == 0 else Layer(link.path, type(disk.format)(link.format))
+        nodes.append(Node(name, layer, link.number, place > 0 or disk.readonly, link.image))
+    drive = Drive(disk.vdev, tuple(nodes), ide)
+    return replace(qemu, drives=(*qemu.drives, drive), numbered=number + len(links))
+
+
+def opening(fs: FileSystem, qemu: Qemu) -> FileSystem:
+    """The file system with exactly those files open that this QEMU has open."""
+    wanted = tuple((node.number, not node.readonly) for drive in qemu.drives for node in drive.chain)
+    return fs.having_open(qemu.pid, wanted)
+
+
+def unplugged(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
+    """The guest's kernel has given up the emulated disks (xen.md 16)."""
+    after = replace(qemu, drives=tuple(drive for drive in qemu.drives if not drive.ide))
+    return opening(fs, after), after
+
+
+def current(fs: FileSystem, node: Node) -> Image:
+    """What QEMU reads an image as. A raw image has no tables, so nothing of it can be out of date."""
+    stored = fs.inodes[node.number]
+    assert isinstance(stored, Inode)
+    if isinstance(node.belief, Raw):
+        return image_in(stored.stored, node.layer)
+    return node.belief
+
+
+def images(fs: FileSystem, drive: Drive) -> tuple[Image, ...]:
+    """What the guest's requests are answered from, the root first."""
+    return tuple(current(fs, node) for node in drive.chain)
+
+
+def visible(fs: FileSystem, drive: Drive) -> tuple[int, tuple[Run, ...]]:
+    """What the running disk shows: its size, and every run that is not zero."""
+    stack = images(fs, drive)
+    return stack[0].size_bytes, tuple(run for run in seen(stack) if run[2])
+
+
+def put(fs: FileSystem, node: Node, image: Image) -> tuple[FileSystem, Node]:
+    """QEMU writes an image as it believes it to be. What others have done to it since is lost and leaks.
+
+    Raises `OSError` as the file system does; nothing has changed then.
+    """
+    inode = fs.inodes[node.number]
+    assert isinstance(inode, Inode)
+    if isinstance(image, Qcow2) and inode.stored is not node.belief and inode.stored != node.belief:
+        # Measured: a snapshot from outside is overwritten by the next one made over QMP, with the same id, and a
+        # cluster leaks (xen.md 18). What becomes of an active layer changed from both sides nobody has measured.
+        there = inode.stored
+        same = isinstance(there, Qcow2) and there.content == node.belief.content
+        image = replace(image, leaked=image.leaked + 1, corrupted=image.corrupted + (not same))
+    return fs.store(node.number, image, node.layer.path), replace(node, belief=image)
+
+
+def wrote(fs: FileSystem, qemu: Qemu, vdev: str, runs: Iterable[Run]) -> tuple[FileSystem, Qemu]:
+    """The guest has written these runs to a disk, and flushed it. Raises `OSError` where it gets an error instead."""
+    drive = qemu.guests(vdev)
+    if drive is None or drive.root.readonly:
+        raise OSError(errno.EIO, strerror(errno.EIO), vdev)
+    stack = images(fs, drive)
+    limit = sectors(stack[0])
+    image = written(stack, [(low, min(high, limit), write_id) for low, high, write_id in runs if low < limit])
+    after, root = put(fs, drive.root, image)
+    return after.synced(root.number), qemu.having(replace(drive, chain=(root, *drive.chain[1:])))

@@ -1,0 +1,297 @@
+"""xl at work: what takes it several steps, between any two of which it can die or be left behind by its parent."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from os import strerror
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from simulator.guest import Guest
+from simulator.world import life
+from simulator.world.life import XlError
+from simulator.xen import save_file
+from simulator.xen.incarnations import GuestKind, Incarnation, Shutdown, Traits
+from simulator.xen.save_file import Header, SavedError
+from xensnap.model import Disk
+
+if TYPE_CHECKING:
+    from simulator.world import World
+
+replace = msgspec.structs.replace
+
+ACKNOWLEDGED_NS = 60_000_000_000
+"""How long xl waits for a guest to suspend itself (xen.md 3)."""
+_HELD_NS = 11_000_000_000
+_PARTS = 3
+_CREATED_MODE = 0o644
+
+
+class Build(msgspec.Struct, frozen=True, tag="xl-build"):
+    """`xl create`, or `xl restore` where there is a save file.
+
+    Attributes:
+        memory: the save file, or nothing for a boot.
+        paused: `-p`.
+    """
+
+    uuid: str
+    name: str
+    traits: Traits
+    disks: tuple[Disk, ...]
+    memory: str = ""
+    paused: bool = False
+
+
+class Save(msgspec.Struct, frozen=True, tag="xl-save"):
+    """`xl save`: with `-p` it leaves the domain paused, with `-c` running, else it destroys it."""
+
+    domid: int
+    path: str
+    then: str = "-p"
+
+
+class Migrate(msgspec.Struct, frozen=True, tag="xl-migrate"):
+    """`xl migrate` into a receiver that keeps the stream and refuses the domain: a save while the guest runs."""
+
+    domid: int
+    path: str
+
+
+XlProgram = Build | Save | Migrate
+
+Step = tuple[str, "Callable[[World, Any], World]"]
+"""A name, and what it makes of the world, given the program."""
+
+SUSPENDED_AT = 4
+"""How many steps of a `Migrate` end with the guest suspended and the whole stream written."""
+
+
+def argv(program: XlProgram) -> tuple[str, ...]:
+    """The command line that the real host would run."""
+    match program:
+        case Build(_, name, _, _, memory, paused):
+            flags = ("-p",) if paused else ()
+            return ("xl", "restore", *flags, name, memory) if memory else ("xl", "create", *flags, name)
+        case Save(domid, path, then):
+            return ("xl", "save", *((then,) if then else ()), str(domid), path)
+        case Migrate(domid, path):
+            return ("xl", "migrate", "-s", "", str(domid), f"receiver {path}")
+
+
+def steps(program: XlProgram) -> tuple[Step, ...]:
+    """What it does, in order."""
+    return _STEPS[type(program)]
+
+
+def tried(world: World, program: XlProgram) -> World:
+    """All of it at once, as where somebody else runs xl; it raises `XlError` as xl would fail."""
+    for _, step in steps(program):
+        world = step(world, program)
+    return world
+
+
+# --- create and restore ----------------------------------------------------------------------------------------------
+
+
+def _name_checked(world: World, program: Build) -> World:
+    life.require_name(world, program.name)
+    if program.memory:
+        try:
+            save_file.read_header(_read(world, program.memory))
+        except SavedError as error:
+            raise XlError(str(error)) from None
+    return world
+
+
+def _domain_made(world: World, program: Build) -> World:
+    return life.made(world, uuid=program.uuid, name=program.name, traits=program.traits, disks=program.disks)[0]
+
+
+def _building(world: World, program: Build) -> Incarnation:
+    """The domain that this program is building: the last one of its uuid that nothing looks after."""
+    found = [each for each in world.xen.of(program.uuid) if not each.watcher and not each.ran]
+    if not found:
+        raise XlError(f"domain {program.name} has gone while it was built")
+    return found[-1]
+
+
+def _disks_attached(world: World, program: Build) -> World:
+    return life.attached(world, _building(world, program).domid)
+
+
+def _memory_loaded(world: World, program: Build) -> World:
+    domid = _building(world, program).domid
+    if not program.memory:
+        return life.booted(world, domid)
+    try:
+        memory = save_file.read_memory(_read(world, program.memory))
+    except SavedError as error:
+        raise XlError(str(error), life.destroyed(world, domid)) from None
+    return replace(world, guests=world.guests.set(domid, Guest(memory)), busy=world.busy or bool(memory.writers))
+
+
+def _let_go(world: World, program: Build) -> World:
+    domid = _building(world, program).domid
+    world = life.watched(world, domid)
+    return world if program.paused else life.unpaused(world, domid)
+
+
+def header_of(world: World, path: str) -> Header:
+    """The configuration in a save file."""
+    return save_file.read_header(_read(world, path))
+
+
+def _read(world: World, path: str) -> bytes:
+    try:
+        data = world.fs.inode(path).stored
+    except OSError as error:
+        raise XlError(f"cannot open {path}: {strerror(error.errno or errno.EIO)}") from None
+    return data if isinstance(data, bytes) else b""
+
+
+# --- save ------------------------------------------------------------------------------------------------------------
+
+
+def _file_begun(world: World, program: Save | Migrate) -> World:
+    """An existing file is truncated at once; a new one can be read by all (xen.md 6)."""
+    incarnation = life.require(world, program.domid)
+    if world.held(program.domid) == "libxl" and incarnation.traits.kind is GuestKind.HVM:
+        # xen.md 19: a held monitor harms xl itself.
+        later = replace(world, clock=world.clock.after(_HELD_NS))
+        raise XlError("unable to retrieve domain configuration", later)
+    stored = world.domains[incarnation.uuid]
+    told = Header(incarnation.traits.kind, incarnation.name, incarnation.uuid, stored.disks, incarnation.domid)
+    try:
+        fs = world.fs
+        if fs.find(program.path) is None:
+            fs = fs.create(program.path, mode=_CREATED_MODE)
+        world = world.with_fs(fs.update(program.path, lambda _: b""))
+    except OSError as error:
+        raise XlError(f"Failed to open {program.path}: {strerror(error.errno or 0)}") from None
+    return _added(world, program, save_file.header(told))
+
+
+def _suspend_asked(world: World, program: Save) -> World:
+    """A guest that is paused, has ended, or has no QEMU any more does not answer (xen.md 3)."""
+    incarnation = life.require(world, program.domid)
+    if not incarnation.ran and incarnation.suspends_itself:
+        # xen.md 10: restored with -p and never run, its page tables are not what a save expects.
+        raise XlError("xc_domain_save: Bad mfn ... during page table walk", world)
+    if may_suspend(world, program.domid):
+        return world
+    later = replace(world, clock=world.clock.after(ACKNOWLEDGED_NS))
+    raise XlError("libxl: guest didn't acknowledge suspend, cancelling request", later)
+
+
+def may_suspend(world: World, domid: int) -> bool:
+    """Whether a save would get the guest to stand still."""
+    incarnation, guest = life.require(world, domid), world.guests.get(domid)
+    if guest is None or domid not in world.qemus or incarnation.dying:
+        return False
+    if incarnation.shutdown is Shutdown.SUSPEND:
+        return True  # xen-live.md E2: a plain save of one that a killed save left so goes through
+    if incarnation.shutdown:
+        return False
+    return not incarnation.suspends_itself or (not incarnation.pauses and guest.answers)
+
+
+def _suspended(world: World, program: Save | Migrate) -> World:
+    incarnation = life.require(world, program.domid)
+    if incarnation.shutdown is Shutdown.SUSPEND:
+        return replace(world, clock=world.clock.after(ACKNOWLEDGED_NS))
+    return life.suspended(world, program.domid)
+
+
+def _memory_written(part: int) -> Callable[[World, Save | Migrate], World]:
+    def written(world: World, program: Save | Migrate) -> World:
+        incarnation = life.require(world, program.domid)
+        memory = world.guests[program.domid].at(world.clock.monotonic_ns)
+        data = save_file.body(memory, incarnation.traits.memory_bytes)
+        step = -(-len(data) // _PARTS)
+        return _added(world, program, data[part * step : (part + 1) * step])
+
+    return written
+
+
+def _added(world: World, program: Save | Migrate, data: bytes) -> World:
+    """More in the file. Where that fails the guest goes on, but what was written stays (xen.md 1, 6)."""
+
+    def more(stored: object) -> bytes:
+        assert isinstance(stored, bytes)
+        return stored + data
+
+    try:
+        return world.with_fs(world.fs.update(program.path, more))
+    except OSError as error:
+        words = f"libxl_domain_suspend failed (rc=-3): {strerror(error.errno or errno.EIO)}"
+        raise XlError(words, life.resumed(world, program.domid)) from None
+
+
+def _saved(world: World, program: Save) -> World:
+    match program.then:
+        case "-p":
+            return life.resumed(world, program.domid, pauses=1)
+        case "-c":
+            return life.resumed(world, program.domid)
+        case _:
+            return life.destroyed(world, program.domid)
+
+
+# --- the live stream -------------------------------------------------------------------------------------------------
+
+
+def _dirty_logged(world: World, program: Migrate) -> World:
+    incarnation = life.require(world, program.domid)
+    if incarnation.traits.kind is GuestKind.PV:
+        # xen-live.md A1: it needs shadow paging, which Debian's Xen lacks.
+        raise XlError("Failed to enable logdirty: 95,22,0", world)
+    return replace(world, xen=world.xen.putting(replace(incarnation, dirty_logged=True)))
+
+
+def _copied(world: World, _program: Migrate) -> World:
+    """Memory is sent while the guest runs; what it changes is sent again, so nothing of this is kept."""
+    return world
+
+
+def _last_sent(world: World, program: Migrate) -> World:
+    if not may_suspend(world, program.domid):
+        later = replace(world, clock=world.clock.after(ACKNOWLEDGED_NS))
+        raise XlError("failed to suspend at sender", later)
+    world = _suspended(world, program)
+    for part in range(_PARTS):
+        world = _memory_written(part)(world, program)
+    return world
+
+
+def _refused(world: World, program: Migrate) -> World:
+    incarnation = replace(life.require(world, program.domid), dirty_logged=False)
+    return life.resumed(replace(world, xen=world.xen.putting(incarnation)), program.domid)
+
+
+_STEPS: dict[type, tuple[Step, ...]] = {
+    Build: (
+        ("name checked", _name_checked),
+        ("domain made", _domain_made),
+        ("disks attached", _disks_attached),
+        ("memory loaded", _memory_loaded),
+        ("let go", _let_go),
+    ),
+    Save: (
+        ("file begun", _file_begun),
+        ("suspend asked", _suspend_asked),
+        ("suspended", _suspended),
+        *((f"written {part + 1} of {_PARTS}", _memory_written(part)) for part in range(_PARTS)),
+        ("saved", _saved),
+    ),
+    Migrate: (
+        ("file begun", _file_begun),
+        ("dirty pages logged", _dirty_logged),
+        ("copied", _copied),
+        ("last pages sent", _last_sent),
+        ("refused", _refused),
+    ),
+}
+assert len(_STEPS[Migrate]) == SUSPENDED_AT + 1

@@ -1,0 +1,138 @@
+"""Domains that run: one incarnation for each domid, in the states that xl shows.
+
+Domids only grow and every try uses one up (xen.md 9). Pauses are counted (xen.md 4). A uuid or a name may be there
+twice, since xl looks only when it makes a domain (xen.md 12).
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+import msgspec
+from immutables import Map
+
+from xensnap.model import Disk, Domain, DomainUuid, DomId, RunState
+
+replace = msgspec.structs.replace
+
+
+class GuestKind(StrEnum):
+    """How a domain is virtualised."""
+
+    PV = "pv"
+    PVH = "pvh"
+    HVM = "hvm"
+
+
+class Shutdown(StrEnum):
+    """Why a domain executes nothing any more: the fifth letter of its state (xen.md 2)."""
+
+    NO = ""
+    POWEROFF = "poweroff"
+    REBOOT = "reboot"
+    SUSPEND = "suspend"
+    CRASH = "crash"
+
+
+class Traits(msgspec.Struct, frozen=True):
+    """What there is to say of a domain beside its name and disks.
+
+    Attributes:
+        drivers: whether an HVM guest has PV drivers; it unplugs its emulated disks then, and suspends itself.
+        pinned: whether the operator's file gives a uuid; without, each start has a new one.
+        operator_disks: what the operator's file names, or None where the description is ours.
+        memory_bytes: length of a save file's body.
+    """
+
+    kind: GuestKind = GuestKind.PV
+    drivers: bool = True
+    pinned: bool = True
+    operator_disks: tuple[Disk, ...] | None = None
+    memory_bytes: int = 16384
+
+
+class Incarnation(msgspec.Struct, frozen=True):
+    """A domain from its making to its end.
+
+    Attributes:
+        qemu, watcher: processes that serve it and look after it; 0 for none.
+        stopped: whether the watcher is held by SIGSTOP.
+        reboots_from: the disks that the watcher would start it from.
+        ran: whether it has executed anything since it was made.
+    """
+
+    domid: int
+    uuid: str
+    name: str
+    traits: Traits
+    disks: tuple[Disk, ...]
+    reboots_from: tuple[Disk, ...]
+    qemu: int = 0
+    watcher: int = 0
+    stopped: bool = False
+    pauses: int = 1
+    shutdown: Shutdown = Shutdown.NO
+    dying: bool = False
+    ran: bool = False
+    dirty_logged: bool = False
+
+    @property
+    def state(self) -> RunState:
+        """As xl shows it."""
+        if self.dying:
+            return RunState.DYING
+        match self.shutdown:
+            case Shutdown.NO:
+                return RunState.PAUSED if self.pauses else RunState.RUNNING
+            case Shutdown.SUSPEND:
+                return RunState.SUSPENDED
+            case Shutdown.CRASH:
+                return RunState.CRASHED
+            case _:
+                return RunState.SHUTDOWN
+
+    @property
+    def executes(self) -> bool:
+        """Whether the guest runs."""
+        return self.state is RunState.RUNNING
+
+    @property
+    def suspends_itself(self) -> bool:
+        """Whether a save needs the guest's own help; only an HVM guest without PV drivers is stopped from outside."""
+        return self.traits.kind is not GuestKind.HVM or self.traits.drivers
+
+
+class Xen(msgspec.Struct, frozen=True):
+    """What the hypervisor and xl know beside the stored configurations."""
+
+    there: Map[int, Incarnation] = Map()
+    traits: Map[str, Traits] = Map()
+    next_domid: int = 1
+
+    def of(self, uuid: str) -> tuple[Incarnation, ...]:
+        """The incarnations of a domain that are there now."""
+        return tuple(each for each in self if each.uuid == uuid)
+
+    def __iter__(self) -> Iterator[Incarnation]:
+        return (self.there[domid] for domid in sorted(self.there))
+
+    def putting(self, incarnation: Incarnation) -> "Xen":
+        """With this incarnation in the place of its former self."""
+        return replace(self, there=self.there.set(incarnation.domid, incarnation))
+
+    def without(self, domid: int) -> "Xen":
+        """The domain is gone; its domid never comes back."""
+        return replace(self, there=self.there.delete(domid))
+
+
+def told(stored: Domain, incarnation: Incarnation | None) -> Domain:
+    """A domain as the host tells it: what is stored, and how it is doing."""
+    if incarnation is None:
+        return stored
+    return Domain(
+        DomainUuid(incarnation.uuid),
+        incarnation.name,
+        incarnation.state,
+        stored.disks,
+        DomId(incarnation.domid),
+        stored.described_by,
+    )
