@@ -1,8 +1,10 @@
 """One monitor, several clients, and lines that break."""
 
 import asyncio
+import json
 import os
 import signal
+import socket
 
 import pytest
 
@@ -55,6 +57,30 @@ def test_many_clients_each_get_their_turn(lab):
         await asyncio.gather(*[lab.toolstack.inspect(domain.uuid) for _ in range(12)])
 
     lab.run(work())
+
+
+def test_what_a_killed_client_asked_for_is_not_taken_for_our_own(lab):
+    domain = lab.start()
+    path = lab.run(lab.processes.find(domain.uuid)).monitor
+    # Slow, so that QEMU is still at it when the next client comes; the ids are those that the library gives, too.
+    slow = {"execute": "human-monitor-command", "arguments": {"command-line": "info qom-tree"}, "id": "__qmp#00000"}
+
+    async def work():
+        for _ in range(30):
+            with socket.socket(socket.AF_UNIX) as killed:
+                killed.connect(path)
+                killed.recv(4096)
+                killed.sendall(b'{"execute": "qmp_capabilities", "arguments": {"enable": ["oob"]}}')
+                killed.recv(4096)
+                killed.sendall(json.dumps(slow).encode())
+                await lab.host.machine.sleep(0.0005)
+            async with connected(lab.connector, domain) as monitor:
+                assert await monitor.execute("stop") == {}
+                assert (await monitor.execute("query-status"))["status"] == "paused"
+                assert await monitor.execute("cont") == {}
+
+    lab.run(work())
+    lab.heard(domain)
 
 
 def test_events_are_heard_in_whatever_order_one_asks(lab):

@@ -53,20 +53,11 @@ class LocalMonitor:
         client: the library's, connected.
         listener: hears every event of this connection.
         reply_s_max: seconds after which a command that got no reply counts as lost.
-        again: makes another connection to the same monitor.
     """
 
-    def __init__(
-        self,
-        client: "QMPClient",
-        listener: "EventListener",
-        *,
-        reply_s_max: float = _REPLY_S_MAX,
-        again: "Callable[[], Awaitable[LocalMonitor]] | None" = None,
-    ) -> None:
+    def __init__(self, client: "QMPClient", listener: "EventListener", *, reply_s_max: float = _REPLY_S_MAX) -> None:
         self._client = client
         self._listener = listener
-        self._again = again
         self._reply_s_max = reply_s_max
         self._unheard: deque[Mapping[str, Any]] = deque()
 
@@ -87,22 +78,7 @@ class LocalMonitor:
         except TimeoutError as error:
             raise Unknown(f"no reply to {command} within {self._reply_s_max} s", id="reply-lost") from error
         except (QMPError, OSError, EOFError) as error:
-            if command.startswith("query-") and self._again is not None:
-                return await self._asked_again(command, arguments)
             raise Unknown(f"the monitor hung up before it replied to {command}: {error}", id="reply-lost") from error
-
-    async def _asked_again(self, command: str, arguments: Mapping[str, Any] | None) -> Any:
-        """Ask once more on a new connection: nothing is changed by asking.
-
-        The reply to the last command of a client that was killed comes to the next one (7.2.22), and the library hangs
-        up on a reply that nobody waits for.
-        """
-        again, self._again = self._again, None
-        assert again is not None
-        await self.close()
-        other = await again()
-        self._client, self._listener = other._client, other._listener  # noqa: SLF001 - one's own kind
-        return await self.execute(command, arguments)
 
     async def event(self, *names: str, timeout_s: float) -> Mapping[str, Any]:
         """See `Monitor.event`. Events of other names are kept for later calls."""
@@ -186,30 +162,43 @@ async def connected(
 
 
 async def _negotiated(path: str, deadline: float) -> LocalMonitor:
-    """A monitor that takes commands. Errors are those of the library, of the socket, and `TimeoutError`."""
+    """A monitor that takes commands. Errors are those of the library, of the socket, and `TimeoutError`.
+
+    What QEMU still has to say to a client that was killed within a command comes to the next one: before the greeting,
+    or as if it were the reply to the negotiation, after which the reply proper is one to nobody and the library hangs
+    up. An event of another of QEMU's threads (a migration's) can come there, too (7.2.22, qemu.qmp 0.0.6). QEMU does
+    one command after the other, so the reply to a question of ours is behind all that; only then is the line good.
+    """
     import asyncio
 
-    from qemu.qmp import ConnectError, EventListener, QMPClient
+    from qemu.qmp import ConnectError, EventListener, ExecInterruptedError, QMPClient, StateError
     from qemu.qmp.qmp_client import GreetingError, NegotiationError
 
     while True:
         client, listener = QMPClient(), EventListener()
         client.register_listener(listener)
         line = await _dialled(path, deadline)
+        monitor = LocalMonitor(client, listener)
         try:
-            await asyncio.wait_for(client.connect(line), max(deadline - monotonic(), 0))
+            async with asyncio.timeout(max(deadline - monotonic(), 0)):
+                await client.connect(line)
+                await client.execute("query-name")
         except ConnectError as error:
-            # An event of another of QEMU's threads (a migration's) can come between the end of the negotiation and the
-            # reply to it, and what QEMU had to say to a client that was killed can come before the greeting. The
-            # library takes both for a wrong reply (7.2.22, qemu.qmp 0.0.6). Nothing was asked yet.
-            stray = isinstance(error.exc, NegotiationError) and isinstance(error.exc.exc, AssertionError)
-            stale = isinstance(error.exc, GreetingError) and isinstance(error.exc.exc, KeyError)
-            if not (stray or stale):
+            early = isinstance(error.exc, GreetingError) and isinstance(error.exc.exc, KeyError)
+            if not early and not (
+                isinstance(error.exc, NegotiationError) and isinstance(error.exc.exc, AssertionError)
+            ):
                 raise
-            if monotonic() >= deadline:
-                raise TimeoutError from error
+        except (ExecInterruptedError, StateError):
+            await monitor.close()
+        except BaseException:
+            await monitor.close()
+            raise
         else:
-            return LocalMonitor(client, listener, again=lambda: _negotiated(path, monotonic() + PATIENCE_S))
+            return monitor
+        # A QEMU that has ended refuses the next connection, so this ends.
+        if monotonic() >= deadline:
+            raise TimeoutError
 
 
 async def _dialled(path: str, deadline: float) -> socket.socket:
