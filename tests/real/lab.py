@@ -32,6 +32,8 @@ class Lab:
 
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
+    scratch: Path | None = None
+    """Where copies go: beside the directory, unless that is small."""
 
     # The command line --------------------------------------------------------------------------------------------
 
@@ -132,7 +134,7 @@ class Lab:
 
     def content(self, path: Path, format: str = "qcow2") -> str:
         """A hash of everything that an image shows."""
-        target = self.directory.parent / "content.tmp"
+        target = (self.scratch or self.directory.parent) / "content.tmp"
         tool("qemu-img", "convert", "--image-opts", "-O", "raw", options(path, format), str(target))
         digest = hashlib.sha256(target.read_bytes()).hexdigest()
         target.unlink()
@@ -146,8 +148,8 @@ class Lab:
 
     def copy(self, path: Path, format: str = "qcow2") -> Path:
         """A raw copy of what an image shows, to compare with later."""
-        number = len(list(self.directory.parent.glob("copy-*")))
-        target = self.directory.parent / f"copy-{number}"
+        place = self.scratch or self.directory.parent
+        target = place / f"copy-{len(list(place.glob('copy-*')))}"
         tool("qemu-img", "convert", "--image-opts", "-O", "raw", options(path, format), str(target))
         return target
 
