@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from xensnap.formats.snapshot_record import KindWord
 from xensnap.model import Consistency, Format, Kind, RunState
 
 
@@ -58,17 +59,22 @@ class ExcludedDocument(msgspec.Struct, frozen=True):
 
 
 class SnapshotDocument(msgspec.Struct, frozen=True):
-    """One snapshot. `kind` is `mixed` where its disks have both kinds; `created` is UTC."""
+    """One snapshot. `kind` is `mixed` where its disks have both kinds; `created` is UTC.
+
+    `memory` is the file of a checkpoint's memory; `live`: the guest ran while it was copied.
+    """
 
     name: str
     created: str
     creation_time_s: int
-    kind: Literal["internal", "external", "mixed", "none"]
+    kind: KindWord
     consistency: Consistency
     state: RunState
     parent: str | None
     current: bool
     description: str
+    memory: str | None
+    live: bool
     disks: tuple[DiskDocument, ...]
     excluded: tuple[ExcludedDocument, ...]
 

@@ -11,8 +11,8 @@ from xensnap.cli.session import Session, verb
 from xensnap.engine.collect import hidden_now
 from xensnap.engine.revert import find
 from xensnap.engine.store_steps import fingerprint
-from xensnap.engine.view import DiskView, View, with_current
-from xensnap.model import DiskSnapshot, Image, Snapshot
+from xensnap.engine.view import DiskView, View, missing_below, with_current
+from xensnap.model import DiskSnapshot, Snapshot
 
 
 @click.command("info", short_help="Tell all about a domain and its snapshots.")
@@ -64,7 +64,8 @@ def live_disk(view: DiskView) -> LiveDisk:
 def _checked(view: View, record: Snapshot) -> CheckedSnapshot:
     checked = tuple(_checked_disk(view, disk) for disk in record.disks)
     document = snapshot_document(record, current=with_current(view))
-    return CheckedSnapshot(document, all(disk.intact for disk in checked), checked)
+    memory_is_there = not record.memory or bool(view.memories.get(record.name))
+    return CheckedSnapshot(document, memory_is_there and all(disk.intact for disk in checked), checked)
 
 
 def _checked_disk(view: View, disk: DiskSnapshot) -> CheckedDisk:
@@ -74,22 +75,9 @@ def _checked_disk(view: View, disk: DiskSnapshot) -> CheckedDisk:
         problem = f"{disk.image.path} is not there or unreadable"
     elif fingerprint(disk, image) != disk.fingerprint:
         problem = f"{disk.image.path} holds something else than the snapshot left there"
-    elif missing := _missing_below(view, image):
+    elif missing := missing_below(view, image):
         problem = f"{disk.image.path} stands on {missing}, which is not there or unreadable"
     return CheckedDisk(disk_document(disk), problem is None, problem)
-
-
-def _missing_below(view: View, image: Image) -> str:
-    """The first image below this one that was looked for and not found; what nobody looked for is not judged."""
-    seen = {image.layer.path}
-    while image.backing is not None and image.backing.path not in seen:
-        path = image.backing.path
-        seen.add(path)
-        below = view.images.get(path)
-        if below is None:
-            return path if path in view.images else ""
-        image = below
-    return ""
 
 
 def info_text(document: InfoDocument, *, whole: bool) -> str:
@@ -120,5 +108,7 @@ def live_text(disk: LiveDisk) -> str:
 
 def _checked_text(checked: CheckedSnapshot) -> str:
     bad = [f"  {each.disk.vdev:<12} CHANGED: {each.problem}" for each in checked.disks if each.problem]
+    if not checked.intact and not bad:
+        bad.append(f"  memory       MISSING: {checked.snapshot.memory} is not there or empty")
     verdict = [] if bad else ["  images       as the record says"]
     return "\n".join([long_text(checked.snapshot), *map(clean, [*bad, *verdict])])

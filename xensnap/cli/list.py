@@ -97,6 +97,8 @@ def long_text(snapshot: SnapshotDocument) -> str:
     ]
     if snapshot.description:
         lines.append(f"  description  {snapshot.description}")
+    if snapshot.memory:
+        lines.append(f"  memory       {snapshot.memory}{', while the guest ran' if snapshot.live else ''}")
     for disk in snapshot.disks:
         where = f"tag {disk.tag!r} in {disk.image}" if disk.tag else f"{disk.image}, went on in {disk.overlay}"
         lines.append(f"  {disk.vdev:<12} {disk.kind}, {size(disk.size_bytes)}: {where}")

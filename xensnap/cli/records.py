@@ -1,7 +1,5 @@
 """Snapshots and domains as documents, and their words that several verbs share."""
 
-from typing import Literal
-
 from xensnap.cli.documents import (
     DiskDocument,
     DomainDocument,
@@ -11,6 +9,7 @@ from xensnap.cli.documents import (
 )
 from xensnap.cli.output import utc
 from xensnap.engine.engine import Recovered
+from xensnap.formats.snapshot_record import kind_word
 from xensnap.model import DiskSnapshot, Domain, Snapshot
 
 
@@ -38,12 +37,14 @@ def snapshot_document(snapshot: Snapshot, *, current: str | None) -> SnapshotDoc
         name=snapshot.name,
         created=utc(snapshot.creation_time_s),
         creation_time_s=snapshot.creation_time_s,
-        kind=_kind(snapshot),
+        kind=kind_word(snapshot),
         consistency=snapshot.consistency,
         state=snapshot.state,
         parent=snapshot.parent,
         current=snapshot.name == current,
         description=snapshot.description,
+        memory=snapshot.memory or None,
+        live=snapshot.live,
         disks=tuple(map(disk_document, snapshot.disks)),
         excluded=tuple(ExcludedDocument(each.vdev, each.reason) for each in snapshot.excluded),
     )
@@ -60,9 +61,3 @@ def recovered_text(recovered: RecoveredDocument) -> str:
     """The same in words."""
     how = "finished" if recovered.outcome == "done" else "undone"
     return f"{recovered.domain}: interrupted operation {how}: {recovered.summary}"
-
-
-def _kind(snapshot: Snapshot) -> Literal["internal", "external", "mixed", "none"]:
-    if len(snapshot.kinds) > 1:
-        return "mixed"
-    return next((kind.value for kind in snapshot.kinds), "none")

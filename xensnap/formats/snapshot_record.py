@@ -6,7 +6,7 @@ that names its JSON path, because libxl's own habit of treating it as missing lo
 
 import json
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -123,12 +123,14 @@ def decode(text: bytes, *, path: str) -> Snapshot:
     return snapshot if _same_keys(raw, msgspec.to_builtins(record)) else replace(snapshot, extra_json=json.dumps(raw))
 
 
-def kind_word(snapshot: Snapshot) -> str:
+KindWord = Literal["internal", "external", "mixed", "none"]
+
+
+def kind_word(snapshot: Snapshot) -> KindWord:
     """`internal`, `external`, `mixed`, or `none` for a snapshot without disks."""
-    kinds = snapshot.kinds
-    if len(kinds) > 1:
+    if len(snapshot.kinds) > 1:
         return "mixed"
-    return next(iter(kinds)).value if kinds else "none"
+    return next((kind.value for kind in snapshot.kinds), "none")
 
 
 def _to_record(snapshot: Snapshot) -> _Record:
