@@ -14,11 +14,11 @@ Spawn = Callable[[World], tuple[World, int]]
 
 
 class Child:
-    """A program at work for a port."""
+    """A program at work for a port; `pid` is its number."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
-        self._pid = 0
+        self.pid = 0
 
     async def run(self, effect: Effect, subject: str, spawn: Spawn | None, *, steps: int | None = None) -> None:
         """Start it, or go on with it, until it has ended or done so many more steps. Errors are the program's own.
@@ -28,8 +28,8 @@ class Child:
         seat, cell = self._seat, self._seat.cell
         await seat.begin(effect, subject)
         if spawn is not None:
-            cell.world, self._pid = spawn(cell.world)
-        pid = self._pid
+            cell.world, self.pid = spawn(cell.world)
+        pid = self.pid
         try:
             done = 0
             while not cell.world.at_end(pid) and done != steps:
@@ -58,7 +58,7 @@ class Child:
 
     def kill(self) -> None:
         """It dies where it is."""
-        self._seat.cell.world = self._seat.world.ended(self._pid)
+        self._seat.cell.world = self._seat.world.ended(self.pid)
 
 
 def xl(program: XlProgram, parent: int) -> Spawn:

@@ -35,14 +35,15 @@ class SimulatedDomains:
         self._seat = seat
 
     async def destroy(self, domain: Domain) -> None:
-        """Every incarnation of it, with its QEMU; halfway QEMU still has the images open."""
-        for incarnation in self._seat.world.xen.of(domain.uuid):
-            domid = incarnation.domid
+        """The incarnation that is meant, or whatever it has become, with its QEMU; halfway QEMU has the images open."""
+        there = [incarnation.domid for incarnation in self._seat.world.xen.of(domain.uuid)]
+        # A guest that has rebooted is the same domain under another domid; one of two twins is meant by its domid.
+        for domid in [domain.domid] if domain.domid in there else there:
 
-            def halfway(world: World, domid: int = domid) -> World:
+            def halfway(world: World, domid: int = int(domid)) -> World:
                 return life.dying(world, domid) if domid in world.xen.there else world
 
-            def destroyed(world: World, domid: int = domid) -> tuple[World, None]:
+            def destroyed(world: World, domid: int = int(domid)) -> tuple[World, None]:
                 return life.destroyed(world, domid), None
 
             await self._seat.change(_DESTROY, domain.name, destroyed, (halfway,))

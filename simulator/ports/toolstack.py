@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager
 import msgspec
 
 from simulator.core.effects import Effect, declare
-from simulator.ports.blocks import domid_of
 from simulator.ports.children import Child, xl
 from simulator.ports.domains import SimulatedDomains
 from simulator.ports.saving import SimulatedSaving
@@ -159,17 +158,20 @@ class SimulatedToolstack:
     async def _built(self, effect: Effect, program: Build) -> Domain:
         """Run xl, and look at each disk: xl says that all is well where QEMU could not open one (xen.md 8)."""
         seat = self._seat
-        before = {incarnation.domid for incarnation in seat.world.xen}
+        child = Child(seat)
         try:
-            await Child(seat).run(effect, program.name, xl(program, seat.pid))
+            await child.run(effect, program.name, xl(program, seat.pid))
         except XlError as error:
             raise Failed(f"{program.name} was not started: {error.words}", id="not-started") from None
         except Failed as error:
-            await self._swept(program, before)
+            await self._swept(program, child.pid)
             raise Failed(f"{program.name} was not started: {error.cause}", id="not-started") from error
         world = await seat.look(_LOOK, program.name)
-        domain = looked_up(world, program.uuid)
-        qemu = world.qemus.get(domid_of(world, domain))
+        found = [each for each in world.xen.of(program.uuid) if each.builder == child.pid]
+        if not found:
+            raise Failed(f"{program.name} was started and has gone already", id="not-started")
+        domain = told(_stored(world, program.uuid), found[0])
+        qemu = world.qemus.get(found[0].domid)
         for disk in program.disks:
             if disk.path and disk.backend is Backend.QDISK and (qemu is None or not _opened(qemu, disk)):
                 words = next((line for line in qemu.log if f" {disk.vdev}: " in line), "") if qemu else "QEMU is gone"
@@ -178,10 +180,10 @@ class SimulatedToolstack:
                 raise Failed(cause, id="disk-not-opened", remedy="Look at the image.")
         return domain
 
-    async def _swept(self, program: Build, before: set[int]) -> None:
+    async def _swept(self, program: Build, builder: int) -> None:
         """What an xl that was killed has left half built is no domain of anybody."""
         for incarnation in self._seat.world.xen.of(program.uuid):
-            if incarnation.domid not in before:
+            if incarnation.builder == builder:
                 await self._running.destroy(told(self._seat.world.domains[program.uuid], incarnation))
 
 

@@ -125,6 +125,8 @@ class World(msgspec.Struct, frozen=True):
         """Xl as a child at work: it holds its parent's locks, and a save has its file open."""
         world, pid = self.started(" ".join(programs.argv(program)), parent=parent)
         fs = world.fs.inherited(parent, pid)
+        if isinstance(program, programs.Build):
+            program = replace(program, serial=pid)
         path = program.memory if isinstance(program, programs.Build) else program.path
         if path and fs.find(path) is not None:
             fs = fs.opened(path, pid, writing=not isinstance(program, programs.Build))

@@ -35,6 +35,7 @@ class Build(msgspec.Struct, frozen=True, tag="xl-build"):
     Attributes:
         memory: the save file, or nothing for a boot.
         paused: `-p`.
+        serial: the pid of this xl, by which it knows its domain from that of another that builds the same.
     """
 
     uuid: str
@@ -43,6 +44,7 @@ class Build(msgspec.Struct, frozen=True, tag="xl-build"):
     disks: tuple[Disk, ...]
     memory: str = ""
     paused: bool = False
+    serial: int = 0
 
 
 class Save(msgspec.Struct, frozen=True, tag="xl-save"):
@@ -72,7 +74,7 @@ SUSPENDED_AT = 4
 def argv(program: XlProgram) -> tuple[str, ...]:
     """The command line that the real host would run."""
     match program:
-        case Build(_, name, _, _, memory, paused):
+        case Build(_, name, _, _, memory, paused, _):
             flags = ("-p",) if paused else ()
             return ("xl", "restore", *flags, name, memory) if memory else ("xl", "create", *flags, name)
         case Save(domid, path, then):
@@ -107,15 +109,17 @@ def _name_checked(world: World, program: Build) -> World:
 
 
 def _domain_made(world: World, program: Build) -> World:
-    return life.made(world, uuid=program.uuid, name=program.name, traits=program.traits, disks=program.disks)[0]
+    world, domid = life.made(world, uuid=program.uuid, name=program.name, traits=program.traits, disks=program.disks)
+    incarnation = replace(life.require(world, domid), builder=program.serial)
+    return replace(world, xen=world.xen.putting(incarnation))
 
 
 def _building(world: World, program: Build) -> Incarnation:
-    """The domain that this program is building: the last one of its uuid that nothing looks after."""
-    found = [each for each in world.xen.of(program.uuid) if not each.watcher and not each.ran]
-    if not found:
-        raise XlError(f"domain {program.name} has gone while it was built")
-    return found[-1]
+    """The domain that this program is building."""
+    for incarnation in reversed(world.xen.of(program.uuid)):
+        if incarnation.builder == program.serial:
+            return incarnation
+    raise XlError(f"domain {program.name} has gone while it was built")
 
 
 def _disks_attached(world: World, program: Build) -> World:

@@ -58,6 +58,7 @@ class Incarnation(msgspec.Struct, frozen=True):
         stopped: whether the watcher is held by SIGSTOP.
         reboots_from: the disks that the watcher would start it from.
         ran: whether it has executed anything since it was made.
+        builder: the pid of the xl that made it; 0 where nobody asked for its steps.
     """
 
     domid: int
@@ -73,6 +74,7 @@ class Incarnation(msgspec.Struct, frozen=True):
     shutdown: Shutdown = Shutdown.NO
     dying: bool = False
     ran: bool = False
+    builder: int = 0
     dirty_logged: bool = False
 
     @property
