@@ -5,7 +5,7 @@ as after it, never between; nothing is orphaned, leaked or stuck (design 5.5).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from simulator import SimulatedHost, World
@@ -139,7 +139,7 @@ def _recovered(world: World, before: Truth, after: Truth, where: str) -> None:
             plan_for(view, request, Fresh("0" * 36, 0))
 
 
-def nothing_is_left(host: SimulatedHost, view: View, where: str) -> None:
+def nothing_is_left(host: SimulatedHost, view: View, where: str, *, also: Collection[str] = ()) -> None:
     """No leak, no damage, no file that nobody needs, no ledger entry without its file."""
     assert not list(unclean(host.world.fs)), f"{list(unclean(host.world.fs))}: {where}"
     layers = [Layer(path, Format.RAW) for path, image in view.images.items() if image]
@@ -150,6 +150,6 @@ def nothing_is_left(host: SimulatedHost, view: View, where: str) -> None:
     there = {path for path, _ in files(host.world.fs)}
     for path in there:
         directory, _, name = path.rpartition("/")
-        expected = path in reached | ours if directory == "/images" else name in store | records
+        expected = path in reached | ours if directory == "/images" else name in store | records | set(also)
         assert expected, f"orphan {path}: {where}"
     assert ours <= there, f"{ours - there} of the ledger are gone: {where}"
