@@ -140,6 +140,13 @@ class CurrentDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xens
     pending: str | None
 
 
+class DomainStateDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-domain/1"):
+    """`domain start` and its like: what the domain does now."""
+
+    host: str
+    domain: DomainDocument
+
+
 class CheckedDisk(msgspec.Struct, frozen=True):
     """A disk in a snapshot and whether its image still is what the record says; `problem` tells what is wrong."""
 
@@ -327,6 +334,7 @@ Document = (
     | DeleteDocument
     | ApplyDocument
     | RecoverDocument
+    | DomainStateDocument
     | SimPlaceDocument
     | SimDomainDocument
     | SimWriteDocument

@@ -23,6 +23,7 @@ VERBS = {
     "delete": ("delete", "Delete snapshots."),
     "recover": ("recover", "Bring interrupted operations to their end."),
     "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
+    "domain": ("domain", "Start and stop domains, where nothing else does."),
     "sim": ("sim", "Make and handle a simulated host."),
     "demo": ("demo", "Show a disk come back from a snapshot."),
 }

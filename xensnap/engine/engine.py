@@ -144,6 +144,36 @@ class AsyncEngine:
         async with self._locked(domain, wait_s=max(self._wait_s, RECOVER_WAIT_S)):
             return await self._recover(domain, abort=abort)
 
+    # Starting and stopping, where the host has no toolstack of its own for that --------------------------------------
+
+    async def start(self, ref: str, *, paused: bool = False) -> Domain:
+        """Start a domain that is off, never in the middle of an operation: an interrupted one is ended first."""
+        domain = await self.host.toolstack.inspect(ref)
+        async with self._locked(domain):
+            await self._recover(domain, abort=None)
+            return await self.host.toolstack.create(domain.uuid, paused=paused)
+
+    async def stop(self, ref: str) -> Domain:
+        """End a domain at once, as if its power were cut. One that is off is fine."""
+        domain = await self.host.toolstack.inspect(ref)
+        async with self._locked(domain):
+            await self.host.toolstack.destroy(domain)
+            return await self.host.toolstack.inspect(domain.uuid)
+
+    async def pause(self, ref: str) -> Domain:
+        """Let the guest execute nothing."""
+        domain = await self.host.toolstack.inspect(ref)
+        async with self._locked(domain):
+            await self.host.toolstack.pause(domain)
+            return await self.host.toolstack.inspect(domain.uuid)
+
+    async def unpause(self, ref: str) -> Domain:
+        """Take back one `pause`."""
+        domain = await self.host.toolstack.inspect(ref)
+        async with self._locked(domain):
+            await self.host.toolstack.unpause(domain)
+            return await self.host.toolstack.inspect(domain.uuid)
+
     # Inside ----------------------------------------------------------------------------------------------------------
 
     async def _operate(self, ref: str, request: Request) -> Result:
@@ -299,3 +329,19 @@ class Engine:
     def recover(self, ref: str, *, abort: bool | None = None) -> Recovered | None:
         """See AsyncEngine."""
         return self.host.run(self.aio.recover(ref, abort=abort))
+
+    def start(self, ref: str, *, paused: bool = False) -> Domain:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.start(ref, paused=paused))
+
+    def stop(self, ref: str) -> Domain:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.stop(ref))
+
+    def pause(self, ref: str) -> Domain:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.pause(ref))
+
+    def unpause(self, ref: str) -> Domain:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.unpause(ref))

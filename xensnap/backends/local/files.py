@@ -11,11 +11,13 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import stat
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 
+from xensnap.backends.local.machine import openers_of
 from xensnap.errors import Busy, Effect, FileFailed, NotFound, Reason, Refused
 from xensnap.hypervisor import FileStat
 from xensnap.model import FileId
@@ -287,13 +289,18 @@ def _try_lock(path: str, note: bytes) -> int | None:
 
 
 def _holder(path: str) -> str:
-    """Who holds a lock, in the words of its note."""
+    """Who holds a lock, in the words of its note; and a program that outlives who wrote that, where it can be seen."""
     try:
         with _opened(path, os.O_RDONLY) as fd:
             note = os.read(fd, _NOTE_BYTES_MAX).decode("utf-8", "replace").strip()
+            found = os.fstat(fd)
+            heirs = tuple(openers_of((found.st_dev, found.st_ino)))
     except OSError:
-        note = ""
-    return note or "a process that left no note"
+        return "a process that left no note"
+    note = note or "a process that left no note"
+    if not heirs or any(re.search(rf"\b{heir.pid}\b", note) for heir in heirs):
+        return note
+    return f"{note}; it is gone, and left " + ", ".join(f"{heir.command[:80]!r} (pid {heir.pid})" for heir in heirs)
 
 
 def _regular(fd: int, path: str) -> int:

@@ -56,7 +56,7 @@ class LocalMachine:
         except OSError as error:
             raise FileFailed(f"cannot look at {path}: {error.strerror}", path=path, errno=error.errno or 0) from error
         seen = _AllSeen()
-        found = tuple(_openers((wanted.st_dev, wanted.st_ino), seen))
+        found = tuple(openers_of((wanted.st_dev, wanted.st_ino), seen))
         if not found and not seen.all:
             cause = f"not all processes can be seen, so nobody can say that none has {path} open"
             raise Refused([Reason("cannot-see-openers", cause, "Work as root, outside of containers.")])
@@ -70,8 +70,9 @@ class _AllSeen:
         self.all = os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE and os.geteuid() == 0
 
 
-def _openers(wanted: tuple[int, int], seen: _AllSeen) -> Iterator[Opener]:
-    us = os.getpid()
+def openers_of(wanted: tuple[int, int], seen: _AllSeen | None = None) -> Iterator[Opener]:
+    """All processes but ours that have this file (device and inode) open, as far as they can be seen."""
+    us, seen = os.getpid(), seen or _AllSeen()
     for name in os.listdir("/proc"):
         if not name.isdecimal() or int(name) == us:
             continue
