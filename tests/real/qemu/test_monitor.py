@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -62,18 +63,18 @@ def test_many_clients_each_get_their_turn(lab):
 def test_what_a_killed_client_asked_for_is_not_taken_for_our_own(lab):
     domain = lab.start()
     path = lab.run(lab.processes.find(domain.uuid)).monitor
-    # Slow, so that QEMU is still at it when the next client comes; the ids are those that the library gives, too.
-    slow = {"execute": "human-monitor-command", "arguments": {"command-line": "info qom-tree"}, "id": "__qmp#00000"}
+    # Long replies, so that QEMU is still at them when the next client comes; the id is one that the library gives, too.
+    slow = json.dumps({"execute": "query-qmp-schema", "id": "__qmp#00000"}).encode() * 4
 
     async def work():
-        for _ in range(30):
+        for _ in range(15):
             with socket.socket(socket.AF_UNIX) as killed:
                 killed.connect(path)
                 killed.recv(4096)
                 killed.sendall(b'{"execute": "qmp_capabilities", "arguments": {"enable": ["oob"]}}')
                 killed.recv(4096)
-                killed.sendall(json.dumps(slow).encode())
-                await lab.host.machine.sleep(0.0005)
+                killed.sendall(slow)
+                time.sleep(0.001)  # noqa: ASYNC251 -- so short that QEMU is within the command
             async with connected(lab.connector, domain) as monitor:
                 assert await monitor.execute("stop") == {}
                 assert (await monitor.execute("query-status"))["status"] == "paused"

@@ -165,9 +165,9 @@ async def _negotiated(path: str, deadline: float) -> LocalMonitor:
     """A monitor that takes commands. Errors are those of the library, of the socket, and `TimeoutError`.
 
     What QEMU still has to say to a client that was killed within a command comes to the next one: before the greeting,
-    or as if it were the reply to the negotiation, after which the reply proper is one to nobody and the library hangs
-    up. An event of another of QEMU's threads (a migration's) can come there, too (7.2.22, qemu.qmp 0.0.6). QEMU does
-    one command after the other, so the reply to a question of ours is behind all that; only then is the line good.
+    or as if it were the reply to the negotiation. An event of another of QEMU's threads (a migration's) can come there,
+    too. The library takes some of this for a broken line and hangs up (7.2.22, qemu.qmp 0.0.6). QEMU does one command
+    after the other, so the reply to a question of ours is behind all that; only then is the line good.
     """
     import asyncio
 
