@@ -23,7 +23,7 @@ from xensnap.engine.steps import Step
 from xensnap.engine.store_steps import WriteSidecar
 from xensnap.errors import Effect, Failed, NotFound, Reason, Refused, XensnapError
 from xensnap.hypervisor import Hypervisor
-from xensnap.model import DomainUuid
+from xensnap.model import DomainUuid, RunState
 
 NEW_FILE_SUFFIX = ".new"
 """How `Files.replace` names what it is writing; a crash can leave one."""
@@ -167,6 +167,9 @@ class Execution:
             ) from error
 
     async def _conclude(self, *, abort: bool | None) -> Outcome:
+        dying = await self._at.running()
+        if dying is not None and dying.state is RunState.DYING:
+            await self._host.toolstack.destroy(dying)  # nothing brings it back, and its QEMU may have the images open
         if await self._is_decided():
             if abort:
                 raise Refused([_cannot_abort(self._plan)])
@@ -191,12 +194,13 @@ class Execution:
             return False
 
     async def _must_go_on(self) -> bool:
-        must = False
         for step in self._plan.prepare:
             if not await step.can_go_on(self._at):
                 return False
-            must = must or await step.must_go_on(self._at)
-        return must
+        for step in self._plan.prepare:
+            if await step.must_go_on(self._at):
+                return True
+        return False
 
     async def _remember_what_remains(self) -> None:
         """Overlays that a guest works on by now cannot be taken from it; what they stand on becomes a hidden base."""

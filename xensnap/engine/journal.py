@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from xensnap.engine.plan import Plan
-from xensnap.errors import NotFound
+from xensnap.errors import Damaged, NotFound
 from xensnap.hypervisor import Files
 
 ROTATE_BYTES = 256 * 1024
@@ -71,13 +71,24 @@ def decode(data: bytes) -> tuple[Entry, ...]:
 
 
 def pending(data: bytes) -> Begin | None:
-    """The operation that began and has not ended. Reads from the end, so its cost does not grow with the past."""
+    """The operation that began and has not ended. Reads from the end, so its cost does not grow with the past.
+
+    Raises:
+        Damaged: there are notes of an operation whose beginning cannot be read, so nobody knows what is half done.
+    """
+    noted = False
     for line in reversed(data.splitlines(keepends=True)):
         match _line(line):
             case End():
-                return None
+                break
             case Begin() as begun:
                 return begun
+            case Note():
+                noted = True
+    if noted:
+        cause = "the journal is damaged: an operation was interrupted, and what it was about cannot be read"
+        remedy = "Put the journal back from a copy, or move it away if the images are as they should be."
+        raise Damaged(cause, path="journal", remedy=remedy)
     return None
 
 

@@ -1,12 +1,13 @@
 """Steps on overlays and chains: what external snapshots are made of."""
 
+from contextlib import suppress
 from typing import ClassVar
 
 import msgspec
 
 from xensnap.engine.context import Context, directory
 from xensnap.engine.step import StepBase
-from xensnap.errors import NotFound
+from xensnap.errors import Failed, NotFound
 from xensnap.hypervisor import Job, Node
 from xensnap.model import Backing, Domain, DomainUuid, Format, Image, Layer
 
@@ -259,7 +260,8 @@ async def in_use(at: Context, vdev: str, overlay: str) -> bool:
     """Whether a guest works on an overlay, or has worked on it."""
     running = await at.running()
     if running is not None:
-        return any(node.vdev == vdev and node.layer.path == overlay for node in await at.host.blocks.nodes(running))
+        with suppress(Failed):  # a QEMU that is gone works on nothing
+            return any(n.vdev == vdev and n.layer.path == overlay for n in await at.host.blocks.nodes(running))
     layer = Layer(overlay, Format.QCOW2)
     return await at.image(layer) is not None and await at.host.images.holds_data(layer)
 
