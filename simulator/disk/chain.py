@@ -189,6 +189,11 @@ def segments(images: tuple[Image, ...], low: int, high: int) -> list[Run]:
     return runs
 
 
+def holes(image: Image, low: int, high: int) -> list[tuple[int, int]]:
+    """What this image leaves to those below, between two sectors."""
+    return _held(image, low, high, [])
+
+
 def _held(image: Image, low: int, high: int, runs: list[Run]) -> list[tuple[int, int]]:
     """Add the runs that this image has between two sectors, and give what it leaves to those below."""
     gaps: list[tuple[int, int]] = []

@@ -19,7 +19,7 @@ _UNDONE = ("create", "replace", "rename", "remove", "set-flag", "set-layers", "t
 # What goes to xl, to QEMU's monitor or to a daemon, and is no file.
 _COMMANDS = ("xl.", "qmp.", "watcher.")
 # What is done in several steps has a half between any two of them.
-_STEPPED = ("qemu-img.", "xl.create", "xl.restore", "xl.save", "xl.migrate", "qmp.transaction")
+_STEPPED = ("qemu-img.", "xl.create", "xl.restore", "xl.save", "xl.migrate", "qmp.transaction", "qmp.job-wait")
 
 
 class Fault(msgspec.Struct, frozen=True):

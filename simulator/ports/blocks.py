@@ -1,23 +1,24 @@
 """The `BlockLayer` port over a world: the QEMU of a running domain, asked over its monitor."""
 
-# ruff: noqa: ARG002 -- jobs are not modelled yet
-
+import posixpath
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from simulator.core.effects import Effect, declare
 from simulator.core.unmodelled import NotModelled
+from simulator.disk.content import SECTOR
 from simulator.disk.filesystem import FileSystem
 from simulator.ports.children import Child
 from simulator.ports.seat import GIVE_WAY, Seat
-from simulator.qemu import points
-from simulator.qemu.graph import Drive, Qemu
+from simulator.qemu import jobs, points
+from simulator.qemu.graph import BlockJob, Drive, Qemu
 from simulator.qemu.points import External, Internal, QmpError
 from simulator.world import World
-from simulator.world.monitor import Transaction
+from simulator.world.monitor import JOB_STEP_NS, Transaction, Work
 from xensnap.errors import Busy, Failed, NotFound, Reason, Refused
-from xensnap.hypervisor import Action, Job, Node, TakeInternal, TakeOverlay
+from xensnap.errors import Effect as Known
+from xensnap.hypervisor import Action, Job, JobState, Node, TakeInternal, TakeOverlay
 from xensnap.model import Domain, Layer
 
 replace = msgspec.structs.replace
@@ -26,7 +27,19 @@ _NODES = declare("qmp.query-nodes", "what a domain's QEMU has open is asked", wr
 _TRANSACTION = declare("qmp.transaction", "points of several disks are taken at one moment", writes=True)
 _DELETE = declare("qmp.snapshot-delete", "an internal snapshot is removed by its QEMU", writes=True)
 
+_COMMIT = declare("qmp.block-commit", "a job that writes images into one below them is started", writes=True)
+_STREAM = declare("qmp.block-stream", "a job that copies up what lies below an image is started", writes=True)
+_JOBS = declare("qmp.query-jobs", "how a job stands is asked", writes=False)
+_WAIT = declare("qmp.job-wait", "time passes until a job is ready or over", writes=True)
+_COMPLETE = declare("qmp.job-complete", "a job that is ready pivots", writes=True)
+_CANCEL = declare("qmp.job-cancel", "a job is ended without a pivot", writes=True)
+_DISMISS = declare("qmp.job-dismiss", "a job that is over is forgotten", writes=True)
+
 _PATIENCE_NS = 5_000_000_000
+_WAITS_MAX = 20_000
+
+
+GraphChange = Callable[[FileSystem, Qemu], tuple[FileSystem, Qemu]]
 
 
 class SimulatedBlocks:
@@ -37,14 +50,14 @@ class SimulatedBlocks:
 
     async def nodes(self, domain: Domain) -> tuple[Node, ...]:
         """The roots in the domain's order; of an HVM guest's disk both copies, until it has unplugged one."""
-        await self._monitor(domain)
+        await self.monitor(domain)
         world = await self._seat.look(_NODES, domain.name)
         return tuple(_node(drive, 0) for drive in _qemu(world, domain).drives)
 
     async def transaction(self, domain: Domain, actions: Sequence[Action]) -> None:
         """All or none; it goes on in QEMU when we die."""
         _one_each(actions)
-        domid, _ = await self._monitor(domain)
+        domid, _ = await self.monitor(domain)
         program = Transaction(domid, tuple(_asked(action) for action in actions))
         try:
             await Child(self._seat).run(_TRANSACTION, domain.name, lambda world: world.told(program))
@@ -58,25 +71,47 @@ class SimulatedBlocks:
             return points.deleted(fs, qemu, vdev, tag=tag, snapshot_id=snapshot_id)
 
         try:
-            await self._told(_DELETE, domain, deleted)
+            await self.told(_DELETE, domain, deleted)
         except LookupError as error:
             raise NotFound(f"{vdev} of {domain.name}: {error}", id="no-such-snapshot") from None
 
     async def commit(self, domain: Domain, vdev: str, *, top: Layer, base: Layer, job_id: str) -> Job:
-        """Not modelled yet."""
-        raise NotModelled("BlockLayer.commit")
+        """Active where `top` is the root; the files behind the names are compared before (design 5.13)."""
+
+        def started(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
+            drive = _require_own_names(fs, qemu, vdev, top, base)
+            above = drive.chain[max(0, jobs.place(drive, top) - 1)].layer if drive else base
+            name = _name_within(above, base)
+            return jobs.commit(fs, qemu, vdev=vdev, top=top, base=base, job_id=job_id, backing_name=name)
+
+        return await self._started(_COMMIT, domain, job_id, started)
 
     async def stream(self, domain: Domain, vdev: str, *, layer: Layer, base: Layer | None, job_id: str) -> Job:
-        """Not modelled yet."""
-        raise NotModelled("BlockLayer.stream")
+        """Into the root, or into an image below it."""
+
+        def started(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
+            _require_own_names(fs, qemu, vdev, layer)
+            name = _name_within(layer, base) if base is not None else ""
+            return jobs.stream(fs, qemu, vdev=vdev, layer=layer, base=base, job_id=job_id, backing_name=name)
+
+        return await self._started(_STREAM, domain, job_id, started)
 
     async def job(self, domain: Domain, job_id: str) -> Job:
-        """Not modelled yet."""
-        raise NotModelled("BlockLayer.job")
+        """Found again by its id."""
+        job = SimulatedJob(self._seat, self, domain, job_id)
+        await job.state()
+        return job
+
+    async def _started(self, effect: Effect, domain: Domain, job_id: str, change: GraphChange) -> Job:
+        try:
+            await self.told(effect, domain, change, job_id=job_id)
+        except LookupError as error:
+            raise NotFound(str(error), id="not-in-chain") from None
+        return SimulatedJob(self._seat, self, domain, job_id)
 
     # --- the monitor -------------------------------------------------------------------------------------------------
 
-    async def _monitor(self, domain: Domain) -> tuple[int, Qemu]:
+    async def monitor(self, domain: Domain) -> tuple[int, Qemu]:
         """The domain's QEMU, when nobody else keeps its monitor: a second client is not answered (xen.md 19)."""
         seat = self._seat
         if _qemu(seat.world, domain).held == "libxenstat":
@@ -87,20 +122,95 @@ class SimulatedBlocks:
             raise Busy(f"another program keeps the monitor of {domain.name}", id="monitor-busy")
         return domid_of(seat.world, domain), qemu
 
-    async def _told(
-        self, effect: Effect, domain: Domain, change: Callable[[FileSystem, Qemu], tuple[FileSystem, Qemu]]
-    ) -> None:
-        """One command that QEMU carries out at once."""
-        domid, _ = await self._monitor(domain)
+    async def told(self, effect: Effect, domain: Domain, change: GraphChange, *, job_id: str = "") -> None:
+        """One command that QEMU carries out at once; with a job's id, that job goes on by itself from then on."""
+        domid, _ = await self.monitor(domain)
 
         def changed(world: World) -> tuple[World, None]:
             fs, qemu = change(world.fs, _qemu(world, domain))
-            return replace(world, fs=fs, qemus=world.qemus.set(domid, qemu)), None
+            world = replace(world, fs=fs, qemus=world.qemus.set(domid, qemu))
+            return world.told(Work(domid, job_id))[0] if job_id else world, None
 
         try:
             await self._seat.change(effect, domain.name, changed)
         except QmpError as error:
             raise _failed(error) from None
+
+
+class SimulatedJob:
+    """The `Job` port. Whoever sees the end first lets QEMU forget the job."""
+
+    def __init__(self, seat: Seat, blocks: SimulatedBlocks, domain: Domain, job_id: str) -> None:
+        self._seat = seat
+        self._blocks = blocks
+        self._domain = domain
+        self.id = job_id
+
+    async def state(self) -> JobState:
+        """As `query-jobs` tells it."""
+        await self._blocks.monitor(self._domain)
+        return self._told(await self._seat.look(_JOBS, self.id))
+
+    async def wait(self, *, progress: Callable[[JobState], None] | None = None) -> JobState:
+        """Time passes, in which QEMU and the guest go on; every step of the job is a place to die."""
+        seat, cell = self._seat, self._seat.cell
+        await seat.begin(_WAIT, self.id)
+        for _ in range(_WAITS_MAX):
+            state = self._told(cell.world)
+            if progress:
+                progress(state)
+            if state.ready or state.concluded:
+                break
+            if cell.watch is not None:
+                cell.watch.halfway(_WAIT, cell)
+            await GIVE_WAY
+            cell.world = cell.world.slept(JOB_STEP_NS)
+        else:
+            raise NotModelled(f"waiting for ever: the job {self.id} does not catch up with its guest")
+        cell.world = cell.world.counted()
+        if cell.watch is not None:
+            cell.watch.happened(_WAIT, cell)
+        return await self._seen(state)
+
+    async def complete(self) -> None:
+        """The base is the root from now on."""
+        await self._blocks.told(_COMPLETE, self._domain, lambda fs, qemu: jobs.completed(fs, qemu, self._job(qemu)))
+        await self._seen(self._told(self._seat.world))
+
+    async def cancel(self) -> None:
+        """One that is over already is only forgotten."""
+
+        def cancelled(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
+            job = self._job(qemu)
+            return (fs, qemu) if job.over else jobs.cancelled(fs, qemu, job)
+
+        await self._blocks.told(_CANCEL, self._domain, cancelled)
+        await self._dismissed()
+
+    async def _seen(self, state: JobState) -> JobState:
+        if state.concluded:
+            await self._dismissed()
+            if state.error:
+                cause = f"the job {self.id} of {self._domain.name} failed: {state.error}"
+                raise Failed(cause, id="job-failed", remedy="Look at the disk's chain.", effect=Known.UNKNOWN)
+        return state
+
+    async def _dismissed(self) -> None:
+        def forgotten(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
+            return fs, replace(qemu, jobs=tuple(job for job in qemu.jobs if job.id != self.id))
+
+        await self._blocks.told(_DISMISS, self._domain, forgotten)
+
+    def _told(self, world: World) -> JobState:
+        job = self._job(_qemu(world, self._domain))
+        done, total = job.done_sectors * SECTOR, (job.done_sectors + job.left_sectors) * SECTOR
+        return JobState(job.id, done, total, ready=job.status == "ready", concluded=job.over, error=job.error)
+
+    def _job(self, qemu: Qemu) -> BlockJob:
+        job = qemu.job(self.id)
+        if job is None:
+            raise NotFound(f"QEMU of {self._domain.name} knows no job {self.id!r}", id="no-such-job")
+        return job
 
 
 def domid_of(world: World, domain: Domain) -> int:
@@ -140,6 +250,26 @@ def _one_each(actions: Sequence[Action]) -> None:
         if twice := sorted({thing for thing in things if things.count(thing) > 1}):
             cause = f"one transaction would take two points of {', '.join(twice)}"
             raise Refused([Reason("one-point-each", cause, "Take them one after the other.")])
+
+
+def _require_own_names(fs: FileSystem, qemu: Qemu, vdev: str, *layers: Layer) -> Drive | None:
+    """QEMU opens images by name when it changes who may write them: a name must still lead to its image."""
+    drive = qemu.drive(vdev)
+    for layer in layers if drive else ():
+        assert drive is not None
+        if fs.find(layer.path) != drive.chain[jobs.place(drive, layer)].number:
+            cause = f"{layer.path} is not the file that QEMU has open under this name"
+            remedy = "Shut the domain down; somebody has renamed or replaced an image in use."
+            raise Refused([Reason("image-replaced", cause, remedy)])
+    return drive
+
+
+def _name_within(image: Layer, backing: Layer) -> str:
+    """What an image's header calls its backing file: relative within one directory, else absolute."""
+    directory, name = posixpath.split(backing.path)
+    if directory != posixpath.dirname(image.path):
+        return backing.path
+    return f"./{name}" if ":" in name else name
 
 
 def _failed(error: QmpError) -> Failed:

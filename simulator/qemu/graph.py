@@ -171,11 +171,9 @@ def unplugged(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
 
 def current(fs: FileSystem, node: Node) -> Image:
     """What QEMU reads an image as. A raw image has no tables, so nothing of it can be out of date."""
-    stored = fs.inodes[node.number]
-    assert isinstance(stored, Inode)
-    if isinstance(node.belief, Raw):
-        return image_in(stored.stored, node.layer)
-    return node.belief
+    inode = fs.inodes[node.number]
+    assert isinstance(inode, Inode)
+    return image_in(inode.stored, node.layer) if isinstance(node.belief, Raw) else node.belief
 
 
 def images(fs: FileSystem, drive: Drive) -> tuple[Image, ...]:
@@ -214,4 +212,8 @@ def wrote(fs: FileSystem, qemu: Qemu, vdev: str, runs: Iterable[Run]) -> tuple[F
     limit = sectors(stack[0])
     image = written(stack, [(low, min(high, limit), write_id) for low, high, write_id in runs if low < limit])
     after, root = put(fs, drive.root, image)
-    return after.synced(root.number), qemu.having(replace(drive, chain=(root, *drive.chain[1:])))
+    qemu = qemu.having(replace(drive, chain=(root, *drive.chain[1:])))
+    if job := qemu.working(vdev):
+        # What it has to copy is looked at anew; until then it is surely not done.
+        qemu = qemu.doing(replace(job, left_sectors=max(1, job.left_sectors)))
+    return after.synced(root.number), qemu

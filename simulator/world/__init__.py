@@ -20,7 +20,7 @@ from simulator.tools import qemu_img
 from simulator.tools.qemu_img import Program, ToolError
 from simulator.world import life, monitor, programs
 from simulator.world.life import XlError
-from simulator.world.monitor import QemuProgram
+from simulator.world.monitor import QemuProgram, Work
 from simulator.world.programs import XlProgram
 from simulator.xen.domains import Domains
 from simulator.xen.incarnations import Xen
@@ -147,14 +147,19 @@ class World(msgspec.Struct, frozen=True):
     def at_end(self, pid: int) -> bool:
         """Whether a child has nothing left to do."""
         activity = pending.find(self.agenda, pid)
-        return activity is None or activity.counter >= len(_steps(activity.program))
+        if activity is None:
+            return True
+        if isinstance(activity.program, Work):
+            return monitor.job_of(self, activity.program) is None
+        return activity.counter >= len(_steps(activity.program))
 
     def advanced(self, pid: int) -> "World":
         """One step more of a child. Raises `ToolError` or `XlError` where its program ends with an error."""
         activity = pending.find(self.agenda, pid)
         assert activity is not None
-        clock = self.clock.after(STEP_NS)
-        _, step = _steps(activity.program)[activity.counter]
+        repeated = isinstance(activity.program, Work)
+        clock = self.clock.after(monitor.JOB_STEP_NS if repeated else STEP_NS)
+        _, step = _steps(activity.program)[0 if repeated else activity.counter]
         if isinstance(activity.program, Program):
             world = replace(self, fs=step(self.fs, activity.program, clock.now_ns), clock=clock)
         else:
@@ -163,11 +168,12 @@ class World(msgspec.Struct, frozen=True):
         return replace(world, agenda=pending.put(world.agenda, activity.stepped()))
 
     def orphans(self) -> tuple[int, ...]:
-        """The children at work whose parent is gone."""
+        """The children at work whose parent is gone, and what QEMUs are at work on."""
         return tuple(
             activity.pid
             for activity in self.agenda
-            if (process := self.processes.get(activity.pid)) is None or process.parent not in self.processes
+            if (isinstance(activity.program, Program | XlProgram) or not monitor.idle(self, activity.program))
+            and ((process := self.processes.get(activity.pid)) is None or process.parent not in self.processes)
         )
 
     def went_on(self, pid: int) -> "World":

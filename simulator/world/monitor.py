@@ -1,20 +1,23 @@
-"""What a running QEMU does of its own accord once it was told to: a transaction, which nobody's death interrupts."""
+"""What a running QEMU does of its own accord once it was told to, and which no death of whoever told it interrupts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from simulator.qemu import points
-from simulator.qemu.graph import Qemu
+from simulator.qemu import jobs, points
+from simulator.qemu.graph import BlockJob, Qemu
 from simulator.qemu.points import Action, QmpError
 
 if TYPE_CHECKING:
     from simulator.world import World
 
 replace = msgspec.structs.replace
+
+JOB_STEP_NS = 50_000_000
+"""How long a block job takes for one step."""
 
 
 class Transaction(msgspec.Struct, frozen=True, tag="transaction"):
@@ -24,12 +27,42 @@ class Transaction(msgspec.Struct, frozen=True, tag="transaction"):
     actions: tuple[Action, ...]
 
 
-QemuProgram = Transaction
+class Work(msgspec.Struct, frozen=True, tag="block-job"):
+    """A block job: the same step again and again, until it is over."""
+
+    domid: int
+    job_id: str
 
 
-def steps(program: QemuProgram) -> tuple[tuple[str, Callable[[World, QemuProgram], World]], ...]:
-    """One for each action, and one in which the guest's requests go on."""
+QemuProgram = Transaction | Work
+
+
+def steps(program: QemuProgram) -> tuple[tuple[str, Callable[[World, Any], World]], ...]:
+    """One for each action, and one in which the guest's requests go on; of a job the one that is repeated."""
+    if isinstance(program, Work):
+        return (("part copied", _worked),)
     return (*((f"action {place}", _acted(place)) for place in range(len(program.actions))), ("released", _released))
+
+
+def job_of(world: World, program: Work) -> BlockJob | None:
+    """The job that is worked on, if it is not over."""
+    qemu = world.qemus.get(program.domid)
+    job = qemu.job(program.job_id) if qemu else None
+    return None if job is None or job.over else job
+
+
+def idle(world: World, program: QemuProgram) -> bool:
+    """Whether a job has caught up with the guest and waits to be completed."""
+    job = job_of(world, program) if isinstance(program, Work) else None
+    return job is not None and job.status == "ready" and not job.left_sectors
+
+
+def _worked(world: World, program: Work) -> World:
+    job, qemu = job_of(world, program), _qemu(world, program.domid)
+    if job is None:
+        return world
+    fs, qemu = jobs.worked(world.fs, qemu, job)
+    return replace(world, fs=fs, qemus=world.qemus.set(program.domid, qemu))
 
 
 def _acted(place: int) -> Callable[[World, Transaction], World]:

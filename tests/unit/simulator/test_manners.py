@@ -116,6 +116,7 @@ def test_a_watcher_that_goes_on_while_its_domain_is_suspended_ends(host):
     after = killed_in_the_middle(host)
     assert not list(alone(after.world))
     watcher = after.run(after.toolstack.hold_watcher(guest(after)))
+    assert watcher is not None
     after.run(watcher.resume())
     assert list(alone(after.world))
 

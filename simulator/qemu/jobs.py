@@ -1,0 +1,251 @@
+"""Block jobs: commit and stream, copying a part at each step while the guest goes on writing.
+
+QEMU opens an image anew by its file name when it changes who may write it. A name that leads to another file by then is
+followed without a word, and the data goes there (measured: silent corruption).
+"""
+
+import errno
+from os import strerror
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk import operations as op
+from simulator.disk.chain import OpenError, holes, opened, sectors, segments
+from simulator.disk.content import Run, clip, over
+from simulator.disk.files import Inode
+from simulator.disk.filesystem import FileSystem
+from simulator.disk.image import Image, Qcow2
+from simulator.qemu import graph
+from simulator.qemu.graph import BlockJob, Drive, Node, Qemu
+from simulator.qemu.points import QmpError
+from xensnap.model import Layer
+
+replace = msgspec.structs.replace
+
+STEP_SECTORS = 512
+"""How much a job copies at each step. A guest that writes more in that time is never caught up with."""
+COMMIT = "commit"
+STREAM = "stream"
+
+
+def commit(
+    fs: FileSystem, qemu: Qemu, *, vdev: str, top: Layer, base: Layer, job_id: str, backing_name: str
+) -> tuple[FileSystem, Qemu]:
+    """`block-commit`: active where `top` is the root, which gets ready and pivots; else it ends by itself."""
+    drive = _free(qemu, vdev, job_id, "Need a root block node")
+    upper, lower = place(drive, top), place(drive, base)
+    if lower <= upper:
+        raise QmpError(f"Can't find '{base.path}' in the backing chain")
+    fs, qemu, drive = _reopened(fs, qemu, drive, lower)
+    job = BlockJob(job_id, COMMIT, vdev, drive.chain[upper].name, drive.chain[lower].name, backing_name=backing_name)
+    stack = graph.images(fs, drive)
+    size = stack[upper].size_bytes
+    if stack[lower].size_bytes < size:
+        try:
+            fs, qemu = _put(fs, qemu, drive, lower, op.resized(stack[lower:], size))
+        except op.QemuError:
+            # The command has succeeded; the job fails (qemu.md 169).
+            return _ended(fs, qemu.doing(job), job, "Operation not supported")
+        except OSError as error:
+            return _ended(fs, qemu.doing(job), job, strerror(error.errno or errno.EIO))
+    return fs, _measured(fs, qemu, job)
+
+
+def stream(
+    fs: FileSystem, qemu: Qemu, *, vdev: str, layer: Layer, base: Layer | None, job_id: str, backing_name: str
+) -> tuple[FileSystem, Qemu]:
+    """`block-stream`: what lies between the two, or all that lies below, is copied up."""
+    root = qemu.drive(vdev)
+    busy = f"Node '{root.root.name if root else vdev}' is busy: block device is in use by block job: "
+    drive = _free(qemu, vdev, job_id, busy)
+    upper = place(drive, layer)
+    lower = place(drive, base) if base is not None else len(drive.chain)
+    if lower <= upper:
+        raise QmpError(f"Node '{drive.chain[lower].name}' is not a backing image of '{drive.chain[upper].name}'")
+    if upper:
+        fs, qemu, drive = _reopened(fs, qemu, drive, upper)
+    target = drive.chain[lower].name if base is not None else ""
+    job = BlockJob(job_id, STREAM, vdev, drive.chain[upper].name, target, backing_name=backing_name)
+    return fs, _measured(fs, qemu, job)
+
+
+def worked(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
+    """One step more. An error ends the job, and the command that looks at it next tells."""
+    runs = left(fs, qemu, job)
+    part = _first(runs, STEP_SECTORS)
+    try:
+        fs, qemu = _copied(fs, qemu, job, part)
+        job = replace(job, done_sectors=job.done_sectors + _sum(part), left_sectors=_sum(runs) - _sum(part))
+        if job.left_sectors:
+            return fs, qemu.doing(job)
+        if job.kind == COMMIT and _at(qemu, job, job.source) == 0:
+            return fs, qemu.doing(replace(job, status="ready"))
+        return _settled(fs, qemu, job)
+    except OSError as error:
+        return _ended(fs, qemu, job, strerror(error.errno or errno.EIO))
+
+
+def completed(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
+    """`job-complete`: the guest's requests wait while the rest is copied, then the base is the root."""
+    if job.status != "ready":
+        raise QmpError(f"Job '{job.id}' in state '{job.status}' cannot accept command verb 'complete'")
+    runs = left(fs, qemu, job)
+    try:
+        fs, qemu = _copied(fs, qemu, job, runs)
+    except OSError as error:
+        return _ended(fs, qemu, job, strerror(error.errno or errno.EIO))
+    drive = _drive(qemu, job)
+    qemu = qemu.having(replace(drive, chain=drive.chain[_at(qemu, job, job.target) :]))
+    done = replace(job, status="concluded", done_sectors=job.done_sectors + _sum(runs), left_sectors=0)
+    return graph.opening(fs, qemu), qemu.doing(done)
+
+
+def cancelled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
+    """`job-cancel`: no pivot; what was copied stays where it is and is shown by nobody."""
+    if job.over:
+        raise QmpError(f"Job '{job.id}' in state 'concluded' cannot accept command verb 'cancel'")
+    return _ended(fs, qemu, job, "")
+
+
+def left(fs: FileSystem, qemu: Qemu, job: BlockJob) -> list[Run]:
+    """What is still to be copied."""
+    drive = _drive(qemu, job)
+    stack = graph.images(fs, drive)
+    upper = _at(qemu, job, job.source)
+    if job.kind == COMMIT:
+        lower = _at(qemu, job, job.target)
+        return _unlike(op.to_commit(stack[upper:], lower - upper), stack[lower:])
+    lower = _at(qemu, job, job.target) if job.target else len(stack)
+    between = stack[upper + 1 :]
+    runs: list[Run] = []
+    for low, high, write_id in clip(op.to_commit(between, lower - upper - 1), 0, sectors(stack[upper])):
+        runs += [(start, end, write_id) for start, end in holes(stack[upper], low, high)]
+    return runs
+
+
+def place(drive: Drive, layer: Layer) -> int:
+    """Where this image is in the running chain, the root being 0. `LookupError` where it is not."""
+    for number, node in enumerate(drive.chain):
+        if node.layer.path == layer.path:
+            return number
+    there = ", ".join(node.layer.path for node in drive.chain)
+    raise LookupError(f"{layer.path} is not in the running chain: {there}")
+
+
+# --- steps of a job --------------------------------------------------------------------------------------------------
+
+
+def _free(qemu: Qemu, vdev: str, job_id: str, busy: str) -> Drive:
+    if not job_id:
+        raise QmpError("Invalid job ID ''")
+    if qemu.job(job_id):
+        raise QmpError(f"Job ID '{job_id}' already in use")
+    drive = qemu.drive(vdev)
+    if drive is None:
+        raise QmpError(f"Cannot find device='{vdev}' nor node-name='{vdev}'")
+    if working := qemu.working(vdev):
+        raise QmpError(busy + (working.kind if busy.endswith(": ") else ""))
+    return drive
+
+
+def _reopened(fs: FileSystem, qemu: Qemu, drive: Drive, where: int) -> tuple[FileSystem, Qemu, Drive]:
+    """An image is opened for writing, by its name: whatever file has that name now."""
+    node = drive.chain[where]
+    path = node.layer.path
+    try:
+        link = opened(fs, node.layer)
+    except OpenError as error:
+        raise QmpError(str(error)) from None
+    inode = fs.inodes[link.number]
+    if isinstance(inode, Inode) and inode.immutable:
+        raise QmpError(f"Could not open '{path}': {strerror(errno.EPERM)}")
+    again = replace(node, number=link.number, belief=link.image, readonly=False)
+    drive = _with(drive, where, again)
+    qemu = qemu.having(drive)
+    return graph.opening(fs, qemu), qemu, drive
+
+
+def _copied(fs: FileSystem, qemu: Qemu, job: BlockJob, runs: list[Run]) -> tuple[FileSystem, Qemu]:
+    if not runs:
+        return fs, qemu
+    drive = _drive(qemu, job)
+    where = _at(qemu, job, job.target if job.kind == COMMIT else job.source)
+    return _put(fs, qemu, drive, where, op.written(graph.images(fs, drive)[where:], runs))
+
+
+def _settled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
+    """All is copied: the header above says where it goes on from now, and what lies between is closed."""
+    drive = _drive(qemu, job)
+    if job.kind == COMMIT:
+        above, below = _at(qemu, job, job.source) - 1, _at(qemu, job, job.target)
+    else:
+        above = _at(qemu, job, job.source)
+        below = _at(qemu, job, job.target) if job.target else len(drive.chain)
+    if above and drive.chain[above].readonly:
+        fs, qemu, drive = _reopened(fs, qemu, drive, above)
+    form = drive.chain[below].layer.format.value if below < len(drive.chain) else ""
+    image = graph.current(fs, drive.chain[above])
+    if not isinstance(image, Qcow2):
+        raise NotModelled(f"a block job that ends below a {drive.chain[above].layer.format} image")
+    name = job.backing_name if form else ""
+    fs, qemu = _put(fs, qemu, drive, above, replace(image, backing_name=name, backing_format=form))
+    drive = _drive(qemu, job)
+    chain = (*drive.chain[: above + 1], *drive.chain[below:])
+    qemu = qemu.having(replace(drive, chain=chain))
+    return _ended(fs, qemu, job, "")
+
+
+def _ended(fs: FileSystem, qemu: Qemu, job: BlockJob, error: str) -> tuple[FileSystem, Qemu]:
+    """Nothing is done any more; only the root is open for writing."""
+    drive = _drive(qemu, job)
+    lower = (replace(node, readonly=True) for node in drive.chain[1:])
+    qemu = qemu.having(replace(drive, chain=(drive.root, *lower)))
+    return graph.opening(fs, qemu), qemu.doing(replace(job, status="concluded", error=error))
+
+
+def _measured(fs: FileSystem, qemu: Qemu, job: BlockJob) -> Qemu:
+    return qemu.doing(replace(job, left_sectors=_sum(left(fs, qemu.doing(job), job))))
+
+
+def _put(fs: FileSystem, qemu: Qemu, drive: Drive, where: int, image: Image) -> tuple[FileSystem, Qemu]:
+    fs, node = graph.put(fs, drive.chain[where], image)
+    return fs.synced(node.number), qemu.having(_with(drive, where, node))
+
+
+def _with(drive: Drive, where: int, node: Node) -> Drive:
+    return replace(drive, chain=(*drive.chain[:where], node, *drive.chain[where + 1 :]))
+
+
+def _drive(qemu: Qemu, job: BlockJob) -> Drive:
+    drive = qemu.drive(job.vdev)
+    assert drive is not None, "a disk does not go while a job holds it"
+    return drive
+
+
+def _at(qemu: Qemu, job: BlockJob, name: str) -> int:
+    return [node.name for node in _drive(qemu, job).chain].index(name)
+
+
+def _unlike(runs: list[Run], below: tuple[Image, ...]) -> list[Run]:
+    """The parts of these runs that the images below do not show already."""
+    limit = sectors(below[0])
+    different: list[Run] = []
+    for low, high, write_id in runs:
+        there = over(segments(below, low, min(high, limit)), [(low, high, 0)])
+        different += [(start, end, write_id) for start, end, found in there if found != write_id]
+    return different
+
+
+def _first(runs: list[Run], count: int) -> list[Run]:
+    part: list[Run] = []
+    for low, high, write_id in runs:
+        if count <= 0:
+            break
+        part.append((low, min(high, low + count), write_id))
+        count -= high - low
+    return part
+
+
+def _sum(runs: list[Run]) -> int:
+    return sum(high - low for low, high, _ in runs)
