@@ -32,6 +32,7 @@ EACH = {
     "xensnap-delete/1": ["delete", "guest1", "before"],
     "xensnap-apply/1": ["apply", "plan.json"],
     "xensnap-recover/1": ["recover"],
+    "xensnap-domain/1": ["domain", "start", "guest1", "--paused"],
     "xensnap-sim-place/1": ["sim", "path"],
     "xensnap-sim-domain/1": ["sim", "domain", "add", "guest2", "--disk", "xvda=1M"],
     "xensnap-sim-write/1": ["sim", "write", "guest1", "xvda", "0", "4k"],

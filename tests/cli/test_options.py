@@ -21,6 +21,10 @@ PLAIN = {
     "recover": [],
     "apply": ["plan.json"],
     "demo": [],
+    "domain start": ["guest1"],
+    "domain stop": ["guest1"],
+    "domain pause": ["guest1"],
+    "domain unpause": ["guest1"],
     "sim init": [],
     "sim reset": [],
     "sim path": [],
@@ -32,6 +36,9 @@ PLAIN = {
     "sim read": ["guest1", "xvda"],
     "sim crash": ["--at", "1", "create", "guest1"],
 }
+
+# What a domain must be let do before.
+BEFORE = {"domain pause": ["start"], "domain unpause": ["start", "pause"]}
 
 # Values for the options that take one: good ones, and bad ones where any text would not do.
 GOOD = {
@@ -142,6 +149,8 @@ def test_each_option_works_in_a_good_form_and_says_what_is_wrong_in_a_bad_one(pr
     result = shell.run(*name.split(), *wrong)
     assert result.exit_code != 0
     assert result.stderr.startswith("xensnap: ")
+    for before in BEFORE.get(name, ()):
+        shell.ok("domain", before, "guest1")
     good = [word, *values(name, option, shell)]
     shell.ok(*name.split(), *([*good, *plain] if name == "sim crash" else [*plain, *good]))
 
@@ -165,7 +174,7 @@ def test_each_command_needs_its_arguments_and_no_more(prepared, name) -> None:
         assert prepared.run(*name.split(), *["word"] * 6).exit_code == 2
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "", "sim", "sim domain", "sim disk"])
+@pytest.mark.parametrize("name", [*PLAIN, "", "domain", "sim", "sim domain", "sim disk"])
 def test_each_command_has_help(shell, name) -> None:
     assert "Usage: xensnap" in shell.ok(*name.split(), "--help")
 
