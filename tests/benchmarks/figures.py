@@ -54,12 +54,14 @@ NOTES = """\
 What the sides are:
 
 - qemu-img is started for each call, as a script would.
-- The images with many snapshots and the deep chains have no data: only metadata is read.
+- The images with many snapshots and the deep chains have no data: only metadata is read. The goals for them were set
+  with files on tmpfs, where opening a file costs less; see above where they were now.
 - libvirt is its driver `test:///default`, asked in a process of its own that measures its own calls. It parses XML and
   keeps a tree of snapshots; it has no disks, no files, no journal, and nothing in it can crash.
 - "Simulator alone" is a snapshot of four simulated disks through the image port, without an engine.
-- A death is: the world at a cut of an effect, the death, a new process, and its recovery. "Judged" adds every check of
-  the crash tests. The real one is a Python process that kills itself before the decision, and the recovery from it.
+- A death is: the world at a cut of an effect, the death, a new process, and its recovery. "Run anew" repeats the whole
+  create, recorded, before each. "Judged" adds every check of the crash tests. The real one is a Python process that
+  kills itself before the decision, and the recovery from it.
 - G11 counts the calls into engine and simulator, apart for the rules' own work and for what the checks ask after each
   step. What remains is Hypothesis and the oracle.
 """
