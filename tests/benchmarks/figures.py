@@ -54,8 +54,7 @@ NOTES = """\
 What the sides are:
 
 - qemu-img is started for each call, as a script would.
-- The images with many snapshots and the deep chains have no data: only metadata is read. The goals for them were set
-  with files on tmpfs, where opening a file costs less; see above where they were now.
+- The images with many snapshots and the deep chains have no data: only metadata is read.
 - libvirt is its driver `test:///default`, asked in a process of its own that measures its own calls. It parses XML and
   keeps a tree of snapshots; it has no disks, no files, no journal, and nothing in it can crash.
 - "Simulator alone" is a snapshot of four simulated disks through the image port, without an engine.
