@@ -1,0 +1,20 @@
+"""The table of mutants at the end of a run."""
+
+import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each mutant: what it does, which rule of the design it breaks, and what it took to find it."""
+    lines = []
+    for outcome in ("passed", "xfailed"):
+        for report in terminalreporter.getreports(outcome):
+            told = dict(getattr(report, "user_properties", ()))
+            if "mutant" in told:
+                name, rule, unfound = told["mutant"]
+                effort, why = told.get("found", ("", ""))
+                ending = f"NOT FOUND, {unfound}" if unfound else f"found after {effort}: {why[:80]}"
+                lines.append(f"{name} [{rule}]: {ending}")
+    if lines:
+        terminalreporter.section("mutants of the engine")
+        for line in lines:
+            terminalreporter.write_line(line)

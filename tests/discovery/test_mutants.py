@@ -1,0 +1,30 @@
+"""Every mutant of the engine is found by the judgements that every change of the engine has to pass.
+
+A mutant that nothing finds is a hole in the tests; it stands here as a known one, and as soon as something finds it the
+mark has to go.
+"""
+
+import pytest
+
+from tests.discovery.judgements import Failed, Judgement
+from tests.discovery.mutants import MUTANTS, Mutant
+
+
+def known(mutant: Mutant) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.xfail(reason=mutant.unfound, raises=pytest.fail.Exception)] if mutant.unfound else []
+
+
+@pytest.mark.parametrize(
+    "mutant", [pytest.param(mutant, id=mutant.name.replace(" ", "-"), marks=known(mutant)) for mutant in MUTANTS]
+)
+def test_the_mutant_is_found(mutant: Mutant, record_property) -> None:
+    trial = mutant.judgement()
+    record_property("mutant", (mutant.name, mutant.rule, mutant.unfound))
+    with mutant.loose(), pytest.raises(Failed) as found:
+        trial()
+    record_property("found", (str(found.value.effort), str(found.value)))
+
+
+@pytest.mark.parametrize("judgement", dict.fromkeys(mutant.judgement for mutant in MUTANTS))
+def test_the_engine_as_it_is_passes(judgement: Judgement) -> None:
+    assert judgement()().count

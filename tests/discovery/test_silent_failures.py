@@ -1,0 +1,56 @@
+"""A tool or a toolstack that says it has done its work, and has done nothing: the engine must not believe it.
+
+Either the operation ends with an error and the host is as before, or everything has come out right all the same.
+"""
+
+import pytest
+
+from simulator import SimulatedHost
+from tests.crash.harness import GUEST, scribble, truth
+from tests.crash.test_every_effect import with_history
+from tests.discovery.judgements import CRASHED
+from tests.discovery.mutants import Instead, nothing
+from xensnap.engine.engine import Engine
+from xensnap.errors import XensnapError
+
+BELIEVED = pytest.mark.xfail(reason="the engine believes the return code: nothing looks at the disk afterwards")
+
+
+def lying(host: SimulatedHost, port: str, method: str) -> SimulatedHost:
+    """A fork of the host on which this method succeeds and does nothing."""
+    fork = host.fork()
+    setattr(fork, port, Instead(getattr(fork, port), **{method: nothing}))
+    return fork
+
+
+@pytest.mark.parametrize(
+    ("port", "method", "kinds", "verb"),
+    [
+        pytest.param("images", "snapshot_create", "i", "create", marks=BELIEVED),
+        pytest.param("images", "snapshot_apply", "i", "revert", marks=BELIEVED),
+        ("images", "snapshot_delete", "i", "delete"),
+        pytest.param("images", "create_overlay", "e", "create", marks=BELIEVED),
+        pytest.param("images", "create_overlay", "e", "revert", marks=BELIEVED),
+        pytest.param("images", "commit", "e", "delete root", marks=BELIEVED),
+        pytest.param("images", "rebase", "e", "delete root", marks=BELIEVED),
+        pytest.param("images", "rebase", "e", "delete branch", marks=BELIEVED),
+        pytest.param("toolstack", "set_layers", "e", "create", marks=BELIEVED),
+        pytest.param("toolstack", "set_layers", "e", "revert", marks=BELIEVED),
+    ],
+)
+def test_a_silent_failure_is_noticed(port: str, method: str, kinds: str, verb: str) -> None:
+    host = with_history(kinds)
+    honest = host.fork()
+    CRASHED[verb](Engine(honest))
+    liar = lying(host, port, method)
+    before = truth(host)
+    try:
+        CRASHED[verb](Engine(liar))
+    except XensnapError:
+        healed = SimulatedHost(liar.world)
+        Engine(healed).recover(GUEST)
+        assert truth(healed) in (before, truth(honest))
+    else:
+        for each in (liar, honest):
+            scribble(each, 2)  # the guest goes on, which must touch nothing but its active layers
+        assert truth(liar) == truth(honest)
