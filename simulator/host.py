@@ -29,7 +29,7 @@ from simulator.ports.files import SimulatedFiles, failure
 from simulator.ports.images import SimulatedImageTool
 from simulator.ports.machine import SimulatedMachine
 from simulator.ports.seat import GIVE_WAY, Cell, Seat
-from simulator.ports.toolstack import SimulatedToolstack, looked_up
+from simulator.ports.toolstack import SimulatedToolstack, every_domain, looked_up
 from simulator.qemu import graph
 from simulator.tools.qemu_img import Program, ToolError
 from simulator.world import World, life, programs
@@ -540,8 +540,9 @@ class SimulatedHost:
         """The host in words: domains, their disks and chains, and the store."""
         world = self.world
         lines: list[str] = []
-        for domain in sorted(world.domains.values(), key=lambda each: each.name):
-            lines.append(f"{domain.name} {domain.uuid} {domain.state}")
+        for domain in sorted(every_domain(world), key=lambda each: each.name):
+            number = "" if domain.domid is None else f" domid {domain.domid}"
+            lines.append(f"{domain.name} {domain.uuid} {domain.state}{number}")
             for disk in domain.disks:
                 lines.append(f"  {disk.vdev}")
                 lines += [f"    {line}" for line in self._chain_lines(disk.layer)]

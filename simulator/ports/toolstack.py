@@ -47,7 +47,7 @@ class SimulatedToolstack:
     async def domains(self) -> tuple[Domain, ...]:
         """All of them, by name."""
         world = await self._seat.look(_DOMAINS)
-        return tuple(sorted(_all(world), key=lambda domain: domain.name))
+        return tuple(sorted(every_domain(world), key=lambda domain: domain.name))
 
     async def inspect(self, ref: str) -> Domain:
         """By UUID, then name, then domid."""
@@ -110,7 +110,7 @@ class SimulatedToolstack:
 
         def renamed(world: World) -> tuple[World, None]:
             stored = _stored(world, domain.uuid)
-            taken = any(each.name == name and each.uuid != domain.uuid for each in _all(world))
+            taken = any(each.name == name and each.uuid != domain.uuid for each in every_domain(world))
             if taken:
                 raise Refused([Reason("name-taken", f"there is a domain {name!r} already", "Choose another name.")])
             after = Domain(stored.uuid, name, stored.state, stored.disks, None, stored.described_by)
@@ -231,7 +231,7 @@ def _traits(world: World, uuid: str) -> Traits:
 # --- looking up ------------------------------------------------------------------------------------------------------
 
 
-def _all(world: World) -> list[Domain]:
+def every_domain(world: World) -> list[Domain]:
     """Each domain as often as it is there, and once where it is off."""
     found: list[Domain] = []
     for stored in world.domains.values():
@@ -248,7 +248,7 @@ def _stored(world: World, uuid: str) -> Domain:
 
 def looked_up(world: World, ref: str) -> Domain:
     """The domain that this reference means."""
-    every = _all(world)
+    every = every_domain(world)
     for found in ([d for d in every if d.uuid == ref.lower()], [d for d in every if d.name == ref]):
         if len(found) > 1:
             which = ", ".join(sorted(f"{d.uuid} (domid {d.domid})" if d.domid else d.uuid for d in found))
