@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from simulator import CrashPoint as CrashPoint  # noqa: PLC0414 -- re-exported
     from simulator import SimulatedHost as SimulatedHost  # noqa: PLC0414 -- re-exported
     from simulator import World as World  # noqa: PLC0414 -- re-exported
+    from simulator.guest import Memory as Memory  # noqa: PLC0414 -- as above
     from xensnap.hypervisor import Hypervisor
 
 VARIABLE = "XENSNAP_HOST"

@@ -5,7 +5,7 @@ import pytest
 from xensnap import hosts
 from xensnap.errors import Usage
 
-HOME = {"HOME": "/home/op", "PATH": "/usr/sbin:/usr/bin"}
+HOME = {"HOME": "/op", "PATH": "/usr/sbin:/usr/bin"}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from xensnap.engine.engine import Engine, Recovered
 from xensnap.engine.request import CreateRequest, RevertRequest
 
 if TYPE_CHECKING:
-    from xensnap.hosts import CrashPoint, SimulatedHost
+    from xensnap.hosts import CrashPoint, Memory, SimulatedHost
 
 DOMAIN = "guest1"
 DISKS = (("xvda", "qcow2", 16 << 20), ("xvdb", "raw", 8 << 20))
@@ -69,9 +69,32 @@ class DemoWorld:
         """What the guest would read now, block by block."""
         return {vdev: _blocks(*seen) for vdev, seen in self.host.visible(DOMAIN).items()}
 
-    def compared(self, before: Content) -> Compared:
-        """What the disks hold now beside what they held then."""
-        now = self.content()
+    def guest_works(self, count: int) -> None:
+        """The guest that runs writes as above, into its page cache; half of it reaches a disk at once."""
+        self.host.run(self.host.machine.sleep(60))
+        for _ in range(count):
+            vdev, _, size_bytes = self._dice.choice(DISKS)
+            length = self._dice.choice((1, 2, 4, 16, 64)) * BLOCK
+            offset = self._dice.randrange((size_bytes - length) // BLOCK) * BLOCK
+            self.host.guest_writes(DOMAIN, vdev, offset, length, flush=self._dice.random() < 0.5)
+
+    def guest_reads(self) -> Content:
+        """What the guest that runs reads from its disks, through its page cache, block by block."""
+        return {vdev: _blocks(*seen) for vdev, seen in self.host.guest_sees(DOMAIN).items()}
+
+    @property
+    def memory(self) -> "Memory":
+        """All that the guest remembers now."""
+        return self.host.memory(DOMAIN)
+
+    @property
+    def unflushed_bytes(self) -> int:
+        """How much the guest has written that is on no disk yet."""
+        return sum((end - start) * SECTOR for cache in self.memory.caches for start, end, _ in cache.dirty)
+
+    def compared(self, before: Content, now: Content | None = None) -> Compared:
+        """What the disks hold now, or what somebody reads, beside what was there then."""
+        now = self.content() if now is None else now
         pairs = [pair for vdev in before for pair in zip(before[vdev], now[vdev], strict=True)]
         return Compared(sum(old == new for old, new in pairs), len(pairs))
 

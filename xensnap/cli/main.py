@@ -25,7 +25,7 @@ VERBS = {
     "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
     "domain": ("domain", "Start and stop domains, where nothing else does."),
     "sim": ("sim", "Make and handle a simulated host."),
-    "demo": ("demo", "Show a disk come back from a snapshot."),
+    "demo": ("demo", "Show disks and memory come back from a snapshot."),
 }
 
 ALIASES = {f"snapshot-{name}": name for name in ("create", "delete", "list", "revert")}
