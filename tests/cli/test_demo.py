@@ -22,7 +22,7 @@ def test_every_proof_holds_wherever_it_crashes(shell, seed) -> None:
 
 def test_it_ends_with_the_proof(shell) -> None:
     text = shell.ok("demo", "--plain", "--seed", "3")
-    assert text.splitlines()[-1].startswith("Proved: every block came back")
+    assert text.splitlines()[-1].startswith("Proved: disks and memory came back")
     assert "you are here" in text
     assert "\x1b" not in text
 
