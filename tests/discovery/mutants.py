@@ -175,6 +175,18 @@ def of_changed(change: Callable[[Any], Any]) -> Wrong:
     return changed
 
 
+def commits_in_any_case(do: Any) -> Any:
+    async def wrong(self: Any, at: context.Context) -> None:
+        right = CommitDown._switched
+        CommitDown._switched = answers_later(False)(right)  # type: ignore[method-assign]
+        try:
+            await do(self, at)
+        finally:
+            CommitDown._switched = right  # type: ignore[method-assign]
+
+    return wrong
+
+
 def forward(_: Any) -> Any:
     return tuple
 
@@ -574,10 +586,20 @@ MUTANTS = (
         "what the guest wrote in between is overwritten",
         "5.5, 5.9",
         CommitDown,
-        "_switched",
-        answers_later(False),
+        "do",
+        commits_in_any_case,
         deaths("e", "delete only"),
         unfound="no guest writes between a death and the recovery",
+    ),
+    Mutant(
+        "takes back a commit although the domain was switched",
+        "an overlay that nobody needs, in the ledger for ever",
+        "5.5, 5.9",
+        CommitDown,
+        "must_go_on",
+        answers_later(False),
+        deaths("e", "delete only"),
+        unfound="a file in the ledger counts as needed",
     ),
     Mutant(
         "does not switch the domain to the base of a commit",
