@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from simulator import SimulatedHost, World
+from simulator.checkers import guests
 from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, Operation, every_crash, guest, nothing_is_left
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, RevertRequest
@@ -95,6 +96,10 @@ def recovered(world: World, allowed: list[Seen], where: str) -> None:
     found = seen(host)
     assert found in allowed, f"between before and after: {where}"
     assert engine.recover(GUEST) is None, where
+    findings = [
+        finding for check in (guests.torn, guests.standing, guests.twins, guests.alone) for finding in check(host.world)
+    ]
+    assert not findings, f"{findings}: {where}"
     view = engine.view(GUEST)
     assert not view.pending, where
     memories = {snapshot.memory.rpartition("/")[2] for snapshot in view.snapshots.values() if snapshot.memory}

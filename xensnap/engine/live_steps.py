@@ -282,20 +282,26 @@ class RemoveMemory(StepBase, frozen=True):
 
 
 async def put_back(at: Context, was: RunState) -> None:
-    """Let a guest that we stopped be as it was. Its watcher goes on in any case."""
+    """Let a guest that we stopped be as it was.
+
+    Its watcher goes on in any case, but only when the guest is suspended no more: it would take that for its end
+    (Xen 4.17.7).
+    """
     domain = await at.running()
     if domain is None:
         return
     watcher = await at.host.toolstack.hold_watcher(domain)
-    if watcher is not None:
-        await watcher.resume()
-    if domain.state is RunState.SUSPENDED:
-        await at.host.toolstack.resume(domain)
-        domain = await _required(at)
-    if was is RunState.RUNNING and domain.state is RunState.PAUSED:
-        await at.host.toolstack.unpause(domain)
-    elif was is RunState.PAUSED and domain.state is RunState.RUNNING:
-        await at.host.toolstack.pause(domain)
+    try:
+        if domain.state is RunState.SUSPENDED:
+            await at.host.toolstack.resume(domain)
+            domain = await _required(at)
+        if was is RunState.RUNNING and domain.state is RunState.PAUSED:
+            await at.host.toolstack.unpause(domain)
+        elif was is RunState.PAUSED and domain.state is RunState.RUNNING:
+            await at.host.toolstack.pause(domain)
+    finally:
+        if watcher is not None:
+            await watcher.resume()
 
 
 async def _save(at: Context, domain: Domain, to: str, points: Sequence[Point], *, then: Then, live: bool) -> None:
