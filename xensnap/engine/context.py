@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from xensnap.engine.records import Store
-from xensnap.errors import Damaged, NotFound
+from xensnap.errors import Damaged, Failed, NotFound
 from xensnap.hypervisor import Hypervisor
 from xensnap.model import Domain, DomainUuid, Image, Layer, RunState
 
@@ -55,3 +55,10 @@ class Context:
 def directory(path: str) -> str:
     """The directory that a file is in."""
     return path.rpartition("/")[0] or "/"
+
+
+def unbelieved(cause: str) -> Failed:
+    """A tool said that it had done its work, and a look at the host says that it has not."""
+    return Failed(
+        f"{cause}, although no error was told", id="not-done", remedy="Try again; look at the host if it stays."
+    )

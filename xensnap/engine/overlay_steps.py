@@ -1,15 +1,16 @@
 """Steps on overlays and chains: what external snapshots are made of."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import ClassVar
 
 import msgspec
 
-from xensnap.engine.context import Context, directory
+from xensnap.engine.context import Context, directory, unbelieved
 from xensnap.engine.step import StepBase
 from xensnap.errors import Failed, NotFound
 from xensnap.hypervisor import Job, Node
-from xensnap.model import Backing, Domain, DomainUuid, Format, Image, Layer
+from xensnap.model import Backing, Domain, Format, Image, Layer
 
 
 class MakeOverlay(StepBase, frozen=True):
@@ -37,6 +38,8 @@ class MakeOverlay(StepBase, frozen=True):
                 await at.host.files.remove(self.path)
             await at.host.files.create(self.path)
             await at.host.images.create_overlay(self.path, backing=self.backing, size_bytes=self.size_bytes)
+            if not await self._is_made(at):
+                raise unbelieved(f"{self.path} is not the overlay that was asked for")
         await at.host.files.sync(self.path)
         await at.host.files.sync_dir(directory(self.path))
 
@@ -80,7 +83,7 @@ class SwitchLayers(StepBase, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase."""
-        await at.host.toolstack.set_layers(DomainUuid(self.domain_uuid), {new.vdev: new.layer for new in self.after})
+        await _switch(at, {new.vdev: new.layer for new in self.after})
 
     async def undo(self, at: Context) -> None:
         """What stands as we found it or left it is put back; a domain that is gone has nothing to switch.
@@ -97,7 +100,7 @@ class SwitchLayers(StepBase, frozen=True):
         used = {new.vdev for new in self.after if await in_use(at, new.vdev, new.layer.path)}
         back = {old.vdev: old.layer for old in self.before if old.vdev in ours - used}
         if back:
-            await at.host.toolstack.set_layers(domain.uuid, back)
+            await _switch(at, back)
 
 
 class CommitDown(StepBase, frozen=True):
@@ -133,7 +136,7 @@ class CommitDown(StepBase, frozen=True):
             await at.host.images.resize(self.base, size_bytes=self.size_bytes)
         await at.host.files.sync(self.base.path)
         if self.domain_uuid:
-            await at.host.toolstack.set_layers(DomainUuid(self.domain_uuid), {self.vdev: self.base})
+            await _switch(at, {self.vdev: self.base})
 
     async def undo(self, at: Context) -> None:
         """Nothing to do: nobody needs what the base held, and the overlay has kept its own."""
@@ -256,6 +259,16 @@ class RemoveImage(StepBase, frozen=True):
         await at.remove(self.layer.path)
 
 
+async def _switch(at: Context, layers: Mapping[str, Layer]) -> None:
+    """Let the domain start from these layers, and look whether it will."""
+    await at.host.toolstack.set_layers(at.domain_uuid, layers)
+    domain = await at.host.toolstack.inspect(at.domain_uuid)
+    for vdev, layer in layers.items():
+        disk = domain.disk(vdev)
+        if disk is None or disk.layer != layer:
+            raise unbelieved(f"{domain.name} does not start {vdev} from {layer.path}")
+
+
 async def in_use(at: Context, vdev: str, overlay: str) -> bool:
     """Whether a guest works on an overlay, or has worked on it."""
     running = await at.running()
@@ -270,6 +283,8 @@ async def _set_backing(at: Context, layer: Layer, backing: Backing | None, *, co
     image = await at.host.images.inspect(layer)
     if not _stands_on(image, backing):
         await at.host.images.rebase(layer, backing=backing, copy=copy)
+        if not _stands_on(await at.host.images.inspect(layer), backing):
+            raise unbelieved(f"{layer.path} does not stand on {backing.path if backing else 'nothing'}")
     await at.host.files.sync(layer.path)
 
 

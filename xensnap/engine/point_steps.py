@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from xensnap.engine.context import Context
+from xensnap.engine.context import Context, unbelieved
 from xensnap.engine.step import StepBase
 from xensnap.model import Format, Image, InternalSnapshot, Layer
 
@@ -36,6 +36,8 @@ class TakePoint(PointStep, frozen=True):
         image = await at.host.images.inspect(self.layer)
         if not image.tagged(self.tag):
             await at.host.images.snapshot_create(self.layer, tag=self.tag)
+            if not (await at.host.images.inspect(self.layer)).tagged(self.tag):
+                raise unbelieved(f"{self.path} has no snapshot {self.tag!r}")
         await at.host.files.sync(self.path)
 
     async def undo(self, at: Context) -> None:
