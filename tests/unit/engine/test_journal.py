@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from simulator import SimulatedHost
 from xensnap.engine import CreateRequest, Engine
-from xensnap.engine.journal import Begin, End, Note, decode, encode, pending, torn_bytes
+from xensnap.engine.journal import Begin, End, Entry, Note, decode, encode, pending, torn_bytes
 from xensnap.engine.plan import Plan
 
 
@@ -18,7 +18,7 @@ def a_plan() -> Plan:
 
 PLAN = a_plan()
 BEGIN = Begin(PLAN.operation, PLAN, 1, 2, "boot", "root")
-ENTRIES = (BEGIN, Note(PLAN.operation, "done: something"), End(PLAN.operation, "done", 3))
+ENTRIES: tuple[Entry, ...] = (BEGIN, Note(PLAN.operation, "done: something"), End(PLAN.operation, "done", 3))
 WHOLE = b"".join(map(encode, ENTRIES))
 
 
