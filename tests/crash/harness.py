@@ -5,7 +5,7 @@ as after it, never between; nothing is orphaned, leaked or stuck (design 5.5).
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from simulator import SimulatedHost, World
@@ -15,7 +15,7 @@ from simulator.host import crash_points
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
 from xensnap.engine.view import View
-from xensnap.model import Disk, Format, Kind, Layer
+from xensnap.model import Disk, Format, Kind, Layer, Snapshot
 
 GUEST = "guest"
 CLUSTER = 64 * 1024
@@ -52,15 +52,23 @@ class Truth:
 def truth(host: SimulatedHost) -> Truth:
     """Look at a domain, through the simulator where contents matter."""
     listing = Engine(host).list(GUEST)
+    snapshots = listing.contents.snapshots
+    parents = {name: snapshot.parent for name, snapshot in snapshots.items()}
+    return Truth(host.visible(GUEST), held_by(host, snapshots), parents, listing.current)
+
+
+def held_by(host: SimulatedHost, snapshots: Mapping[str, Snapshot]) -> dict[tuple[str, str], object]:
+    """What each snapshot holds of each disk, and whether its memory is there if it has one."""
     held: dict[tuple[str, str], object] = {}
-    for name, snapshot in listing.contents.snapshots.items():
+    for name, snapshot in snapshots.items():
         for disk in snapshot.disks:
             if disk.kind is Kind.EXTERNAL:
                 held[name, disk.vdev] = host.visible_layer(disk.image)
             else:
                 held[name, disk.vdev] = host.visible_snapshot(disk.image, disk.fingerprint.snapshot_id)
-    parents = {name: snapshot.parent for name, snapshot in listing.contents.snapshots.items()}
-    return Truth(host.visible(GUEST), held, parents, listing.current)
+        if snapshot.memory:
+            held[name, "memory"] = host.world.fs.find(snapshot.memory) is not None
+    return held
 
 
 def guest(kinds: str, *, size_bytes: int = 4 * CLUSTER) -> SimulatedHost:

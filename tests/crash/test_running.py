@@ -11,11 +11,11 @@ import pytest
 
 from simulator import SimulatedHost, World
 from simulator.checkers import guests
-from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, Operation, every_crash, guest, nothing_is_left
+from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, Operation, every_crash, guest, held_by, nothing_is_left
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, RevertRequest
 from xensnap.hypervisor import Capability
-from xensnap.model import Kind, RunState
+from xensnap.model import RunState
 
 UUID = "5c84adcc-bd59-488a-96d2-195f9b599cfe"
 
@@ -39,19 +39,11 @@ class Seen:
 
 def seen(host: SimulatedHost) -> Seen:
     listing = Engine(host).list(GUEST)
-    held: dict[tuple[str, str], object] = {}
-    for name, snapshot in listing.contents.snapshots.items():
-        for disk in snapshot.disks:
-            if disk.kind is Kind.EXTERNAL:
-                held[name, disk.vdev] = host.visible_layer(disk.image)
-            else:
-                held[name, disk.vdev] = host.visible_snapshot(disk.image, disk.fingerprint.snapshot_id)
-        if snapshot.memory:
-            held[name, "memory"] = host.world.fs.find(snapshot.memory) is not None
-    parents = {name: snapshot.parent for name, snapshot in listing.contents.snapshots.items()}
+    snapshots = listing.contents.snapshots
+    parents = {name: snapshot.parent for name, snapshot in snapshots.items()}
     state = listing.domain.state
     reads = host.visible(GUEST) if state is RunState.OFF else host.guest_sees(GUEST)
-    return Seen(state, reads, held, parents, listing.current)
+    return Seen(state, reads, held_by(host, snapshots), parents, listing.current)
 
 
 def running(kinds: str) -> SimulatedHost:
