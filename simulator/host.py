@@ -34,8 +34,8 @@ from simulator.qemu import graph
 from simulator.tools.qemu_img import Program, ToolError
 from simulator.world import World, life, programs
 from simulator.world.life import XlError
-from simulator.xen.domains import switched
-from simulator.xen.incarnations import GuestKind, Incarnation, Shutdown, Traits
+from simulator.xen import domains as stored_domains
+from simulator.xen.incarnations import Incarnation, Shutdown, Traits
 from xensnap.errors import NotFound, Usage, XensnapError
 from xensnap.hypervisor import (
     BlockLayer,
@@ -48,7 +48,7 @@ from xensnap.hypervisor import (
     Toolstack,
     drive,
 )
-from xensnap.model import DescribedBy, Disk, Domain, DomainUuid, Format, Layer, RunState
+from xensnap.model import DescribedBy, Disk, Domain, DomainUuid, Format, GuestKind, Layer, RunState
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class SimulatedHost:
 
     name: str = "sim"
     root: str = "/var/lib/xen/snapshots"
-    capabilities: frozenset[Capability] = frozenset(Capability) - {Capability.SAVE_PAUSED}
+    capabilities: frozenset[Capability] = frozenset(Capability)
 
     def __init__(self, world: World, *, pid: int | None = None) -> None:
         if pid is None:
@@ -88,9 +88,17 @@ class SimulatedHost:
         self.hooks: Hooks | None = None
 
     @classmethod
-    def fresh(cls, seed: int = 0) -> "SimulatedHost":
-        """An empty host that has just booted, with `/images` and the store's root."""
-        return cls(World.fresh(seed))
+    def fresh(cls, seed: int = 0, *, shadow_paging: bool = False) -> "SimulatedHost":
+        """An empty host that has just booted, with `/images` and the store's root.
+
+        Args:
+            seed: what random numbers are drawn from.
+            shadow_paging: whether its Xen is built with it, as Debian's is not; PV guests are saved live only then.
+        """
+        world = World.fresh(seed)
+        if shadow_paging:
+            world = replace(world, xen=replace(world.xen, virt_caps=(*world.xen.virt_caps, "shadow")))
+        return cls(world)
 
     @property
     def world(self) -> World:
@@ -186,7 +194,7 @@ class SimulatedHost:
             world = replace(world, rng=rng)
         if isinstance(disks, Mapping):
             disks = [Disk(vdev, path, self._format(path)) for vdev, path in disks.items()]
-        domain = Domain(DomainUuid(uuid), name, RunState.OFF, tuple(disks), None, described_by)
+        domain = Domain(DomainUuid(uuid), name, RunState.OFF, tuple(disks), None, described_by, GuestKind(kind))
         theirs = domain.disks if described_by is DescribedBy.OPERATOR or not pinned else None
         traits = Traits(GuestKind(kind), drivers, pinned, theirs, memory_bytes)
         xen = replace(world.xen, traits=world.xen.traits.set(uuid, traits))
@@ -393,7 +401,7 @@ class SimulatedHost:
             rng, uuid = world.rng.uuid()
             # xl knows a domain only while it is there: the old uuid means nothing any more.
             stored = world.domains.delete(found.uuid)
-            renewed = Domain(DomainUuid(uuid), found.name, RunState.OFF, found.disks, None, found.described_by)
+            renewed = stored_domains.off(found, uuid=uuid)
             world = replace(world, rng=rng, domains=stored.set(uuid, renewed))
         disks = found.disks if traits.operator_disks is None else traits.operator_disks
         program = programs.Build(uuid, found.name, traits, disks, paused=paused)
@@ -429,7 +437,7 @@ class SimulatedHost:
     def config_update(self, domain: str, disks: Mapping[str, Layer]) -> None:
         """`xl config-update`: what the watcher reboots with, and nothing else (xen-live.md B1)."""
         one = self.incarnation(domain)
-        one = replace(one, reboots_from=switched(one.reboots_from, disks))
+        one = replace(one, reboots_from=stored_domains.switched(one.reboots_from, disks))
         self._cell.world = replace(self.world, xen=self.world.xen.putting(one))
 
     def guest_writes(

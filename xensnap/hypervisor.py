@@ -31,9 +31,12 @@ class Capability(StrEnum):
     MEMORY = "memory"
     """The memory of a running domain can be saved and restored."""
     LIVE_SAVE = "live-save"
-    """The memory can be saved while the guest runs, but for a short stop at the end."""
+    """The memory can be saved while the guest runs, but for a short stop at the end; `Domain.no_live_save` excepts."""
     SAVE_PAUSED = "save-paused"
-    """A domain that is paused already can be saved. On Xen 4.17 only HVM guests without PV drivers can."""
+    """A domain that is paused already can be saved; `Domain.no_paused_save` excepts.
+
+    On Xen 4.17 only HVM guests without PV drivers can.
+    """
     IMMUTABLE = "immutable"
     """Files can carry the immutable flag."""
 

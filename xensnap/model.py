@@ -45,6 +45,14 @@ class RunState(StrEnum):
     DYING = "dying"
 
 
+class GuestKind(StrEnum):
+    """How Xen runs a guest."""
+
+    PV = "pv"
+    PVH = "pvh"
+    HVM = "hvm"
+
+
 class Kind(StrEnum):
     """How a disk snapshot is kept: a tag inside the qcow2 image, or the image frozen below a new overlay."""
 
@@ -95,7 +103,11 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A domain as its host knows it now."""
+    """A domain as its host knows it now.
+
+    `kind` is None where the host runs guests in one way only. What the host can do, but not with this guest as it is
+    now, is told by a reason in words; where there is none, the host's capabilities alone tell.
+    """
 
     uuid: DomainUuid
     name: str
@@ -103,6 +115,11 @@ class Domain:
     disks: tuple[Disk, ...]
     domid: DomId | None = None
     described_by: DescribedBy = DescribedBy.US
+    kind: GuestKind | None = None
+    no_live_save: str = ""
+    """Why its memory cannot be saved while it runs, as of a PV guest where Xen cannot log dirty pages of it."""
+    no_paused_save: str = ""
+    """Why it cannot be saved while it is paused, as of a guest that has to suspend itself."""
 
     def disk(self, vdev: str) -> Disk | None:
         """The disk that the guest sees as `vdev`, if there is one."""

@@ -11,8 +11,8 @@ from simulator.core.rng import Rng
 from simulator.disk.crash import Unsynced, crashed
 from simulator.world import World
 from simulator.world.monitor import Transaction
+from simulator.xen import domains
 from simulator.xen.incarnations import Xen
-from xensnap.model import Domain, RunState
 
 _BOOT_NS = 60_000_000_000
 _STEPS_MAX = 1000
@@ -88,16 +88,12 @@ def after_host_crash(world: World, unsynced: Unsynced | str = Unsynced.LOST, rng
         fs=fs,
         rng=next_rng,
         boot_id=boot_id,
-        domains=Map({uuid: _off(domain) for uuid, domain in world.domains.items()}),
+        domains=Map({uuid: domains.off(domain) for uuid, domain in world.domains.items()}),
         clock=msgspec.structs.replace(clock, monotonic_ns=_BOOT_NS),
         agenda=(),
         processes=Map(),
-        xen=Xen(traits=world.xen.traits),
+        xen=Xen(traits=world.xen.traits, virt_caps=world.xen.virt_caps),
         qemus=Map(),
         guests=Map(),
         busy=False,
     )
-
-
-def _off(domain: Domain) -> Domain:
-    return Domain(domain.uuid, domain.name, RunState.OFF, domain.disks, None, domain.described_by)

@@ -12,10 +12,9 @@ from simulator.ports.seat import Seat
 from simulator.world import World, life
 from simulator.world.life import XlError
 from simulator.world.programs import SUSPENDED_AT, Migrate, Save
-from simulator.xen.incarnations import GuestKind
 from xensnap.errors import Effect, Failed, FileFailed, XensnapError
 from xensnap.hypervisor import Then
-from xensnap.model import Domain
+from xensnap.model import Domain, GuestKind
 
 _SAVE = declare("xl.save", "xl saves the memory of a domain and leaves it paused", writes=True)
 _MIGRATE = declare("xl.migrate", "xl sends the memory of a running domain, up to its suspension", writes=True)

@@ -16,7 +16,7 @@ from simulator.world.life import XlError
 from simulator.world.programs import Build
 from simulator.xen import domains as xen
 from simulator.xen import save_file
-from simulator.xen.incarnations import Traits, told
+from simulator.xen.incarnations import Traits
 from simulator.xen.save_file import SavedError
 from xensnap.errors import Effect as Known
 from xensnap.errors import Failed, NotFound, Reason, Refused
@@ -113,7 +113,7 @@ class SimulatedToolstack:
             taken = any(each.name == name and each.uuid != domain.uuid for each in every_domain(world))
             if taken:
                 raise Refused([Reason("name-taken", f"there is a domain {name!r} already", "Choose another name.")])
-            after = Domain(stored.uuid, name, stored.state, stored.disks, None, stored.described_by)
+            after = xen.off(stored, name=name)
             known = world.xen
             for incarnation in known.of(domain.uuid):
                 known = known.putting(replace(incarnation, name=name))
@@ -170,7 +170,7 @@ class SimulatedToolstack:
         found = [each for each in world.xen.of(program.uuid) if each.builder == child.pid]
         if not found:
             raise Failed(f"{program.name} was started and has gone already", id="not-started")
-        domain = told(_stored(world, program.uuid), found[0])
+        domain = world.xen.told(_stored(world, program.uuid), found[0])
         qemu = world.qemus.get(found[0].domid)
         for disk in program.disks:
             if disk.path and disk.backend is Backend.QDISK and (qemu is None or not _opened(qemu, disk)):
@@ -184,7 +184,8 @@ class SimulatedToolstack:
         """What an xl that was killed has left half built is no domain of anybody."""
         for incarnation in self._seat.world.xen.of(program.uuid):
             if incarnation.builder == builder:
-                await self._running.destroy(told(self._seat.world.domains[program.uuid], incarnation))
+                world = self._seat.world
+                await self._running.destroy(world.xen.told(world.domains[program.uuid], incarnation))
 
 
 class _HeldWatcher:
@@ -236,7 +237,7 @@ def every_domain(world: World) -> list[Domain]:
     found: list[Domain] = []
     for stored in world.domains.values():
         there = world.xen.of(stored.uuid) if world.xen.there else ()
-        found += [told(stored, incarnation) for incarnation in there] or [stored]
+        found += [world.xen.told(stored, incarnation) for incarnation in there] or [stored]
     return found
 
 

@@ -15,8 +15,8 @@ from simulator.guest import Guest, Memory
 from simulator.qemu import graph
 from simulator.qemu.graph import Qemu
 from simulator.xen import domains as stored
-from simulator.xen.incarnations import GuestKind, Incarnation, Shutdown, Traits
-from xensnap.model import Disk, Domain, DomainUuid, Layer, RunState
+from simulator.xen.incarnations import Incarnation, Shutdown, Traits
+from xensnap.model import Disk, Domain, DomainUuid, GuestKind, Layer, RunState
 
 if TYPE_CHECKING:
     from simulator.world import World
@@ -63,9 +63,8 @@ def made(world: World, *, uuid: str, name: str, traits: Traits, disks: tuple[Dis
     domid = world.xen.next_domid
     incarnation = Incarnation(domid, uuid, name, traits, disks, disks)
     xen = replace(world.xen.putting(incarnation), next_domid=domid + 1)
-    known = world.domains.get(uuid)
-    described = known.described_by if known else Domain(DomainUuid(uuid), name, RunState.OFF, ()).described_by
-    domain = Domain(DomainUuid(uuid), name, RunState.OFF, disks, None, described)
+    known = world.domains.get(uuid) or Domain(DomainUuid(uuid), name, RunState.OFF, (), kind=traits.kind)
+    domain = stored.off(known, name=name, disks=disks)
     xen = replace(xen, traits=xen.traits.set(uuid, traits))
     return replace(world, xen=xen, domains=world.domains.set(uuid, domain)), domid
 
@@ -232,7 +231,7 @@ def with_layers(world: World, domain: Domain, layers: dict[str, Layer], *, watch
         disks = stored.switched(incarnation.reboots_from, layers)
         xen = xen.putting(replace(incarnation, reboots_from=disks))
     known = world.domains[domain.uuid]
-    kept = Domain(known.uuid, known.name, known.state, changed_domain.disks, None, known.described_by)
+    kept = stored.off(known, disks=changed_domain.disks)
     return replace(world, xen=xen, domains=world.domains.set(domain.uuid, kept))
 
 

@@ -13,9 +13,9 @@ from simulator.guest import Guest
 from simulator.world import life
 from simulator.world.life import XlError
 from simulator.xen import save_file
-from simulator.xen.incarnations import GuestKind, Incarnation, Shutdown, Traits
+from simulator.xen.incarnations import Incarnation, Shutdown, Traits
 from simulator.xen.save_file import Header, SavedError
-from xensnap.model import Disk
+from xensnap.model import Disk, GuestKind
 
 if TYPE_CHECKING:
     from simulator.world import World
@@ -249,8 +249,7 @@ def _saved(world: World, program: Save) -> World:
 
 def _dirty_logged(world: World, program: Migrate) -> World:
     incarnation = life.require(world, program.domid)
-    if incarnation.traits.kind is GuestKind.PV:
-        # xen-live.md A1: it needs shadow paging, which Debian's Xen lacks.
+    if not world.xen.logs_dirty(incarnation.traits.kind):
         raise XlError("Failed to enable logdirty: 95,22,0", world)
     return replace(world, xen=world.xen.putting(replace(incarnation, dirty_logged=True)))
 

@@ -5,10 +5,22 @@ from collections.abc import Mapping
 import msgspec
 from immutables import Map
 
-from xensnap.model import Disk, Domain, Layer
+from xensnap.model import Disk, Domain, DomainUuid, GuestKind, Layer, RunState
 
 Domains = Map[str, Domain]
 """Domains by UUID. A configuration is replaced at once and synced, so no crash ever leaves half of one."""
+
+
+def off(domain: Domain, *, uuid: str = "", name: str = "", disks: tuple[Disk, ...] | None = None) -> Domain:
+    """What is stored of a domain: it is off, whatever it does; renamed, under another uuid or with other disks."""
+    return Domain(
+        DomainUuid(uuid) if uuid else domain.uuid,
+        name or domain.name,
+        RunState.OFF,
+        domain.disks if disks is None else disks,
+        described_by=domain.described_by,
+        kind=domain.kind,
+    )
 
 
 def with_layers(domain: Domain, layers: Mapping[str, Layer]) -> Domain:
@@ -16,8 +28,7 @@ def with_layers(domain: Domain, layers: Mapping[str, Layer]) -> Domain:
     missing = [vdev for vdev in layers if domain.disk(vdev) is None]
     if missing:
         raise KeyError(*missing)
-    disks = switched(domain.disks, layers)
-    return Domain(domain.uuid, domain.name, domain.state, disks, domain.domid, domain.described_by)
+    return off(domain, disks=switched(domain.disks, layers))
 
 
 def switched(disks: tuple[Disk, ...], layers: Mapping[str, Layer]) -> tuple[Disk, ...]:
@@ -42,5 +53,5 @@ def configuration(domain: Domain) -> str:
         }
         for disk in domain.disks
     ]
-    config = {"c_info": {"type": "hvm", "name": domain.name, "uuid": domain.uuid}, "disks": disks}
+    config = {"c_info": {"type": domain.kind or GuestKind.PV, "name": domain.name, "uuid": domain.uuid}, "disks": disks}
     return msgspec.json.format(msgspec.json.encode(config), indent=4).decode() + "\n"

@@ -10,17 +10,13 @@ from enum import StrEnum
 import msgspec
 from immutables import Map
 
-from xensnap.model import Disk, Domain, DomainUuid, DomId, RunState
+from xensnap.model import Disk, Domain, DomainUuid, DomId, GuestKind, RunState
 
 replace = msgspec.structs.replace
 
 
-class GuestKind(StrEnum):
-    """How a domain is virtualised."""
-
-    PV = "pv"
-    PVH = "pvh"
-    HVM = "hvm"
+VIRT_CAPS = ("pv", "hvm", "hap", "gnttab-v1", "gnttab-v2")
+"""What `xl info` tells of Debian's Xen, which is built without shadow paging (xen-live.md A1)."""
 
 
 class Shutdown(StrEnum):
@@ -109,6 +105,26 @@ class Xen(msgspec.Struct, frozen=True):
     there: Map[int, Incarnation] = Map()
     traits: Map[str, Traits] = Map()
     next_domid: int = 1
+    virt_caps: tuple[str, ...] = VIRT_CAPS
+
+    def logs_dirty(self, kind: GuestKind) -> bool:
+        """Whether it can tell which pages of such a guest have changed (xen-live.md A1)."""
+        return "shadow" in self.virt_caps or (kind is not GuestKind.PV and "hap" in self.virt_caps)
+
+    def told(self, stored: Domain, incarnation: Incarnation) -> Domain:
+        """A domain as the host tells it: what is stored, how it is doing, and what cannot be done with it."""
+        kind = incarnation.traits.kind
+        return Domain(
+            DomainUuid(incarnation.uuid),
+            incarnation.name,
+            incarnation.state,
+            stored.disks,
+            DomId(incarnation.domid),
+            stored.described_by,
+            kind,
+            "" if self.logs_dirty(kind) else f"Xen cannot log dirty pages of a {kind} guest without shadow paging",
+            "a guest that is paused cannot suspend itself" if incarnation.suspends_itself else "",
+        )
 
     def of(self, uuid: str) -> tuple[Incarnation, ...]:
         """The incarnations of a domain that are there now."""
@@ -124,17 +140,3 @@ class Xen(msgspec.Struct, frozen=True):
     def without(self, domid: int) -> "Xen":
         """The domain is gone; its domid never comes back."""
         return replace(self, there=self.there.delete(domid))
-
-
-def told(stored: Domain, incarnation: Incarnation | None) -> Domain:
-    """A domain as the host tells it: what is stored, and how it is doing."""
-    if incarnation is None:
-        return stored
-    return Domain(
-        DomainUuid(incarnation.uuid),
-        incarnation.name,
-        incarnation.state,
-        stored.disks,
-        DomId(incarnation.domid),
-        stored.described_by,
-    )

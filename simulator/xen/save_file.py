@@ -7,8 +7,7 @@ is a fragment, as a killed or failed save leaves it.
 import msgspec
 
 from simulator.guest import Memory
-from simulator.xen.incarnations import GuestKind
-from xensnap.model import Disk
+from xensnap.model import Disk, GuestKind
 
 MAGIC = b"Xen saved domain, xl format (simulated)\n"
 END = b"\nEND\n"

@@ -32,6 +32,20 @@ def wants_memory(view: View, request: CreateRequest) -> bool:
     return view.domain.state in HAS_MEMORY and not request.disk_only
 
 
+def no_paused_save(view: View) -> str:
+    """Why this guest cannot be saved while it is paused; empty if it can."""
+    if Capability.SAVE_PAUSED not in view.capabilities:
+        return f"{view.host} cannot save a paused guest"
+    return view.domain.no_paused_save
+
+
+def no_live_save(view: View) -> str:
+    """Why this guest cannot be saved while it runs; empty if it can."""
+    if Capability.LIVE_SAVE not in view.capabilities:
+        return f"{view.host} cannot save memory while the guest runs"
+    return view.domain.no_live_save
+
+
 def grade(view: View, request: CreateRequest) -> Consistency:
     """What the snapshot promises to the software in the guest."""
     if view.domain.state is RunState.OFF:
@@ -57,12 +71,10 @@ def against(view: View, request: CreateRequest) -> Iterator[Reason]:
     disks = "Take a disk snapshot: --disk-only."
     if memory and Capability.MEMORY not in view.capabilities:
         yield Reason("no-memory", f"{view.host} cannot save the memory of a guest", disks)
-    if memory and state is RunState.PAUSED and Capability.SAVE_PAUSED not in view.capabilities:
-        yield Reason(
-            "paused-guest", f"{name} is paused, and {view.host} cannot save a paused guest", f"Unpause it. {disks}"
-        )
-    if request.live and memory and Capability.LIVE_SAVE not in view.capabilities:
-        yield Reason("no-live-save", f"{view.host} cannot save memory while the guest runs", "Leave out --live.")
+    if memory and state is RunState.PAUSED and (why := no_paused_save(view)):
+        yield Reason("paused-guest", f"{name} is paused and cannot be saved: {why}", f"Unpause it. {disks}")
+    if request.live and memory and (why := no_live_save(view)):
+        yield Reason("no-live-save", f"{name} cannot be saved while it runs: {why}", "Leave out --live.")
     if not memory and (request.live or request.then is not Then.SAME):
         yield Reason("needs-memory", "a disk snapshot never stops the guest", "Leave out --live and --then.")
 
@@ -97,7 +109,7 @@ def against_revert(view: View, snapshot: Snapshot) -> Iterator[Reason]:
 def safety_file(view: View, fresh: Fresh) -> str:
     """Where the memory of a guest goes that a revert ends; empty where it has none that could be saved."""
     savable = view.domain.state is RunState.RUNNING or (
-        view.domain.state is RunState.PAUSED and Capability.SAVE_PAUSED in view.capabilities
+        view.domain.state is RunState.PAUSED and not no_paused_save(view)
     )
     if not savable or Capability.MEMORY not in view.capabilities:
         return ""
