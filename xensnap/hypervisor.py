@@ -10,9 +10,10 @@ for is `Hypervisor.gather`. Where nothing waits, `drive` runs a coroutine to its
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
+
+import msgspec
 
 from xensnap.model import Backing, Chain, Domain, DomainUuid, FileId, Image, InternalSnapshot, Layer
 
@@ -44,8 +45,7 @@ class Capability(StrEnum):
 # --- Files -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class FileStat:
+class FileStat(msgspec.Struct, frozen=True):
     """What the file system says of one name. Links are not followed: a symlink is not a regular file."""
 
     file: FileId
@@ -139,8 +139,7 @@ class Files(Protocol):
 # --- Machine ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Opener:
+class Opener(msgspec.Struct, frozen=True):
     """A process that has a file open."""
 
     pid: int
@@ -174,8 +173,7 @@ class Machine(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """One process on one boot of one machine."""
 
     pid: int
@@ -186,8 +184,7 @@ class Identity:
 # --- Images that nobody has open -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(msgspec.Struct, frozen=True):
     """What a consistency check found, in clusters. Raw images have nothing to check and are clean."""
 
     leaks: int = 0
@@ -287,8 +284,7 @@ class ImageTool(Protocol):
 # --- Block layer of a running domain ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """One image open in a running QEMU, top of a disk first, with what lies below it."""
 
     node_name: str
@@ -298,16 +294,14 @@ class Node:
     backing: "Node | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class TakeInternal:
+class TakeInternal(msgspec.Struct, frozen=True):
     """Part of a transaction: an internal snapshot in the active layer of one disk."""
 
     vdev: str
     tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class TakeOverlay:
+class TakeOverlay(msgspec.Struct, frozen=True):
     """Part of a transaction: the active layer is frozen below this prepared overlay."""
 
     vdev: str
@@ -317,8 +311,7 @@ class TakeOverlay:
 Action = TakeInternal | TakeOverlay
 
 
-@dataclass(frozen=True, slots=True)
-class JobState:
+class JobState(msgspec.Struct, frozen=True):
     """A block job as QEMU tells it: how far, of how much, and whether it can be completed."""
 
     id: str
@@ -490,8 +483,7 @@ class Hooks(Protocol):
 # --- The low seam: what the real backends stand on -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(msgspec.Struct, frozen=True):
     """A program that has ended. Negative return codes are signals."""
 
     argv: tuple[str, ...]

@@ -4,9 +4,10 @@ Every value prints as Python that makes it again, because Hypothesis shows faili
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
+
+import msgspec
 
 DomainUuid = NewType("DomainUuid", str)
 """Identity of a domain, 36 characters, lower case. Nothing is keyed by name or domid (design: identity is the UUID)."""
@@ -76,16 +77,14 @@ class DescribedBy(StrEnum):
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """One image by its path and its format, which is always given and never probed."""
 
     path: str
     format: Format
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(msgspec.Struct, frozen=True):
     """A virtual disk of a domain and the active layer that it starts from next. `path` is empty for an empty drive."""
 
     vdev: str
@@ -101,8 +100,7 @@ class Disk:
         return Layer(self.path, self.format)
 
 
-@dataclass(frozen=True, slots=True)
-class Domain:
+class Domain(msgspec.Struct, frozen=True):
     """A domain as its host knows it now.
 
     `kind` is None where the host runs guests in one way only. What the host can do, but not with this guest as it is
@@ -126,16 +124,14 @@ class Domain:
         return next((disk for disk in self.disks if disk.vdev == vdev), None)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class FileId:
+class FileId(msgspec.Struct, frozen=True, order=True):
     """Which file it really is, whatever it is called: device and inode number."""
 
     device: int
     inode: int
 
 
-@dataclass(frozen=True, slots=True)
-class InternalSnapshot:
+class InternalSnapshot(msgspec.Struct, frozen=True):
     """One entry of a qcow2 image's snapshot table."""
 
     id: str
@@ -147,8 +143,7 @@ class InternalSnapshot:
     vm_clock_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Backing:
+class Backing(msgspec.Struct, frozen=True):
     """The backing file of an image: its name as the header stores it, where that leads, and its format if given."""
 
     name: str
@@ -156,8 +151,7 @@ class Backing:
     format: Format | None
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """What the header and the snapshot table of one image file say. Raw images have no header: only sizes."""
 
     layer: Layer
@@ -181,8 +175,7 @@ class Image:
         return tuple(entry for entry in self.snapshots if entry.tag == tag)
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """An image and what it stands on: the active layer first, the base last."""
 
     images: tuple[Image, ...]
@@ -201,8 +194,7 @@ class Chain:
         return iter(self.images)
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(msgspec.Struct, frozen=True):
     """How a disk snapshot is recognised again without reading its content.
 
     Internal: id, tag and date of the table entry. External: identity, length and backing name of the frozen file.
@@ -216,8 +208,7 @@ class Fingerprint:
     backing: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DiskSnapshot:
+class DiskSnapshot(msgspec.Struct, frozen=True):
     """One disk at the moment of a snapshot.
 
     `image` holds the content of that moment: the image with the tag, or the frozen image. `overlay` is the image that
@@ -233,16 +224,14 @@ class DiskSnapshot:
     fingerprint: Fingerprint = Fingerprint()
 
 
-@dataclass(frozen=True, slots=True)
-class Excluded:
+class Excluded(msgspec.Struct, frozen=True):
     """A disk that a snapshot does not cover, and why."""
 
     vdev: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """A domain snapshot as its record tells it. `extra_json` keeps the keys that this version does not know."""
 
     name: str
@@ -258,7 +247,7 @@ class Snapshot:
     live: bool = False
     excluded: tuple[Excluded, ...] = ()
     domain_config: str = ""
-    extra_json: str = field(default="", repr=False)
+    extra_json: str = ""
 
     def disk(self, vdev: str) -> DiskSnapshot | None:
         """What this snapshot holds of `vdev`, if it covers it."""

@@ -8,10 +8,10 @@ import builtins
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from msgspec.structs import replace as remade
+from msgspec.structs import replace
 
 from simulator.core.effects import Cut
 from tests.discovery.judgements import Judgement, at_once, deaths, faults, state_machine, stranger, walk
@@ -245,7 +245,7 @@ def parted(some: tuple[Step, ...], *kinds: type[StepBase]) -> tuple[tuple[Step, 
 def unplanned(*kinds: type[StepBase]) -> Wrong:
     """Without these steps."""
     return planned(
-        lambda plan: remade(plan, prepare=parted(plan.prepare, *kinds)[1], finish=parted(plan.finish, *kinds)[1])
+        lambda plan: replace(plan, prepare=parted(plan.prepare, *kinds)[1], finish=parted(plan.finish, *kinds)[1])
     )
 
 
@@ -254,7 +254,7 @@ def too_early(*kinds: type[StepBase]) -> Wrong:
 
     def change(plan: Plan) -> Plan:
         those, others = parted(plan.finish, *kinds)
-        return remade(plan, prepare=(*plan.prepare, *those), finish=others)
+        return replace(plan, prepare=(*plan.prepare, *those), finish=others)
 
     return planned(change)
 
@@ -264,27 +264,27 @@ def first(*kinds: type[StepBase]) -> Wrong:
 
     def change(plan: Plan) -> Plan:
         those, others = parted(plan.finish, *kinds)
-        return remade(plan, finish=(*those, *others))
+        return replace(plan, finish=(*those, *others))
 
     return planned(change)
 
 
 def current_stays(view: Any, plan: Plan) -> Plan:
-    return remade(plan, state=remade(plan.state, current=view.state.current))
+    return replace(plan, state=replace(plan.state, current=view.state.current))
 
 
 def not_in_the_ledger(plan: Plan) -> Plan:
     ours = tuple(entry for entry in plan.state.ours if entry.role != "overlay")
-    return remade(plan, state=remade(plan.state, ours=ours))
+    return replace(plan, state=replace(plan.state, ours=ours))
 
 
 def nothing_hidden(plan: Plan) -> Plan:
-    return remade(plan, state=remade(plan.state, hidden=()))
+    return replace(plan, state=replace(plan.state, hidden=()))
 
 
 def size_of_the_active_layer(overlay: Any) -> Any:
     def wrong(view: Any, disk: Any, fresh: Any) -> Any:
-        return remade(overlay(view, disk, fresh), size_bytes=view.chain(disk.vdev).active.virtual_size_bytes)
+        return replace(overlay(view, disk, fresh), size_bytes=view.chain(disk.vdev).active.virtual_size_bytes)
 
     return wrong
 
@@ -515,7 +515,7 @@ MUTANTS = (
         "5.15",
         DropPoint,
         "do",
-        of_changed(lambda step: remade(step, snapshot_id="")),
+        of_changed(lambda step: replace(step, snapshot_id="")),
         stranger("delete"),
     ),
     Mutant(

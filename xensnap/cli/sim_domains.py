@@ -1,10 +1,10 @@
 """`sim domain add`, `sim disk add`, `sim disk resize`: what there is on a simulated host."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from xensnap import hosts
 from xensnap.cli.documents import LiveDisk, SimDomainDocument

@@ -9,9 +9,9 @@ One image at a time, each an operation of its own, so that one that cannot be me
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec.structs import replace
 
 from xensnap.engine.create import backing_for, sidecar_paths
 from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
@@ -24,8 +24,7 @@ from xensnap.engine.view import View, digest
 from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """A hidden base that stays for now, and why."""
 
     base: HiddenBase

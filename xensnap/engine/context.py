@@ -1,6 +1,6 @@
 """What a step may use, and the few looks at the host that several steps share."""
 
-from dataclasses import dataclass
+import msgspec
 
 from xensnap.engine.records import Store
 from xensnap.errors import Damaged, Failed, NotFound
@@ -8,8 +8,7 @@ from xensnap.hypervisor import Hypervisor
 from xensnap.model import Domain, DomainUuid, Image, Layer, RunState
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """The host, the store of the domain, and the operation under way."""
 
     host: Hypervisor

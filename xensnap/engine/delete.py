@@ -1,9 +1,9 @@
 """Planning a deletion. Pure. What the deleted snapshots shared with others is left to `collect`."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from xensnap.engine import tree
 from xensnap.engine.create import against_running, sidecar_paths

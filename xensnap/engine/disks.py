@@ -1,7 +1,8 @@
 """Which disks a snapshot covers, and how: pure decisions about one disk at a time, with every reason against it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from xensnap.engine.request import CreateRequest, DiskChoice
 from xensnap.engine.view import DiskView, View
@@ -12,8 +13,7 @@ TABLE_ENTRIES_MAX = 65536
 """Internal snapshots in one qcow2 image (qemu-img 7.2.22: the next one is `File too large`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Covered:
+class Covered(msgspec.Struct, frozen=True):
     """A disk that the snapshot covers."""
 
     vdev: str

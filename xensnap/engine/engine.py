@@ -6,7 +6,6 @@
 import re
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -20,7 +19,7 @@ from xensnap.engine.plan import Plan
 from xensnap.engine.records import Contents, Store
 from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, RevertRequest
 from xensnap.engine.revert import plan_revert
-from xensnap.engine.view import Places, View, digest, observe
+from xensnap.engine.view import ANYWHERE, View, digest, observe
 from xensnap.errors import ExitCode, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
 from xensnap.model import Domain
@@ -35,8 +34,7 @@ RECOVER_WAIT_S = 30.0
 """How long a recovery waits for a child that outlived its engine: qemu-img on a large image can take this long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """What the store says of a domain. Reading it takes no lock and opens no image."""
 
     domain: Domain
@@ -50,8 +48,7 @@ class Listing:
         return current if current in self.contents.snapshots else None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What an operation did. `recovered` tells of an older one that had to be brought to its end first."""
 
     plan: Plan
@@ -59,8 +56,7 @@ class Result:
     recovered: "Recovered | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(msgspec.Struct, frozen=True):
     """An interrupted operation and how it ended."""
 
     domain: str
@@ -101,7 +97,7 @@ class AsyncEngine:
 
     async def plan(self, ref: str, request: Request) -> Plan:
         """What would be done. Changes nothing; `Refused` with all reasons."""
-        places = places_of(request) if isinstance(request, CreateRequest) else Places()
+        places = places_of(request) if isinstance(request, CreateRequest) else ANYWHERE
         return plan_for(await observe(self.host, ref, places), request, await self._fresh())
 
     # Acting ----------------------------------------------------------------------------------------------------------
@@ -191,7 +187,7 @@ class AsyncEngine:
     async def _require_same(self, plan: Plan) -> None:
         """Make the plan again from what is there now: it must come out the same, or somebody has changed something."""
         request = _request_of(plan)
-        places = places_of(request) if isinstance(request, CreateRequest) else Places()
+        places = places_of(request) if isinstance(request, CreateRequest) else ANYWHERE
         view = await observe(self.host, plan.domain_uuid, places)
         remedy = "Make a new plan with --dry-run --json."
         if digest(view) != plan.observed:

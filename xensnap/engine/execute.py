@@ -7,7 +7,6 @@ The same few lines serve a failure that we saw and a crash that we only find the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -36,8 +35,7 @@ class Outcome(StrEnum):
     UNDONE = "undone"
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """What is being done now: step `number` of `total`, counted from 1."""
 
     number: int

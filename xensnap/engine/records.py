@@ -1,7 +1,8 @@
 """The store of one domain: where its files are, and reading all of them. Steps do the writing, under the journal."""
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from xensnap.engine import names, state, tree
 from xensnap.engine.state import DomainState
@@ -18,8 +19,7 @@ class HasStore(Protocol):
     files: Files
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(msgspec.Struct, frozen=True):
     """Paths of one domain's files."""
 
     directory: str
@@ -54,8 +54,7 @@ class Store:
         return f"{self.directory}/{names.record_file(name)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(msgspec.Struct, frozen=True):
     """All that a store holds, oldest snapshot first. `damaged` are records that could not be read."""
 
     state: DomainState

@@ -1,22 +1,21 @@
 """What a caller asks for, as values; and the two facts of the moment that a pure planner cannot make up itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from xensnap.hypervisor import Then
 from xensnap.model import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Fresh:
+class Fresh(msgspec.Struct, frozen=True):
     """A new operation: its id, which nobody has used before, and the wall clock when it was asked for."""
 
     operation: str
     now_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class DiskChoice:
+class DiskChoice(msgspec.Struct, frozen=True):
     """What to do with one disk. `kind` None leaves the choice to us; `path` is for an overlay only."""
 
     kind: Kind | None = None
@@ -24,8 +23,7 @@ class DiskChoice:
     skip: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRequest:
+class CreateRequest(msgspec.Struct, frozen=True):
     """Take a snapshot.
 
     `kind` None is `auto`: what the chain has already, else internal where the image can hold it, else external.
@@ -37,23 +35,21 @@ class CreateRequest:
     name: str | None = None
     description: str = ""
     kind: Kind | None = None
-    disks: Mapping[str, DiskChoice] = field(default_factory=dict)
+    disks: Mapping[str, DiskChoice] = {}
     disk_only: bool = False
     external_dir: str = ""
     live: bool = False
     then: Then = Then.SAME
 
 
-@dataclass(frozen=True, slots=True)
-class RevertRequest:
+class RevertRequest(msgspec.Struct, frozen=True):
     """Make the domain what it was at a snapshot; `then` SAME is running, paused or off as it was at that moment."""
 
     name: str
     then: Then = Then.SAME
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRequest:
+class DeleteRequest(msgspec.Struct, frozen=True):
     """Delete a snapshot; with `children` all below it, too; with `children_only` those and not the snapshot itself."""
 
     name: str

@@ -5,10 +5,10 @@ is a link: what the store calls a file is what it is called everywhere. Pure.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from xensnap.engine.state import DomainState
 from xensnap.model import Backing, Chain, Disk, DiskSnapshot, FileId, Image, Layer, Snapshot

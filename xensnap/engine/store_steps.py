@@ -1,7 +1,8 @@
 """Steps on the store: records, and the copies of them that stand beside the images."""
 
-from dataclasses import replace
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from xensnap.engine import names
 from xensnap.engine.context import Context, directory

@@ -4,7 +4,9 @@ Planners are pure functions of this view and a request. Its hash is what `apply`
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from xensnap.engine import journal, plan, records
 from xensnap.engine.context import directory
@@ -16,8 +18,7 @@ from xensnap.hypervisor import Capability, Hypervisor
 from xensnap.model import Chain, Disk, Domain, FileId, Format, Image, Kind, Layer, RunState, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class DiskView:
+class DiskView(msgspec.Struct, frozen=True):
     """A disk and what it stands on; a problem where that cannot be read."""
 
     disk: Disk
@@ -25,8 +26,7 @@ class DiskView:
     problem: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """One domain, its snapshots and its images, as they were observed."""
 
     host: str
@@ -48,11 +48,11 @@ class View:
     """Records that cannot be read, with the reason."""
     damaged_paths: frozenset[str] = frozenset()
     """Where those records are: nothing may be written over them."""
-    reached: Mapping[FileId, str] = field(default_factory=dict)
+    reached: Mapping[FileId, str] = {}
     """As `foreign`, and what other domains only read: none of it may be removed, or show something else."""
     unseen: tuple[str, ...] = ()
     """Other domains whose stores cannot be read, so that nobody knows which images they need."""
-    memories: Mapping[str, int] = field(default_factory=dict)
+    memories: Mapping[str, int] = {}
     """Length in bytes of the memory file of each snapshot that has one, by snapshot; one that is gone has no entry."""
     pending: str = ""
     """Summary of an operation that was interrupted and waits for `recover`."""
@@ -73,15 +73,18 @@ class View:
         return frozenset(held | {base.path for base in self.state.hidden if base.vdev == vdev})
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """Where a request wants overlays: new files, and directories for those that we name."""
 
     files: frozenset[str] = frozenset()
     directories: frozenset[str] = frozenset()
 
 
-async def observe(host: Hypervisor, ref: str, places: Places = Places()) -> View:
+ANYWHERE = Places()
+"""For requests that do not care."""
+
+
+async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View:
     """Read everything about one domain. Changes nothing and takes no lock.
 
     Args:
@@ -185,13 +188,12 @@ async def _inspect(host: Hypervisor, layer: Layer) -> Image | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Others:
+class _Others(msgspec.Struct, frozen=True):
     """Images of the other domains: in the chains of disks that they write and in their stores, or only read."""
 
-    written: dict[FileId, str] = field(default_factory=dict)
-    read: dict[FileId, str] = field(default_factory=dict)
-    unseen: list[str] = field(default_factory=list)
+    written: dict[FileId, str] = {}
+    read: dict[FileId, str] = {}
+    unseen: list[str] = []
 
 
 async def _others(host: Hypervisor, domain: Domain) -> _Others:

@@ -19,8 +19,9 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from xensnap.errors import Usage
 from xensnap.model import DomainUuid, Format, Layer
@@ -34,8 +35,7 @@ _DISK_KEYS = {"vdev": str, "path": str, "format": str, "mode": str, "cdrom": boo
 _TYPE_NAMES = {str: "a string", list: "an array of tables, [[disk]]", bool: "true or false"}
 
 
-@dataclass(frozen=True, slots=True)
-class DiskEntry:
+class DiskEntry(msgspec.Struct, frozen=True):
     """One `[[disk]]`. `path` is as written: empty for an empty drive, else absolute or relative to the file."""
 
     vdev: str
@@ -45,8 +45,7 @@ class DiskEntry:
     cdrom: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DomainEntry:
+class DomainEntry(msgspec.Struct, frozen=True):
     """One domain file. `boot` is a path as written, relative to the file or absolute; empty to boot from a disk."""
 
     name: str

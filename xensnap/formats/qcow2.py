@@ -14,7 +14,6 @@ from struct import Struct
 from typing import NamedTuple
 
 from xensnap.errors import Damaged
-from xensnap.formats.thawed import maker
 from xensnap.model import InternalSnapshot
 
 MAGIC = 0x514649FB
@@ -45,7 +44,6 @@ _V2_BYTES, _V3_BYTES = 72, 104
 _EXTENSION = Struct(">II")
 _ENTRY = Struct(">QIHHIIQII")
 _TWO_SIZES = Struct(">QQ")
-_snapshot = maker(InternalSnapshot)
 # What a usual entry takes, so that the table of a usual image comes with its first read.
 _ENTRY_BYTES_USUAL = 160
 
@@ -259,7 +257,7 @@ def parse_snapshots(
         elif extra_bytes >= 8:
             state_bytes = int.from_bytes(data[extra_at : extra_at + 8], "big")
         entries.append(
-            _snapshot(
+            InternalSnapshot(
                 data[id_at:name_at].decode("utf-8", "surrogateescape"),
                 data[name_at:end].decode("utf-8", "surrogateescape"),
                 date_s,

@@ -5,10 +5,10 @@ that names its JSON path, because libxl's own habit of treating it as missing lo
 """
 
 import json
-from dataclasses import replace
 from typing import Any, Literal, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from xensnap.errors import Damaged
 from xensnap.model import (
@@ -91,9 +91,10 @@ _DECODER = msgspec.json.Decoder(_Record)
 
 def encode(snapshot: Snapshot) -> bytes:
     """The record's text: pretty, four spaces, as libxl writes its own JSON."""
-    known = msgspec.to_builtins(_to_record(snapshot))
-    merged = _merge(json.loads(snapshot.extra_json), known) if snapshot.extra_json else known
-    return msgspec.json.format(msgspec.json.encode(merged), indent=4) + b"\n"
+    record: Any = _to_record(snapshot)
+    if snapshot.extra_json:
+        record = _merge(json.loads(snapshot.extra_json), msgspec.to_builtins(record))
+    return msgspec.json.format(msgspec.json.encode(record), indent=4) + b"\n"
 
 
 def decode(text: bytes, *, path: str) -> Snapshot:
@@ -117,7 +118,7 @@ def decode(text: bytes, *, path: str) -> Snapshot:
             remedy="Use the xensnap version that wrote it.",
         )
     snapshot = _from_record(record, extra_json="")
-    if encode(snapshot) == text:
+    if msgspec.json.encode(record) == msgspec.json.format(text, indent=-1):
         return snapshot  # written by us, as nearly all are: no need to look for keys that we do not know
     raw = msgspec.json.decode(text)
     return snapshot if _same_keys(raw, msgspec.to_builtins(record)) else replace(snapshot, extra_json=json.dumps(raw))

@@ -6,10 +6,10 @@ import signal
 import stat
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.real.qemu.conftest import Lab
 from xensnap.errors import Busy, Effect, Failed, NotFound

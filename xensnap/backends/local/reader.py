@@ -12,7 +12,6 @@ from typing import TypeVar, cast
 
 from xensnap.errors import Damaged, FileFailed, NotFound, Reason, Refused
 from xensnap.formats import qcow2
-from xensnap.formats.thawed import maker
 from xensnap.model import Backing, Chain, FileId, Format, Image, Layer
 
 T = TypeVar("T")
@@ -20,7 +19,6 @@ T = TypeVar("T")
 # Looked up and made once for each layer of a chain, so their cost counts.
 _RAW, _QCOW2 = Format.RAW, Format.QCOW2
 _FORMATS = {format.value: format for format in Format}
-_image, _file_id, _backing_file = maker(Image), maker(FileId), maker(Backing)
 
 
 def read_image(layer: Layer) -> Image:
@@ -116,12 +114,12 @@ def _read(layer: Layer, fd: int) -> Image:
         if not stat.S_ISBLK(found.st_mode):
             raise Damaged(f"{layer.path}: neither a file nor a block device", path=layer.path)
         length = allocated = os.lseek(fd, 0, os.SEEK_END)
-    file = _file_id(found.st_dev, found.st_ino)
+    file = FileId(found.st_dev, found.st_ino)
     if layer.format is _RAW:
         # QEMU counts in sectors and shows a last partial one as a whole.
-        return _image(layer, file, -(-length // 512) * 512, length, allocated)
+        return Image(layer, file, -(-length // 512) * 512, length, allocated)
     header, snapshots = _stepped(qcow2.metadata(layer.path), fd)
-    return _image(
+    return Image(
         layer,
         file,
         header.virtual_size_bytes,
@@ -158,7 +156,7 @@ def _stepped(steps: Generator[qcow2.Span, bytes, T], fd: int) -> T:
 
 
 def _backing(path: str, header: qcow2.Header) -> Backing:
-    return _backing_file(header.backing_name, where(path, header.backing_name), _FORMATS.get(header.backing_format))
+    return Backing(header.backing_name, where(path, header.backing_name), _FORMATS.get(header.backing_format))
 
 
 def where(path: str, name: str) -> str:

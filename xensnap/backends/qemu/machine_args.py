@@ -6,9 +6,10 @@ the machine type is pinned, every disk has its PCI slot by its place in the desc
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from xensnap.backends.qemu.supervise import MONITOR_FD
 from xensnap.formats.domain_toml import DiskEntry, DomainEntry
@@ -23,8 +24,7 @@ _NODE_NAME_LENGTH_MAX = 31
 _FIRST_SLOT = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Boot:
+class Boot(msgspec.Struct, frozen=True):
     """A boot medium: an absolute path, and whether it is a floppy or a raw disk."""
 
     path: str

@@ -15,7 +15,8 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+
+import msgspec
 
 from xensnap.backends.local.waiting import loop
 from xensnap.backends.qemu import supervise
@@ -30,8 +31,7 @@ _START_S_MAX = 90.0
 _LOCK_WAIT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(msgspec.Struct, frozen=True):
     """A QEMU that lives."""
 
     domid: DomId
@@ -92,7 +92,7 @@ class Processes:
                 "monitor": note.monitor,
                 "pid_file": self._note(uuid),
                 "complaints": self._complaints(uuid),
-                "note": asdict(note),
+                "note": msgspec.structs.asdict(note),
             }
             command = [sys.executable, "-I", "-S", "-B", supervise.__file__, json.dumps(plan)]
             done = await self._runner.run(command, timeout_s=_START_S_MAX)

@@ -10,7 +10,8 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from xensnap.backends.local import waiting
 from xensnap.backends.local.machine import sleep
