@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from tests.real.qemu import guest
-from xensnap.backends.qemu.graph import path_of
+from xensnap.backends.local.graph import path_of
 from xensnap.backends.qemu.machine_args import Boot, command_line, node_name
 from xensnap.errors import Usage
 from xensnap.formats import domain_toml

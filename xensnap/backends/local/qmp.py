@@ -13,14 +13,18 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from xensnap.backends.local.waiting import loop
 from xensnap.errors import Busy, Failed, Unknown
+from xensnap.hypervisor import Monitor
 from xensnap.model import Domain
 
 if TYPE_CHECKING:
     from qemu.qmp import EventListener, QMPClient
+
+M = TypeVar("M", bound=Monitor)
+M_co = TypeVar("M_co", bound=Monitor, covariant=True)
 
 PATIENCE_S = 5.0
 """How long another client of the same monitor is waited for. Ours hold it for fractions of a second."""
@@ -149,10 +153,15 @@ class SocketConnector:
             raise _gone(f"the monitor of {domain.name} does not answer: {error.strerror}") from error
 
 
+class Connects(Protocol[M_co]):
+    """A `MonitorConnector` whose monitors may do more than the port asks for."""
+
+    async def connect(self, domain: Domain, *, timeout_s: float) -> M_co:
+        """See `MonitorConnector.connect`."""
+
+
 @contextlib.asynccontextmanager
-async def connected(
-    connector: SocketConnector, domain: Domain, *, timeout_s: float = PATIENCE_S
-) -> AsyncIterator[LocalMonitor]:
+async def connected(connector: Connects[M], domain: Domain, *, timeout_s: float = PATIENCE_S) -> AsyncIterator[M]:
     """The domain's monitor for one piece of work; it is hung up whatever happens. Errors as `connect`."""
     monitor = await connector.connect(domain, timeout_s=timeout_s)
     try:

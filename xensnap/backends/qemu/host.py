@@ -60,16 +60,18 @@ class QemuHost:
             self.capabilities |= _RUNNING
             processes = Processes(os.path.join(self._directory, "run"), self.files, self.machine, runner)
             connector = monitor_of(processes)
+            blocks = QemuBlocks(connector, processes)
+            self.blocks = blocks
             self.toolstack = RunningDomains(
                 self._directory,
                 off,
                 processes=processes,
                 connector=connector,
+                blocks=blocks,
                 images=self.images,
                 files=self.files,
                 accelerator=os.environ.get("XENSNAP_QEMU_ACCEL", "tcg"),
             )
-            self.blocks = QemuBlocks(connector, processes)
         self.agent: GuestAgent | None = None
         self.hooks: Hooks | None = None
 

@@ -6,19 +6,16 @@ the machine type is pinned, every disk has its PCI slot by its place in the desc
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from xensnap.backends.local.block_layer import driver, image_options
 from xensnap.backends.qemu.supervise import MONITOR_FD
 from xensnap.formats.domain_toml import DiskEntry, DomainEntry
 from xensnap.model import Format, Layer
 
 PROGRAM = "qemu-system-x86_64"
 _MACHINE = "pc-i440fx-7.2"
-# QEMU's names of the formats that it calls otherwise than libxl.
-_DRIVERS = {Format.VHD: "vpc"}
 _NODE_NAME_LENGTH_MAX = 31
 # 0 to 3 belong to the chipset, on the machine type above.
 _FIRST_SLOT = 4
@@ -66,23 +63,8 @@ def command_line(
 
 def node_name(vdev: str, format: Format) -> str:
     """What the image at the root of a disk is called at the start, as QEMU under Xen has it: `xvda-qcow2`."""
-    ending = f"-{_driver(format)}"
+    ending = f"-{driver(format)}"
     return f"{vdev[: _NODE_NAME_LENGTH_MAX - len(ending)]}{ending}"
-
-
-def image_options(layer: Layer, name: str, *, readonly: bool = False) -> dict[str, Any]:
-    """How QEMU is told to open one image, for `-blockdev` and `blockdev-add`: never by probing.
-
-    The one look at the world is whether it is a block device, for which QEMU has a driver of its own.
-    """
-    kind = "host_device" if Path(layer.path).is_block_device() else "file"
-    return {
-        "driver": _driver(layer.format),
-        "node-name": name,
-        "read-only": readonly,
-        "discard": "unmap",
-        "file": {"driver": kind, "filename": layer.path},
-    }
 
 
 def _disk(disk: DiskEntry, layer: Layer | None, at: int) -> list[str]:
@@ -102,10 +84,6 @@ def _boot(boot: Boot) -> list[str]:
     else:
         device = ["-device", "virtio-blk-pci,addr=0x3,drive=boot-raw,bootindex=0"]
     return ["-blockdev", json.dumps(options), *device]
-
-
-def _driver(format: Format) -> str:
-    return _DRIVERS.get(format, format.value)
 
 
 def _escaped(value: str) -> str:

@@ -19,9 +19,9 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from xensnap.backends.local import graph
 from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, LocalMonitor, SocketConnector, connected
-from xensnap.backends.qemu import graph
 from xensnap.errors import Effect, Failed, FileFailed, XensnapError
 from xensnap.hypervisor import Then
 from xensnap.model import Domain

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from xensnap.backends.local import waiting
 from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, LocalMonitor, SocketConnector, connected
-from xensnap.backends.qemu import graph, memory
-from xensnap.backends.qemu.block_layer import require_layers
+from xensnap.backends.qemu import memory
+from xensnap.backends.qemu.block_layer import QemuBlocks
 from xensnap.backends.qemu.domains import OffDomains
 from xensnap.backends.qemu.machine_args import Boot, command_line
 from xensnap.backends.qemu.memory import MemorySave
@@ -52,6 +52,7 @@ class RunningDomains:
         off: descriptions, and all that needs nothing else.
         processes: the QEMUs.
         connector: their monitors.
+        blocks: looks at what they have open.
         images: makes sure that nobody else has an image open.
         files: looks at boot media.
         accelerator: `tcg` or `kvm`.
@@ -64,6 +65,7 @@ class RunningDomains:
         *,
         processes: Processes,
         connector: SocketConnector,
+        blocks: QemuBlocks,
         images: ImageTool,
         files: Files,
         accelerator: str = "tcg",
@@ -72,6 +74,7 @@ class RunningDomains:
         self._off = off
         self._processes = processes
         self._connector = connector
+        self._blocks = blocks
         self._images = images
         self._files = files
         self._accelerator = accelerator
@@ -213,8 +216,7 @@ class RunningDomains:
             async with connected(self._connector, domain) as monitor:
                 if incoming is not None:
                     await self._load(monitor, uuid, incoming)
-                now = await graph.read(monitor)
-                require_layers([now.top(vdev) for vdev in layers], layers)
+                await self._blocks.require_layers(monitor, domain, layers)
             yield domain
         except BaseException as error:
             complaints = self._processes.complaints(uuid)

@@ -9,10 +9,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from xensnap.backends.local.qmp import LocalMonitor
-from xensnap.errors import NotFound
-from xensnap.hypervisor import Node
-from xensnap.model import Domain, Format, Layer
+from xensnap.hypervisor import Monitor, Node
+from xensnap.model import Format, Layer
 
 _FORMATS = {format.value: format for format in Format} | {"vpc": Format.VHD}
 
@@ -42,19 +40,13 @@ class Graph:
             else:
                 self._below.setdefault(parent, {})[edge["name"]] = child
 
-    def top(self, vdev: str) -> Node:
-        """The image at the root of a disk, with its chain. `NotFound` where the device has none."""
-        for device, name in self._roots.items():
-            # A virtio disk is told by its path in the machine, an IDE one by its id (7.2.22).
-            if device == vdev or device.startswith(f"/machine/peripheral/{vdev}/"):
-                if node := self._image(name, vdev):
-                    return node
-                break
-        raise NotFound(f"the running QEMU has no image open as {vdev!r}", id="no-such-disk")
+    def devices(self) -> tuple[str, ...]:
+        """What QEMU calls the devices that an image can be in: their ids, or their paths in the machine."""
+        return tuple(self._roots)
 
-    def tops(self, domain: Domain) -> tuple[Node, ...]:
-        """The roots of all disks that have an image, in the domain's order."""
-        return tuple(self.top(disk.vdev) for disk in domain.disks if disk.path)
+    def top(self, device: str, vdev: str) -> Node | None:
+        """The image at the root of one of the `devices`, with its chain, as the disk `vdev`."""
+        return self._image(self._roots.get(device), vdev)
 
     def roots(self) -> tuple[str, ...]:
         """The nodes that devices stand on."""
@@ -103,13 +95,13 @@ def same_file(one: str, other: str) -> bool:
         return one == other
 
 
-async def read(monitor: LocalMonitor) -> Graph:
+async def read(monitor: Monitor) -> Graph:
     """The graph as it is now. Two round trips."""
     named = await monitor.execute("query-named-block-nodes", {"flat": True})
     return Graph(named, await monitor.execute("x-debug-query-block-graph"))
 
 
-async def close_unused(monitor: LocalMonitor) -> None:
+async def close_unused(monitor: Monitor) -> None:
     """Close the images that fell out of their chain, which QEMU keeps open because they were opened by name.
 
     From the top down: closing one leaves the next without a user.

@@ -8,11 +8,11 @@ dismisses the job and closes the images that are no longer in use.
 from collections.abc import Callable
 from typing import Any
 
+from xensnap.backends.local import graph
 from xensnap.backends.local.machine import sleep
-from xensnap.backends.local.qmp import LocalMonitor, SocketConnector, connected
-from xensnap.backends.qemu import graph
+from xensnap.backends.local.qmp import connected
 from xensnap.errors import Effect, Failed, NotFound
-from xensnap.hypervisor import JobState
+from xensnap.hypervisor import JobState, Monitor, MonitorConnector
 from xensnap.model import Domain
 
 _FIRST_PAUSE_S, _PAUSE_S_MAX = 0.005, 0.25
@@ -21,7 +21,7 @@ _READY = ("ready", "standby")
 _REMEDY = "Look at the disk's chain."
 
 
-class QemuJob:
+class BlockJob:
     """The `Job` port.
 
     Args:
@@ -30,7 +30,7 @@ class QemuJob:
         id: its id.
     """
 
-    def __init__(self, connector: SocketConnector, domain: Domain, id: str) -> None:
+    def __init__(self, connector: MonitorConnector, domain: Domain, id: str) -> None:
         self._connector = connector
         self._domain = domain
         self.id = id
@@ -93,7 +93,7 @@ class QemuJob:
                 await graph.close_unused(monitor)
             return state
 
-    async def _state(self, monitor: LocalMonitor) -> JobState:
+    async def _state(self, monitor: Monitor) -> JobState:
         jobs: list[dict[str, Any]] = await monitor.execute("query-jobs")
         for job in jobs:
             if job["id"] == self.id:
