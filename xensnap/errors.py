@@ -9,8 +9,8 @@ Every error has a stable id, which `explain` and the documentation know, a cause
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 
 class Effect(StrEnum):
@@ -35,8 +35,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """One reason to refuse: a stable id, what is in the way, and what to do about it."""
 
     id: str

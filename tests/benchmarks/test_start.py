@@ -31,7 +31,7 @@ def test_start(race: Race, qemu_img, side: str) -> None:
         tool("qemu-img", "create", "-q", "-f", "qcow2", str(image), "1G")
         engine = described(directory, [image])
         environment = {**os.environ, "HOME": str(home), "PYTHONDONTWRITEBYTECODE": ""}
-        ours = (sys.executable, "-m", "xensnap.cli")
+        ours = (str(Path(sys.executable).with_name("xensnap")),)
         simulated = guest("i")
         for number in range(race.upto(10)):
             engine.create(GUEST, CreateRequest(f"s{number}"))

@@ -1,5 +1,21 @@
-"""`python -m xensnap.cli`, for where no script is installed."""
+"""The way into the command line. What needs nothing is answered before anything is loaded."""
 
-from xensnap.cli.main import main
+import sys
 
-main()
+from xensnap import __version__
+
+VERSION = f"xensnap, version {__version__}"
+
+
+def main() -> None:
+    """Run the command line of this process and end it."""
+    if sys.argv[1:] == ["--version"]:
+        print(VERSION)  # noqa: T201 -- click alone would take three times as long as all the rest
+        return
+    from xensnap.cli.main import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-import xensnap
+from xensnap.cli.__main__ import VERSION
 from xensnap.cli.session import Interrupted, Session, Stage, flag_option, host_option, verbose_option
 from xensnap.errors import Effect, ExitCode, Failed, Usage, XensnapError
 
@@ -133,7 +133,7 @@ def _check_text(arguments: Sequence[str]) -> None:
 
 
 @click.command("xensnap", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(xensnap.__version__, prog_name="xensnap")
+@click.version_option(message=VERSION)
 @host_option
 @verbose_option
 @flag_option("--debug", help="Show where an error came from.")

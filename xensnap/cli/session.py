@@ -4,14 +4,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from xensnap import hosts
 from xensnap.cli import progress
 from xensnap.errors import Effect, ExitCode, Failed, Usage, XensnapError
 
@@ -42,7 +40,6 @@ class Stage(Enum):
     DONE = "all was done already"
 
 
-@dataclass
 class Session:
     """One run of the command line."""
 
@@ -58,6 +55,7 @@ class Session:
     @contextmanager
     def engine(self, *, changes: bool) -> "Iterator[Engine]":
         """The engine on the chosen host; a simulated one is saved when this is left."""
+        from xensnap import hosts
         from xensnap.engine.engine import Engine
 
         wait_s = self.wait_s if changes else 0.0
@@ -126,7 +124,7 @@ def host_option(command: Command) -> Command:
         metavar="HOST",
         expose_value=False,
         callback=_host,
-        help=f"qemu:DIR, sim, sim:DIR or xen. Default: ${hosts.VARIABLE}, or a simulated host if one was made.",
+        help="qemu:DIR, sim, sim:DIR or xen. Default: $XENSNAP_HOST, or a simulated host if one was made.",
     )(command)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -22,12 +21,14 @@ if TYPE_CHECKING:
 VERBS = ("create", "revert", "delete", "apply")
 
 
-@dataclass
 class Dying(Session):
-    """A run of the command line whose engine dies, and so tells nobody anything."""
+    """A run of the command line whose engine dies at an effect, and so tells nobody anything."""
 
-    at: int = 1
-    point: "CrashPoint | None" = None
+    def __init__(self, session: Session, *, at: int) -> None:
+        self.host_spec = session.host_spec
+        self.wait_s = session.wait_s
+        self.at = at
+        self.point: CrashPoint | None = None
 
     @contextmanager
     def engine(self, *, changes: bool) -> Iterator[Engine]:
@@ -60,7 +61,7 @@ class Dying(Session):
 @click.pass_context
 def crash(context: click.Context, session: Session, at: int, name: str, words: tuple[str, ...]) -> None:
     """Do what the WORDS say, and die at the EFFECT-th effect: `xensnap recover` then brings it to its end."""
-    dying = Dying(host_spec=session.host_spec, wait_s=session.wait_s, at=at)
+    dying = Dying(session, at=at)
     asked: click.Command = import_module(f"xensnap.cli.{name}").command
     with asked.make_context(name, list(words), parent=context, obj=dying) as inner:
         asked.invoke(inner)

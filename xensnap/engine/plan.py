@@ -8,7 +8,6 @@
 decision it fell on.
 """
 
-import hashlib
 from collections.abc import Iterator
 
 import msgspec
@@ -85,4 +84,6 @@ def decode(text: bytes, *, path: str) -> Plan:
 
 def fingerprint(value: object) -> str:
     """A short hash of what was observed, the same for the same values in every process."""
+    import hashlib  # noqa: PLC0415 -- loads OpenSSL, which nobody needs who only looks
+
     return hashlib.blake2b(msgspec.json.encode(value, order="deterministic"), digest_size=16).hexdigest()

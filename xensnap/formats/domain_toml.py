@@ -15,7 +15,6 @@
 Strict: an unknown key or a wrong type is an error that says where. A change keeps comments, order and spacing.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -132,6 +131,8 @@ def _disk(table: object, source: str, where: str) -> DiskEntry:
 def _keys(table: Mapping[str, Any], known: Mapping[str, type], source: str, where: str) -> None:
     for key, value in table.items():
         if key not in known:
+            import difflib  # noqa: PLC0415 -- for this error only, and it costs as much as reading the file
+
             close = difflib.get_close_matches(key, known, n=1)
             meant = f"; did you mean {close[0]!r}?" if close else f"; known are {_listed(known)}"
             raise _bad(source, f"{where}{key}", f"unknown key{meant}")

@@ -5,11 +5,9 @@ nothing, not even the greeting, until the first hangs up (facts: QEMU 7.2.22). S
 work and closed again, waiting for the greeting is bounded, and silence means that another client is at work.
 """
 
-# ruff: noqa: PLC0415 -- asyncio and qemu.qmp load when they are used
+# ruff: noqa: PLC0415 -- asyncio, qemu.qmp and what they are made of load when they are used
 
 import contextlib
-import logging
-import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import monotonic
@@ -21,6 +19,8 @@ from xensnap.hypervisor import Monitor
 from xensnap.model import Domain
 
 if TYPE_CHECKING:
+    import socket
+
     from qemu.qmp import EventListener, QMPClient
 
 M = TypeVar("M", bound=Monitor)
@@ -137,6 +137,8 @@ class SocketConnector:
         if path is None:
             raise _gone(f"{domain.name} has no QEMU")
         await loop()
+        import logging
+
         from qemu.qmp import ConnectError
 
         # Without any handler, logging would print the library's words on stderr; they are in our errors.
@@ -210,9 +212,10 @@ async def _negotiated(path: str, deadline: float) -> LocalMonitor:
             raise TimeoutError
 
 
-async def _dialled(path: str, deadline: float) -> socket.socket:
+async def _dialled(path: str, deadline: float) -> "socket.socket":
     """A socket connected to `path`; `TimeoutError` where even the backlog stays full."""
     import asyncio
+    import socket
 
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     line.setblocking(False)  # noqa: FBT003 -- the library's own signature

@@ -7,7 +7,6 @@ image can be restored only under what it was saved under, and /dev/kvm may be th
 # ruff: noqa: PTH100, PTH112, PTH118 -- paths are text in the model
 
 import os
-import shutil
 from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
@@ -56,7 +55,7 @@ class QemuHost:
         off = OffDomains(self._directory, self.files, self.machine)
         self.toolstack: Toolstack = off
         self.blocks: BlockLayer = NoBlocks()
-        if shutil.which(PROGRAM):
+        if any(os.access(os.path.join(place, PROGRAM), os.X_OK) for place in os.get_exec_path()):
             self.capabilities |= _RUNNING
             processes = Processes(os.path.join(self._directory, "run"), self.files, self.machine, runner)
             connector = monitor_of(processes)

@@ -5,15 +5,14 @@ What is known of a process stands in `RUN/<uuid>/`, mode 0700: the note with its
 its serial line. The last two stay after the end, for whoever wants to know why.
 """
 
-# ruff: noqa: PLC0415, PTH101, PTH106, PTH108, PTH116, PTH118, PTH120, PTH123, PTH208 -- asyncio loads when it is used;
-# paths are text in the model
+# ruff: noqa: PLC0415, PTH101, PTH106, PTH108, PTH116, PTH118, PTH120, PTH123, PTH208 -- asyncio and tempfile load when
+# they are used; paths are text in the model
 
 import contextlib
 import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 
 import msgspec
@@ -216,6 +215,8 @@ def _socket(home: str) -> str:
     path = os.path.join(home, "qmp.sock")
     if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX:
         return path
+    import tempfile
+
     short = os.environ.get("XDG_RUNTIME_DIR", "/tmp")  # noqa: S108 -- mkdtemp makes the directory ours alone
     return os.path.join(tempfile.mkdtemp(prefix="xensnap-", dir=short), "qmp.sock")
 
