@@ -4,7 +4,7 @@ Everything is deterministic and nothing is shared: two hosts made with the same 
 each other.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import ENOSPC
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ import msgspec
 from simulator.core.effects import Cut
 from simulator.core.rng import Rng
 from simulator.disk import chain as chains
-from simulator.disk.content import SECTOR, Run, bytes_of
+from simulator.disk.content import SECTOR, bytes_of
 from simulator.disk.files import Stored
 from simulator.disk.filesystem import split
 from simulator.disk.image import Raw, fresh_qcow2
@@ -22,20 +22,18 @@ from simulator.disk.operations import resized, written
 from simulator.faults import points
 from simulator.faults.crash import CrashPoint
 from simulator.faults.watch import Fault, Watching, distinct
-from simulator.guest import Cache, Memory, Writer, shown
+from simulator.inside import Inside, Visible
 from simulator.ports.blocks import SimulatedBlocks
-from simulator.ports.domains import powered_off
 from simulator.ports.files import SimulatedFiles, failure
 from simulator.ports.images import SimulatedImageTool
 from simulator.ports.machine import SimulatedMachine
 from simulator.ports.seat import GIVE_WAY, Cell, Seat
 from simulator.ports.toolstack import SimulatedToolstack, every_domain, looked_up
-from simulator.qemu import graph
 from simulator.tools.qemu_img import Program, ToolError
 from simulator.world import World, life, programs
 from simulator.world.life import XlError
 from simulator.xen import domains as stored_domains
-from simulator.xen.incarnations import Incarnation, Shutdown, Traits
+from simulator.xen.incarnations import Traits
 from xensnap.errors import NotFound, Usage, XensnapError
 from xensnap.hypervisor import (
     BlockLayer,
@@ -54,11 +52,8 @@ T = TypeVar("T")
 
 replace = msgspec.structs.replace
 
-Visible = tuple[int, tuple[Run, ...]]
-"""What a guest finds on a disk, comparable whatever the layers: the size, and the runs that are not zero."""
 
-
-class SimulatedHost:
+class SimulatedHost(Inside):
     """One process on a simulated Xen host, with the ports it works through.
 
     Args:
@@ -99,11 +94,6 @@ class SimulatedHost:
         if shadow_paging:
             world = replace(world, xen=replace(world.xen, virt_caps=(*world.xen.virt_caps, "shadow")))
         return cls(world)
-
-    @property
-    def world(self) -> World:
-        """The whole state as a value. Keep it, compare it, make a host of it."""
-        return self._cell.world
 
     @property
     def pid(self) -> int:
@@ -384,13 +374,6 @@ class SimulatedHost:
 
     # --- running guests ----------------------------------------------------------------------------------------------
 
-    def incarnation(self, domain: str) -> Incarnation:
-        """The running domain that is meant, by name, uuid or domid."""
-        found = looked_up(self.world, domain)
-        if found.domid is None:
-            raise Usage(f"{domain} is off")
-        return self.world.xen.there[found.domid]
-
     def start(self, domain: str, *, paused: bool = False) -> Domain:
         """`xl create` by the operator, with his own file where he has one; so it may have a new uuid."""
         found = looked_up(self.world, domain)
@@ -440,89 +423,6 @@ class SimulatedHost:
         one = replace(one, reboots_from=stored_domains.switched(one.reboots_from, disks))
         self._cell.world = replace(self.world, xen=self.world.xen.putting(one))
 
-    def guest_writes(
-        self, domain: str, vdev: str, offset_bytes: int = 0, length_bytes: int = 65536, *, flush: bool = False
-    ) -> int:
-        """The guest writes into its page cache, and with `flush` on to its disk; the number of the write."""
-        one = self._executing(domain)
-        if one.disks and all(disk.vdev != vdev for disk in one.disks):
-            raise NotFound(f"{domain} has no disk {vdev}", id="disk-not-found")
-        low, high = life.sector_range(offset_bytes, length_bytes)
-        self._cell.world = life.guest_wrote(self.world, one.domid, vdev, low, high, flush=flush)
-        return self.world.writes
-
-    def guest_flush(self, domain: str) -> None:
-        """The guest writes out its page cache, all disks; see `memory(domain).io_errors`."""
-        one = self._executing(domain)
-        for cache in self.memory(domain).caches:
-            self._cell.world = life.guest_flushed(self.world, one.domid, cache.vdev)
-
-    def guest_never_rests(self, domain: str, vdev: str, *, length_bytes: int = 65536, end_bytes: int = 1 << 20) -> None:
-        """From now on a program in the guest writes, flushed, whenever anything on the host happens or time passes."""
-        one = self._executing(domain)
-        low, high = life.sector_range(0, end_bytes)
-        guest, now = self.world.guests[one.domid], self.world.clock.monotonic_ns
-        memory = guest.at(now)
-        memory = replace(memory, writers=(*memory.writers, Writer(vdev, low, high, length_bytes // SECTOR)))
-        guests = self.world.guests.set(one.domid, guest.remembering(memory, now))
-        self._cell.world = replace(self.world, guests=guests, busy=True)
-
-    def guest_rests(self, domain: str) -> None:
-        """Such programs have ended."""
-        self._change_guest(domain, lambda memory: replace(memory, writers=()))
-
-    def guest_answers(self, domain: str, *, answers: bool) -> None:
-        """Whether the guest does what it is asked: to suspend itself, to shut down."""
-        domid = self.incarnation(domain).domid
-        guests = self.world.guests.set(domid, replace(self.world.guests[domid], answers=answers))
-        self._cell.world = replace(self.world, guests=guests)
-
-    def guest_poweroff(self, domain: str) -> None:
-        """The guest flushes its disks and powers off by itself."""
-        self._cell.world = powered_off(self.world, self._executing(domain).domid)
-
-    def guest_reboot(self, domain: str) -> None:
-        """The guest flushes its disks and reboots: the watcher, if there is one, starts it anew."""
-        self.guest_flush(domain)
-        self._cell.world = life.shut(self.world, self._executing(domain).domid, Shutdown.REBOOT)
-
-    def guest_crash(self, domain: str) -> None:
-        """The guest crashes; what it had not flushed is lost."""
-        self._cell.world = life.shut(self.world, self._executing(domain).domid, Shutdown.CRASH)
-
-    def memory(self, domain: str) -> Memory:
-        """What the guest remembers now."""
-        world = self.world
-        return world.guests[self.incarnation(domain).domid].at(world.clock.monotonic_ns)
-
-    def guest_sees(self, domain: str) -> dict[str, Visible]:
-        """What the guest itself reads from each of its running disks, through its page cache."""
-        return {vdev: (size, shown(cache, runs)) for vdev, (size, runs), cache in self._running_disks(domain)}
-
-    def running_disks(self, domain: str) -> dict[str, Visible]:
-        """What the QEMU of a running domain reads from each disk."""
-        return {vdev: visible for vdev, visible, _ in self._running_disks(domain)}
-
-    def _running_disks(self, domain: str) -> Iterator[tuple[str, Visible, Cache]]:
-        one, memory = self.incarnation(domain), self.memory(domain)
-        qemu = self.world.qemus.get(one.domid)
-        for disk in one.disks:
-            drive = qemu.guests(disk.vdev) if qemu else None
-            if drive is not None:
-                yield disk.vdev, graph.visible(self.world.fs, drive), memory.cache(disk.vdev)
-
-    def _executing(self, domain: str) -> Incarnation:
-        one = self.incarnation(domain)
-        if not one.executes:
-            raise Usage(f"the guest {domain} is {one.state} and does nothing")
-        return one
-
-    def _change_guest(self, domain: str, change: Callable[[Memory], Memory]) -> None:
-        domid = self.incarnation(domain).domid
-        guest = self.world.guests[domid]
-        guest = replace(guest, memory=change(guest.memory))
-        self._cell.world = replace(self.world, guests=self.world.guests.set(domid, guest))
-
     def kill_qemu(self, domain: str) -> None:
         """The domain's QEMU dies; xl does not notice (xen.md 25)."""
         self._cell.world = life.without_qemu(self.world, self.incarnation(domain))
@@ -531,6 +431,21 @@ class SimulatedHost:
         """Somebody keeps one of the domain's two monitors to himself, "libxl" or "libxenstat"; "" lets go."""
         domid = self.incarnation(domain).domid
         self._cell.world = life.with_qemu(self.world, domid, replace(self.world.qemus[domid], held=which))
+
+    def attach(self, domain: str, disk: Disk) -> None:
+        """`xl block-attach` by the operator, or one disk more in the configuration of a domain that is off."""
+        found = looked_up(self.world, domain)
+        if found.disk(disk.vdev) is not None:
+            raise Usage(f"{domain} has a disk {disk.vdev} already")
+        self._cell.world = life.attached_disk(self.world, found, disk)
+
+    def detach(self, domain: str, vdev: str, *, mounted: bool = False) -> None:
+        """`xl block-detach` by the operator; the guest has unmounted the disk before, unless it was left `mounted`."""
+        self._disk(domain, vdev)
+        found = looked_up(self.world, domain)
+        if found.domid is not None and not mounted:
+            self.guest_unmounts(domain, vdev)
+        self._cell.world = life.detached_disk(self.world, found, vdev)
 
     # --- being somebody else -----------------------------------------------------------------------------------------
 

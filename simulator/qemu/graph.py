@@ -163,6 +163,18 @@ def opening(fs: FileSystem, qemu: Qemu) -> FileSystem:
     return fs.having_open(qemu.pid, wanted)
 
 
+def plugged(fs: FileSystem, qemu: Qemu, disk: Disk) -> tuple[FileSystem, Qemu]:
+    """A disk is attached to a running domain; if it does not open, only the log tells."""
+    after = _attached(fs, qemu, disk, ide=False)
+    return opening(fs, after), after
+
+
+def pulled(fs: FileSystem, qemu: Qemu, vdev: str) -> tuple[FileSystem, Qemu]:
+    """A disk is detached from a running domain."""
+    after = replace(qemu, drives=tuple(drive for drive in qemu.drives if drive.vdev != vdev))
+    return opening(fs, after), after
+
+
 def unplugged(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
     """The guest's kernel has given up the emulated disks (xen.md 16)."""
     after = replace(qemu, drives=tuple(drive for drive in qemu.drives if not drive.ide))

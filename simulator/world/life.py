@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 replace = msgspec.structs.replace
 
+DETACH_NS = 600_000_000
+"""How long `xl block-detach` takes, whatever the guest says to it."""
 WATCHER_NS = 2_000_000_000
 """How long the watcher sleeps between the end of a domain and its next start."""
 
@@ -233,6 +235,44 @@ def with_layers(world: World, domain: Domain, layers: dict[str, Layer], *, watch
     known = world.domains[domain.uuid]
     kept = stored.off(known, disks=changed_domain.disks)
     return replace(world, xen=xen, domains=world.domains.set(domain.uuid, kept))
+
+
+def attached_disk(world: World, domain: Domain, disk: Disk) -> World:
+    """`xl block-attach`: the domain has a disk more, now if it runs, and whenever it starts."""
+    world = replace(world, domains=world.domains.set(domain.uuid, stored.off(domain, disks=(*domain.disks, disk))))
+    for one in world.xen.of(domain.uuid):
+        if disk.path and world.fs.find(disk.path) is None:
+            raise XlError(f"libxl: failed to stat {disk.path}: No such file or directory")
+        fs, qemu = graph.plugged(world.fs, qemu_of(world, one.domid), disk)
+        world = with_qemu(world.with_fs(fs), one.domid, qemu)
+        after = replace(one, disks=(*one.disks, disk), reboots_from=(*one.reboots_from, disk))
+        # What is on it the guest sees for the first time, whoever has written it.
+        guest = world.guests[one.domid]
+        guest = replace(guest, memory=replace(guest.memory, latest=world.writes))
+        world = replace(world, xen=world.xen.putting(after), guests=world.guests.set(one.domid, guest))
+    return world
+
+
+def detached_disk(world: World, domain: Domain, vdev: str) -> World:
+    """`xl block-detach`: the disk is gone in 0.6 s, mounted or not (xen-live.md B4).
+
+    A guest that has unmounted it has nothing cached of it any more; one that has not keeps what it will never write.
+    """
+    left = tuple(disk for disk in domain.disks if disk.vdev != vdev)
+    world = replace(world, domains=world.domains.set(domain.uuid, stored.off(domain, disks=left)))
+    for one in world.xen.of(domain.uuid):
+        qemu = qemu_of(world, one.domid)
+        if qemu.working(vdev):
+            raise NotModelled("detaching a disk that a block job works on")
+        fs, qemu = graph.pulled(world.fs, qemu, vdev)
+        world = with_qemu(world.with_fs(fs), one.domid, qemu)
+        after = replace(
+            one,
+            disks=tuple(disk for disk in one.disks if disk.vdev != vdev),
+            reboots_from=tuple(disk for disk in one.reboots_from if disk.vdev != vdev),
+        )
+        world = replace(world, xen=world.xen.putting(after), clock=world.clock.after(DETACH_NS))
+    return world
 
 
 # --- QEMU and the guest ----------------------------------------------------------------------------------------------

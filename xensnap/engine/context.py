@@ -1,10 +1,12 @@
 """What a step may use, and the few looks at the host that several steps share."""
 
+from contextlib import suppress
+
 import msgspec
 
 from xensnap.engine.records import Store
 from xensnap.errors import Damaged, Failed, NotFound
-from xensnap.hypervisor import Hypervisor
+from xensnap.hypervisor import Hypervisor, Node
 from xensnap.model import Domain, DomainUuid, Image, Layer, RunState
 
 
@@ -31,6 +33,23 @@ class Context(msgspec.Struct, frozen=True):
         """The domain, if a QEMU has its images open now."""
         domain = await self.domain()
         return domain if domain is not None and domain.state is not RunState.OFF else None
+
+    async def opened_by(self, vdev: str, layer: Layer) -> Domain | None:
+        """The domain, if its QEMU has this image open for this disk, as its active layer or below it.
+
+        A QEMU that is gone has nothing open; `Busy` where another program keeps its monitor.
+        """
+        running = await self.running()
+        if running is None:
+            return None
+        with suppress(Failed):
+            for node in await self.host.blocks.nodes(running):
+                below: Node | None = node
+                while below is not None:
+                    if node.vdev == vdev and below.layer.path == layer.path:
+                        return running
+                    below = below.backing
+        return None
 
     async def image(self, layer: Layer) -> Image | None:
         """The image, or None where there is no such file or no such format in it (yet)."""

@@ -8,6 +8,7 @@ import msgspec
 from xensnap.engine import disks, live, names
 from xensnap.engine.context import directory
 from xensnap.engine.disks import Covered
+from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, SwitchLayers
 from xensnap.engine.plan import Plan
 from xensnap.engine.point_steps import TakePoint
@@ -50,6 +51,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         *_against_name(view, name),
         *against_running(view),
         *live.against(view, request),
+        *against_opened(view, {disk.vdev for disk in covered}),
         *reasons,
         *_against_places(view, places),
         *_against_space(view, covered, places),

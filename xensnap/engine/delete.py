@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from xensnap.engine import tree
 from xensnap.engine.create import against_running, sidecar_paths
 from xensnap.engine.live_steps import RemoveMemory
+from xensnap.engine.opened import against_opened
 from xensnap.engine.plan import Plan
 from xensnap.engine.point_steps import DropPoint
 from xensnap.engine.request import DeleteRequest, Fresh
@@ -43,6 +44,7 @@ def plan_delete(view: View, request: DeleteRequest, fresh: Fresh) -> Plan:
     for snapshot in gone.values():
         for disk in snapshot.disks:
             reasons.extend(_against(view, disk))
+    reasons.extend(against_opened(view, _with_tags_in_use(view, gone.values())))
     if reasons:
         raise Refused(reasons)
 
@@ -120,6 +122,19 @@ def _drop_points(view: View, gone: tuple[Snapshot, ...]) -> tuple[Step, ...]:
                     ranks.append([])
                 ranks[rank].append(DropPoint(disk.vdev, disk.image.path, disk.tag, disk.fingerprint.snapshot_id))
     return tuple(Together(tuple(rank)) for rank in ranks)
+
+
+def _with_tags_in_use(view: View, gone: Iterable[Snapshot]) -> frozenset[str]:
+    """The disks whose active layer has a tag that goes: while the guest runs only its QEMU may delete it."""
+    return frozenset(
+        disk.vdev
+        for snapshot in gone
+        for disk in snapshot.disks
+        if disk.kind is Kind.INTERNAL
+        and (now := view.domain.disk(disk.vdev)) is not None
+        and now.path == disk.image.path
+        and _is_there(view, disk)
+    )
 
 
 def _is_there(view: View, disk: DiskSnapshot) -> bool:

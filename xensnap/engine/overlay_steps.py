@@ -9,7 +9,7 @@ import msgspec
 from xensnap.engine.context import Context, directory, unbelieved
 from xensnap.engine.step import StepBase
 from xensnap.errors import Failed, NotFound
-from xensnap.hypervisor import Job, Node
+from xensnap.hypervisor import Job
 from xensnap.model import Backing, Domain, Format, Image, Layer
 
 
@@ -173,7 +173,7 @@ class PullUp(StepBase, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase. A job that an interrupted run has left is followed to its end."""
-        running = await self._opened_by(at)
+        running = await at.opened_by(self.vdev, self.layer)
         if running is None:
             await _set_backing(at, self.layer, self.backing, copy=True)
             return
@@ -186,22 +186,10 @@ class PullUp(StepBase, frozen=True):
 
     async def undo(self, at: Context) -> None:
         """The image reads the same at every instant, and its old backing file is still there: only a job must end."""
-        running = await self._opened_by(at)
+        running = await at.opened_by(self.vdev, self.layer)
         job = await self._job(at, running) if running else None
         if job is not None:
             await job.cancel()
-
-    async def _opened_by(self, at: Context) -> Domain | None:
-        running = await at.running()
-        if running is None:
-            return None
-        for node in await at.host.blocks.nodes(running):
-            below: Node | None = node
-            while below is not None:
-                if node.vdev == self.vdev and below.layer.path == self.layer.path:
-                    return running
-                below = below.backing
-        return None
 
     async def _job(self, at: Context, running: Domain) -> Job | None:
         try:

@@ -99,10 +99,10 @@ async def _delete(at: Context, vdev: str, image: Image, entries: tuple[InternalS
 
     QEMU 7.2 writes the snapshot table first and gives the clusters back later, so leaks are the worst that is left.
     """
-    running = await at.running()
-    if running is not None:
+    opener = await at.opened_by(vdev, image.layer)
+    if opener is not None:
         for entry in entries:
-            await at.host.blocks.delete_internal(running, vdev, tag=entry.tag, snapshot_id=entry.id)
+            await at.host.blocks.delete_internal(opener, vdev, tag=entry.tag, snapshot_id=entry.id)
         return
     for entry in entries:
         await at.host.images.snapshot_delete(image.layer, tag=entry.tag, snapshot_id=entry.id)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from xensnap.engine import journal, plan, records
 from xensnap.engine.context import directory
+from xensnap.engine.opened import Opened, opened_by
 from xensnap.engine.records import Store
 from xensnap.engine.spelling import one_name_each
 from xensnap.engine.state import DomainState
@@ -57,6 +58,8 @@ class View(msgspec.Struct, frozen=True):
     pending: str = ""
     """Summary of an operation that was interrupted and waits for `recover`."""
     configuration: str = ""
+    opened: Opened = Opened()
+    """What the QEMU of a domain that runs writes to."""
 
     def chain(self, vdev: str) -> Chain | None:
         """What a disk stands on."""
@@ -122,6 +125,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         memories=await _memories(host, contents.snapshots.values()),
         pending=begun.plan.summary if begun else "",
         configuration=await host.toolstack.configuration(domain.uuid),
+        opened=await opened_by(host, domain),
     )
     return one_name_each(view)
 
@@ -139,6 +143,7 @@ def digest(view: View) -> str:
             sorted(view.memories.items()),
             sorted(view.reached.items()),
             view.pending,
+            sorted(view.opened.tops.items()),
         ]
     )
 

@@ -4,10 +4,10 @@ import pytest
 
 from simulator import SimulatedHost
 from xensnap.engine.engine import Engine
-from xensnap.engine.request import CreateRequest, RevertRequest
+from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
 from xensnap.errors import Refused
-from xensnap.hypervisor import Then
-from xensnap.model import Consistency, GuestKind, RunState
+from xensnap.hypervisor import TakeOverlay
+from xensnap.model import Consistency, Disk, Format, GuestKind, Layer, RunState
 
 UUID = "5c84adcc-bd59-488a-96d2-195f9b599cfe"
 
@@ -47,18 +47,64 @@ def test_the_refusal_of_a_live_save_says_what_is_missing() -> None:
     assert caught.value.remedy == "Leave out --live."
 
 
-@pytest.mark.parametrize(("kind", "drivers"), [("pv", True), ("pvh", True), ("hvm", True), ("hvm", False)])
-def test_only_an_hvm_guest_without_drivers_is_saved_while_it_is_paused(kind: str, *, drivers: bool) -> None:
-    """xen.md 3, 4: it is left paused exactly once"""
-    host = running(kind, drivers=drivers)
+@pytest.mark.parametrize("kind", GuestKind)
+def test_a_paused_guest_that_suspends_itself_gives_no_checkpoint(kind: GuestKind) -> None:
+    """xen.md 3"""
+    host = running(kind)
     Engine(host).pause("guest")
-    if drivers:
-        assert refusals(host, CreateRequest("s")) == ("paused-guest",)
-        assert refusals(host, CreateRequest("s", disk_only=True)) == ()
-        return
+    assert refusals(host, CreateRequest("s")) == ("paused-guest",)
+    assert refusals(host, CreateRequest("s", disk_only=True)) == ()
+
+
+@pytest.mark.parametrize(("drivers", "kept"), [(False, True), (True, False)])
+def test_a_revert_keeps_the_memory_of_a_paused_guest_only_if_it_can_be_saved(*, drivers: bool, kept: bool) -> None:
+    """xen.md 3: only that of an HVM guest without PV drivers can"""
+    host = running("hvm", drivers=drivers)
+    engine = Engine(host)
+    engine.stop("guest")
+    engine.create("guest", CreateRequest("s"))
+    engine.start("guest", paused=True)
+    steps = [type(step).__name__ for step in engine.plan("guest", RevertRequest("s")).prepare]
+    assert steps[0] == ("SaveAway" if kept else "EndDomain")
+
+
+def test_no_snapshot_is_taken_through_one_of_two_nodes_of_an_image() -> None:
+    """xen.md 16: it would be lost when the other writes its own table"""
+    host = running("hvm", drivers=False)
+    assert refusals(host, CreateRequest("s")) == ("image-open-twice",)
+    assert refusals(host, CreateRequest("s", disk_only=True)) == ("image-open-twice",)
+
+
+def test_a_guest_that_runs_on_another_image_than_it_would_start_from_gives_no_snapshot() -> None:
+    """xen.md 23: what somebody has made over QMP by hand is in no configuration"""
+    host = running("pv")
+    overlay = host.create_image("/images/by-hand.qcow2", backing=Layer("a.qcow2", Format.QCOW2))
+    domain = Engine(host).view("guest").domain
+    host.run(host.blocks.transaction(domain, [TakeOverlay("xvda", overlay)]))
+    assert refusals(host, CreateRequest("s")) == ("runs-on-another",)
+
+
+def test_a_guest_whose_qemu_does_not_answer_gives_no_snapshot() -> None:
+    """xen.md 19, 25"""
+    host = running("pv")
+    host.hold_monitor("guest", "libxenstat")
+    assert refusals(host, CreateRequest("s")) == ("qemu-not-asked",)
+    host.hold_monitor("guest", "")
     assert refusals(host, CreateRequest("s")) == ()
-    Engine(host).create("guest", CreateRequest("s", then=Then.PAUSED))
-    assert host.incarnation("guest").pauses == 1
+    host.kill_qemu("guest")
+    assert refusals(host, CreateRequest("s")) == ("qemu-not-asked",)
+
+
+def test_a_tag_in_an_image_that_was_detached_is_deleted_by_qemu_img() -> None:
+    host = running("pv")
+    other = host.create_image("/images/b.qcow2")
+    host.attach("guest", Disk("xvdb", other.path, other.format))
+    engine = Engine(host)
+    engine.create("guest", CreateRequest("s", disk_only=True))
+    host.detach("guest", "xvdb")
+    engine.delete("guest", DeleteRequest("s"))
+    assert host.run(host.images.inspect(other)).snapshots == ()
+    assert host.run(host.images.check(other)).clean
 
 
 @pytest.mark.parametrize("kind", GuestKind)
