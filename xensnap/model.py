@@ -231,6 +231,19 @@ class Excluded(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Pin(msgspec.Struct, frozen=True):
+    """Somebody needs a snapshot: it is not deleted while this holds. Times are epoch seconds; until 0 is for ever."""
+
+    owner: str
+    since_s: int
+    until_s: int = 0
+    why: str = ""
+
+    def holds(self, now_s: int) -> bool:
+        """Whether it has not run out."""
+        return not self.until_s or now_s < self.until_s
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """A domain snapshot as its record tells it. `extra_json` keeps the keys that this version does not know."""
 
@@ -247,6 +260,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     live: bool = False
     excluded: tuple[Excluded, ...] = ()
     domain_config: str = ""
+    pin: Pin | None = None
     extra_json: str = ""
 
     def disk(self, vdev: str) -> DiskSnapshot | None:

@@ -30,6 +30,11 @@ EACH = {
     "xensnap-create/1": ["create", "guest1", "-n", "new"],
     "xensnap-revert/1": ["revert", "guest1", "before"],
     "xensnap-delete/1": ["delete", "guest1", "before"],
+    "xensnap-prune/1": ["prune", "guest1", "--keep-last", "1"],
+    "xensnap-rename/1": ["rename", "guest1", "before", "then"],
+    "xensnap-edit/1": ["edit", "guest1", "before", "--description", "second"],
+    "xensnap-pin/1": ["pin", "guest1", "before", "--until", "7d"],
+    "xensnap-unpin/1": ["unpin", "guest1", "after"],
     "xensnap-apply/1": ["apply", "plan.json"],
     "xensnap-recover/1": ["recover"],
     "xensnap-domain/1": ["domain", "start", "guest1", "--paused"],
@@ -61,6 +66,7 @@ def test_each_document_has_a_case() -> None:
 def test_each_document_is_what_its_schema_says(sim, schema) -> None:
     sim.ok("create", "guest1", "-n", "before", "--description", "first")
     sim.ok("create", "guest1", "-n", "after", "-D", "--exclude", "xvda")
+    sim.ok("pin", "guest1", "after", "--owner", "me")
     (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "x", "--dry-run", "--json"))
     words = EACH[schema]
     document = validated(sim.run(*words, *([] if "--json" in words else ["--json"])).stdout)

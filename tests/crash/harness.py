@@ -46,6 +46,7 @@ class Truth:
     now: object
     held: object
     parents: object
+    pins: object
     current: str | None
 
 
@@ -54,7 +55,8 @@ def truth(host: SimulatedHost) -> Truth:
     listing = Engine(host).list(GUEST)
     snapshots = listing.contents.snapshots
     parents = {name: snapshot.parent for name, snapshot in snapshots.items()}
-    return Truth(host.visible(GUEST), held_by(host, snapshots), parents, listing.current)
+    pins = {name for name, snapshot in snapshots.items() if snapshot.pin}
+    return Truth(host.visible(GUEST), held_by(host, snapshots), parents, pins, listing.current)
 
 
 def held_by(host: SimulatedHost, snapshots: Mapping[str, Snapshot]) -> dict[tuple[str, str], object]:
@@ -143,7 +145,7 @@ def _recovered(world: World, before: Truth, after: Truth, where: str) -> None:
     assert not view.pending, where
     nothing_is_left(host, view, where)
     for name in view.snapshots:
-        for request in (RevertRequest(name), DeleteRequest(name)):
+        for request in (RevertRequest(name), DeleteRequest(name, accept=("pinned",))):
             plan_for(view, request, Fresh("0" * 36, 0))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.stateful.benches import CLUSTER, DOMAIN, SECTOR, Bench, Content
-from xensnap.engine.request import CreateRequest, DeleteRequest, DiskChoice, RevertRequest
+from xensnap.engine.request import CreateRequest, DeleteRequest, DiskChoice, RenameRequest, RevertRequest
 from xensnap.errors import Refused, XensnapError
 from xensnap.model import Format, Kind
 
@@ -157,6 +157,21 @@ class SnapshotMachine(RuleBasedStateMachine):
         for victim in gone:
             del self.saved[victim], self.parents[victim]
         counted("delete")
+
+    @precondition(lambda self: self.saved)
+    @rule(data=st.data(), new=st.sampled_from(NAMES), planned=st.booleans())
+    def rename(self, data: st.DataObject, new: str, planned: bool) -> None:
+        old = data.draw(st.sampled_from(sorted(self.saved)))
+        for bench in self.benches:
+            ids = self._outcome(bench, "perform", RenameRequest(old, new), planned=planned)
+            assert ids == (("name-taken",) if new in self.saved else ())
+        if new in self.saved:
+            return
+        self.saved[new] = self.saved.pop(old)
+        self.parents[new] = self.parents.pop(old)
+        self.parents = {child: new if parent == old else parent for child, parent in self.parents.items()}
+        self.current = new if self.current == old else self.current
+        counted("rename")
 
     def _first_kept(self, name: str | None, gone: set[str]) -> str | None:
         while name is not None and name in gone:

@@ -5,7 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.choices import FORM, THEN, disk_choices
 from xensnap.cli.names import full_path
-from xensnap.cli.session import Session, changing, verb
+from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest
 from xensnap.errors import Usage
@@ -32,7 +32,8 @@ from xensnap.model import Kind
 @click.option("--external-dir", metavar="DIR", default="", help="Where to put overlays. [default: beside the image]")
 @click.option("--live", is_flag=True, help="Let the guest run while its memory is copied; it stops only at the end.")
 @click.option("--then", type=THEN, default="same", show_default=True, help="What the guest does afterwards.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing; with --json, as `apply` reads it.")
+@accept_option
+@dry_run_option
 @verb
 @changing
 def command(
@@ -48,6 +49,7 @@ def command(
     external_dir: str,
     live: bool,
     then: str,
+    accept: tuple[str, ...],
     dry_run: bool,
 ) -> None:
     """Take a snapshot of DOMAIN, a name or a UUID.
@@ -68,6 +70,7 @@ def command(
             external_dir=full_path(external_dir, host=host) if external_dir else "",
             live=live,
             then=Then(then),
+            accept=accept,
         )
 
     operate.run(session, domain, build, dry_run=dry_run)

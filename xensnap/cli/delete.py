@@ -4,7 +4,8 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.names import one_name
-from xensnap.cli.session import Session, changing, verb
+from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.times import SPAN
 from xensnap.engine.request import DeleteRequest
 from xensnap.errors import Usage
 
@@ -15,7 +16,15 @@ from xensnap.errors import Usage
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
 @click.option("--children", is_flag=True, help="Delete those below it, too.")
 @click.option("--children-only", is_flag=True, help="Delete those below it, and not the snapshot itself.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing; with --json, as `apply` reads it.")
+@click.option("--all", "every", is_flag=True, help="Delete every snapshot of DOMAIN.")
+@click.option(
+    "--older-than", type=SPAN, metavar="SPAN", help="Delete those that are older, such as 30d, and not pinned."
+)
+@click.option(
+    "--keep-last", type=click.IntRange(min=0), metavar="N", help="Delete all but the newest N and the pinned."
+)
+@accept_option
+@dry_run_option
 @verb
 @changing
 def command(
@@ -25,12 +34,23 @@ def command(
     name: str | None,
     children: bool,
     children_only: bool,
+    every: bool,
+    older_than: int | None,
+    keep_last: int | None,
+    accept: tuple[str, ...],
     dry_run: bool,
 ) -> None:
-    """Delete the snapshot NAME of DOMAIN. What the domain's disks hold now stays, and so does every other snapshot."""
+    """Delete the snapshot NAME of DOMAIN, or many. What its disks hold now stays, and so does every other snapshot.
+
+    --older-than and --keep-last together delete those that both speak of.
+    """
     if children and children_only:
         cause = "--children and --children-only contradict each other"
         raise Usage(cause, id="contradiction", remedy="Use one of them.")
-    wanted = one_name(name, snapshot, needed_by="delete") or ""
-    request = DeleteRequest(wanted, children=children, children_only=children_only)
+    many = every or older_than is not None or keep_last is not None
+    if many and (children or children_only):
+        cause = "--children is about one snapshot, and this speaks of many"
+        raise Usage(cause, id="contradiction", remedy="Use one of them.")
+    wanted = one_name(name, snapshot, needed_by="" if many else "delete") or ""
+    request = DeleteRequest(wanted, children, children_only, every, older_than, keep_last, accept)
     operate.run(session, domain, lambda _engine: request, dry_run=dry_run)

@@ -58,6 +58,14 @@ class ExcludedDocument(msgspec.Struct, frozen=True):
     reason: str
 
 
+class PinnedDocument(msgspec.Struct, frozen=True):
+    """Who needs a snapshot, and until when: UTC, or null for as long as it takes."""
+
+    owner: str
+    until: str | None
+    why: str
+
+
 class SnapshotDocument(msgspec.Struct, frozen=True):
     """One snapshot. `kind` is `mixed` where its disks have both kinds; `created` is UTC.
 
@@ -77,6 +85,7 @@ class SnapshotDocument(msgspec.Struct, frozen=True):
     live: bool
     disks: tuple[DiskDocument, ...]
     excluded: tuple[ExcludedDocument, ...]
+    pin: PinnedDocument | None = None
 
 
 class ListDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-list/1"):
@@ -237,7 +246,39 @@ class RevertDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-re
 
 
 class DeleteDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-delete/1"):
-    """`delete`."""
+    """`delete`: `deleted` are the names of those that are gone; `snapshot` the one that was named, if any."""
+
+    deleted: tuple[str, ...] = ()
+
+
+class KeptDocument(msgspec.Struct, frozen=True):
+    """A snapshot that a policy keeps, and the first rule that does."""
+
+    name: str
+    why: str
+
+
+class PruneDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-prune/1"):
+    """`prune`: what is gone and what was kept. Where nothing had to go, `operation` is empty."""
+
+    deleted: tuple[str, ...] = ()
+    kept: tuple[KeptDocument, ...] = ()
+
+
+class RenameDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-rename/1"):
+    """`rename`: `snapshot` is the new name."""
+
+
+class EditDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-edit/1"):
+    """`edit`."""
+
+
+class PinDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-pin/1"):
+    """`pin`."""
+
+
+class UnpinDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-unpin/1"):
+    """`unpin`."""
 
 
 class ApplyDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-apply/1"):
@@ -332,6 +373,11 @@ Document = (
     | CreateDocument
     | RevertDocument
     | DeleteDocument
+    | PruneDocument
+    | RenameDocument
+    | EditDocument
+    | PinDocument
+    | UnpinDocument
     | ApplyDocument
     | RecoverDocument
     | DomainStateDocument

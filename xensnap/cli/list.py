@@ -5,7 +5,7 @@ import click
 from xensnap.cli.documents import DomainsDocument, DomainsEntry, ListDocument, SnapshotDocument
 from xensnap.cli.names import one_name
 from xensnap.cli.output import clean, local, size, table
-from xensnap.cli.records import domain_document, snapshot_document
+from xensnap.cli.records import domain_document, pinned_text, snapshot_document
 from xensnap.cli.session import Session, verb
 from xensnap.engine.engine import Engine, Listing
 from xensnap.errors import NotFound, Usage
@@ -97,6 +97,8 @@ def long_text(snapshot: SnapshotDocument) -> str:
     ]
     if snapshot.description:
         lines.append(f"  description  {snapshot.description}")
+    if snapshot.pin:
+        lines.append(f"  pinned       {pinned_text(snapshot.pin)}")
     if snapshot.memory:
         lines.append(f"  memory       {snapshot.memory}{', while the guest ran' if snapshot.live else ''}")
     for disk in snapshot.disks:

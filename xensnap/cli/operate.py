@@ -1,31 +1,100 @@
 """What create, revert, delete and apply have in common: plan or carry out, be interrupted, tell."""
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import Any
 
-from xensnap.cli.documents import ApplyDocument, CreateDocument, DeleteDocument, RevertDocument
+from xensnap.cli.documents import (
+    ApplyDocument,
+    CreateDocument,
+    DeleteDocument,
+    EditDocument,
+    PinDocument,
+    PruneDocument,
+    RenameDocument,
+    RevertDocument,
+    UnpinDocument,
+)
 from xensnap.cli.records import recovered_document, recovered_text
 from xensnap.cli.session import Interrupted, Session
-from xensnap.engine.engine import Engine, Request, Result
+from xensnap.engine.engine import Engine, Result
 from xensnap.engine.execute import Outcome
-from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
+from xensnap.engine.plan import Plan, each
+from xensnap.engine.request import (
+    CreateRequest,
+    DeleteRequest,
+    EditRequest,
+    PinRequest,
+    PruneRequest,
+    RenameRequest,
+    Request,
+    RevertRequest,
+    UnpinRequest,
+)
+from xensnap.engine.store_steps import RemoveRecord
 from xensnap.errors import ExitCode, Reason, Refused, XensnapError
 
 Build = Callable[[Engine], Request]
 """Makes the request, once there is a host to look at."""
 
-OperationDocument = CreateDocument | RevertDocument | DeleteDocument | ApplyDocument
+OperationDocument = (
+    CreateDocument
+    | RevertDocument
+    | DeleteDocument
+    | PruneDocument
+    | RenameDocument
+    | EditDocument
+    | PinDocument
+    | UnpinDocument
+    | ApplyDocument
+)
+
+NOTHING_TO_DO = frozenset({"nothing-to-delete", "nothing-to-prune"})
+"""What is refused because it is so already, which a command that may be repeated does not call an error."""
+
+DOCUMENTS: dict[type[Request], type[OperationDocument]] = {
+    CreateRequest: CreateDocument,
+    RevertRequest: RevertDocument,
+    DeleteRequest: DeleteDocument,
+    PruneRequest: PruneDocument,
+    RenameRequest: RenameDocument,
+    EditRequest: EditDocument,
+    PinRequest: PinDocument,
+    UnpinRequest: UnpinDocument,
+}
 
 
 def run(session: Session, domain: str, build: Build, *, dry_run: bool) -> None:
     """Carry out a request and tell what was done, or only show its plan."""
     with session.engine(changes=not dry_run) as engine:
         request = build(engine)
-        if dry_run:
-            _show_plan(session, engine, domain, request)
-            return
-        result = interruptible(engine, domain, lambda: _act(engine, domain, request))
-    show_result(session, result, _document(request))
+        result = perform(session, engine, domain, request, dry_run=dry_run)
+    if result is not None:
+        more = {"deleted": deleted_by(result.plan)} if isinstance(request, DeleteRequest) else {}
+        show_result(session, result, DOCUMENTS[type(request)], **more)
+
+
+def perform(
+    session: Session, engine: Engine, domain: str, request: Request, *, dry_run: bool, **more: Any
+) -> Result | None:
+    """Carry out a request, if that is wanted and there is anything to do; else that is shown, with None.
+
+    Args:
+        session: where to show.
+        engine: what does it.
+        domain: to which domain.
+        request: what.
+        dry_run: show the plan only.
+        more: fields that only its own document has, for the case that nothing has to be done.
+    """
+    try:
+        if not dry_run:
+            return interruptible(engine, domain, lambda: engine.perform(domain, request))
+        show_plan(session, engine, domain, request)
+    except Refused as error:
+        if {reason.id for reason in error.reasons} - NOTHING_TO_DO:
+            raise
+        _show_nothing(session, engine, domain, request, **more)
+    return None
 
 
 def interruptible(engine: Engine, domain: str, work: Callable[[], Result]) -> Result:
@@ -53,31 +122,8 @@ def _interrupted(engine: Engine, domain: str) -> Interrupted:
     return Interrupted(f"interrupted; {recovered.summary}: {how}")
 
 
-def _act(engine: Engine, domain: str, request: Request) -> Result:
-    match request:
-        case CreateRequest():
-            return engine.create(domain, request)
-        case RevertRequest():
-            return engine.revert(domain, request)
-        case DeleteRequest():
-            return engine.delete(domain, request)
-        case _:
-            assert_never(request)
-
-
-def _document(request: Request) -> type[OperationDocument]:
-    match request:
-        case CreateRequest():
-            return CreateDocument
-        case RevertRequest():
-            return RevertDocument
-        case DeleteRequest():
-            return DeleteDocument
-        case _:
-            assert_never(request)
-
-
-def _show_plan(session: Session, engine: Engine, domain: str, request: Request) -> None:
+def show_plan(session: Session, engine: Engine, domain: str, request: Request) -> None:
+    """Tell what would be done."""
     from xensnap.cli.plans import plan_text
     from xensnap.engine.plan import encode
 
@@ -89,8 +135,23 @@ def _show_plan(session: Session, engine: Engine, domain: str, request: Request) 
     session.print(encode(plan).decode() if session.json else f"{plan_text(plan)}\n")
 
 
-def show_result(session: Session, result: Result, document: type[OperationDocument]) -> None:
-    """Tell what an operation did."""
+def _show_nothing(session: Session, engine: Engine, domain: str, request: Request, **more: Any) -> None:
+    """Tell that there was nothing to do. A nightly job is not told that it has failed."""
+    known = engine.list(domain).domain
+    document = DOCUMENTS[type(request)]
+    verb = type(request).__name__.removesuffix("Request").lower()
+    summary = f"nothing to {verb} of {known.name}"
+    told = document(engine.host.name, verb, known.name, known.uuid, "", "", summary, (), None, **more)
+    session.show(told, lambda: summary)
+
+
+def deleted_by(plan: Plan) -> tuple[str, ...]:
+    """Names of the snapshots that a plan deletes."""
+    return tuple(step.name for step in each(plan.finish) if isinstance(step, RemoveRecord))
+
+
+def show_result(session: Session, result: Result, document: type[OperationDocument], **more: Any) -> None:
+    """Tell what an operation did. `more` are fields that only its own document has."""
     plan = result.plan
     recovered = recovered_document(result.recovered)
     told = document(
@@ -103,6 +164,7 @@ def show_result(session: Session, result: Result, document: type[OperationDocume
         summary=plan.summary,
         warnings=result.warnings,
         recovered=recovered,
+        **more,
     )
     if recovered:
         session.warn(recovered_text(recovered))

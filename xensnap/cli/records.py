@@ -4,13 +4,14 @@ from xensnap.cli.documents import (
     DiskDocument,
     DomainDocument,
     ExcludedDocument,
+    PinnedDocument,
     RecoveredDocument,
     SnapshotDocument,
 )
 from xensnap.cli.output import utc
 from xensnap.engine.engine import Recovered
 from xensnap.formats.snapshot_record import kind_word
-from xensnap.model import DiskSnapshot, Domain, Snapshot
+from xensnap.model import DiskSnapshot, Domain, Pin, Snapshot
 
 
 def domain_document(domain: Domain) -> DomainDocument:
@@ -47,7 +48,19 @@ def snapshot_document(snapshot: Snapshot, *, current: str | None) -> SnapshotDoc
         live=snapshot.live,
         disks=tuple(map(disk_document, snapshot.disks)),
         excluded=tuple(ExcludedDocument(each.vdev, each.reason) for each in snapshot.excluded),
+        pin=pinned_document(snapshot.pin) if snapshot.pin else None,
     )
+
+
+def pinned_document(pin: Pin) -> PinnedDocument:
+    """Who needs a snapshot."""
+    return PinnedDocument(pin.owner, utc(pin.until_s) if pin.until_s else None, pin.why)
+
+
+def pinned_text(pin: PinnedDocument) -> str:
+    """The same in words."""
+    until = f" until {pin.until}" if pin.until else ""
+    return f"by {pin.owner}{until}{f': {pin.why}' if pin.why else ''}"
 
 
 def recovered_document(recovered: Recovered | None) -> RecoveredDocument | None:

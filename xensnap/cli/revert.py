@@ -5,7 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.choices import THEN
 from xensnap.cli.names import one_name
-from xensnap.cli.session import Session, changing, verb
+from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.request import RevertRequest
 from xensnap.hypervisor import Then
 
@@ -17,14 +17,23 @@ from xensnap.hypervisor import Then
 @click.option(
     "--then", type=THEN, default="same", show_default=True, help="What it does then; same as at the snapshot."
 )
-@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing; with --json, as `apply` reads it.")
+@accept_option
+@dry_run_option
 @verb
 @changing
-def command(session: Session, domain: str, snapshot: str | None, name: str | None, then: str, dry_run: bool) -> None:
+def command(
+    session: Session,
+    domain: str,
+    snapshot: str | None,
+    name: str | None,
+    then: str,
+    accept: tuple[str, ...],
+    dry_run: bool,
+) -> None:
     """Make DOMAIN what it was at the snapshot NAME.
 
     What its disks have held since their last snapshot is given up, and a guest that runs is ended: it comes back with
     its memory if the snapshot has it. Every snapshot stays.
     """
     wanted = one_name(name, snapshot, needed_by="revert") or ""
-    operate.run(session, domain, lambda _engine: RevertRequest(wanted, Then(then)), dry_run=dry_run)
+    operate.run(session, domain, lambda _engine: RevertRequest(wanted, Then(then), accept), dry_run=dry_run)

@@ -132,6 +132,15 @@ verbose_option = flag_option("-v", "--verbose", help="Tell each step on stderr."
 json_option = flag_option("--json", help="Print one JSON document.")
 
 
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Show the plan and change nothing; with --json, as `apply` reads it."
+)
+
+accept_option = click.option(
+    "--accept", multiple=True, metavar="RISK-ID", help="Take this one risk, which a refusal has named; can be repeated."
+)
+
+
 def told(command: Command) -> Command:
     """What every verb has: `--json -v`, and the session as its first argument."""
 

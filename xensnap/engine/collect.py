@@ -17,9 +17,10 @@ from xensnap.engine.create import backing_for, sidecar_paths
 from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
 from xensnap.engine.plan import Plan
 from xensnap.engine.request import Fresh
+from xensnap.engine.rewrite import rewritten
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
-from xensnap.engine.store_steps import RemoveSidecar, RewriteRecord, WriteSidecar
+from xensnap.engine.store_steps import RemoveSidecar, WriteSidecar
 from xensnap.engine.view import View, digest
 from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Snapshot
 
@@ -126,7 +127,7 @@ def _pull_up(view: View, base: HiddenBase, image: Image, above: Image, fresh: Fr
         fresh,
         "merge",
         prepare=(PullUp(base.vdev, above.layer, below),),
-        finish=(*_rewrite(changed), *_remove(view, base.vdev, image.layer)),
+        finish=(*rewritten(changed), *_remove(view, base.vdev, image.layer)),
         gone=(base.path,),
     )
 
@@ -151,7 +152,7 @@ def _commit(view: View, base: HiddenBase, above: Image, fresh: Fresh) -> Plan:
         prepare=(step,),
         finish=(
             *(Reback(base.vdev, child.layer, backing_for(child.layer.path, base.layer)) for child in children),
-            *_rewrite(changed),
+            *rewritten(changed),
             *_old_sidecars(holders, changed),
             *_remove(view, base.vdev, above.layer),
         ),
@@ -203,13 +204,6 @@ def _without(state: DomainState, gone: tuple[str, ...], finish: tuple[Step, ...]
 def _remove(view: View, vdev: str, layer: Layer) -> tuple[Step, ...]:
     ours = view.state.made(layer.path)
     return (RemoveImage(vdev, layer, ours.inode),) if ours else ()
-
-
-def _rewrite(changed: list[Snapshot]) -> tuple[Step, ...]:
-    return (
-        *(RewriteRecord(snapshot) for snapshot in changed),
-        *(WriteSidecar(path, snapshot) for snapshot in changed for path in sidecar_paths(snapshot)),
-    )
 
 
 def _old_sidecars(before: list[Snapshot], after: list[Snapshot]) -> tuple[Step, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from xensnap.engine import disks, live, names
+from xensnap.engine import disks, live, names, risks
 from xensnap.engine.context import directory
 from xensnap.engine.disks import Covered
 from xensnap.engine.opened import against_opened
@@ -18,7 +18,7 @@ from xensnap.engine.state import OurFile
 from xensnap.engine.steps import OneStep, Step, Together
 from xensnap.engine.store_steps import WriteRecord, WriteSidecar
 from xensnap.engine.view import Places, View, digest, with_current
-from xensnap.errors import ExitCode, Reason, Refused
+from xensnap.errors import ExitCode, Reason
 from xensnap.hypervisor import Capability
 from xensnap.model import Backing, DiskSnapshot, Format, Image, Kind, Layer, RunState, Snapshot
 
@@ -48,7 +48,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
     store = Store(f"{view.root}/{view.domain.uuid}")
     places = {disk.vdev: _overlay_path(disk, request, store, fresh) for disk in covered if disk.kind is Kind.EXTERNAL}
     reasons = [
-        *_against_name(view, name),
+        *against_name(view, name),
         *against_running(view),
         *live.against(view, request),
         *against_opened(view, {disk.vdev for disk in covered}),
@@ -56,8 +56,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         *_against_places(view, places),
         *_against_space(view, covered, places),
     ]
-    if reasons:
-        raise Refused(reasons)
+    accepted = risks.refuse(reasons, request.accept)
 
     snapshot = Snapshot(
         name=name,
@@ -101,7 +100,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         ),
         finish=(),
         bytes_needed=sum(_bytes_needed(disk) for disk in covered),
-        warnings=_warnings(view),
+        warnings=(*accepted, *_warnings(view)),
     )
 
 
@@ -171,7 +170,8 @@ def _switch(view: View, places: dict[str, str]) -> tuple[Step, ...]:
     return (SwitchLayers(view.domain.uuid, before, after),)
 
 
-def _against_name(view: View, name: str) -> list[Reason]:
+def against_name(view: View, name: str) -> list[Reason]:
+    """All that keeps a snapshot from having this name."""
     bad = names.problem(name)
     if bad:
         return [bad]

@@ -1,11 +1,11 @@
 """Planning a deletion. Pure. What the deleted snapshots shared with others is left to `collect`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
-from xensnap.engine import tree
+from xensnap.engine import risks, tree
 from xensnap.engine.create import against_running, sidecar_paths
 from xensnap.engine.live_steps import RemoveMemory
 from xensnap.engine.opened import against_opened
@@ -13,11 +13,12 @@ from xensnap.engine.plan import Plan
 from xensnap.engine.point_steps import DropPoint
 from xensnap.engine.request import DeleteRequest, Fresh
 from xensnap.engine.revert import find
+from xensnap.engine.rewrite import rewritten
 from xensnap.engine.state import HiddenBase
 from xensnap.engine.steps import Step, Together
-from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteSidecar, fingerprint
+from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, fingerprint
 from xensnap.engine.view import View, digest
-from xensnap.errors import Reason, Refused
+from xensnap.errors import Reason, Usage
 from xensnap.model import DiskSnapshot, Kind, Snapshot
 
 
@@ -35,62 +36,101 @@ def plan_delete(view: View, request: DeleteRequest, fresh: Fresh) -> Plan:
     Raises:
         NotFound: no such snapshot.
         Refused: with every reason against it. Nothing was touched.
+        Usage: it does not say which, or says it twice.
     """
-    gone = _gone(view, request)
-    reasons = [*against_running(view)]
-    if not gone:
-        cause = f"{request.name!r} has no snapshots below it"
-        reasons.append(Reason("no-children", cause, "Delete the snapshot itself, without --children-only."))
-    for snapshot in gone.values():
-        for disk in snapshot.disks:
-            reasons.extend(_against(view, disk))
-    reasons.extend(against_opened(view, _with_tags_in_use(view, gone.values())))
-    if reasons:
-        raise Refused(reasons)
+    names, reasons = _asked_for(view, request, fresh)
+    return plan_removal(view, names, fresh, accept=request.accept, reasons=reasons, verb="delete", about=request.name)
 
-    names = frozenset(gone)
-    moved = _reparented(view, names)
+
+def plan_removal(
+    view: View,
+    names: Collection[str],
+    fresh: Fresh,
+    *,
+    accept: tuple[str, ...],
+    verb: str,
+    reasons: Sequence[Reason] = (),
+    about: str = "",
+) -> Plan:
+    """The plan to remove these snapshots, whoever asked for it. `reasons` are those against it that are known."""
+    gone = {name: view.snapshots[name] for _, name in reversed(list(tree.walk(view.snapshots))) if name in names}
+    against = [*reasons, *against_running(view)]
+    for snapshot in gone.values():
+        against.extend(_against_pin(snapshot, fresh.now_s))
+        for disk in snapshot.disks:
+            against.extend(_against(view, disk))
+    against.extend(against_opened(view, _with_tags_in_use(view, gone.values())))
+    accepted = risks.refuse(against, accept)
+
+    moved = _reparented(view, frozenset(gone))
     sidecars = [RemoveSidecar(path, s.name, s.domain_uuid) for s in gone.values() for path in sidecar_paths(s)]
     removed_paths = {step.path for step in sidecars}
     what = ", ".join(repr(name) for name in gone)
     return Plan(
-        verb="delete",
+        verb=verb,
         host=view.host,
         domain_uuid=view.domain.uuid,
         domain_name=view.domain.name,
         operation=fresh.operation,
-        summary=f"delete {'snapshots' if len(gone) > 1 else 'snapshot'} {what} of {view.domain.name}",
+        summary=f"{verb} {'snapshots' if len(gone) > 1 else 'snapshot'} {what} of {view.domain.name}",
         observed=digest(view),
-        snapshot=request.name,
+        snapshot=about,
         prepare=(),
         state=msgspec.structs.replace(
             view.state,
-            current=tree.surviving_ancestor(view.snapshots, view.state.current, names),
+            current=tree.surviving_ancestor(view.snapshots, view.state.current, frozenset(gone)),
             operation=fresh.operation,
             ours=tuple(entry for entry in view.state.ours if entry.path not in removed_paths),
             hidden=tuple(sorted({*view.state.hidden, *_newly_hidden(gone.values())})),
         ),
         finish=(
-            *(RewriteRecord(snapshot) for snapshot in moved),
-            *(WriteSidecar(path, snapshot) for snapshot in moved for path in sidecar_paths(snapshot)),
+            *rewritten(moved),
             *(RemoveRecord(name) for name in gone),
             *sidecars,
             *(RemoveMemory(snapshot.memory) for snapshot in gone.values() if snapshot.memory),
             *_drop_points(view, tuple(gone.values())),
         ),
-        warnings=tuple(_warnings(view, tuple(gone.values()))),
+        warnings=(*accepted, *_warnings(view, tuple(gone.values()))),
     )
 
 
-def _gone(view: View, request: DeleteRequest) -> dict[str, Snapshot]:
-    """What goes: each after those below it."""
-    find(view, request.name)
-    names: tuple[str, ...] = ()
-    if request.children or request.children_only:
-        names = tree.descendants(view.snapshots, request.name)[::-1]
-    if not request.children_only:
-        names = (*names, request.name)
-    return {name: view.snapshots[name] for name in names}
+def _asked_for(view: View, request: DeleteRequest, fresh: Fresh) -> tuple[frozenset[str], list[Reason]]:
+    """Which snapshots are meant, and what is wrong with that."""
+    ways = [request.name != "", request.every, request.older_than_s is not None or request.keep_last is not None]
+    if sum(ways) != 1:
+        cause = "it is not clear which snapshots are to be deleted"
+        remedy = "Name one, or say --all, or --older-than and --keep-last."
+        raise Usage(cause, id="which-snapshots", remedy=remedy)
+    if request.name:
+        find(view, request.name)
+        below = tree.descendants(view.snapshots, request.name) if request.children or request.children_only else ()
+        names = frozenset(below) if request.children_only else frozenset((*below, request.name))
+        cause = f"{request.name!r} has no snapshots below it"
+        none_below = Reason("no-children", cause, "Delete the snapshot itself, without --children-only.")
+        return names, [] if names else [none_below]
+    names = frozenset(view.snapshots) if request.every else _old(view, request, fresh.now_s)
+    cause = f"{view.domain.name} has no snapshot that this speaks of"
+    nothing = Reason("nothing-to-delete", cause, "`xensnap list` shows the snapshots there are.")
+    return names, [] if names else [nothing]
+
+
+def _old(view: View, request: DeleteRequest, now_s: int) -> frozenset[str]:
+    newest_first = list(view.snapshots.values())[::-1]
+    before_s = now_s - (request.older_than_s or 0)
+    return frozenset(
+        snapshot.name
+        for snapshot in newest_first[request.keep_last or 0 :]
+        if (request.older_than_s is None or snapshot.creation_time_s < before_s)
+        and not (snapshot.pin and snapshot.pin.holds(now_s))
+    )
+
+
+def _against_pin(snapshot: Snapshot, now_s: int) -> Iterator[Reason]:
+    pin = snapshot.pin
+    if pin is not None and pin.holds(now_s):
+        why = f": {pin.why}" if pin.why else ""
+        cause = f"{snapshot.name!r} is pinned by {pin.owner}{why}"
+        yield Reason("pinned", cause, f"Unpin it: xensnap unpin {snapshot.domain_name} {snapshot.name}.")
 
 
 def _reparented(view: View, gone: frozenset[str]) -> tuple[Snapshot, ...]:

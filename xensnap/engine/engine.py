@@ -16,17 +16,28 @@ from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
 from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_changed
 from xensnap.engine.plan import Plan
+from xensnap.engine.prune import plan_prune
 from xensnap.engine.records import Contents, Store
-from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, RevertRequest
+from xensnap.engine.request import (
+    CreateRequest,
+    DeleteRequest,
+    EditRequest,
+    Fresh,
+    PinRequest,
+    PruneRequest,
+    RenameRequest,
+    Request,
+    RevertRequest,
+    UnpinRequest,
+)
 from xensnap.engine.revert import plan_revert
+from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
 from xensnap.engine.view import ANYWHERE, View, digest, observe
 from xensnap.errors import ExitCode, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
 from xensnap.model import Domain
 
 T = TypeVar("T")
-
-Request = CreateRequest | RevertRequest | DeleteRequest
 
 _OPERATION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -91,6 +102,10 @@ class AsyncEngine:
         begun = journal.pending(await journal.read(self.host, Store.of(self.host, domain.uuid).journal))
         return Listing(domain, contents, begun.plan.summary if begun else "")
 
+    async def now_s(self) -> int:
+        """The host's clock: seconds since the epoch."""
+        return await self.host.machine.now_ns() // 1_000_000_000
+
     async def view(self, ref: str) -> View:
         """Everything about a domain, its images included. Changes nothing."""
         return await observe(self.host, ref)
@@ -104,15 +119,23 @@ class AsyncEngine:
 
     async def create(self, ref: str, request: CreateRequest) -> Result:
         """Take a snapshot."""
-        return await self._operate(ref, request)
+        return await self.perform(ref, request)
 
     async def revert(self, ref: str, request: RevertRequest) -> Result:
         """Make a domain what it was at a snapshot."""
-        return await self._operate(ref, request)
+        return await self.perform(ref, request)
 
     async def delete(self, ref: str, request: DeleteRequest) -> Result:
         """Delete snapshots, and merge away what nobody needs any more."""
-        return await self._operate(ref, request)
+        return await self.perform(ref, request)
+
+    async def perform(self, ref: str, request: Request) -> Result:
+        """Carry out any request: an interrupted operation is ended first, then it is planned and done."""
+        domain = await self.host.toolstack.inspect(ref)
+        async with self._locked(domain):
+            recovered = await self._recover(domain, abort=None)
+            plan = await _only_looking(self.plan(domain.uuid, request))
+            return await self._carry_out(plan, recovered)
 
     async def apply(self, plan: Plan) -> Result:
         """Carry out exactly this plan.
@@ -172,16 +195,9 @@ class AsyncEngine:
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
-    async def _operate(self, ref: str, request: Request) -> Result:
-        domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain):
-            recovered = await self._recover(domain, abort=None)
-            plan = await _only_looking(self.plan(domain.uuid, request))
-            return await self._carry_out(plan, recovered)
-
     async def _carry_out(self, plan: Plan, recovered: Recovered | None) -> Result:
         await Execution(self.host, plan, self._watch).run()
-        left = await self._collect(plan.domain_uuid) if plan.verb == "delete" else ()
+        left = await self._collect(plan.domain_uuid) if plan.verb in _COLLECTING else ()
         return Result(plan, (*plan.warnings, *left), recovered)
 
     async def _require_same(self, plan: Plan) -> None:
@@ -224,7 +240,7 @@ class AsyncEngine:
         return Recovered(domain.name, begun.plan.summary, outcome)
 
     async def _fresh(self) -> Fresh:
-        return Fresh(await self.host.machine.fresh_id(), await self.host.machine.now_ns() // 1_000_000_000)
+        return Fresh(await self.host.machine.fresh_id(), await self.now_s())
 
     @asynccontextmanager
     async def _locked(self, domain: Domain, *, wait_s: float | None = None) -> AsyncIterator[None]:
@@ -239,7 +255,7 @@ class AsyncEngine:
     async def _lock(self, store: Store, wait_s: float) -> Lock:
         await self.host.files.mkdir(store.directory)
         me = await self.host.machine.whoami()
-        since = await self.host.machine.now_ns() // 1_000_000_000
+        since = await self.now_s()
         note = f"process {me.pid} of {me.user} (boot {me.boot_id}), since epoch second {since}"
         return await self.host.files.lock(store.lock, note=note.encode(), wait_s=wait_s)
 
@@ -252,7 +268,19 @@ async def _only_looking(work: Awaitable[T]) -> T:
         raise nothing_changed(error) from error
 
 
-_REQUESTS: dict[str, type[Request]] = {"create": CreateRequest, "revert": RevertRequest, "delete": DeleteRequest}
+_REQUESTS: dict[str, type[Request]] = {
+    "create": CreateRequest,
+    "revert": RevertRequest,
+    "delete": DeleteRequest,
+    "prune": PruneRequest,
+    "rename": RenameRequest,
+    "edit": EditRequest,
+    "pin": PinRequest,
+    "unpin": UnpinRequest,
+}
+
+_COLLECTING = {"delete", "prune"}
+"""What makes images superfluous, which are merged away afterwards."""
 
 
 def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:
@@ -270,6 +298,16 @@ def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
             return plan_revert(view, request, fresh)
         case DeleteRequest():
             return plan_delete(view, request, fresh)
+        case PruneRequest():
+            return plan_prune(view, request, fresh)
+        case RenameRequest():
+            return plan_rename(view, request, fresh)
+        case EditRequest():
+            return plan_edit(view, request, fresh)
+        case PinRequest():
+            return plan_pin(view, request, fresh)
+        case UnpinRequest():
+            return plan_unpin(view, request, fresh)
 
 
 def _request_of(plan: Plan) -> Request:
@@ -298,6 +336,10 @@ class Engine:
         """See AsyncEngine."""
         return self.host.run(self.aio.list(ref))
 
+    def now_s(self) -> int:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.now_s())
+
     def view(self, ref: str) -> View:
         """See AsyncEngine."""
         return self.host.run(self.aio.view(ref))
@@ -317,6 +359,10 @@ class Engine:
     def delete(self, ref: str, request: DeleteRequest) -> Result:
         """See AsyncEngine."""
         return self.host.run(self.aio.delete(ref, request))
+
+    def perform(self, ref: str, request: Request) -> Result:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.perform(ref, request))
 
     def apply(self, plan: Plan) -> Result:
         """See AsyncEngine."""

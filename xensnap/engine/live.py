@@ -54,8 +54,11 @@ def grade(view: View, request: CreateRequest) -> Consistency:
 
 
 def memory_file(view: View, request: CreateRequest, store: Store, name: str) -> str:
-    """Where the memory goes; empty where none is saved."""
-    return f"{store.directory}/{names.encode(name)}.save" if wants_memory(view, request) else ""
+    """Where the memory goes; empty where none is saved. A snapshot that was renamed keeps the file of its old name."""
+    if not wants_memory(view, request):
+        return ""
+    taken = frozenset(snapshot.memory for snapshot in view.snapshots.values())
+    return names.free_memory(f"{store.directory}/{names.encode(name)}", taken)
 
 
 def against(view: View, request: CreateRequest) -> Iterator[Reason]:

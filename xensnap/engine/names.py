@@ -1,6 +1,7 @@
 """Names of snapshots, and the file names made from them. Pure."""
 
 import re
+from itertools import count
 
 from xensnap.errors import Reason
 
@@ -84,12 +85,16 @@ def overlay_file(base_path: str, *, vdev: str, operation: str, directory: str) -
 
 def free_tag(name: str, taken: frozenset[str]) -> str:
     """The tag for a snapshot: its name, or with the first suffix that is free in the image."""
-    if name not in taken:
-        return name
-    number = 2
-    while f"{name}~{number}" in taken:
-        number += 1
-    return f"{name}~{number}"
+    return next(tag for number in count(1) if (tag := f"{name}{_suffix(number)}") not in taken)
+
+
+def free_memory(stem: str, taken: frozenset[str]) -> str:
+    """The memory file of a snapshot: its own name, or with the first suffix that no other snapshot has."""
+    return next(path for number in count(1) if (path := f"{stem}{_suffix(number)}.save") not in taken)
+
+
+def _suffix(number: int) -> str:
+    return "" if number == 1 else f"~{number}"
 
 
 def default_name(now_s: int, taken: frozenset[str]) -> str:

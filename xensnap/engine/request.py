@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from xensnap.engine.retention import Retention
 from xensnap.hypervisor import Then
 from xensnap.model import Kind
 
@@ -40,6 +41,7 @@ class CreateRequest(msgspec.Struct, frozen=True):
     external_dir: str = ""
     live: bool = False
     then: Then = Then.SAME
+    accept: tuple[str, ...] = ()
 
 
 class RevertRequest(msgspec.Struct, frozen=True):
@@ -47,11 +49,70 @@ class RevertRequest(msgspec.Struct, frozen=True):
 
     name: str
     then: Then = Then.SAME
+    accept: tuple[str, ...] = ()
 
 
 class DeleteRequest(msgspec.Struct, frozen=True):
-    """Delete a snapshot; with `children` all below it, too; with `children_only` those and not the snapshot itself."""
+    """Delete a snapshot; with `children` all below it, too; with `children_only` those and not the snapshot itself.
 
-    name: str
+    Instead of a name: `every` one there is, or those older than `older_than_s` seconds, the newest `keep_last` never.
+    These two pass over snapshots that are pinned; all others are refused for a pin.
+    """
+
+    name: str = ""
     children: bool = False
     children_only: bool = False
+    every: bool = False
+    older_than_s: int | None = None
+    keep_last: int | None = None
+    accept: tuple[str, ...] = ()
+
+
+class PruneRequest(msgspec.Struct, frozen=True):
+    """Delete all snapshots that a retention policy does not keep."""
+
+    keep: Retention
+    accept: tuple[str, ...] = ()
+
+
+class RenameRequest(msgspec.Struct, frozen=True):
+    """Call a snapshot something else. Tags in images stay what they are, and the record remembers them."""
+
+    name: str
+    new_name: str
+
+
+class EditRequest(msgspec.Struct, frozen=True):
+    """Describe a snapshot anew."""
+
+    name: str
+    description: str
+
+
+class PinRequest(msgspec.Struct, frozen=True):
+    """Protect a snapshot from being deleted, until an epoch second or (0) for ever."""
+
+    name: str
+    owner: str
+    until_s: int = 0
+    why: str = ""
+
+
+class UnpinRequest(msgspec.Struct, frozen=True):
+    """Let a snapshot be deleted again. With an `owner`, only if it is pinned by that one."""
+
+    name: str
+    owner: str = ""
+
+
+Request = (
+    CreateRequest
+    | RevertRequest
+    | DeleteRequest
+    | PruneRequest
+    | RenameRequest
+    | EditRequest
+    | PinRequest
+    | UnpinRequest
+)
+"""All that can be asked for."""

@@ -1,10 +1,10 @@
 """Planning a revert. Pure. What the domain was since its last snapshot is given up; every snapshot stays."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from xensnap.engine import disks, live, names
+from xensnap.engine import disks, live, names, risks
 from xensnap.engine.context import directory
 from xensnap.engine.create import against_running, overlay_on
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, RemoveImage, SwitchLayers
@@ -15,7 +15,7 @@ from xensnap.engine.state import OurFile
 from xensnap.engine.steps import OneStep, Step, Together
 from xensnap.engine.store_steps import fingerprint
 from xensnap.engine.view import View, digest, missing_below
-from xensnap.errors import NotFound, Reason, Refused
+from xensnap.errors import NotFound, Reason
 from xensnap.model import Disk, DiskSnapshot, Format, Image, Kind, Layer, Snapshot
 
 
@@ -39,8 +39,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
     for disk in snapshot.disks:
         reasons.extend(_against(view, disk))
     reasons.extend(live.against_revert(view, snapshot))
-    if reasons:
-        raise Refused(reasons)
+    accepted = risks.refuse(reasons, request.accept)
 
     safety = f"xensnap-safety-{fresh.operation[-12:]}"
     internal = [disk for disk in snapshot.disks if disk.kind is Kind.INTERNAL]
@@ -78,18 +77,22 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
             *live.go_on(view, snapshot, request.then, fresh),
             *together(left),
         ),
-        warnings=tuple(_warnings(view, snapshot, overlays, gone)),
+        warnings=(*accepted, *_warnings(view, snapshot, overlays, gone)),
     )
 
 
 def find(view: View, name: str) -> Snapshot:
     """The snapshot of this name, or `NotFound` naming those there are."""
-    if name in view.snapshots:
-        return view.snapshots[name]
-    there = ", ".join(repr(known) for known in view.snapshots) or "none"
-    raise NotFound(
-        f"{view.domain.name} has no snapshot {name!r}", id="no-such-snapshot", remedy=f"Its snapshots are: {there}."
-    )
+    return known(view.snapshots, name, domain=view.domain.name)
+
+
+def known(snapshots: Mapping[str, Snapshot], name: str, *, domain: str) -> Snapshot:
+    """The same from the records alone."""
+    if name in snapshots:
+        return snapshots[name]
+    there = ", ".join(map(repr, snapshots)) or "none"
+    cause = f"{domain} has no snapshot {name!r}"
+    raise NotFound(cause, id="no-such-snapshot", remedy=f"Its snapshots are: {there}.")
 
 
 def together(steps: Sequence[OneStep]) -> tuple[Step, ...]:

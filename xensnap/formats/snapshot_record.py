@@ -20,6 +20,7 @@ from xensnap.model import (
     Format,
     Kind,
     Layer,
+    Pin,
     RunState,
     Snapshot,
 )
@@ -62,6 +63,13 @@ class _Excluded(msgspec.Struct, frozen=True):
     reason: str
 
 
+class _Pin(msgspec.Struct, frozen=True):
+    owner: str
+    since: int
+    until: int
+    why: str
+
+
 class _Record(msgspec.Struct, frozen=True):
     schema: int
     name: str
@@ -84,6 +92,7 @@ class _Record(msgspec.Struct, frozen=True):
     disks: list[_Disk]
     excluded: list[_Excluded]
     domain_config: str
+    pin: _Pin | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Record)
@@ -158,6 +167,9 @@ def _to_record(snapshot: Snapshot) -> _Record:
         disks=[_to_disk(disk) for disk in snapshot.disks],
         excluded=[_Excluded(excluded.vdev, excluded.reason) for excluded in snapshot.excluded],
         domain_config=snapshot.domain_config,
+        pin=_Pin(snapshot.pin.owner, snapshot.pin.since_s, snapshot.pin.until_s, snapshot.pin.why)
+        if snapshot.pin
+        else None,
     )
 
 
@@ -194,6 +206,7 @@ def _from_record(record: _Record, *, extra_json: str) -> Snapshot:
         live=record.live,
         excluded=tuple(Excluded(excluded.device, excluded.reason) for excluded in record.excluded),
         domain_config=record.domain_config,
+        pin=Pin(record.pin.owner, record.pin.since, record.pin.until, record.pin.why) if record.pin else None,
         extra_json=extra_json,
     )
 

@@ -18,6 +18,7 @@ from xensnap.model import (
     Format,
     Kind,
     Layer,
+    Pin,
     RunState,
     Snapshot,
 )
@@ -42,6 +43,7 @@ SNAPSHOTS = st.builds(
     live=st.booleans(),
     excluded=st.lists(st.builds(Excluded, TEXT, TEXT), max_size=2).map(tuple),
     domain_config=TEXT,
+    pin=st.none() | st.builds(Pin, TEXT, NUMBER, NUMBER, TEXT),
     extra_json=st.just(""),
 )
 EXAMPLE = Snapshot(

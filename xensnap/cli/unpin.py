@@ -1,0 +1,19 @@
+"""`unpin`: let a snapshot be deleted again."""
+
+import click
+
+from xensnap.cli import operate
+from xensnap.cli.session import Session, changing, dry_run_option, verb
+from xensnap.engine.request import UnpinRequest
+
+
+@click.command("unpin", short_help="Let a snapshot be deleted again.")
+@click.argument("domain")
+@click.argument("name")
+@click.option("--owner", metavar="WHO", default="", help="Only if it is pinned by this one.")
+@dry_run_option
+@verb
+@changing
+def command(session: Session, domain: str, name: str, owner: str, dry_run: bool) -> None:
+    """Let the snapshot NAME of DOMAIN be deleted again."""
+    operate.run(session, domain, lambda _engine: UnpinRequest(name, owner), dry_run=dry_run)
