@@ -40,7 +40,7 @@ class Entry(msgspec.Struct, frozen=True, dict=True):
         return InternalSnapshot(str(self.number), tag, seconds, nanoseconds, self.size_bytes)
 
 
-class Table(msgspec.Struct, frozen=True):
+class Table(msgspec.Struct, frozen=True, dict=True):
     """All snapshots of one image."""
 
     entries: Map[int, Entry] = Map()
@@ -54,11 +54,19 @@ class Table(msgspec.Struct, frozen=True):
         """In the order of creation."""
         return (self.entries[number] for number in sorted(self.entries))
 
+    @cached_property
+    def told(self) -> tuple[InternalSnapshot, ...]:
+        """All entries as everybody outside sees them, in the order of creation. Made once, since tables are shared."""
+        return tuple(entry.told for entry in self)
+
     def added(self, entry: Entry) -> "Table":
         """With one more snapshot at the end."""
         assert entry.number == self.highest + 1, "ids grow by one"
         same = (*self.tags.get(entry.tag, ()), entry.number)
-        return Table(self.entries.set(entry.number, entry), self.tags.set(entry.tag, same), entry.number)
+        after = Table(self.entries.set(entry.number, entry), self.tags.set(entry.tag, same), entry.number)
+        if "told" in self.__dict__:
+            after.__dict__["told"] = (*self.told, entry.told)
+        return after
 
     def removed(self, entry: Entry) -> "Table":
         """Without this snapshot."""

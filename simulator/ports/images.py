@@ -333,7 +333,7 @@ def told(fs: FileSystem, link: Link) -> Image:
         compat=image.compat,
         refcount_bits=image.refcount_bits,
         backing=backing,
-        snapshots=tuple(entry.told for entry in image.table),
+        snapshots=image.table.told,
         corrupt=bool(image.corrupted),
     )
 

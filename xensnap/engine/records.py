@@ -107,6 +107,6 @@ def _require_right_place(snapshot: Snapshot, uuid: DomainUuid, file_name: str, p
         cause = f"{path}: it tells of the domain {snapshot.domain_uuid} - at `$.domain_uuid`"
         raise Damaged(cause, path=path, remedy="Move it to the store of that domain.")
     right = names.record_file(snapshot.name)
-    if file_name not in (right, *names.older_record_files(snapshot.name)):
+    if file_name != right and file_name not in names.older_record_files(snapshot.name):
         cause = f"{path}: it tells of the snapshot {snapshot.name!r} - at `$.name`, which belongs into {right}"
         raise Damaged(cause, path=path, remedy="Rename it, or remove it if that one is there.")

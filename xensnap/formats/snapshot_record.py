@@ -5,6 +5,7 @@ that names its JSON path, because libxl's own habit of treating it as missing lo
 """
 
 import json
+from functools import lru_cache
 from typing import Any, Literal, cast
 
 import msgspec
@@ -26,6 +27,9 @@ from xensnap.model import (
 )
 
 SCHEMA = 1
+
+CACHED_MAX = 8192
+"""How many records are kept decoded, for whoever works on one host for long. A record takes a few kilobytes."""
 
 
 class _Device(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -106,8 +110,9 @@ def encode(snapshot: Snapshot) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=4) + b"\n"
 
 
+@lru_cache(maxsize=CACHED_MAX)
 def decode(text: bytes, *, path: str) -> Snapshot:
-    """Read a record.
+    """Read a record. The same text is decoded once: an operation reads every record several times.
 
     Args:
         text: the file's content.
