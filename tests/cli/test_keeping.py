@@ -89,7 +89,7 @@ def test_a_checkpoint_that_was_renamed_leaves_its_name_to_another(sim) -> None:
 
 def test_a_description_is_changed_and_can_be_typed_in_an_editor(sim, monkeypatch) -> None:
     sim.ok("create", "guest1", "-n", "a", "--description", "first")
-    sim.ok("edit", "guest1", "a", "--description", "second")
+    sim.ok("describe", "guest1", "a", "second")
     assert sim.json("list", "guest1")["snapshots"][0]["description"] == "second"
     monkeypatch.setenv("EDITOR", "sed -i s/second/third/")
     sim.ok("edit", "guest1", "a")

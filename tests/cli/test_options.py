@@ -16,13 +16,15 @@ PLAIN = {
     "info": ["guest1"],
     "tree": ["guest1"],
     "current": ["guest1"],
+    "parent": ["guest1"],
     "revert": ["guest1", "before"],
     "delete": ["guest1", "before"],
     "prune": ["guest1", "--keep-last", "1"],
     "pin": ["guest1", "before"],
     "unpin": ["guest1", "pinned"],
     "rename": ["guest1", "before", "renamed"],
-    "edit": ["guest1", "before", "--description", "new"],
+    "describe": ["guest1", "before", "new"],
+    "edit": ["guest1", "before"],
     "recover": [],
     "apply": ["plan.json"],
     "demo": [],
@@ -81,7 +83,13 @@ GOOD = {
     "pin --until": ["2h"],
     "pin --why": ["to go back to"],
     "unpin --owner": ["me"],
-    "edit --description": ["another"],
+    "parent --name": ["child"],
+    "list --sort": ["size"],
+    "list --from": ["before"],
+    "list --descendants": ["--from", "pinned"],
+    "list --parent": ["--name-only"],
+    "list --since": ["2001-01-01"],
+    "list --until": ["1h"],
     "sim init --seed": ["7"],
     "sim reset --seed": ["7"],
     "sim domain add --disk": ["xvda=1M,raw,ro"],
@@ -101,6 +109,11 @@ BAD = {
     "create --then": "asleep",
     "revert --then": "asleep",
     "list --name": "nothing",
+    "list --sort": "colour",
+    "list --from": "nothing",
+    "list --since": "tomorrow",
+    "list --until": "tomorrow",
+    "parent --name": "nothing",
     "info --name": "nothing",
     "revert --name": "another",
     "delete --name": "another",
@@ -124,7 +137,7 @@ BAD = {
     "demo --seed": "-1",
 }
 BAD_ANYWHERE = {"--host": "nowhere", "--wait": "-1", "--accept": "anything"}
-ANY_TEXT = {"create --description", "edit --description", "pin --owner", "pin --why"}
+ANY_TEXT = {"create --description", "pin --owner", "pin --why"}
 """Options whose every value is good."""
 
 
@@ -150,7 +163,8 @@ OPTIONS = [
 
 
 @pytest.fixture
-def prepared(sim):
+def prepared(sim, monkeypatch):
+    monkeypatch.setenv("VISUAL", "sed -i $atyped")
     for name in ("pinned", "before", "child"):
         sim.ok("create", "guest1", "-n", name)
     sim.ok("pin", "guest1", "pinned", "--owner", "me")

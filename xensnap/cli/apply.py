@@ -2,6 +2,7 @@
 
 import click
 
+from xensnap.cli.command import command_with
 from xensnap.cli.documents import ApplyDocument
 from xensnap.cli.operate import interruptible, show_result
 from xensnap.cli.session import Session, changing, verb
@@ -9,7 +10,12 @@ from xensnap.engine import plan as plans
 from xensnap.errors import NotFound
 
 
-@click.command("apply", short_help="Carry out a plan that --dry-run --json printed.")
+@command_with(
+    "apply",
+    "Carry out a plan that --dry-run --json printed.",
+    ("xensnap revert guest1 clean --dry-run --json > plan.json", "make a plan"),
+    ("xensnap apply plan.json", "carry it out"),
+)
 @click.argument("plan", metavar="PLAN.json|-")
 @verb
 @changing

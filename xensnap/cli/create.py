@@ -4,6 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.choices import FORM, THEN, disk_choices
+from xensnap.cli.command import command_with
 from xensnap.cli.names import full_path
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.engine import Engine
@@ -13,7 +14,14 @@ from xensnap.hypervisor import Then
 from xensnap.model import Kind
 
 
-@click.command("create", short_help="Take a snapshot of a domain.")
+@command_with(
+    "create",
+    "Take a snapshot of a domain.",
+    ("xensnap create guest1", "disks, and memory if it runs"),
+    ("xensnap create guest1 -n before-upgrade -D", "disks only, without a stop"),
+    ("xensnap create guest1 --live", "memory copied while it runs"),
+    ("xensnap create guest1 --disk xvdb=external:/fast/b.qcow2", "choose where to go on"),
+)
 @click.argument("words", nargs=-1, required=True, metavar="[CONFIG] DOMAIN")
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot. [default: the second of its creation]")
 @click.option("--description", metavar="TEXT", default="", help="What it is for.")

@@ -2,13 +2,18 @@
 
 import click
 
+from xensnap.cli.command import command_with
 from xensnap.cli.documents import CurrentDocument
 from xensnap.cli.output import clean
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, verb
 
 
-@click.command("current", short_help="Name the snapshot that the domain is at.")
+@command_with(
+    "current",
+    "Name the snapshot that the domain is at.",
+    ("xensnap current guest1", ""),
+)
 @click.argument("domain")
 @verb
 def command(session: Session, domain: str) -> None:

@@ -3,6 +3,7 @@
 import click
 
 from xensnap.cli import operate
+from xensnap.cli.command import command_with
 from xensnap.cli.names import one_name
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.cli.times import SPAN
@@ -10,7 +11,13 @@ from xensnap.engine.request import DeleteRequest
 from xensnap.errors import Usage
 
 
-@click.command("delete", short_help="Delete snapshots.")
+@command_with(
+    "delete",
+    "Delete snapshots.",
+    ("xensnap delete guest1 clean", ""),
+    ("xensnap delete guest1 clean --children", "and all that came from it"),
+    ("xensnap delete guest1 --older-than 30d --dry-run", "what would go"),
+)
 @click.argument("domain")
 @click.argument("snapshot", required=False, metavar="[NAME]")
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")

@@ -149,6 +149,15 @@ class CurrentDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xens
     pending: str | None
 
 
+class ParentDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-parent/1"):
+    """`parent`: the snapshot that `snapshot` comes from, or null; `snapshot` is null where none was meant."""
+
+    host: str
+    domain: DomainDocument
+    snapshot: str | None
+    parent: str | None
+
+
 class DomainStateDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-domain/1"):
     """`domain start` and its like: what the domain does now."""
 
@@ -270,7 +279,7 @@ class RenameDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-re
 
 
 class EditDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-edit/1"):
-    """`edit`."""
+    """`edit` and `describe`."""
 
 
 class PinDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-pin/1"):
@@ -369,6 +378,7 @@ Document = (
     | DomainsDocument
     | TreeDocument
     | CurrentDocument
+    | ParentDocument
     | InfoDocument
     | CreateDocument
     | RevertDocument

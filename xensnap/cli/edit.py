@@ -1,26 +1,28 @@
-"""`edit`: describe a snapshot anew."""
+"""`edit`: change what a snapshot is for, in an editor."""
 
 import click
 
 from xensnap.cli import operate
+from xensnap.cli.command import command_with
 from xensnap.cli.session import Interrupted, Session, changing, dry_run_option, verb
+from xensnap.engine import tree
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import EditRequest
-from xensnap.engine.revert import known
 
 
-@click.command("edit", short_help="Describe a snapshot anew.")
+@command_with(
+    "edit",
+    "Change a description in your editor.",
+    ("xensnap edit guest1 clean", "in your editor"),
+)
 @click.argument("domain")
 @click.argument("name")
-@click.option("--description", metavar="TEXT", help="What it is for. [default: asked for in your editor]")
 @dry_run_option
 @verb
 @changing
-def command(session: Session, domain: str, name: str, description: str | None, dry_run: bool) -> None:
-    """Describe the snapshot NAME of DOMAIN anew. The record stays what it is otherwise."""
-    if description is None:
-        description = _edited(session, domain, name)
-    request = EditRequest(name, description)
+def command(session: Session, domain: str, name: str, dry_run: bool) -> None:
+    """Change the description of the snapshot NAME of DOMAIN in $VISUAL or $EDITOR. `describe` does it without."""
+    request = EditRequest(name, _edited(session, domain, name))
     operate.run(session, domain, lambda _engine: request, dry_run=dry_run)
 
 
@@ -36,4 +38,4 @@ def _edited(session: Session, domain: str, name: str) -> str:
 
 def _description(engine: Engine, domain: str, name: str) -> str:
     listing = engine.list(domain)
-    return known(listing.contents.snapshots, name, domain=listing.domain.name).description
+    return tree.known(listing.contents.snapshots, name, domain=listing.domain.name).description

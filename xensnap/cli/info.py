@@ -2,6 +2,7 @@
 
 import click
 
+from xensnap.cli.command import command_with
 from xensnap.cli.documents import CheckedDisk, CheckedSnapshot, InfoDocument, LiveDisk
 from xensnap.cli.list import long_text
 from xensnap.cli.names import one_name
@@ -15,7 +16,12 @@ from xensnap.engine.view import DiskView, View, missing_below, with_current
 from xensnap.model import DiskSnapshot, Snapshot
 
 
-@click.command("info", short_help="Tell all about a domain and its snapshots.")
+@command_with(
+    "info",
+    "Tell all about a domain and its snapshots.",
+    ("xensnap info guest1", "the domain, its chains, every snapshot"),
+    ("xensnap info guest1 clean", "one of them"),
+)
 @click.argument("domain")
 @click.argument("snapshot", required=False, metavar="[NAME]")
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")

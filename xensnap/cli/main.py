@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from xensnap.cli.__main__ import VERSION
+from xensnap.cli.command import COMMON
 from xensnap.cli.session import Interrupted, Session, Stage, flag_option, host_option, verbose_option
 from xensnap.errors import Effect, ExitCode, Failed, Usage, XensnapError
 
@@ -19,19 +20,37 @@ VERBS = {
     "info": ("info", "Tell all about a domain and its snapshots."),
     "tree": ("tree", "Draw the tree that the snapshots form."),
     "current": ("current", "Name the snapshot that the domain is at."),
+    "parent": ("parent", "Name the snapshot that one comes from."),
     "revert": ("revert", "Make a domain what it was at a snapshot."),
     "delete": ("delete", "Delete snapshots."),
     "prune": ("prune", "Delete what a retention policy does not keep."),
     "pin": ("pin", "Protect a snapshot from being deleted."),
     "unpin": ("unpin", "Let a snapshot be deleted again."),
     "rename": ("rename", "Call a snapshot something else."),
-    "edit": ("edit", "Describe a snapshot anew."),
+    "describe": ("describe", "Say what a snapshot is for."),
+    "edit": ("edit", "Change a description in your editor."),
     "recover": ("recover", "Bring interrupted operations to their end."),
     "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
     "domain": ("domain", "Start and stop domains, where nothing else does."),
     "sim": ("sim", "Make and handle a simulated host."),
     "demo": ("demo", "Show disks and memory come back from a snapshot."),
 }
+
+SECTIONS = {
+    "Every day": ("create", "list", "tree", "info", "revert", "delete"),
+    "Which stay, and their names": (
+        "prune",
+        "pin",
+        "unpin",
+        "rename",
+        "describe",
+        "edit",
+        "current",
+        "parent",
+    ),
+    "When something was interrupted, or is to be planned": ("recover", "apply"),
+}
+"""How the help sorts the verbs; those in no section come last."""
 
 ALIASES = {f"snapshot-{name}": name for name in ("create", "delete", "list", "revert")}
 """The names that the 2014 design gave them under `xl`."""
@@ -55,10 +74,15 @@ class Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- as above
         """The list of verbs from the table above."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, told) for name, (_, told) in VERBS.items()])
+        others = [name for name in VERBS if not any(name in names for names in SECTIONS.values())]
+        width = max(map(len, VERBS))
+        for title, names in {**SECTIONS, "Around it": others}.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), VERBS[name][1]) for name in names])
         with formatter.section("Also by the names of the 2014 design"):
-            formatter.write_dl([(alias, f"As {name}.") for alias, name in ALIASES.items()])
+            formatter.write_text(" ".join(ALIASES))
+        with formatter.section("Options of most commands"):
+            formatter.write_dl([(option, told) for option, told in COMMON.items() if told != "As above."])
 
     # click overloads this on `standalone_mode`, and here there is one mode only.
     def main(  # type: ignore[override]

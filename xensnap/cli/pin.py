@@ -6,13 +6,19 @@ import pwd
 import click
 
 from xensnap.cli import operate
+from xensnap.cli.command import command_with
 from xensnap.cli.session import Session, changing, dry_run_option, verb
 from xensnap.cli.times import FUTURE, When
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import PinRequest
 
 
-@click.command("pin", short_help="Protect a snapshot from being deleted.")
+@command_with(
+    "pin",
+    "Protect a snapshot from being deleted.",
+    ("xensnap pin guest1 golden --why 'base of the lab'", ""),
+    ("xensnap pin guest1 audit --owner anna --until 90d", ""),
+)
 @click.argument("domain")
 @click.argument("name")
 @click.option("--owner", metavar="WHO", help="Who needs it. [default: you]")

@@ -3,6 +3,7 @@
 import click
 
 from xensnap.cli import operate
+from xensnap.cli.command import command_with
 from xensnap.cli.documents import KeptDocument, PruneDocument
 from xensnap.cli.output import clean, table
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
@@ -15,7 +16,12 @@ from xensnap.engine.retention import Retention
 COUNT = click.IntRange(min=1)
 
 
-@click.command("prune", short_help="Delete what a retention policy does not keep.")
+@command_with(
+    "prune",
+    "Delete what a retention policy does not keep.",
+    ("xensnap prune guest1 --keep-daily 7 --keep-weekly 4 --dry-run", "the fate of each"),
+    ("xensnap prune guest1 --keep-last 10", "all but the newest ten"),
+)
 @click.argument("domain")
 @click.option("--keep-last", type=COUNT, metavar="N", help="Keep the newest N.")
 @click.option("--keep-hourly", type=COUNT, metavar="N", help="Keep the newest of each of N hours.")

@@ -2,6 +2,7 @@
 
 import click
 
+from xensnap.cli.command import command_with
 from xensnap.cli.documents import FailedRecovery, RecoverDocument
 from xensnap.cli.records import recovered_document, recovered_text
 from xensnap.cli.session import Session, changing, verb
@@ -9,7 +10,12 @@ from xensnap.engine.engine import Engine, Recovered
 from xensnap.errors import Usage, XensnapError
 
 
-@click.command("recover", short_help="Bring interrupted operations to their end.")
+@command_with(
+    "recover",
+    "Bring interrupted operations to their end.",
+    ("xensnap recover", "all domains"),
+    ("xensnap recover guest1 --abort", "insist on undoing"),
+)
 @click.argument("domain", required=False, metavar="[DOMAIN]")
 @click.option("--all", "everywhere", is_flag=True, help="Of all domains, as without a DOMAIN.")
 @click.option("--abort", is_flag=True, help="Insist on undoing.")

@@ -3,11 +3,16 @@
 import click
 
 from xensnap.cli import operate
+from xensnap.cli.command import command_with
 from xensnap.cli.session import Session, changing, dry_run_option, verb
 from xensnap.engine.request import RenameRequest
 
 
-@click.command("rename", short_help="Call a snapshot something else.")
+@command_with(
+    "rename",
+    "Call a snapshot something else.",
+    ("xensnap rename guest1 1790000000 before-upgrade", ""),
+)
 @click.argument("domain")
 @click.argument("name")
 @click.argument("new_name")

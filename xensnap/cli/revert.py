@@ -4,13 +4,20 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.choices import THEN
+from xensnap.cli.command import command_with
 from xensnap.cli.names import one_name
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.request import RevertRequest
 from xensnap.hypervisor import Then
 
 
-@click.command("revert", short_help="Make a domain what it was at a snapshot.")
+@command_with(
+    "revert",
+    "Make a domain what it was at a snapshot.",
+    ("xensnap revert guest1 clean --dry-run", "what would be done"),
+    ("xensnap revert guest1 clean", "disks, and memory if it has some"),
+    ("xensnap revert guest1 clean --then paused", "and look at it first"),
+)
 @click.argument("domain")
 @click.argument("snapshot", required=False, metavar="[NAME]")
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")

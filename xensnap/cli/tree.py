@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
+from xensnap.cli.command import command_with
 from xensnap.cli.documents import TreeDocument, TreeNode
 from xensnap.cli.output import clean, local
 from xensnap.cli.records import domain_document
@@ -14,7 +15,11 @@ from xensnap.model import Snapshot
 HERE = "you are here"
 
 
-@click.command("tree", short_help="Draw the tree that the snapshots form.")
+@command_with(
+    "tree",
+    "Draw the tree that the snapshots form.",
+    ("xensnap tree guest1", ""),
+)
 @click.argument("domain")
 @verb
 def command(session: Session, domain: str) -> None:

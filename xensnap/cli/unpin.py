@@ -3,11 +3,16 @@
 import click
 
 from xensnap.cli import operate
+from xensnap.cli.command import command_with
 from xensnap.cli.session import Session, changing, dry_run_option, verb
 from xensnap.engine.request import UnpinRequest
 
 
-@click.command("unpin", short_help="Let a snapshot be deleted again.")
+@command_with(
+    "unpin",
+    "Let a snapshot be deleted again.",
+    ("xensnap unpin guest1 golden", ""),
+)
 @click.argument("domain")
 @click.argument("name")
 @click.option("--owner", metavar="WHO", default="", help="Only if it is pinned by this one.")

@@ -1,10 +1,10 @@
 """Planning a revert. Pure. What the domain was since its last snapshot is given up; every snapshot stays."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from xensnap.engine import disks, live, names, risks
+from xensnap.engine import disks, live, names, risks, tree
 from xensnap.engine.context import directory
 from xensnap.engine.create import against_running, overlay_on
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, RemoveImage, SwitchLayers
@@ -15,7 +15,7 @@ from xensnap.engine.state import OurFile
 from xensnap.engine.steps import OneStep, Step, Together
 from xensnap.engine.store_steps import fingerprint
 from xensnap.engine.view import View, digest, missing_below
-from xensnap.errors import NotFound, Reason
+from xensnap.errors import Reason
 from xensnap.model import Disk, DiskSnapshot, Format, Image, Kind, Layer, Snapshot
 
 
@@ -83,16 +83,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
 
 def find(view: View, name: str) -> Snapshot:
     """The snapshot of this name, or `NotFound` naming those there are."""
-    return known(view.snapshots, name, domain=view.domain.name)
-
-
-def known(snapshots: Mapping[str, Snapshot], name: str, *, domain: str) -> Snapshot:
-    """The same from the records alone."""
-    if name in snapshots:
-        return snapshots[name]
-    there = ", ".join(map(repr, snapshots)) or "none"
-    cause = f"{domain} has no snapshot {name!r}"
-    raise NotFound(cause, id="no-such-snapshot", remedy=f"Its snapshots are: {there}.")
+    return tree.known(view.snapshots, name, domain=view.domain.name)
 
 
 def together(steps: Sequence[OneStep]) -> tuple[Step, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from xensnap.errors import NotFound
 from xensnap.model import Snapshot
 
 Snapshots = Mapping[str, Snapshot]
@@ -11,6 +12,15 @@ def by_name(snapshots: Iterable[Snapshot]) -> dict[str, Snapshot]:
     """Oldest first; names break ties, so that the order is the same everywhere."""
     ordered = sorted(snapshots, key=lambda snapshot: (snapshot.creation_time_s, snapshot.name))
     return {snapshot.name: snapshot for snapshot in ordered}
+
+
+def known(snapshots: Mapping[str, Snapshot], name: str, *, domain: str) -> Snapshot:
+    """The same from the records alone."""
+    if name in snapshots:
+        return snapshots[name]
+    there = ", ".join(map(repr, snapshots)) or "none"
+    cause = f"{domain} has no snapshot {name!r}"
+    raise NotFound(cause, id="no-such-snapshot", remedy=f"Its snapshots are: {there}.")
 
 
 def parent(snapshots: Snapshots, name: str) -> str | None:

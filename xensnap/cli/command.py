@@ -1,0 +1,50 @@
+"""How a verb shows its help: what it does, examples, its own options; what all verbs share is only named."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+COMMON = {
+    "--json": "Print one JSON document, also for an error.",
+    "--dry-run": "Show the plan and change nothing; with --json, as `apply` reads it.",
+    "--accept": "RISK-ID: take this one risk, which a refusal has named; can be repeated.",
+    "--wait": "SECONDS: how long to wait for a domain that somebody else works on.",
+    "--no-wait": "Do not wait at all.",
+    "--host": "As above.",
+    "--verbose": "As above.",
+    "--help": "As above.",
+}
+"""What many verbs have, explained once by `xensnap --help`."""
+
+
+class Verb(click.Command):
+    """A command with examples."""
+
+    def __init__(self, *arguments: Any, examples: tuple[tuple[str, str], ...] = (), **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.examples = examples
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples first, then the options of this verb; those of all verbs in one line."""
+        if self.examples:
+            with formatter.section("Examples"):
+                width = max(len(words) for words, _ in self.examples)
+                for words, told in self.examples:
+                    formatter.write(f"  {words:<{width}}  {told}".rstrip() + "\n")
+        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        common = [word for each in options if (word := max(each.opts, key=len)) in COMMON]
+        own = [each.get_help_record(ctx) for each in options if max(each.opts, key=len) not in COMMON]
+        if own:
+            with formatter.section("Options"):
+                formatter.write_dl([record for record in own if record], col_max=34)
+        if common:
+            with formatter.section("Options of all verbs (see `xensnap --help`)"):
+                formatter.write_text(" ".join(common))
+
+
+def command_with(name: str, short_help: str, *examples: tuple[str, str]) -> Callable[[Function], Verb]:
+    """A verb of this name, with a line for the list of all verbs and examples: a command line and what it does."""
+    return click.command(name, cls=Verb, short_help=short_help, examples=examples)

@@ -1,0 +1,25 @@
+"""`describe`: what a snapshot is for, told or changed."""
+
+import click
+
+from xensnap.cli import operate
+from xensnap.cli.command import command_with
+from xensnap.cli.session import Session, changing, dry_run_option, verb
+from xensnap.engine.request import EditRequest
+
+
+@command_with(
+    "describe",
+    "Say what a snapshot is for.",
+    ("xensnap describe guest1 clean 'before the audit'", ""),
+    ("xensnap describe guest1 clean ''", "take the description away"),
+)
+@click.argument("domain")
+@click.argument("name")
+@click.argument("text")
+@dry_run_option
+@verb
+@changing
+def command(session: Session, domain: str, name: str, text: str, dry_run: bool) -> None:
+    """Let TEXT be the description of the snapshot NAME of DOMAIN. `edit` does the same in an editor."""
+    operate.run(session, domain, lambda _engine: EditRequest(name, text), dry_run=dry_run)

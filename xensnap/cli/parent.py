@@ -1,0 +1,35 @@
+"""`parent`: which snapshot one comes from."""
+
+import click
+
+from xensnap.cli.command import command_with
+from xensnap.cli.documents import ParentDocument
+from xensnap.cli.names import one_name
+from xensnap.cli.output import clean
+from xensnap.cli.records import domain_document
+from xensnap.cli.session import Session, verb
+from xensnap.engine import tree
+
+
+@command_with(
+    "parent",
+    "Name the snapshot that one comes from.",
+    ("xensnap parent guest1", "of the one that it is at"),
+    ("xensnap parent guest1 clean", "of this one"),
+)
+@click.argument("domain")
+@click.argument("snapshot", required=False, metavar="[NAME]")
+@click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
+@verb
+def command(session: Session, domain: str, snapshot: str | None, name: str | None) -> None:
+    """Name the parent of the snapshot NAME of DOMAIN, or of the one that DOMAIN is at; nothing where there is none."""
+    wanted = one_name(name, snapshot)
+    with session.engine(changes=False) as engine:
+        host = engine.host.name
+        listing = engine.list(domain)
+    records = listing.contents.snapshots
+    of = listing.current if wanted is None else tree.known(records, wanted, domain=listing.domain.name).name
+    above = tree.parent(records, of) if of is not None else None
+    session.recovery_due(listing.domain.name, listing.pending)
+    document = ParentDocument(host, domain_document(listing.domain), of, above)
+    session.show(document, lambda: clean(above or ""))
