@@ -1,6 +1,6 @@
 """Which host to work on: resolves `--host` and the variable XENSNAP_HOST, and imports a host only when it is chosen.
 
-    xen         the Xen host this runs on             comes later
+    xen         the Xen host this runs on
     qemu:DIR    real images in a directory
     sim[:DIR]   a simulated host, kept in a directory between commands
 
@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import xensnap
-from xensnap.errors import Busy, Damaged, NotFound, Reason, Refused, Usage
+from xensnap.errors import Busy, Damaged, NotFound, Usage
 
 if TYPE_CHECKING:
     # For the commands about simulated hosts, too, so that the simulator has one door. Nothing is imported here.
@@ -135,12 +135,13 @@ def open_host(spec: str | None, *, changes: bool = True, wait_s: float = 0.0) ->
         from xensnap.backends.qemu.host import QemuHost
 
         yield QemuHost(choice.directory)
-    elif choice.kind == "sim":
+    elif choice.kind == "xen":
+        from xensnap.backends.xen.host import this_machine
+
+        yield this_machine()
+    else:
         with open_simulated(choice, changes=changes, wait_s=wait_s) as simulated:
             yield simulated
-    else:
-        cause = "the host `xen` comes later: this version cannot work through xl yet"
-        raise Refused([Reason("unsupported-host", cause, CHOICES)])
 
 
 # --- The simulated host ----------------------------------------------------------------------------------------------

@@ -71,6 +71,9 @@ class Files(Protocol):
     async def read(self, path: str) -> bytes:
         """The whole content of a regular file. `NotFound` where there is none. One open, one read."""
 
+    async def read_part(self, path: str, *, offset: int, length_bytes: int) -> bytes:
+        """As much of these bytes of a regular file as there is. `NotFound` without the file. One open, one read."""
+
     async def create(self, path: str, data: bytes = b"", *, mode: int = 0o600) -> None:
         """Make a new file with this content; needs the name to be free. Follows no symlink.
 

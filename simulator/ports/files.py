@@ -42,6 +42,10 @@ class SimulatedFiles:
             raise failure(error, "read", path) from None
         return _bytes(stored, path)
 
+    async def read_part(self, path: str, *, offset: int, length_bytes: int) -> bytes:
+        """These bytes of a regular file, as `read`."""
+        return (await self.read(path))[offset : offset + length_bytes]
+
     async def create(self, path: str, data: bytes = b"", *, mode: int = 0o600) -> None:
         """A new file. A death halfway leaves it empty or short; a failure has removed it again."""
         halves = (lambda fs: fs.create(path, data[: len(data) // 2], mode=mode),) if data else ()

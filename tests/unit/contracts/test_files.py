@@ -16,6 +16,14 @@ def test_a_new_file_holds_what_it_was_given_and_is_ours_alone(bench, files, dire
     assert (found.mode, found.length_bytes, found.is_regular, found.is_dir) == (0o600, 7, True, False)
 
 
+def test_a_part_of_a_file_is_read_as_far_as_it_goes(bench, files, directory):
+    path = f"{directory}/new"
+    bench.run(files.create(path, b"content"))
+    parts = [(0, 3, b"con"), (3, 100, b"tent"), (7, 1, b""), (100, 1, b""), (2, 0, b"")]
+    for offset, length_bytes, expected in parts:
+        assert bench.run(files.read_part(path, offset=offset, length_bytes=length_bytes)) == expected
+
+
 def test_a_name_is_given_once(bench, files, directory):
     path = f"{directory}/taken"
     bench.run(files.create(path, b"first"))
@@ -35,7 +43,8 @@ def test_nothing_is_made_in_a_directory_that_is_not_there(bench, files, director
 
 
 def test_what_is_not_there_cannot_be_read_or_removed(bench, files, directory):
-    for work in (files.read(f"{directory}/nothing"), files.remove(f"{directory}/nothing")):
+    part = files.read_part(f"{directory}/nothing", offset=0, length_bytes=1)
+    for work in (files.read(f"{directory}/nothing"), part, files.remove(f"{directory}/nothing")):
         with pytest.raises(NotFound):
             bench.run(work)
 

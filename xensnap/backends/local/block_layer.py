@@ -21,7 +21,7 @@ from xensnap.backends.local.jobs import BlockJob
 from xensnap.backends.local.qmp import CommandFailed, connected
 from xensnap.errors import Failed, NotFound, Reason, Refused, Unknown
 from xensnap.hypervisor import Action, Job, Monitor, MonitorConnector, Node, TakeInternal, TakeOverlay
-from xensnap.model import Domain, Format, Layer
+from xensnap.model import Backend, Disk, Domain, Format, Layer
 
 # QEMU's names of the formats that it calls otherwise than libxl.
 _DRIVERS = {Format.VHD: "vpc"}
@@ -52,7 +52,7 @@ class MonitorBlocks(ABC):
         """See `BlockLayer.nodes`."""
         async with connected(self._connector, domain) as monitor:
             now = await graph.read(monitor)
-            return tuple(self.top(now, domain, disk.vdev) for disk in domain.disks if disk.path)
+            return tuple(self.top(now, domain, disk.vdev) for disk in domain.disks if _is_open(disk))
 
     def top(self, now: Graph, domain: Domain, vdev: str) -> Node:
         """The image at the root of a disk, with its chain. `NotFound` where the disk has none open."""
@@ -167,6 +167,10 @@ class MonitorBlocks(ABC):
         await self._settle(monitor)
         await graph.close_unused(monitor)
         return list(graph.chain(self._writable_top(await graph.read(monitor), domain, vdev)))
+
+
+def _is_open(disk: Disk) -> bool:
+    return bool(disk.path) and disk.backend is Backend.QDISK
 
 
 def driver(format: Format) -> str:

@@ -72,6 +72,12 @@ class LocalFiles:
                 parts.append(part)
             return b"".join(parts)
 
+    async def read_part(self, path: str, *, offset: int, length_bytes: int) -> bytes:
+        """See `Files.read_part`."""
+        with _telling(path, "read"), _opened(path, os.O_RDONLY) as fd:
+            _regular(fd, path)
+            return os.pread(fd, length_bytes, offset)
+
     async def create(self, path: str, data: bytes = b"", *, mode: int = 0o600) -> None:
         """See `Files.create`."""
         with _telling(path, "create"):

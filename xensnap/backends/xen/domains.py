@@ -1,0 +1,163 @@
+"""All domains of a Xen host: those that run, from xl, and those that are off, from what is remembered of them."""
+
+import msgspec
+
+from xensnap.backends.xen import listing
+from xensnap.backends.xen.listing import Line
+from xensnap.backends.xen.remembered import Description, Remembered
+from xensnap.backends.xen.xl import Xl
+from xensnap.errors import NotFound, Reason, Refused
+from xensnap.formats import libxl_json
+from xensnap.formats.libxl_json import Config
+from xensnap.hypervisor import Capability
+from xensnap.model import Backend, DescribedBy, Disk, Domain, DomainUuid, DomId, GuestKind, RunState
+
+_CAN_DO = {GuestKind.PV: ("shadow",), GuestKind.PVH: ("hap", "shadow"), GuestKind.HVM: ("hap", "shadow")}
+"""What Xen needs, any of it, to log the pages that a guest of this kind dirties."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A domain, with what xl calls it.
+
+    `uuid` is the one that xl knows it under now. A configuration file without a UUID makes a new one at each start; the
+    domain keeps the one that its snapshots are under.
+    """
+
+    domain: Domain
+    config: Config
+    uuid: DomainUuid
+    file: str = ""
+
+
+class XenDomains:
+    """The domains.
+
+    Args:
+        xl: tells those that run.
+        remembered: tells those that are off.
+    """
+
+    def __init__(self, xl: Xl, remembered: Remembered) -> None:
+        self._xl = xl
+        self._remembered = remembered
+        self._capabilities: frozenset[str] | None = None
+
+    async def all(self) -> tuple[Found, ...]:
+        """All domains but dom0, by name."""
+        off = {uuid: told for uuid in await self._remembered.uuids() if (told := await self._remembered.get(uuid))}
+        lines = await self._xl.lines()
+        configs = await self._xl.configurations() if lines else {}
+        found = []
+        for line in lines:
+            config = configs.get(line.domid, {"c_info": {"name": line.name}})
+            known = _recorded(line, config, off)
+            file = off.pop(known).file if known in off else ""
+            found.append(Found(await self._running(line, config, known), config, line.uuid, file))
+        found += [Found(_off(uuid, told), told.config, uuid, told.file) for uuid, told in off.items()]
+        return tuple(sorted(found, key=lambda one: one.domain.name))
+
+    async def find(self, ref: str) -> Found:
+        """The domain with this UUID, name or domid.
+
+        Raises:
+            NotFound: there is none; its remedy names those that there are.
+            Refused: id `ambiguous-domain`: two have this name. Two restores of one file at once make such.
+        """
+        found = await self.all()
+        for one in found:
+            if ref.lower() in (one.domain.uuid, one.uuid):
+                return one
+        named = [one for one in found if one.domain.name == ref]
+        if len(named) > 1:
+            cause = f"{len(named)} domains are called {ref!r}: {', '.join(one.domain.uuid for one in named)}"
+            raise Refused([Reason("ambiguous-domain", cause, "Name the one that you mean by its UUID.")])
+        for one in (*named, *(one for one in found if str(one.domain.domid) == ref)):
+            return one
+        there = ", ".join(one.domain.name for one in found) or "none"
+        raise NotFound(f"no domain {ref!r}; there are: {there}", id="domain-not-found")
+
+    async def state(self, domid: DomId) -> RunState:
+        """What one incarnation is doing now; `OFF` when it is gone."""
+        return next((line.state for line in await self._xl.lines() if line.domid == domid), RunState.OFF)
+
+    async def _running(self, line: Line, config: Config, uuid: DomainUuid) -> Domain:
+        kind = libxl_json.kind(config)
+        disks = libxl_json.disks(config)
+        told = {}
+        if line.state is RunState.PAUSED or any(libxl_json.leaves_backend_open(config, disk.vdev) for disk in disks):
+            told = await self._xl.blocks(line.domid)
+        drivers = any(block.connected for block in told.values())
+        return Domain(
+            uuid=uuid,
+            name=line.name,
+            state=line.state,
+            disks=tuple(_served(disk, told) for disk in disks),
+            domid=line.domid,
+            described_by=DescribedBy.OPERATOR,
+            kind=kind,
+            no_live_save=await self._no_live_save(kind),
+            no_paused_save=_no_paused_save(kind, drivers=drivers),
+        )
+
+    async def _no_live_save(self, kind: GuestKind | None) -> str:
+        """Asked of Xen, once: Debian's is built without shadow paging, so it cannot log what a PV guest dirties."""
+        if self._capabilities is None:
+            self._capabilities = await self._xl.capabilities()
+        needed = _CAN_DO.get(kind, ()) if kind else ()
+        if self._capabilities & set(needed):
+            return ""
+        return (
+            f"Xen here has no {' or '.join(needed) or 'way'} to log the pages that a {kind or 'such a'} guest dirties"
+        )
+
+
+CAPABILITIES = frozenset(
+    {
+        Capability.INTERNAL,
+        Capability.EXTERNAL,
+        Capability.RUNNING,
+        Capability.MEMORY,
+        Capability.LIVE_SAVE,
+        Capability.SAVE_PAUSED,
+    }
+)
+"""What a Xen host can do with some guest; each domain tells what cannot be done with it."""
+
+
+def _no_paused_save(kind: GuestKind | None, *, drivers: bool) -> str:
+    """A guest with drivers for Xen has to suspend itself: xl waits a minute for one that is paused, and fails."""
+    if kind is GuestKind.HVM and not drivers:
+        return ""
+    return "under Xen a guest suspends itself, which it cannot while it is paused"
+
+
+def _recorded(line: Line, config: Config, off: dict[DomainUuid, Description]) -> DomainUuid:
+    """The UUID that a domain's snapshots are under: its own, or that of a domain of its name with the very images."""
+    if line.uuid in off:
+        return line.uuid
+    layers = {disk.vdev: disk.layer for disk in libxl_json.disks(config)}
+    for uuid, told in off.items():
+        same = {disk.vdev: disk.layer for disk in libxl_json.disks(told.config)} == layers
+        if same and layers and libxl_json.name(told.config) == line.name:
+            return uuid
+    return line.uuid
+
+
+def _off(uuid: DomainUuid, told: Description) -> Domain:
+    return Domain(
+        uuid=uuid,
+        name=libxl_json.name(told.config),
+        state=RunState.OFF,
+        disks=libxl_json.disks(told.config),
+        described_by=DescribedBy.OPERATOR,
+        kind=libxl_json.kind(told.config),
+    )
+
+
+def _served(disk: Disk, told: dict[int, listing.Block]) -> Disk:
+    """The disk with the backend that serves it: a raw file without one goes to blkback, of which QEMU knows nothing."""
+    number = listing.vdev_number(disk.vdev)
+    block = told.get(number) if number is not None else None
+    if block is None or not block.backend or block.backend == "qdisk":
+        return disk
+    return msgspec.structs.replace(disk, backend=Backend.PHY)

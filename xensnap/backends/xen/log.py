@@ -1,0 +1,32 @@
+"""The log of the xl that watches a guest: /var/log/xen/xl-NAME.log. Pure (traced: Xen 4.17.7)."""
+
+import re
+
+import msgspec
+
+from xensnap.model import DomId
+
+_WAITING = re.compile(r"Waiting for domain (?P<name>.*) \(domid (?P<domid>\d+)\) to die \[pid (?P<pid>\d+)\]")
+_LOST = "Domain has suspended."
+
+
+class Watching(msgspec.Struct, frozen=True):
+    """Who watches which domain. `lost`: it ended because it took a save's suspend for the guest's end."""
+
+    domid: DomId
+    pid: int
+    lost: bool
+
+
+def watching(text: str) -> Watching | None:
+    """The last domain that an xl with this log has watched; None where there is none.
+
+    A log outlives its domain, and a reboot goes on in it under a new domid.
+    """
+    found = None
+    for line in text.splitlines():
+        if told := _WAITING.fullmatch(line):
+            found = Watching(DomId(int(told["domid"])), int(told["pid"]), lost=False)
+        elif line == _LOST and found:
+            found = Watching(found.domid, found.pid, lost=True)
+    return found

@@ -1,0 +1,97 @@
+"""What is remembered of domains while they are off: xl knows a domain only as long as it is there.
+
+Each store has a `description.json`: the last configuration, with the active layers that the domain starts from next,
+and where the operator keeps the file that it is started from, if we were told. Where it is missing, the newest record
+of a snapshot tells the same as of then.
+"""
+
+# ruff: noqa: PTH118, PTH120 -- paths are text in the model
+
+import json
+import os
+import re
+
+import msgspec
+
+from xensnap.errors import Damaged, NotFound
+from xensnap.formats import libxl_json, snapshot_record
+from xensnap.formats.libxl_json import Config
+from xensnap.hypervisor import Files
+from xensnap.model import DomainUuid, Snapshot
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NAME = "description.json"
+_RECORD = "snapshotdata-d."
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What a domain is when it is off. `file` is the operator's own, absolute; empty where we know of none."""
+
+    config: Config
+    file: str = ""
+
+
+class Remembered:
+    """The descriptions in the stores below one root.
+
+    Args:
+        files: reads and writes them.
+        root: the directory of all stores.
+    """
+
+    def __init__(self, files: Files, root: str) -> None:
+        self._files = files
+        self._root = root
+
+    async def uuids(self) -> tuple[DomainUuid, ...]:
+        """All domains that have a store."""
+        return tuple(DomainUuid(name) for name in await self._files.names(self._root) if _UUID.fullmatch(name))
+
+    async def get(self, uuid: DomainUuid) -> Description | None:
+        """What is remembered of a domain; None where nothing is. `Damaged` names the file."""
+        path = self._path(uuid)
+        try:
+            text = await self._files.read(path)
+        except NotFound:
+            newest = await self._newest(uuid)
+            if newest is None:
+                return None
+            config = libxl_json.parse(newest.domain_config.encode("utf-8", "surrogateescape"), source=newest.name)
+            layers = {disk.vdev: disk.overlay or disk.image for disk in newest.disks}
+            return Description(libxl_json.with_layers(config, layers))
+        try:
+            told = json.loads(text)
+            config = libxl_json.parse(json.dumps(told["config"]).encode(), source=path)
+            return Description(config, str(told.get("file", "")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise Damaged(
+                f"{path}: {error}", path=path, remedy="Remove it; the records beside it tell more."
+            ) from error
+
+    async def put(self, uuid: DomainUuid, description: Description) -> None:
+        """Remember this. Durable on return; nothing is written where it stands so already."""
+        path = self._path(uuid)
+        text = json.dumps({"config": description.config, "file": description.file}, indent=4).encode() + b"\n"
+        try:
+            if await self._files.read(path) == text:
+                return
+        except NotFound:
+            await self._files.mkdir(os.path.dirname(path))
+        await self._files.replace(path, text)
+        await self._files.sync_dir(os.path.dirname(path))
+
+    async def _newest(self, uuid: DomainUuid) -> Snapshot | None:
+        """The newest snapshot whose record tells of the domain's configuration."""
+        place = os.path.join(self._root, uuid)
+        found = []
+        for name in await self._files.names(place):
+            if name.startswith(_RECORD):
+                path = os.path.join(place, name)
+                try:
+                    found.append(snapshot_record.decode(await self._files.read(path), path=path))
+                except (Damaged, NotFound):
+                    continue
+        return max((one for one in found if one.domain_config), key=lambda one: one.creation_time_s, default=None)
+
+    def _path(self, uuid: DomainUuid) -> str:
+        return os.path.join(self._root, uuid, _NAME)

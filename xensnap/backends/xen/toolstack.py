@@ -1,0 +1,271 @@
+"""The domains of a Xen host, through xl. What it says is kept for the errors; what is true is read back."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+
+from xensnap.backends.xen.domains import Found, XenDomains
+from xensnap.backends.xen.live import LiveSave, Receivers
+from xensnap.backends.xen.remembered import Description, Remembered
+from xensnap.backends.xen.saving import Guest, PlainSave
+from xensnap.backends.xen.starting import Starts
+from xensnap.backends.xen.supervisor import Supervisor
+from xensnap.backends.xen.userdata import Userdata
+from xensnap.backends.xen.watcher import Watchers
+from xensnap.backends.xen.xl import Xl, words
+from xensnap.errors import Busy, Effect, ExitCode, Failed, FileFailed, NotFound, Reason, Refused
+from xensnap.formats import libxl_json
+from xensnap.hypervisor import Files, ImageTool, Machine, Saving, Watcher
+from xensnap.model import Backend, Domain, DomainUuid, DomId, Layer, RunState
+
+_GONE_S_MAX = 60.0
+_REVIVE_S_MAX = 120.0
+_FIRST_PAUSE_S, _PAUSE_S_MAX = 0.02, 1.0
+
+
+class XenToolstack:
+    """The `Toolstack` port.
+
+    Args:
+        xl: tells and does.
+        domains: all domains.
+        remembered: what is known of those that are off.
+        userdata: what libxl starts a domain from next.
+        starts: brings domains up.
+        supervisor: revives suspended guests.
+        watchers: the daemons of running domains.
+        receivers: take live streams.
+        images: tells when nobody has an image open any more.
+        files: looks at save files.
+        machine: waits.
+    """
+
+    def __init__(
+        self,
+        xl: Xl,
+        domains: XenDomains,
+        *,
+        remembered: Remembered,
+        userdata: Userdata,
+        starts: Starts,
+        supervisor: Supervisor,
+        watchers: Watchers,
+        receivers: Receivers,
+        images: ImageTool,
+        files: Files,
+        machine: Machine,
+    ) -> None:
+        self._xl = xl
+        self._domains = domains
+        self._remembered = remembered
+        self._userdata = userdata
+        self._starts = starts
+        self._supervisor = supervisor
+        self._watchers = watchers
+        self._receivers = receivers
+        self._images = images
+        self._files = files
+        self._machine = machine
+
+    async def domains(self) -> tuple[Domain, ...]:
+        """See `Toolstack.domains`."""
+        return tuple(found.domain for found in await self._domains.all())
+
+    async def inspect(self, ref: str) -> Domain:
+        """See `Toolstack.inspect`."""
+        return (await self._domains.find(ref)).domain
+
+    async def configuration(self, uuid: DomainUuid) -> str:
+        """See `Toolstack.configuration`."""
+        config = (await self._domains.find(uuid)).config
+        return libxl_json.dump(config).decode("utf-8", "surrogateescape")
+
+    async def set_layers(self, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
+        """See `Toolstack.set_layers`. The operator's own file is out of reach.
+
+        What is remembered is written last: once it tells the new layers, all sources do.
+        """
+        found = await self._domains.find(uuid)
+        for vdev in layers:
+            if found.domain.disk(vdev) is None:
+                raise NotFound(f"{found.domain.name} has no disk {vdev!r}", id="disk-not-found")
+        if found.domain.domid is not None:
+            await self._userdata.set_layers(found.domain.domid, found.uuid, layers)
+        config = libxl_json.with_layers(found.config, layers)
+        await self._remembered.put(uuid, Description(config, found.file))
+
+    async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
+        """See `Toolstack.create`."""
+        found = await self._domains.find(uuid)
+        if found.domain.state is not RunState.OFF:
+            raise Busy(f"{found.domain.name} runs already", id="running-already")
+        domain = await self._starts.create(uuid, Description(found.config, found.file))
+        if not paused:
+            await self.unpause(domain)
+        return await self.inspect(uuid)
+
+    async def destroy(self, domain: Domain) -> None:
+        """See `Toolstack.destroy`. It is remembered as it was, so that it can be found when it is off."""
+        found = await self._present(domain)
+        if found is None or found.domain.domid is None:
+            return
+        await self._remember(found)
+        done = await self._xl.tell("destroy", str(found.domain.domid))
+        if not await self._gone(found.domain.domid):
+            cause = f"{domain.name} is still there: {words(done)}"
+            raise Failed(cause, id="not-destroyed", remedy="Look at what xl says.", effect=Effect.UNKNOWN)
+        await self._closed(found.domain)
+
+    async def shutdown(self, domain: Domain, *, timeout_s: float) -> None:
+        """See `Toolstack.shutdown`. A guest without drivers for Xen is asked by its ACPI.
+
+        Its watcher cleans up after it; where that has been lost, the guest that has shut down is destroyed here.
+        """
+        found = await self._present(domain)
+        if found is None or found.domain.domid is None:
+            return
+        await self._remember(found)
+        domid = found.domain.domid
+        done = await self._xl.tell("shutdown", "-F", str(domid))
+        waited_s, pause_s = 0.0, _FIRST_PAUSE_S
+        while (state := await self._domains.state(domid)) is not RunState.OFF:
+            if state is RunState.SHUTDOWN and waited_s > _PAUSE_S_MAX:
+                await self.destroy(found.domain)
+                return
+            if waited_s >= timeout_s:
+                cause = f"{domain.name} was asked to power off and still runs after {timeout_s} s: {words(done)}"
+                raise Failed(cause, id="still-running", remedy="Wait longer, or destroy it.", effect=Effect.DONE)
+            await self._machine.sleep(pause_s)
+            waited_s, pause_s = waited_s + pause_s, min(pause_s * 2, _PAUSE_S_MAX)
+        await self._closed(found.domain)
+
+    async def pause(self, domain: Domain) -> None:
+        """See `Toolstack.pause`. xl exits 0 even where there is no such domain (4.17.7)."""
+        done = await self._xl.tell("pause", str(_domid(domain)))
+        state = await self._domains.state(_domid(domain))
+        if state is not RunState.PAUSED:
+            cause = f"{domain.name} is {state}, not paused: {words(done)}"
+            raise Failed(cause, id="still-running", effect=Effect.UNKNOWN)
+
+    async def unpause(self, domain: Domain) -> None:
+        """See `Toolstack.unpause`. Where it was paused by others, too, one unpause of ours does not let it run."""
+        done = await self._xl.tell("unpause", str(_domid(domain)))
+        state = await self._domains.state(_domid(domain))
+        if state in (RunState.PAUSED, RunState.SUSPENDED):
+            remedy = f"If nobody else has paused it for a reason, let it run: xl unpause {domain.name}"
+            raise Failed(f"{domain.name} is still {state}: {words(done)}", id="still-paused", remedy=remedy)
+
+    async def resume(self, domain: Domain) -> None:
+        """See `Toolstack.resume`. xl 4.17 has no command for it, but its save resumes the guest when it fails."""
+        argv = [self._xl.program, "save", "-c", str(_domid(domain))]
+        done = await self._supervisor.revive(argv, timeout_s=_REVIVE_S_MAX)
+        state = await self._domains.state(_domid(domain))
+        if state is RunState.SUSPENDED:
+            cause = f"{domain.name} is still suspended: {words(done)}"
+            raise Failed(cause, id="still-suspended", remedy=f"Destroy it: xl destroy {_domid(domain)}")
+
+    async def rename(self, domain: Domain, name: str) -> None:
+        """See `Toolstack.rename`."""
+        found = await self._domains.find(domain.uuid)
+        if any(other.domain.name == name for other in await self._domains.all()):
+            reason = Reason("name-taken", f"there is a domain {name!r} already", "Choose another.", ExitCode.BUSY)
+            raise Refused([reason])
+        if found.domain.domid is not None:
+            done = await self._xl.tell("rename", str(found.domain.domid), name)
+            if (await self._domains.find(domain.uuid)).domain.name != name:
+                raise Failed(f"{domain.name} was not renamed: {words(done)}", id="not-renamed")
+        config = libxl_json.with_identity(found.config, uuid=found.uuid, name=name)
+        await self._remembered.put(domain.uuid, Description(config, found.file))
+
+    async def restore(
+        self,
+        memory: str,
+        *,
+        uuid: DomainUuid,
+        layers: Mapping[str, Layer],
+        paused: bool,
+        configuration: str = "",  # noqa: ARG002 -- the memory file has the one that fits it
+    ) -> Domain:
+        """See `Toolstack.restore`."""
+        name = (await self._domains.find(uuid)).domain.name
+        domain = await self._starts.restore(memory, uuid=uuid, name=name, layers=layers)
+        if not paused:
+            await self.unpause(domain)
+        return await self.inspect(uuid)
+
+    def saving(self, domain: Domain, *, to: str, live: bool = False) -> AbstractAsyncContextManager[Saving]:
+        """See `Toolstack.saving`."""
+        return self._saving(domain, to, live=live)
+
+    async def hold_watcher(self, domain: Domain) -> Watcher | None:
+        """See `Toolstack.hold_watcher`."""
+        return None if domain.domid is None else await self._watchers.hold(domain.domid)
+
+    @contextlib.asynccontextmanager
+    async def _saving(self, domain: Domain, to: str, *, live: bool) -> AsyncIterator[Saving]:
+        stat = await self._files.stat(to)
+        if stat is None or stat.length_bytes:
+            cause = f"{to} is not the empty file that was made for this memory"
+            raise Refused([Reason("not-empty", cause, "Give an empty file.")])
+        guest = Guest(
+            domain,
+            state=lambda: self._domains.state(_domid(domain)),
+            pause=lambda: self.pause(domain),
+            unpause=lambda: self.unpause(domain),
+            revive=lambda: self.resume(domain),
+            destroy=lambda: self.destroy(domain),
+        )
+        save: PlainSave | LiveSave
+        save = (
+            LiveSave(self._xl, guest, to, self._files, self._receivers)
+            if live
+            else PlainSave(self._xl, guest, to, self._files)
+        )
+        try:
+            yield save
+        finally:
+            if not save.finished:
+                await save.undo()
+
+    async def _present(self, domain: Domain) -> Found | None:
+        """The domain as it is now, if this very incarnation is still there."""
+        try:
+            found = await self._domains.find(domain.uuid)
+        except NotFound:
+            return None
+        return found if found.domain.state is not RunState.OFF else None
+
+    async def _remember(self, found: Found) -> None:
+        if found.domain.disks:  # one that is just being made has none yet
+            await self._remembered.put(found.domain.uuid, Description(found.config, found.file))
+
+    async def _gone(self, domid: DomId) -> bool:
+        waited_s, pause_s = 0.0, _FIRST_PAUSE_S
+        while await self._domains.state(domid) is not RunState.OFF:
+            if waited_s >= _GONE_S_MAX:
+                return False
+            await self._machine.sleep(pause_s)
+            waited_s, pause_s = waited_s + pause_s, min(pause_s * 2, _PAUSE_S_MAX)
+        return True
+
+    async def _closed(self, domain: Domain) -> None:
+        """Return when the images that the domain wrote are closed: xl does not promise that QEMU has gone with it."""
+        waited_s, pause_s = 0.0, _FIRST_PAUSE_S
+        for disk in domain.disks:
+            while disk.path and not disk.readonly and disk.backend is Backend.QDISK:
+                try:
+                    await self._images.require_unused(disk.layer)
+                    break
+                except (NotFound, FileFailed):
+                    break
+                except Busy:
+                    if waited_s >= _GONE_S_MAX:
+                        raise
+                await self._machine.sleep(pause_s)
+                waited_s, pause_s = waited_s + pause_s, min(pause_s * 2, _PAUSE_S_MAX)
+
+
+def _domid(domain: Domain) -> DomId:
+    if domain.domid is None:
+        raise Failed(f"{domain.name} is off", id="domain-is-off")
+    return domain.domid

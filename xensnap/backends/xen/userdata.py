@@ -1,0 +1,70 @@
+"""What libxl and xl keep of each domain in /var/lib/xen: what it is saved, migrated and rebooted with.
+
+`libxl-json` is the configuration that `xl list -l` tells, that goes into save files and that the watcher reboots with.
+`xl` is what `xl config-update` has stored; where there is one, a reboot takes that instead, so one from before a change
+of disks is stale and goes. libxl's own lock keeps both whole (libxl_internal.c): it is unlinked before it is let go.
+"""
+
+# ruff: noqa: PTH118 -- paths are text in the model
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+
+from xensnap.errors import Damaged, NotFound
+from xensnap.formats import libxl_json
+from xensnap.hypervisor import Files
+from xensnap.model import DomainUuid, DomId, Layer
+
+PLACE = "/var/lib/xen"
+_LOCK_WAIT_S = 30.0
+"""libxl holds its lock for as long as it takes to attach a disk."""
+
+
+class Userdata:
+    """The userdata of all domains.
+
+    Args:
+        files: reads and writes it.
+        place: the directory.
+    """
+
+    def __init__(self, files: Files, place: str = PLACE) -> None:
+        self._files = files
+        self._place = place
+
+    async def set_layers(self, domid: DomId, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
+        """From now on the running domain is saved, migrated and rebooted with these active layers (by vdev).
+
+        Raises:
+            NotFound: the domain has no such userdata: it is gone.
+            Damaged: what is there is no configuration.
+        """
+        async with self._locked(domid, uuid):
+            path = self._path("d", domid, uuid, "libxl-json")
+            config = libxl_json.parse(await self._files.read(path), source=path)
+            changed = libxl_json.with_layers(config, layers)
+            told = {disk.vdev: disk.layer for disk in libxl_json.disks(changed)}
+            for vdev, layer in layers.items():
+                if told.get(vdev) != layer:
+                    raise Damaged(f"{path}: there is no disk {vdev} - at `$.disks`", path=path)
+            with suppress(NotFound):
+                await self._files.remove(self._path("d", domid, uuid, "xl"))
+            # libxl takes the file for a string of C.
+            await self._files.replace(path, libxl_json.dump(changed) + b"\0")
+            await self._files.sync_dir(self._place)
+
+    @asynccontextmanager
+    async def _locked(self, domid: DomId, uuid: DomainUuid) -> AsyncIterator[None]:
+        path = self._path("l", domid, uuid, "domain-userdata-lock")
+        lock = await self._files.lock(path, note=b"", wait_s=_LOCK_WAIT_S)
+        try:
+            yield
+        finally:
+            # Whoever waits for this very file sees that its name is gone, and takes a new one.
+            with suppress(NotFound):
+                await self._files.remove(path)
+            await lock.release()
+
+    def _path(self, kind: str, domid: DomId, uuid: DomainUuid, name: str) -> str:
+        return os.path.join(self._place, f"userdata-{kind}.{domid}.{uuid}.{name}")

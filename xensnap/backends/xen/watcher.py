@@ -1,0 +1,84 @@
+"""The xl that watches a guest, to reboot it and to clean up after it, stopped while the guest is suspended.
+
+A save ends it: it takes the suspend for the guest's end, and from then on a guest that powers off stays as it is for
+ever and one that reboots does not come back (Xen 4.17.7). Stopped before the suspend and continued when the guest runs
+again, it looks, sees a guest that runs, and stays.
+"""
+
+# ruff: noqa: PTH118 -- paths are text in the model
+
+import os
+from typing import Protocol
+
+from xensnap.backends.xen import log
+from xensnap.errors import Failed, FileFailed, NotFound
+from xensnap.hypervisor import Files
+from xensnap.model import DomId
+
+PLACE = "/var/log/xen"
+_LOG = "xl-"
+
+
+class Daemons(Protocol):
+    """Processes of xl that stay behind; of this machine, or of a simulated one."""
+
+    async def is_xl(self, pid: int, log: str) -> bool:
+        """Whether this very process lives, is an xl, and writes into this log."""
+
+    async def stop(self, pid: int) -> None:
+        """Let it execute nothing (SIGSTOP). `Failed`: none."""
+
+    async def go_on(self, pid: int) -> None:
+        """Let it go on (SIGCONT). One that is gone is fine."""
+
+
+class StoppedWatcher:
+    """The `Watcher` port: one daemon that we have stopped."""
+
+    def __init__(self, daemons: Daemons, pid: int, log: str) -> None:
+        self._daemons = daemons
+        self._pid = pid
+        self._log = log
+
+    async def resume(self) -> None:
+        """See `Watcher.resume`."""
+        if await self._daemons.is_xl(self._pid, self._log):
+            await self._daemons.go_on(self._pid)
+
+
+class Watchers:
+    """Finds the daemons by their logs: process lists would also find whoever merely speaks of the domain.
+
+    Args:
+        files: reads the logs.
+        daemons: stops them and lets them go on.
+        place: the directory of the logs.
+    """
+
+    def __init__(self, files: Files, daemons: Daemons, place: str = PLACE) -> None:
+        self._files = files
+        self._daemons = daemons
+        self._place = place
+
+    async def hold(self, domid: DomId) -> StoppedWatcher | None:
+        """Stop the daemon of this domain; None where it has none (`xl create -e`, or lost before)."""
+        found = await self._find(domid)
+        if found is None:
+            return None
+        pid, path = found
+        await self._daemons.stop(pid)
+        return StoppedWatcher(self._daemons, pid, path)
+
+    async def _find(self, domid: DomId) -> tuple[int, str] | None:
+        for name in await self._files.names(self._place):
+            # A log has the name that the domain had when it was started, so all are looked at.
+            if not name.startswith(_LOG):
+                continue
+            path = os.path.join(self._place, name)
+            try:
+                told = log.watching((await self._files.read(path)).decode("utf-8", "replace"))
+            except (NotFound, FileFailed, Failed):
+                continue
+            if told and told.domid == domid and await self._daemons.is_xl(told.pid, path):
+                return told.pid, path
+        return None
