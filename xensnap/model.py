@@ -5,7 +5,7 @@ Every value prints as Python that makes it again, because Hypothesis shows faili
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 import msgspec
 
@@ -173,6 +173,22 @@ class Image(msgspec.Struct, frozen=True):
     def tagged(self, tag: str) -> tuple[InternalSnapshot, ...]:
         """All entries with this tag; qemu-img 7.2 allows several of one name."""
         return tuple(entry for entry in self.snapshots if entry.tag == tag)
+
+
+ZEROS = -1
+"""The place of clusters that are known to be zeros and are kept nowhere."""
+
+
+class Extent(NamedTuple):
+    """A stretch of a disk that one state of an image has, and where in the file it is kept.
+
+    Two states of one image share a cluster exactly where they have the same place for it. What no extent covers is
+    read from the backing file.
+    """
+
+    start_bytes: int
+    length_bytes: int
+    place: int
 
 
 class Chain(msgspec.Struct, frozen=True):

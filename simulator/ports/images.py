@@ -1,8 +1,11 @@
 """The `ImageTool` port over a world: the header read natively, everything else by a simulated qemu-img."""
 
+from collections.abc import Mapping
+
 from simulator.core.effects import Effect, declare
 from simulator.disk.chain import Link, OpenError, backing_path, chain, opened, seen
 from simulator.disk.content import SECTOR
+from simulator.disk.extents import by_state
 from simulator.disk.files import Inode, allocated, length
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image as Stored
@@ -19,12 +22,13 @@ from simulator.world import World
 from xensnap import errors
 from xensnap.errors import Busy, Damaged, NotFound, Reason, Refused, ToolFailed
 from xensnap.hypervisor import CheckResult, Opener
-from xensnap.model import Backing, Chain, FileId, Format, Image, InternalSnapshot, Layer
+from xensnap.model import Backing, Chain, Extent, FileId, Format, Image, InternalSnapshot, Layer
 
 _INSPECT = declare("image.inspect", "an image's header and snapshot table are read", writes=False)
 _CHAIN = declare("image.chain", "the headers of a whole chain are read", writes=False)
 _REQUIRE_UNUSED = declare("image.require-unused", "it is made sure that nobody has an image open", writes=False)
 _HOLDS_DATA = declare("image.holds-data", "an image's cluster tables are read", writes=False)
+_EXTENTS = declare("image.extents", "all cluster tables of an image are read", writes=False)
 _CREATE = declare("qemu-img.create-overlay", "an empty overlay is made", writes=True)
 _SNAPSHOT_CREATE = declare("qemu-img.snapshot-create", "an internal snapshot is taken", writes=True)
 _SNAPSHOT_APPLY = declare("qemu-img.snapshot-apply", "an internal snapshot is made active", writes=True)
@@ -88,6 +92,14 @@ class SimulatedImageTool:
             return bool(length(stored))
         image = _opened(fs, layer).image
         return bool(image.content)
+
+    async def extents(self, layer: Layer) -> Mapping[str, tuple[Extent, ...]]:
+        """Which clusters each state of the image has, by the number of the write and the index."""
+        fs = (await self._seat.look(_EXTENTS, layer.path)).fs
+        _present(fs, layer.path)
+        if layer.format is Format.QCOW2 and _inode(fs, layer.path).stored == b"":
+            return {"": ()}
+        return by_state(_opened(fs, layer).image)
 
     async def create_overlay(self, path: str, *, backing: Backing, size_bytes: int) -> None:
         """An empty overlay in the empty file that is there."""

@@ -27,6 +27,8 @@ EACH = {
     "xensnap-tree/1": ["tree", "guest1"],
     "xensnap-current/1": ["current", "guest1"],
     "xensnap-parent/1": ["parent", "guest1"],
+    "xensnap-du/1": ["du", "guest1"],
+    "xensnap-diff/1": ["diff", "guest1", "before"],
     "xensnap-info/1": ["info", "guest1"],
     "xensnap-create/1": ["create", "guest1", "-n", "new"],
     "xensnap-revert/1": ["revert", "guest1", "before"],

@@ -17,6 +17,8 @@ PLAIN = {
     "tree": ["guest1"],
     "current": ["guest1"],
     "parent": ["guest1"],
+    "du": ["guest1"],
+    "diff": ["guest1", "before"],
     "revert": ["guest1", "before"],
     "delete": ["guest1", "before"],
     "prune": ["guest1", "--keep-last", "1"],

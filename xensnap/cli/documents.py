@@ -195,7 +195,10 @@ class LiveDisk(msgspec.Struct, frozen=True):
 
 
 class InfoDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-info/1"):
-    """`info DOMAIN [NAME]`: the domain, and the one snapshot named or all of them."""
+    """`info DOMAIN [NAME]`: the domain, and the one snapshot named or all of them.
+
+    `since_bytes`: by disk, how much is not what it was at the current snapshot; null where one snapshot was named.
+    """
 
     host: str
     domain: DomainDocument
@@ -205,6 +208,72 @@ class InfoDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap
     hidden_bases: tuple[str, ...]
     damaged: tuple[str, ...]
     snapshots: tuple[CheckedSnapshot, ...]
+    since_bytes: dict[str, int] | None = None
+
+
+class SpaceDocument(msgspec.Struct, frozen=True):
+    """Bytes of storage: held, of that needed by no other state, shared with others, back after a deletion."""
+
+    held_bytes: int
+    exclusive_bytes: int
+    shared_bytes: int
+    reclaimable_bytes: int
+
+
+class DiskSpace(msgspec.Struct, frozen=True):
+    """What a snapshot holds of one disk."""
+
+    vdev: str
+    space: SpaceDocument
+
+
+class SnapshotSpace(msgspec.Struct, frozen=True):
+    """What a snapshot holds, its memory included."""
+
+    name: str
+    space: SpaceDocument
+    memory_bytes: int
+    disks: tuple[DiskSpace, ...]
+
+
+class DuDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-du/1"):
+    """`du`. `since_bytes`: by disk, what was written since the current snapshot; `hidden_bytes` wait to be merged."""
+
+    host: str
+    domain: DomainDocument
+    current: str | None
+    since_bytes: dict[str, int]
+    hidden_bytes: int
+    snapshots: tuple[SnapshotSpace, ...]
+
+
+class StretchDocument(msgspec.Struct, frozen=True):
+    """Where a disk differs."""
+
+    offset_bytes: int
+    length_bytes: int
+
+
+class DiskDifference(msgspec.Struct, frozen=True):
+    """One disk of two states: its sizes, null where that state does not have it; `problem` instead of blocks."""
+
+    vdev: str
+    before_bytes: int | None
+    after_bytes: int | None
+    changed_bytes: int | None
+    stretches: tuple[StretchDocument, ...]
+    problem: str | None
+
+
+class DiffDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-diff/1"):
+    """`diff`: `after` is null for the present; `configuration` is a unified diff, line by line."""
+
+    host: str
+    domain: DomainDocument
+    before: str
+    after: str | None
+    disks: tuple[DiskDifference, ...]
+    configuration: tuple[str, ...]
 
 
 class RecoveredDocument(msgspec.Struct, frozen=True):
@@ -380,6 +449,8 @@ Document = (
     | CurrentDocument
     | ParentDocument
     | InfoDocument
+    | DuDocument
+    | DiffDocument
     | CreateDocument
     | RevertDocument
     | DeleteDocument

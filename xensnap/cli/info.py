@@ -11,6 +11,7 @@ from xensnap.cli.records import disk_document, domain_document, snapshot_documen
 from xensnap.cli.session import Session, verb
 from xensnap.engine.collect import hidden_now
 from xensnap.engine.revert import find
+from xensnap.engine.sizes import since
 from xensnap.engine.store_steps import fingerprint
 from xensnap.engine.view import DiskView, View, missing_below, with_current
 from xensnap.model import DiskSnapshot, Snapshot
@@ -31,14 +32,15 @@ def command(session: Session, domain: str, snapshot: str | None, name: str | Non
     wanted = one_name(name, snapshot)
     with session.engine(changes=False) as engine:
         view = engine.view(domain)
-    document = info_document(view, wanted)
+        written = since(view, engine.maps(view)) if wanted is None else None
+    document = info_document(view, wanted, written)
     session.recovery_due(view.domain.name, view.pending)
     for cause in view.damaged:
         session.warn(f"a record cannot be read: {clean(cause)}")
     session.show(document, lambda: info_text(document, whole=wanted is None))
 
 
-def info_document(view: View, wanted: str | None) -> InfoDocument:
+def info_document(view: View, wanted: str | None, written: dict[str, int] | None) -> InfoDocument:
     """What was observed, for programs."""
     records = list(view.snapshots.values()) if wanted is None else [find(view, wanted)]
     return InfoDocument(
@@ -50,6 +52,7 @@ def info_document(view: View, wanted: str | None) -> InfoDocument:
         hidden_bases=tuple(base.path for base in hidden_now(view)),
         damaged=view.damaged,
         snapshots=tuple(_checked(view, record) for record in records),
+        since_bytes=written,
     )
 
 
@@ -95,12 +98,21 @@ def info_text(document: InfoDocument, *, whole: bool) -> str:
             f"{document.domain.name}  {document.domain.uuid}",
             f"  state        {document.domain.state}",
             f"  snapshots    {count}" + (f", at {document.current}" if document.current else ""),
+            *_since_text(document),
             *map(live_text, document.disks),
             *(f"  hidden base  {path}" for path in document.hidden_bases),
         ]
         parts.append("\n".join(map(clean, lines)))
     parts += [_checked_text(each) for each in document.snapshots]
     return "\n\n".join(parts)
+
+
+def _since_text(document: InfoDocument) -> list[str]:
+    """You are here, and this is what you would give up by going back."""
+    if not document.since_bytes:
+        return []
+    changed = [f"{vdev} {size(count)}" for vdev, count in document.since_bytes.items() if count]
+    return [f"  since then   {', '.join(changed) or 'nothing was written'}"]
 
 
 def live_text(disk: LiveDisk) -> str:

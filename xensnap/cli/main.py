@@ -21,6 +21,8 @@ VERBS = {
     "tree": ("tree", "Draw the tree that the snapshots form."),
     "current": ("current", "Name the snapshot that the domain is at."),
     "parent": ("parent", "Name the snapshot that one comes from."),
+    "du": ("du", "Tell how much space snapshots take."),
+    "diff": ("diff", "Show what changed between two snapshots."),
     "revert": ("revert", "Make a domain what it was at a snapshot."),
     "delete": ("delete", "Delete snapshots."),
     "prune": ("prune", "Delete what a retention policy does not keep."),
@@ -38,6 +40,7 @@ VERBS = {
 
 SECTIONS = {
     "Every day": ("create", "list", "tree", "info", "revert", "delete"),
+    "A closer look": ("du", "diff"),
     "Which stay, and their names": (
         "prune",
         "pin",

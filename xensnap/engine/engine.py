@@ -4,8 +4,8 @@
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 import msgspec
@@ -35,7 +35,7 @@ from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
 from xensnap.engine.view import ANYWHERE, View, digest, observe
 from xensnap.errors import ExitCode, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
-from xensnap.model import Domain
+from xensnap.model import Domain, Extent
 
 T = TypeVar("T")
 
@@ -109,6 +109,15 @@ class AsyncEngine:
     async def view(self, ref: str) -> View:
         """Everything about a domain, its images included. Changes nothing."""
         return await observe(self.host, ref)
+
+    async def maps(self, view: View) -> dict[str, Mapping[str, tuple[Extent, ...]]]:
+        """The clusters of every image in a view, by path; one that cannot be read has no entry. Changes nothing."""
+        found: dict[str, Mapping[str, tuple[Extent, ...]]] = {}
+        for path, image in view.images.items():
+            if image is not None:
+                with suppress(XensnapError):
+                    found[path] = await self.host.images.extents(image.layer)
+        return found
 
     async def plan(self, ref: str, request: Request) -> Plan:
         """What would be done. Changes nothing; `Refused` with all reasons."""
@@ -343,6 +352,10 @@ class Engine:
     def view(self, ref: str) -> View:
         """See AsyncEngine."""
         return self.host.run(self.aio.view(ref))
+
+    def maps(self, view: View) -> dict[str, Mapping[str, tuple[Extent, ...]]]:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.maps(view))
 
     def plan(self, ref: str, request: Request) -> Plan:
         """See AsyncEngine."""

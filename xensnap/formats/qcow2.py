@@ -28,6 +28,7 @@ BITMAPS_MAX = 65535
 L1_BYTES_MAX = 32 << 20
 REFCOUNT_TABLE_BYTES_MAX = 8 << 20
 OFFSET_BITS_MAX = 62
+CLUSTER_BITS_MAX = 21
 
 DIRTY, CORRUPT, EXTERNAL_DATA, COMPRESSION, EXTENDED_L2 = 1, 2, 4, 8, 16
 INCOMPATIBLE_KNOWN = DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION | EXTENDED_L2
@@ -161,7 +162,7 @@ def parse_header(data: bytes, path: str) -> Header:
         raise _damaged(path, 0, "no qcow2 image, the magic number is missing")
     if version not in (2, 3):
         raise _damaged(path, 4, f"qcow2 version {version} is not known")
-    if not 9 <= cluster_bits <= 21:
+    if not 9 <= cluster_bits <= CLUSTER_BITS_MAX:
         raise _damaged(path, 20, f"a cluster size of 2^{cluster_bits} is not between 2^9 and 2^21")
     cluster_size = 1 << cluster_bits
     if version == 2:

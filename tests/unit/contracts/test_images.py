@@ -73,7 +73,8 @@ def test_a_raw_image_has_only_sizes(bench, images):
 
 def test_what_is_not_there_is_not_found(bench, images, directory):
     layer = Layer(f"{directory}/nothing", Format.QCOW2)
-    for work in (images.inspect(layer), images.chain(layer), images.holds_data(layer), images.require_unused(layer)):
+    for work in (images.inspect(layer), images.chain(layer), images.holds_data(layer), images.require_unused(layer),
+                 images.extents(layer)):  # fmt: skip
         with pytest.raises(NotFound) as caught:
             bench.run(work)
         assert caught.value.id == "image-not-found"
@@ -82,7 +83,7 @@ def test_what_is_not_there_is_not_found(bench, images, directory):
 def test_what_is_no_qcow2_image_is_damaged(bench, images, directory):
     layer = Layer(f"{directory}/text", Format.QCOW2)
     bench.run(bench.host.files.create(layer.path, b"this is no image at all" * 100))
-    for work in (images.inspect(layer), images.chain(layer), images.holds_data(layer)):
+    for work in (images.inspect(layer), images.chain(layer), images.holds_data(layer), images.extents(layer)):
         with pytest.raises(Damaged) as caught:
             bench.run(work)
         assert caught.value.path == layer.path
@@ -473,3 +474,59 @@ def test_only_what_is_in_the_table_is_copied_out(bench, images, overlay, directo
     with pytest.raises(NotFound):
         bench.run(images.copy_out(overlay, snapshot_id="9", to=path))
     assert bench.run(bench.host.files.stat(path)).length_bytes == 0
+
+
+# --- Which clusters there are ----------------------------------------------------------------------------------------
+
+
+def covered(extents) -> set[int]:
+    return {
+        index
+        for extent in extents
+        for index in range(extent.start_bytes // CLUSTER, (extent.start_bytes + extent.length_bytes) // CLUSTER)
+    }
+
+
+def places(extents) -> dict[int, int]:
+    return {
+        (extent.start_bytes + shift) // CLUSTER: extent.place + shift
+        for extent in extents
+        for shift in range(0, extent.length_bytes, CLUSTER)
+    }
+
+
+def test_extents_are_what_the_image_itself_has(bench, images, base, overlay):
+    assert covered(bench.run(images.extents(base))[""]) == {0, 1, 2}
+    assert covered(bench.run(images.extents(overlay))[""]) == {2, 3}
+    assert bench.run(images.extents(bench.image("empty.qcow2"))) == {"": ()}
+
+
+def test_of_a_raw_image_extents_are_where_its_data_is(bench, images):
+    layer = bench.image("a.raw", "raw", size_bytes=16 * CLUSTER)
+    bench.write(layer, 4 * CLUSTER, 2 * CLUSTER)
+    assert covered(bench.run(images.extents(layer))[""]) == {4, 5}
+
+
+def test_states_share_a_cluster_until_one_of_them_writes_it(bench, images, base):
+    first = bench.run(images.snapshot_create(base, tag="first"))
+    bench.write(base, CLUSTER, CLUSTER)
+    second = bench.run(images.snapshot_create(base, tag="second"))
+    bench.write(base, 5 * CLUSTER, CLUSTER)
+    states = {state: places(extents) for state, extents in bench.run(images.extents(base)).items()}
+    assert set(states) == {"", first.id, second.id}
+    assert {state: set(found) for state, found in states.items()} == {
+        "": {0, 1, 2, 5},
+        first.id: {0, 1, 2},
+        second.id: {0, 1, 2},
+    }
+    assert states[first.id][0] == states[second.id][0] == states[""][0]
+    assert states[first.id][1] != states[second.id][1] == states[""][1]
+    assert len({place for found in states.values() for place in found.values()}) == 5
+
+
+def test_a_snapshot_that_is_made_active_shares_all_its_clusters(bench, images, base):
+    taken = bench.run(images.snapshot_create(base, tag="first"))
+    bench.write(base, 0, 4 * CLUSTER)
+    bench.run(images.snapshot_apply(base, snapshot_id=taken.id))
+    states = bench.run(images.extents(base))
+    assert states[""] == states[taken.id]

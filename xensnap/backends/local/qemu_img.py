@@ -9,14 +9,14 @@ How names are told to qemu-img: paths are absolute, so that none is taken for an
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from xensnap.backends.local.gate import Gate, busy
-from xensnap.backends.local.reader import read_chain, read_holds_data, read_image
+from xensnap.backends.local.reader import read_chain, read_extents, read_holds_data, read_image
 from xensnap.errors import Damaged, Effect, NotFound, Reason, Refused, ToolFailed, XensnapError
 from xensnap.hypervisor import CheckResult, Completed, Machine, Runner
-from xensnap.model import Backing, Chain, Format, Image, InternalSnapshot, Layer
+from xensnap.model import Backing, Chain, Extent, Format, Image, InternalSnapshot, Layer
 
 TAG_BYTES_MAX = 255
 _SECTOR_BYTES = 512
@@ -77,6 +77,10 @@ class QemuImg:
     async def holds_data(self, layer: Layer) -> bool:
         """See `ImageTool.holds_data`."""
         return self._read_holds_data(layer)
+
+    async def extents(self, layer: Layer) -> Mapping[str, tuple[Extent, ...]]:
+        """See `ImageTool.extents`."""
+        return read_extents(layer)
 
     async def create_overlay(self, path: str, *, backing: Backing, size_bytes: int) -> None:
         """See `ImageTool.create_overlay`."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar, cast
 
 from xensnap.errors import Damaged, FileFailed, NotFound, Reason, Refused
-from xensnap.formats import qcow2
-from xensnap.model import Backing, Chain, FileId, Format, Image, Layer
+from xensnap.formats import qcow2, qcow2_extents
+from xensnap.model import Backing, Chain, Extent, FileId, Format, Image, Layer
 
 T = TypeVar("T")
 
@@ -40,6 +40,15 @@ def read_holds_data(layer: Layer) -> bool:
         NotFound, Damaged, Refused, FileFailed: as `read_image`.
     """
     return _reading(layer, _holds_data)
+
+
+def read_extents(layer: Layer) -> dict[str, tuple[Extent, ...]]:
+    """What an image itself has of the disk, by state; see `ImageTool.extents`.
+
+    Raises:
+        NotFound, Damaged, Refused, FileFailed: as `read_image`.
+    """
+    return _reading(layer, _extents)
 
 
 def read_chain(layer: Layer) -> Chain:
@@ -143,6 +152,22 @@ def _holds_data(layer: Layer, fd: int) -> bool:
     if not length or layer.format is _RAW:
         return bool(length)
     return _stepped(qcow2.holds_data(layer.path), fd)
+
+
+def _extents(layer: Layer, fd: int) -> dict[str, tuple[Extent, ...]]:
+    if layer.format is _QCOW2:
+        return _stepped(qcow2_extents.extents(layer.path), fd) if os.fstat(fd).st_size else {"": ()}
+    found: list[Extent] = []
+    end = 0
+    try:
+        while True:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+            end = os.lseek(fd, start, os.SEEK_HOLE)
+            found.append(Extent(start, end - start, start))
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # no data behind this place
+            raise
+    return {"": tuple(found)}
 
 
 def _stepped(steps: Generator[qcow2.Span, bytes, T], fd: int) -> T:

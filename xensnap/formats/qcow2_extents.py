@@ -1,0 +1,117 @@
+"""Where the clusters of a qcow2 image are, for the active state and for every internal snapshot in it.
+
+As `qcow2.metadata`, this asks for spans of the file and is sent their bytes. An L2 table that several states share, as
+most are, is read and decoded once. Compressed clusters count as whole ones.
+"""
+
+from collections.abc import Generator, Iterator
+from struct import Struct, unpack
+
+from xensnap.errors import Damaged
+from xensnap.formats import qcow2
+from xensnap.formats.qcow2 import Header, Span
+from xensnap.model import ZEROS, Extent
+
+_ENTRY = Struct(">QIHHIIQII")
+_OFFSET_BITS = 0x00FFFFFFFFFFFE00
+_COMPRESSED, _ZERO = 1 << 62, 1
+_L1_BYTES_MAX = 32 << 20
+
+Steps = Generator[Span, bytes, tuple[Extent, ...]]
+
+
+def extents(path: str) -> Generator[Span, bytes, dict[str, tuple[Extent, ...]]]:
+    """Read all clusters in steps: what the active state has under "", and each snapshot under its id.
+
+    Args:
+        path: name of the image, for the errors only.
+
+    Raises:
+        Damaged: as `qcow2.metadata`, or a table lies beyond the end of the file.
+    """
+    header = (yield from qcow2.metadata(path, snapshots=False)).header
+    tables: dict[int, tuple[tuple[int, int], ...]] = {}
+    found = {"": (yield from _state(path, header, header.l1_offset, header.l1_entries, tables))}
+    for snapshot_id, l1_offset, l1_entries in (yield from _snapshots(path, header)):
+        if l1_entries * 8 > _L1_BYTES_MAX:
+            raise _damaged(path, l1_offset, f"an L1 table of {l1_entries} entries is too large")
+        found[snapshot_id] = yield from _state(path, header, l1_offset, l1_entries, tables)
+    return found
+
+
+def _snapshots(path: str, header: Header) -> Generator[Span, bytes, list[tuple[str, int, int]]]:
+    """Id of each snapshot, with the place and the number of entries of its L1 table."""
+    found: list[tuple[str, int, int]] = []
+    at = header.snapshot_table_offset
+    for _ in range(header.snapshot_count):
+        head = yield Span(at, _ENTRY.size)
+        if len(head) < _ENTRY.size:
+            raise _damaged(path, at, "the file ends within the snapshot table")
+        l1_offset, l1_entries, id_bytes, name_bytes, _, _, _, _, extra_bytes = _ENTRY.unpack(head)
+        if extra_bytes > qcow2.SNAPSHOT_EXTRA_BYTES_MAX:
+            raise _damaged(path, at + 36, f"{extra_bytes} bytes of extra data are too many")
+        name = yield Span(at + _ENTRY.size + extra_bytes, id_bytes)
+        found.append((name.decode("utf-8", "surrogateescape"), l1_offset, l1_entries))
+        at += _ENTRY.size + extra_bytes + id_bytes + name_bytes + 7 & ~7
+    return found
+
+
+def _state(
+    path: str, header: Header, l1_offset: int, l1_entries: int, tables: dict[int, tuple[tuple[int, int], ...]]
+) -> Steps:
+    """The extents of one state, neighbours joined."""
+    wide = header.incompatible & qcow2.EXTENDED_L2 != 0
+    entries = header.cluster_size_bytes // (16 if wide else 8)
+    covered = entries * header.cluster_size_bytes
+    if not l1_entries:
+        return ()
+    data = yield Span(l1_offset, l1_entries * 8)
+    if len(data) < l1_entries * 8:
+        raise _damaged(path, l1_offset, "the file ends within an L1 table")
+    joined: list[Extent] = []
+    for number, entry in enumerate(unpack(f">{l1_entries}Q", data)):
+        offset = entry & _OFFSET_BITS
+        if not offset:
+            continue
+        if offset not in tables:
+            table = yield Span(offset, header.cluster_size_bytes)
+            if len(table) < header.cluster_size_bytes:
+                raise _damaged(path, offset, "the file ends within an L2 table")
+            tables[offset] = tuple(_decoded(table, wide=wide, version=header.version))
+        for index, place in tables[offset]:
+            start = number * covered + index * header.cluster_size_bytes
+            _add(joined, Extent(start, header.cluster_size_bytes, place))
+    return tuple(joined)
+
+
+def _decoded(table: bytes, *, wide: bool, version: int) -> Iterator[tuple[int, int]]:
+    """Index and place of each cluster that an L2 table has."""
+    words = unpack(f">{len(table) // 8}Q", table)
+    for index, word in enumerate(words[:: 2 if wide else 1]):
+        if not word and not wide:
+            continue
+        if word & _COMPRESSED:
+            yield index, (word & ~(1 << 63)) << qcow2.CLUSTER_BITS_MAX  # beyond every offset, apart from all others
+        elif wide:
+            if word & _OFFSET_BITS:
+                yield index, word & _OFFSET_BITS
+            elif words[2 * index + 1] >> 32:
+                yield index, ZEROS
+        elif version > 2 and word & _ZERO:
+            yield index, ZEROS
+        elif word & _OFFSET_BITS:
+            yield index, word & _OFFSET_BITS
+
+
+def _add(joined: list[Extent], extent: Extent) -> None:
+    if joined:
+        last = joined[-1]
+        touches = last.start_bytes + last.length_bytes == extent.start_bytes
+        if touches and extent.place == (ZEROS if last.place == ZEROS else last.place + last.length_bytes):
+            joined[-1] = Extent(last.start_bytes, last.length_bytes + extent.length_bytes, last.place)
+            return
+    joined.append(extent)
+
+
+def _damaged(path: str, offset: int, what: str) -> Damaged:
+    return Damaged(f"{path}: {what} (at offset {offset:#x})", path=path)
