@@ -82,7 +82,11 @@ def qemu_system() -> Path:
 
 def counters() -> dict[str, dict[str, int]]:
     """What the tests of this process have counted, by what it is; empty where those tests were not run."""
-    sources = {"deaths and faults": ("tests.crash.harness", "TRIED"), "steps": ("tests.stateful.machine", "STEPS")}
+    sources = {
+        "deaths and faults": ("tests.crash.harness", "TRIED"),
+        "steps": ("tests.stateful.machine", "STEPS"),
+        "compared with libxlutil": ("tests.parity.libxlutil", "COMPARED"),
+    }
     return {
         title: dict(getattr(sys.modules[module], name))
         for title, (module, name) in sources.items()

@@ -36,7 +36,7 @@ from xensnap.errors import Effect, Failed, Unknown
         (["create", "guest1", "--disk", "xvda=internal", "--only", "xvdb"], "contradiction", 2),
         (["create", "guest1", "--only", "xvda", "--exclude", "xvdb"], "contradiction", 2),
         (["create", "guest1", "--wait", "1", "--no-wait"], "contradiction", 2),
-        (["create", "snapshot.cfg", "guest1"], "config-file-not-yet", 2),
+        (["create", "snapshot.cfg", "guest1"], "no-such-file", 3),
         (["create", "a", "b", "guest1"], "too-many-words", 2),
         (["list", "guest1", "one", "-n", "two"], "two-names", 2),
         (["list", "-n", "one"], "domain-missing", 2),

@@ -31,6 +31,7 @@ EACH = {
     "xensnap-diff/1": ["diff", "guest1", "before"],
     "xensnap-info/1": ["info", "guest1"],
     "xensnap-create/1": ["create", "guest1", "-n", "new"],
+    "xensnap-config/1": ["create", "guest1", "--print-config", "--memory", "yes"],
     "xensnap-revert/1": ["revert", "guest1", "before"],
     "xensnap-delete/1": ["delete", "guest1", "before"],
     "xensnap-prune/1": ["prune", "guest1", "--keep-last", "1"],

@@ -65,6 +65,8 @@ GOOD = {
     "create --only": ["xvda", "--disk-only"],
     "create --exclude": ["xvda", "--disk-only"],
     "create --external-dir": ["/images"],
+    "create --config": ["snap.cfg"],
+    "create --memory": ["no"],
     "create --then": ["stopped"],
     "revert --then": ["stopped"],
     "list --name": ["before"],
@@ -108,6 +110,8 @@ BAD = {
     "create --only": "xvdz",
     "create --exclude": "xvdz",
     "create --external-dir": "relative",
+    "create --config": "missing.cfg",
+    "create --memory": "relative",
     "create --then": "asleep",
     "revert --then": "asleep",
     "list --name": "nothing",
@@ -167,6 +171,9 @@ OPTIONS = [
 @pytest.fixture
 def prepared(sim, monkeypatch):
     monkeypatch.setenv("VISUAL", "sed -i $atyped")
+    (sim.directory / "snap.cfg").write_text(
+        "name = 'configured'\ntype = 'external'\ndisk = ['/images/o.qcow2,qcow2,xvdb']"
+    )
     for name in ("pinned", "before", "child"):
         sim.ok("create", "guest1", "-n", name)
     sim.ok("pin", "guest1", "pinned", "--owner", "me")

@@ -23,7 +23,7 @@ def test_a_snapshot_is_taken_listed_reverted_to_and_deleted(both) -> None:
 
 
 def test_the_names_of_the_2014_design_work_too(both) -> None:
-    both.ok("snapshot-create", "-n", "before", "guest1")
+    both.ok("snapshot-create", "-n", "before", "--type", "auto", "guest1")
     assert "before" in both.ok("snapshot-list", "-l", "guest1")
     assert "before" in both.ok("snapshot-list", "-n", "before", "guest1")
     both.ok("snapshot-revert", "-n", "before", "guest1")

@@ -1,17 +1,23 @@
 """`create`: take a snapshot."""
 
 import click
+import msgspec
 
 from xensnap.cli import operate
 from xensnap.cli.choices import FORM, THEN, disk_choices
 from xensnap.cli.command import command_with
+from xensnap.cli.documents import ConfigDiskDocument, ConfigDocument, CreateDocument
 from xensnap.cli.names import full_path
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
-from xensnap.engine.engine import Engine
+from xensnap.cli.snapshot_config import EMPTY, choices, combined, domain_and_file, memory_given, memory_path, read
 from xensnap.engine.request import CreateRequest
-from xensnap.errors import Usage
+from xensnap.formats import snapshot_cfg
+from xensnap.formats.snapshot_cfg import SnapshotConfig
 from xensnap.hypervisor import Then
 from xensnap.model import Kind
+
+SEED_NAME = "snapshot-create"
+"""By this name the default is that of the 2014 design: internal, and refused where an image cannot hold a snapshot."""
 
 
 @command_with(
@@ -21,25 +27,27 @@ from xensnap.model import Kind
     ("xensnap create guest1 -n before-upgrade -D", "disks only, without a stop"),
     ("xensnap create guest1 --live", "memory copied while it runs"),
     ("xensnap create guest1 --disk xvdb=external:/fast/b.qcow2", "choose where to go on"),
+    ("xensnap create before.cfg guest1", "as xl.snapshot.cfg(5) says it"),
 )
 @click.argument("words", nargs=-1, required=True, metavar="[CONFIG] DOMAIN")
+@click.option("-f", "--config", metavar="FILE", help="Read the snapshot's configuration, as CONFIG before DOMAIN does.")
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot. [default: the second of its creation]")
-@click.option("--description", metavar="TEXT", default="", help="What it is for.")
+@click.option("--description", metavar="TEXT", help="What it is for.")
 @click.option(
     "--type",
     "kind",
     type=click.Choice(["internal", "external", "auto"]),
-    default="auto",
-    show_default=True,
-    help="Keep it inside the images, or freeze them below overlays.",
+    help="Keep it inside the images, or freeze them below overlays. [default: auto]",
 )
 @click.option("--disk", "disks", multiple=True, metavar=FORM, help="How to treat one disk; can be repeated.")
 @click.option("--only", multiple=True, metavar="VDEV", help="Cover no disk but this; can be repeated.")
 @click.option("--exclude", multiple=True, metavar="VDEV", help="Leave this disk out; can be repeated.")
 @click.option("-D", "--disk-only", is_flag=True, help="Disks without memory; allows leaving out writable disks.")
+@click.option("--memory", metavar="yes|no|PATH", help="Whether to save the memory, and where. [default: if it runs]")
 @click.option("--external-dir", metavar="DIR", default="", help="Where to put overlays. [default: beside the image]")
 @click.option("--live", is_flag=True, help="Let the guest run while its memory is copied; it stops only at the end.")
 @click.option("--then", type=THEN, default="same", show_default=True, help="What the guest does afterwards.")
+@click.option("--print-config", is_flag=True, help="Show what file and options come to, as a file; change nothing.")
 @accept_option
 @dry_run_option
 @verb
@@ -47,50 +55,90 @@ from xensnap.model import Kind
 def command(
     session: Session,
     words: tuple[str, ...],
+    config: str | None,
     name: str | None,
-    description: str,
-    kind: str,
+    description: str | None,
+    kind: str | None,
     disks: tuple[str, ...],
     only: tuple[str, ...],
     exclude: tuple[str, ...],
     disk_only: bool,
+    memory: str | None,
     external_dir: str,
     live: bool,
     then: str,
+    print_config: bool,
     accept: tuple[str, ...],
     dry_run: bool,
 ) -> None:
     """Take a snapshot of DOMAIN, a name or a UUID.
 
-    Of a guest that runs its memory is saved, too, at the same moment, unless --disk-only.
+    Of a guest that runs its memory is saved, too, at the same moment, unless --disk-only. With a configuration file,
+    whose syntax is that of xl.snapshot.cfg(5), only what the file says; file and options may not contradict each other.
     """
-    domain = _domain(words)
-
-    def build(engine: Engine) -> CreateRequest:
-        host = engine.host.name
-        looked_at = engine.list(domain).domain
-        return CreateRequest(
-            name=name,
-            description=description,
-            kind=None if kind == "auto" else Kind(kind),
-            disks=disk_choices(looked_at, disks=disks, only=only, exclude=exclude, host=host),
-            disk_only=disk_only,
+    wants_memory, memory_at = memory_given(memory)
+    options = SnapshotConfig(
+        source="the command line",
+        name=name,
+        description=description,
+        memory=wants_memory,
+        memory_path=memory_at,
+        kind=Kind(kind) if kind in set(Kind) else None,
+        live=live or None,
+        disk_only=disk_only or None,
+    )
+    with session.engine(changes=not (dry_run or print_config)) as engine:
+        domain, path = domain_and_file(engine, words, config)
+        host, looked_at = engine.host.name, engine.list(domain).domain
+        told = disk_choices(looked_at, disks=disks, only=only, exclude=exclude, host=host)
+        file = read(path, looked_at) if path is not None else None
+        wanted = combined(file or EMPTY, options, disks_told=bool(told), auto=kind == "auto")
+        inside = wanted.kind is None and kind is None and (file is not None or _called() == SEED_NAME)
+        if inside:
+            wanted = msgspec.structs.replace(wanted, kind=Kind.INTERNAL)
+        if print_config:
+            session.show(_document(host, wanted), lambda: snapshot_cfg.dump(wanted).rstrip("\n"))
+            return
+        request = CreateRequest(
+            name=wanted.name,
+            description=wanted.description or "",
+            kind=wanted.kind,
+            disks=told or choices(wanted, looked_at),
+            disk_only=bool(wanted.disk_only) or wanted.memory is False or (file is not None and not wanted.memory),
             external_dir=full_path(external_dir, host=host) if external_dir else "",
-            live=live,
+            live=bool(wanted.live),
             then=Then(then),
             accept=accept,
+            memory=memory_path(wanted, host=host),
+            needs_memory=bool(wanted.memory),
         )
+        result = operate.perform(session, engine, domain, request, dry_run=dry_run)
+    if result is not None:
+        warnings = (*wanted.warnings, *result.warnings)
+        operate.show_result(session, msgspec.structs.replace(result, warnings=warnings), CreateDocument)
+    else:
+        for warning in wanted.warnings:
+            session.warn(f"warning: {warning}")
 
-    operate.run(session, domain, build, dry_run=dry_run)
+
+def _called() -> str | None:
+    """The name by which the command was called, which may be its other one."""
+    return click.get_current_context().info_name
 
 
-def _domain(words: tuple[str, ...]) -> str:
-    """The last word is always the domain; one before it would be a configuration file (2014 design)."""
-    if len(words) > 2:
-        cause = f"one domain is expected, and at most a configuration file before it, not {len(words)} words"
-        raise Usage(cause, id="too-many-words", remedy="Take one snapshot at a time.")
-    if len(words) == 2:
-        cause = f"the snapshot configuration file {words[0]!r} cannot be read by this version yet"
-        remedy = "Say the same with options: see `xensnap create --help`."
-        raise Usage(cause, id="config-file-not-yet", remedy=remedy)
-    return words[-1]
+def _document(host: str, config: SnapshotConfig) -> ConfigDocument:
+    """The same for a program."""
+    return ConfigDocument(
+        host=host,
+        name=config.name,
+        description=config.description,
+        memory=config.memory,
+        memory_path=config.memory_path or None,
+        type=config.kind,
+        live=config.live,
+        disk_only=config.disk_only,
+        disks=None
+        if config.disks is None
+        else tuple(ConfigDiskDocument(disk.vdev, disk.kind, disk.path or None) for disk in config.disks),
+        warnings=config.warnings,
+    )

@@ -319,6 +319,29 @@ class CreateDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-cr
     """`create`: `snapshot` is the name that it got."""
 
 
+class ConfigDiskDocument(msgspec.Struct, frozen=True):
+    """One disk that a configuration names; `path` is the overlay of an external snapshot."""
+
+    vdev: str
+    kind: Kind
+    path: str | None
+
+
+class ConfigDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-config/1"):
+    """`create --print-config`: what file and options come to. null: nothing is said of it."""
+
+    host: str
+    name: str | None
+    description: str | None
+    memory: bool | None
+    memory_path: str | None
+    type: Kind | None
+    live: bool | None
+    disk_only: bool | None
+    disks: tuple[ConfigDiskDocument, ...] | None
+    warnings: tuple[str, ...]
+
+
 class RevertDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-revert/1"):
     """`revert`."""
 
@@ -452,6 +475,7 @@ Document = (
     | DuDocument
     | DiffDocument
     | CreateDocument
+    | ConfigDocument
     | RevertDocument
     | DeleteDocument
     | PruneDocument

@@ -8,6 +8,7 @@ import msgspec
 from xensnap.engine import disks, live, names, risks
 from xensnap.engine.context import directory
 from xensnap.engine.disks import Covered
+from xensnap.engine.live_steps import PARTIAL
 from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, SwitchLayers
 from xensnap.engine.plan import Plan
@@ -51,6 +52,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         *against_name(view, name),
         *against_running(view),
         *live.against(view, request),
+        *live.against_memory_file(view, request, store, name),
         *against_opened(view, {disk.vdev for disk in covered}),
         *reasons,
         *_against_places(view, places),
@@ -75,6 +77,8 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
     )
     sidecars = sidecar_paths(snapshot)
     made = [OurFile(path, "overlay") for path in places.values()] + [OurFile(path, "sidecar") for path in sidecars]
+    if snapshot.memory and directory(snapshot.memory) != store.directory:
+        made.append(OurFile(snapshot.memory, "memory"))
     return Plan(
         verb="create",
         host=view.host,
@@ -194,9 +198,14 @@ def against_running(view: View) -> list[Reason]:
 
 
 def places_of(request: CreateRequest) -> Places:
-    """Where the request wants overlays, to be looked at before planning."""
-    files = frozenset(choice.path for choice in request.disks.values() if choice.path)
-    return Places(files, frozenset([request.external_dir]) if request.external_dir else frozenset())
+    """Where the request wants new files, to be looked at before planning."""
+    files = {choice.path for choice in request.disks.values() if choice.path}
+    directories = {request.external_dir} - {""}
+    memory = request.memory.rstrip("/")
+    if memory:
+        files.update((memory, memory + PARTIAL))
+        directories.add(memory)
+    return Places(frozenset(files), frozenset(directories), frozenset({memory} - {""}))
 
 
 def _against_places(view: View, places: dict[str, str]) -> Iterator[Reason]:

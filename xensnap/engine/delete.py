@@ -6,6 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from xensnap.engine import risks, tree
+from xensnap.engine.context import directory
 from xensnap.engine.create import against_running, sidecar_paths
 from xensnap.engine.live_steps import RemoveMemory
 from xensnap.engine.opened import against_opened
@@ -64,7 +65,8 @@ def plan_removal(
 
     moved = _reparented(view, frozenset(gone))
     sidecars = [RemoveSidecar(path, s.name, s.domain_uuid) for s in gone.values() for path in sidecar_paths(s)]
-    removed_paths = {step.path for step in sidecars}
+    memories = tuple(_remove_memory(view, snapshot) for snapshot in gone.values() if snapshot.memory)
+    removed_paths = {step.path for step in sidecars} | {step.memory for step in memories if step}
     what = ", ".join(repr(name) for name in gone)
     return Plan(
         verb=verb,
@@ -87,7 +89,7 @@ def plan_removal(
             *rewritten(moved),
             *(RemoveRecord(name) for name in gone),
             *sidecars,
-            *(RemoveMemory(snapshot.memory) for snapshot in gone.values() if snapshot.memory),
+            *filter(None, memories),
             *_drop_points(view, tuple(gone.values())),
         ),
         warnings=(*accepted, *_warnings(view, tuple(gone.values()))),
@@ -142,6 +144,14 @@ def _reparented(view: View, gone: frozenset[str]) -> tuple[Snapshot, ...]:
     )
 
 
+def _remove_memory(view: View, snapshot: Snapshot) -> RemoveMemory | None:
+    """The removal of its memory: a file in the store, or one elsewhere that the ledger says we have made."""
+    if directory(snapshot.memory) == f"{view.root}/{view.domain.uuid}":
+        return RemoveMemory(snapshot.memory)
+    ours = view.state.made(snapshot.memory)
+    return RemoveMemory(snapshot.memory, ours.inode) if ours else None
+
+
 def _newly_hidden(gone: Iterable[Snapshot]) -> Iterator[HiddenBase]:
     for snapshot in gone:
         for disk in snapshot.disks:
@@ -194,6 +204,8 @@ def _against(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
 
 def _warnings(view: View, gone: tuple[Snapshot, ...]) -> Iterator[str]:
     for snapshot in gone:
+        if snapshot.memory and _remove_memory(view, snapshot) is None:
+            yield f"{snapshot.memory} of {snapshot.name!r} is not ours, and is left alone"
         for disk in snapshot.disks:
             if view.images.get(disk.image.path) is None:
                 yield f"{disk.vdev}: {disk.image.path} of {snapshot.name!r} is not there or unreadable"

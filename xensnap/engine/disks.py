@@ -139,7 +139,7 @@ def _against_sharing(view: View, vdev: str, image: Image) -> Iterator[Reason]:
 
 def _against_internal(vdev: str, image: Image) -> Iterator[Reason]:
     """Why this image cannot hold (one more) internal snapshot that could also be reverted to (QEMU 7.2.22)."""
-    external = "Use --type external."
+    external = "Use --type external, or let each disk have what it can: --type auto."
     path = image.layer.path
     if image.layer.format is not Format.QCOW2:
         yield Reason("not-qcow2", f"{vdev}: a {image.layer.format} image cannot hold internal snapshots", external)

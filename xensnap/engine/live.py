@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from xensnap.engine import names
+from xensnap.engine.context import directory
 from xensnap.engine.live_steps import (
+    PARTIAL,
     Checkpoint,
     EndDomain,
     LetRun,
@@ -57,6 +59,10 @@ def memory_file(view: View, request: CreateRequest, store: Store, name: str) -> 
     """Where the memory goes; empty where none is saved. A snapshot that was renamed keeps the file of its old name."""
     if not wants_memory(view, request):
         return ""
+    if request.memory:
+        place = request.memory.rstrip("/")
+        is_directory = place != request.memory or place in view.free_bytes
+        return f"{place}/{names.encode(name)}.save" if is_directory else place
     taken = frozenset(snapshot.memory for snapshot in view.snapshots.values())
     return names.free_memory(f"{store.directory}/{names.encode(name)}", taken)
 
@@ -65,6 +71,9 @@ def against(view: View, request: CreateRequest) -> Iterator[Reason]:
     """All that keeps this domain, as it is now, from being snapshotted like this."""
     state, name = view.domain.state, view.domain.name
     if state is RunState.OFF:
+        if request.needs_memory:
+            cause = f"{name} is off, and has no memory that could be saved"
+            yield Reason("domain-is-off", cause, "Start it, or take its disks alone: --disk-only.")
         if request.then not in (Then.SAME, Then.STOPPED):
             yield Reason("domain-is-off", f"{name} is off, and a snapshot does not start it", "Leave out --then.")
         return
@@ -80,6 +89,18 @@ def against(view: View, request: CreateRequest) -> Iterator[Reason]:
         yield Reason("no-live-save", f"{name} cannot be saved while it runs: {why}", "Leave out --live.")
     if not memory and (request.live or request.then is not Then.SAME):
         yield Reason("needs-memory", "a disk snapshot never stops the guest", "Leave out --live and --then.")
+
+
+def against_memory_file(view: View, request: CreateRequest, store: Store, name: str) -> Iterator[Reason]:
+    """Why the memory cannot go where it is wanted. What is there already is never written over."""
+    path = memory_file(view, request, store, name) if request.memory else ""
+    if not path:
+        return
+    place = directory(path)
+    if {path, path + PARTIAL} & view.taken or path in {snapshot.memory for snapshot in view.snapshots.values()}:
+        yield Reason("memory-exists", f"{path} exists already", "Name a file that does not exist.")
+    elif place not in view.free_bytes and place != store.directory:
+        yield Reason("no-such-directory", f"there is no directory {place}", "Make it, or name another.")
 
 
 def take(view: View, snapshot: Snapshot, request: CreateRequest) -> tuple[Step, ...]:

@@ -267,10 +267,11 @@ class StartDomain(StepBase, frozen=True):
 
 
 class RemoveMemory(StepBase, frozen=True):
-    """Remove a memory file of ours."""
+    """Remove a memory file of ours; with an inode, only if it is still that one."""
 
     destroys: ClassVar[bool] = True
     memory: str
+    inode: int = 0
 
     def says(self) -> str:
         """See StepBase."""
@@ -278,7 +279,9 @@ class RemoveMemory(StepBase, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase."""
-        await at.remove(self.memory)
+        stat = await at.host.files.stat(self.memory)
+        if stat is None or self.inode in (0, stat.file.inode):
+            await at.remove(self.memory)
 
 
 async def put_back(at: Context, was: RunState) -> None:

@@ -30,7 +30,9 @@ class CreateRequest(msgspec.Struct, frozen=True):
     `kind` None is `auto`: what the chain has already, else internal where the image can hold it, else external.
     Leaving out a writable disk needs `disk_only`, because memory on top of a newer disk destroys its file system.
     A domain that runs gives its memory, too, unless `disk_only`; `live` lets it run while its memory is copied.
-    `then` is what it does afterwards.
+    `then` is what it does afterwards. `memory` is where the memory goes: a file that does not exist yet, a directory
+    for a file named after the snapshot, or, empty, a file beside the record. With `needs_memory` a domain that has
+    none, because it is off, is refused.
     """
 
     name: str | None = None
@@ -42,6 +44,8 @@ class CreateRequest(msgspec.Struct, frozen=True):
     live: bool = False
     then: Then = Then.SAME
     accept: tuple[str, ...] = ()
+    memory: str = ""
+    needs_memory: bool = False
 
 
 class RevertRequest(msgspec.Struct, frozen=True):

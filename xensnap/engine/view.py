@@ -77,10 +77,12 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Places(msgspec.Struct, frozen=True):
-    """Where a request wants overlays: new files, and directories for those that we name."""
+    """Where a request wants new files: by name, and directories for those that we name."""
 
     files: frozenset[str] = frozenset()
     directories: frozenset[str] = frozenset()
+    within: frozenset[str] = frozenset()
+    """What may be a directory: if so, all names in it are taken."""
 
 
 ANYWHERE = Places()
@@ -93,7 +95,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
     Args:
         host: where.
         ref: name, UUID or domid.
-        places: where the request wants overlays.
+        places: where the request wants new files.
 
     Raises:
         NotFound: no such domain.
@@ -119,7 +121,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         reached=others.read | others.written,
         unseen=tuple(others.unseen),
         free_bytes=await _free(host, disks, places),
-        taken=frozenset([path for path in sorted(places.files) if await host.files.stat(path) is not None]),
+        taken=await _taken(host, places),
         damaged=tuple(error.cause for error in contents.damaged),
         damaged_paths=frozenset(error.path for error in contents.damaged),
         memories=await _memories(host, contents.snapshots.values()),
@@ -244,6 +246,15 @@ async def _memories(host: Hypervisor, snapshots: Iterable[Snapshot]) -> dict[str
         if stat is not None and stat.is_regular:
             found[snapshot.name] = stat.length_bytes
     return found
+
+
+async def _taken(host: Hypervisor, places: Places) -> frozenset[str]:
+    taken = {path for path in sorted(places.files) if await host.files.stat(path) is not None}
+    for place in sorted(places.within):
+        stat = await host.files.stat(place)
+        if stat is not None and stat.is_dir:
+            taken.update(f"{place}/{name}" for name in await host.files.names(place))
+    return frozenset(taken)
 
 
 async def _free(host: Hypervisor, disks: Iterable[DiskView], places: Places) -> dict[str, int]:
