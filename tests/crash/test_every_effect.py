@@ -51,6 +51,12 @@ def test_revert(kinds: str, name: str) -> None:
     assert judge(with_history(kinds), lambda engine: engine.revert(GUEST, RevertRequest(name))) > 100
 
 
+@pytest.mark.parametrize("kinds", ["ii", "ie", "ee"])
+def test_revert_one_disk(kinds: str) -> None:
+    request = RevertRequest("root", only=("xvda",))
+    assert judge(with_history(kinds), lambda engine: engine.revert(GUEST, request)) > 100
+
+
 @pytest.mark.parametrize("name", ["root", "middle", "leaf", "branch"])
 @pytest.mark.parametrize("kinds", LAYOUTS)
 def test_delete(kinds: str, name: str) -> None:

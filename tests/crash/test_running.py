@@ -14,7 +14,7 @@ from simulator.checkers import guests
 from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, Operation, every_crash, guest, held_by, nothing_is_left
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, RevertRequest
-from xensnap.hypervisor import Capability
+from xensnap.hypervisor import Capability, Then
 from xensnap.model import RunState
 
 UUID = "5c84adcc-bd59-488a-96d2-195f9b599cfe"
@@ -105,6 +105,7 @@ OPERATIONS: dict[str, Operation] = {
     "checkpoint": lambda engine: engine.create(GUEST, CreateRequest("second")),
     "disk-only": lambda engine: engine.create(GUEST, CreateRequest("second", disk_only=True)),
     "revert": lambda engine: engine.revert(GUEST, RevertRequest("first")),
+    "revert disks": lambda engine: engine.revert(GUEST, RevertRequest("first", Then.STOPPED, disks_only=True)),
     "delete": lambda engine: engine.delete(GUEST, DeleteRequest("first")),
 }
 

@@ -8,6 +8,7 @@ from xensnap.cli.command import command_with
 from xensnap.cli.names import one_name
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.request import RevertRequest
+from xensnap.errors import Usage
 from xensnap.hypervisor import Then
 
 
@@ -16,7 +17,8 @@ from xensnap.hypervisor import Then
     "Make a domain what it was at a snapshot.",
     ("xensnap revert guest1 clean --dry-run", "what would be done"),
     ("xensnap revert guest1 clean", "disks, and memory if it has some"),
-    ("xensnap revert guest1 clean --then paused", "and look at it first"),
+    ("xensnap revert guest1 clean --save-current broken", "and keep what is given up"),
+    ("xensnap revert guest1 clean --only xvdb --then stopped", "one disk of it"),
 )
 @click.argument("domain")
 @click.argument("snapshot", required=False, metavar="[NAME]")
@@ -24,6 +26,9 @@ from xensnap.hypervisor import Then
 @click.option(
     "--then", type=THEN, default="same", show_default=True, help="What it does then; same as at the snapshot."
 )
+@click.option("--disks-only", is_flag=True, help="Leave the memory of the snapshot alone; a guest that runs boots.")
+@click.option("--only", multiple=True, metavar="VDEV", help="Only this disk, without memory; can be repeated.")
+@click.option("--save-current", metavar="NAME", default="", help="First take a snapshot of what would be given up.")
 @accept_option
 @dry_run_option
 @verb
@@ -34,6 +39,9 @@ def command(
     snapshot: str | None,
     name: str | None,
     then: str,
+    disks_only: bool,
+    only: tuple[str, ...],
+    save_current: str,
     accept: tuple[str, ...],
     dry_run: bool,
 ) -> None:
@@ -43,4 +51,8 @@ def command(
     its memory if the snapshot has it. Every snapshot stays.
     """
     wanted = one_name(name, snapshot, needed_by="revert") or ""
-    operate.run(session, domain, lambda _engine: RevertRequest(wanted, Then(then), accept), dry_run=dry_run)
+    if save_current and dry_run and session.json:
+        cause = "one plan file cannot hold two plans, and --save-current makes two"
+        raise Usage(cause, id="two-plans", remedy="Plan `create` and `revert` one after the other.")
+    request = RevertRequest(wanted, Then(then), disks_only, only, save_current, accept)
+    operate.run(session, domain, lambda _engine: request, dry_run=dry_run)

@@ -33,9 +33,9 @@ from xensnap.engine.request import (
 from xensnap.engine.revert import plan_revert
 from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
 from xensnap.engine.view import ANYWHERE, View, digest, observe
-from xensnap.errors import ExitCode, Reason, Refused, Usage, XensnapError
+from xensnap.errors import ExitCode, Failed, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
-from xensnap.model import Domain, Extent
+from xensnap.model import Domain, DomainUuid, Extent
 
 T = TypeVar("T")
 
@@ -144,6 +144,8 @@ class AsyncEngine:
         async with self._locked(domain):
             recovered = await self._recover(domain, abort=None)
             plan = await _only_looking(self.plan(domain.uuid, request))
+            if isinstance(request, RevertRequest) and request.save_current:
+                return await self._save_and_revert(domain.uuid, request, recovered)
             return await self._carry_out(plan, recovered)
 
     async def apply(self, plan: Plan) -> Result:
@@ -204,6 +206,18 @@ class AsyncEngine:
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
+    async def _save_and_revert(self, uuid: DomainUuid, request: RevertRequest, recovered: Recovered | None) -> Result:
+        """Take a snapshot of what a revert gives up, and revert. The plan is known to be possible by now."""
+        saving = CreateRequest(request.save_current, f"given up for {request.name!r}", accept=request.accept)
+        plan = await _only_looking(self.plan(uuid, saving))
+        await Execution(self.host, plan, self._watch).run()
+        try:
+            again = msgspec.structs.replace(request, save_current="")
+            return await self._carry_out(await _only_looking(self.plan(uuid, again)), recovered)
+        except XensnapError as error:
+            cause = f"{error.cause}; the snapshot {request.save_current!r} has been taken before, and stays"
+            raise Failed(cause, id=error.id, remedy=error.remedy, effect=error.effect) from error
+
     async def _carry_out(self, plan: Plan, recovered: Recovered | None) -> Result:
         await Execution(self.host, plan, self._watch).run()
         left = await self._collect(plan.domain_uuid) if plan.verb in _COLLECTING else ()
@@ -212,6 +226,10 @@ class AsyncEngine:
     async def _require_same(self, plan: Plan) -> None:
         """Make the plan again from what is there now: it must come out the same, or somebody has changed something."""
         request = _request_of(plan)
+        if isinstance(request, RevertRequest) and request.save_current:
+            cause = "this plan stands for two: what would be given up is saved first, which changes what is planned"
+            remedy = "Plan `create` and `revert` one after the other, or use `revert --save-current` without a plan."
+            raise Usage(cause, id="two-plans", remedy=remedy)
         places = places_of(request) if isinstance(request, CreateRequest) else ANYWHERE
         view = await observe(self.host, plan.domain_uuid, places)
         remedy = "Make a new plan with --dry-run --json."

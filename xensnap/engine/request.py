@@ -49,10 +49,17 @@ class CreateRequest(msgspec.Struct, frozen=True):
 
 
 class RevertRequest(msgspec.Struct, frozen=True):
-    """Make the domain what it was at a snapshot; `then` SAME is running, paused or off as it was at that moment."""
+    """Make the domain what it was at a snapshot; `then` SAME is running, paused or off as it was at that moment.
+
+    With `disks_only` the memory stays where it is, and a guest that is to run starts anew; `only` some disks implies
+    that. `save_current` is the name of a snapshot to be taken first, of what would be given up.
+    """
 
     name: str
     then: Then = Then.SAME
+    disks_only: bool = False
+    only: tuple[str, ...] = ()
+    save_current: str = ""
     accept: tuple[str, ...] = ()
 
 

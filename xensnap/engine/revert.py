@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from xensnap.engine import disks, live, names, risks, tree
+from xensnap.engine import configurations, disks, live, names, risks, tree
 from xensnap.engine.context import directory
-from xensnap.engine.create import against_running, overlay_on
+from xensnap.engine.create import against_name, against_running, overlay_on
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, RemoveImage, SwitchLayers
 from xensnap.engine.plan import Plan
 from xensnap.engine.point_steps import ApplyPoint, DropPoint, TakePoint
@@ -34,11 +34,13 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         NotFound: no such snapshot.
         Refused: with every reason against it. Nothing was touched.
     """
-    snapshot = find(view, request.name)
-    reasons = [*against_running(view)]
+    snapshot = _wanted(find(view, request.name), request)
+    reasons = [*against_running(view), *_against_choice(view, request)]
     for disk in snapshot.disks:
         reasons.extend(_against(view, disk))
     reasons.extend(live.against_revert(view, snapshot))
+    if request.save_current:
+        reasons.extend(against_name(view, request.save_current))
     accepted = risks.refuse(reasons, request.accept)
 
     safety = f"xensnap-safety-{fresh.operation[-12:]}"
@@ -65,7 +67,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         state=msgspec.structs.replace(
             view.state,
             domain_name=view.domain.name,
-            current=snapshot.name,
+            current=view.state.current if request.only else snapshot.name,
             operation=fresh.operation,
             ours=(
                 *(entry for entry in view.state.ours if entry.path not in gone),
@@ -77,8 +79,31 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
             *live.go_on(view, snapshot, request.then, fresh),
             *together(left),
         ),
-        warnings=(*accepted, *_warnings(view, snapshot, overlays, gone)),
+        warnings=(*accepted, *_warnings(view, find(view, request.name), overlays, gone), *_told(request)),
     )
+
+
+def _wanted(snapshot: Snapshot, request: RevertRequest) -> Snapshot:
+    """As much of the snapshot as is asked for. Old memory over other disks than its own would destroy them."""
+    if not request.disks_only and not request.only:
+        return snapshot
+    disks = tuple(disk for disk in snapshot.disks if not request.only or disk.vdev in request.only)
+    return msgspec.structs.replace(snapshot, memory="", disks=disks)
+
+
+def _against_choice(view: View, request: RevertRequest) -> Iterator[Reason]:
+    snapshot = find(view, request.name)
+    there = ", ".join(disk.vdev for disk in snapshot.disks)
+    for vdev in request.only:
+        if snapshot.disk(vdev) is None:
+            yield Reason("disk-not-in-snapshot", f"{snapshot.name!r} does not cover {vdev}", f"It covers: {there}.")
+
+
+def _told(request: RevertRequest) -> Iterator[str]:
+    if request.save_current:
+        yield f"a snapshot {request.save_current!r} of what there is now is taken first, by a plan of its own"
+    if request.only:
+        yield "the domain stays at the snapshot that it is at, since other disks are not reverted"
 
 
 def find(view: View, name: str) -> Snapshot:
@@ -190,6 +215,9 @@ def _against_internal(view: View, disk: DiskSnapshot, image: Image) -> Iterator[
 
 
 def _warnings(view: View, snapshot: Snapshot, overlays: list[MakeOverlay], gone: set[str]) -> Iterator[str]:
+    changed = configurations.differing(view, snapshot)
+    if changed:
+        yield f"the configuration is not what it was then, and stays what it is now: {', '.join(changed)}"
     for disk in view.domain.disks:
         if snapshot.disk(disk.vdev) is None and not disk.cdrom and not disk.readonly and disk.path:
             yield f"{disk.vdev} is not in the snapshot and stays as it is"

@@ -1,0 +1,90 @@
+"""What a revert takes, leaves and keeps: one disk, disks without memory, and what would be given up."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xensnap.engine.configurations import settings
+
+
+def active(shell, vdev: str) -> str:
+    return next(disk["path"] for disk in shell.json("info", "guest1")["disks"] if disk["vdev"] == vdev)
+
+
+def read(shell, vdev: str) -> list[int]:
+    return [run["write"] for run in shell.json("sim", "read", "guest1", vdev)["runs"]]
+
+
+@pytest.fixture
+def written(sim):
+    """Both disks written, snapshotted, and written again."""
+    for vdev in ("xvda", "xvdb"):
+        sim.ok("sim", "write", "guest1", vdev, "0", "64k")
+    sim.ok("create", "guest1", "-n", "a")
+    for vdev in ("xvda", "xvdb"):
+        sim.ok("sim", "write", "guest1", vdev, "0", "64k")
+    return sim
+
+
+def test_one_disk_goes_back_and_the_other_stays(written) -> None:
+    text = written.run("revert", "guest1", "a", "--only", "xvdb").stderr
+    assert "is not in the snapshot" not in text
+    assert read(written, "xvda")[0] == 3
+    assert read(written, "xvdb")[0] == 2
+    written.ok("revert", "guest1", "a")
+    assert read(written, "xvda")[0] == 1
+
+
+def test_a_disk_that_the_snapshot_does_not_cover_is_told(written) -> None:
+    told = written.error("revert", "guest1", "a", "--only", "hdc", "--only", "xvda")
+    assert told["id"] == "disk-not-in-snapshot"
+
+
+def test_disks_without_memory_boot_the_guest_or_leave_it_off(sim) -> None:
+    sim.ok("domain", "start", "guest1")
+    sim.ok("create", "guest1", "-n", "a")
+    sim.ok("revert", "guest1", "a", "--disks-only", "--then", "stopped")
+    assert sim.json("list", "guest1")["domain"]["state"] == "off"
+    sim.ok("revert", "guest1", "a", "--disks-only")
+    assert sim.json("list", "guest1")["domain"]["state"] == "running"
+    plan = sim.ok("revert", "guest1", "a", "--disks-only", "--dry-run")
+    assert "restore" not in plan
+
+
+def test_what_is_given_up_can_be_kept(written) -> None:
+    written.ok("revert", "guest1", "a", "--save-current", "broken")
+    assert read(written, "xvda")[0] == 1
+    tree = {each["name"]: each for each in written.json("tree", "guest1")["snapshots"]}
+    assert (tree["broken"]["parent"], tree["a"]["current"]) == ("a", True)
+    written.ok("revert", "guest1", "broken")
+    assert read(written, "xvda")[0] == 3
+    assert "'broken' of what there is now" in written.ok(
+        "revert", "guest1", "a", "--save-current", "again", "--dry-run"
+    ).replace("'again'", "'broken'")
+    assert written.error("revert", "guest1", "a", "--save-current", "broken")["id"] == "name-taken"
+    assert written.error("revert", "guest1", "nothing", "--save-current", "x")["id"] == "no-such-snapshot"
+    assert [each["name"] for each in written.json("list", "guest1")["snapshots"]] == ["a", "broken"]
+
+
+def test_a_plan_file_holds_one_plan(written) -> None:
+    words = ["revert", "guest1", "a", "--save-current", "b", "--dry-run"]
+    assert written.error(*words)["id"] == "two-plans"
+
+
+def test_a_configuration_that_is_another_by_now_is_told_before_it_is_reverted(qemu) -> None:
+    qemu.ok("create", "guest1", "-n", "a")
+    place = Path(qemu.host.partition(":")[2]) / "guest1.toml"
+    place.write_text(place.read_text().replace("name =", 'memory = "64M"\nname =', 1))
+    text = qemu.ok("revert", "guest1", "a", "--dry-run")
+    assert 'the configuration is not what it was then, and stays what it is now: memory: unset -> "64M"\n' in text
+
+
+def test_settings_are_those_that_are_not_about_disks() -> None:
+    text = 'name = "g"\nmemory = 64\ndisk = [ "a,b" ]\nvif = [ "" ]\n'
+    assert settings(text) == {"name": '"g"', "memory": "64", "vif": '[ "" ]'}
+    assert settings(json.dumps({"c_info": {"name": "g"}, "disks": [{"vdev": "xvda"}], "nics": [1]}) + "\0") == {
+        "c_info.name": '"g"',
+        "nics[0]": "1",
+    }
+    assert settings("") == {}
