@@ -10,7 +10,7 @@ from os import strerror
 
 import msgspec
 
-from simulator.disk.chain import OpenError, chain, image_in, sectors, seen
+from simulator.disk.chain import OpenError, chain, image_in, sectors, shown
 from simulator.disk.content import Run
 from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
@@ -196,7 +196,7 @@ def images(fs: FileSystem, drive: Drive) -> tuple[Image, ...]:
 def visible(fs: FileSystem, drive: Drive) -> tuple[int, tuple[Run, ...]]:
     """What the running disk shows: its size, and every run that is not zero."""
     stack = images(fs, drive)
-    return stack[0].size_bytes, tuple(run for run in seen(stack) if run[2])
+    return stack[0].size_bytes, shown(stack)
 
 
 def put(fs: FileSystem, node: Node, image: Image) -> tuple[FileSystem, Node]:

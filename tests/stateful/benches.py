@@ -174,14 +174,14 @@ class SimBench:
         self.sim.resize(DOMAIN, vdev, size_bytes)
 
     def content(self, layer: Layer) -> Content:
-        return _spread(self.sim.visible_layer(layer))
+        return spread(self.sim.visible_layer(layer))
 
     def kept(self, disk: DiskSnapshot) -> Content:
         if disk.kind is Kind.EXTERNAL:
             return self.content(disk.image)
         found = self.sim.visible_snapshot(disk.image, disk.fingerprint.snapshot_id)
         assert found is not None, f"{disk.image.path} has no snapshot {disk.tag!r}"
-        return _spread(found)
+        return spread(found)
 
     def files(self) -> frozenset[str]:
         return frozenset(f"/images/{name}" for name in self.sim.world.fs.names("/images"))
@@ -192,7 +192,8 @@ class SimBench:
                 assert self.sim.run(self.sim.images.check(image.layer)).clean, image.layer.path
 
 
-def _spread(visible: tuple[int, tuple[tuple[int, int, int], ...]]) -> Content:
+def spread(visible: tuple[int, tuple[tuple[int, int, int], ...]]) -> Content:
+    """What the simulator shows, sector by sector."""
     size_bytes, runs = visible
     sectors = [0] * (size_bytes // SECTOR)
     for low, high, number in runs:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.stateful.benches import CLUSTER, DOMAIN, SECTOR, Bench, Content
+from tests.stateful.tree import Tree
 from xensnap.engine.request import CreateRequest, DeleteRequest, DiskChoice, RenameRequest, RevertRequest
 from xensnap.errors import Refused, XensnapError
 from xensnap.model import Format, Kind
@@ -52,8 +53,7 @@ class SnapshotMachine(RuleBasedStateMachine):
         self.benches: tuple[Bench, ...] = tuple(type(self).make_benches())
         self.now: dict[str, Content] = {}
         self.saved: dict[str, dict[str, Content]] = {}
-        self.parents: dict[str, str | None] = {}
-        self.current: str | None = None
+        self.tree = Tree()
         self.writes = 0
         self.v2: set[str] = set()
 
@@ -126,7 +126,7 @@ class SnapshotMachine(RuleBasedStateMachine):
         if ids:
             return
         self.saved[name] = {vdev: content for vdev, content in self.now.items() if vdev != left_out}
-        self.parents[name], self.current = self.current, name
+        self.tree.created(name)
         counted("create")
 
     @precondition(lambda self: self.saved)
@@ -136,7 +136,7 @@ class SnapshotMachine(RuleBasedStateMachine):
         for bench in self.benches:
             assert self._outcome(bench, "revert", RevertRequest(name), planned=planned) == ()
         self.now.update(self.saved[name])
-        self.current = name
+        self.tree.current = name
         counted("revert")
 
     @precondition(lambda self: self.saved)
@@ -145,17 +145,14 @@ class SnapshotMachine(RuleBasedStateMachine):
     )
     def delete(self, data: st.DataObject, how: str, planned: bool) -> None:
         name = data.draw(st.sampled_from(sorted(self.saved)))
-        gone = {name} if how != "children_only" else set()
-        if how != "one":
-            gone |= self._below(name)
+        gone = self.tree.chosen(name, how)
         request = DeleteRequest(name, children=how == "children", children_only=how == "children_only")
         for bench in self.benches:
             ids = self._outcome(bench, "delete", request, planned=planned)
             assert ids == (() if gone else ("no-children",))
-        self.current = self._first_kept(self.current, gone)
-        self.parents = {child: self._first_kept(parent, gone) for child, parent in self.parents.items()}
+        self.tree.deleted(gone)
         for victim in gone:
-            del self.saved[victim], self.parents[victim]
+            del self.saved[victim]
         counted("delete")
 
     @precondition(lambda self: self.saved)
@@ -168,19 +165,8 @@ class SnapshotMachine(RuleBasedStateMachine):
         if new in self.saved:
             return
         self.saved[new] = self.saved.pop(old)
-        self.parents[new] = self.parents.pop(old)
-        self.parents = {child: new if parent == old else parent for child, parent in self.parents.items()}
-        self.current = new if self.current == old else self.current
+        self.tree.renamed(old, new)
         counted("rename")
-
-    def _first_kept(self, name: str | None, gone: set[str]) -> str | None:
-        while name is not None and name in gone:
-            name = self.parents[name]
-        return name
-
-    def _below(self, name: str) -> set[str]:
-        direct = {child for child, parent in self.parents.items() if parent == name}
-        return direct.union(*(self._below(child) for child in direct))
 
     def _outcome(self, bench: Bench, verb: str, request: Any, *, planned: bool) -> tuple[str, ...]:
         """The ids of the reasons for a refusal; none where it was done."""
@@ -218,8 +204,8 @@ class SnapshotMachine(RuleBasedStateMachine):
         listing = bench.engine.list(DOMAIN)
         assert listing.pending == ""
         assert not listing.contents.damaged
-        assert listing.current == self.current
-        assert {name: known.parent for name, known in listing.contents.snapshots.items()} == self.parents
+        assert listing.current == self.tree.current
+        assert {name: known.parent for name, known in listing.contents.snapshots.items()} == self.tree.parents
 
     def _nothing_is_stuck_or_left(self, bench: Bench) -> None:
         view = bench.engine.view(DOMAIN)

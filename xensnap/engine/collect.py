@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from xensnap.engine.create import backing_for, sidecar_paths
+from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
 from xensnap.engine.plan import Plan
 from xensnap.engine.request import Fresh
@@ -82,6 +83,10 @@ def why_kept(view: View, base: HiddenBase) -> str:
             return f"{one.layer.path} is used by the domain {view.reached[one.file]}, too"
         if above and one.snapshots:
             return f"{one.layer.path} holds internal snapshots"
+    if above and _is_in_chain(view, base.vdev, above[0]) and (reason := next(against_opened(view, {base.vdev}), None)):
+        return reason.cause
+    if above and not _ours(view, image) and not _has_place(view, above[0].layer.path):
+        return f"{above[0].layer.path} stands on it, which no disk uses now but may again when it is attached"
     if above and not _ours(view, image) and view.domain.state is not RunState.OFF:
         return "an image that is not ours is only written while the domain is off"
     if above and not _ours(view, image) and base.path.startswith("/dev/"):
@@ -234,6 +239,16 @@ def _refreshed(snapshot: Snapshot, path: str, layer: Layer) -> Snapshot:
             for disk in snapshot.disks
         ),
     )
+
+
+def _is_in_chain(view: View, vdev: str, image: Image) -> bool:
+    chain = view.chain(vdev)
+    return chain is not None and any(other.file == image.file for other in chain)
+
+
+def _has_place(view: View, path: str) -> bool:
+    """Whether a disk, a snapshot or the store names this image, so that all who know it can be told another name."""
+    return _is_active(view, path) or bool(_holders(view, path)) or any(base.path == path for base in view.state.hidden)
 
 
 def _is_active(view: View, path: str) -> bool:

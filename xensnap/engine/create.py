@@ -53,7 +53,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         *against_running(view),
         *live.against(view, request),
         *live.against_memory_file(view, request, store, name),
-        *against_opened(view, {disk.vdev for disk in covered}),
+        *against_opened(view, {d.vdev for d in view.domain.disks} - {left.vdev for left in excluded}),
         *reasons,
         *_against_places(view, places),
         *_against_space(view, covered, places),
