@@ -273,6 +273,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     parent: str | None = None
     description: str = ""
     memory: str = ""
+    memory_bytes: int = 0
     live: bool = False
     excluded: tuple[Excluded, ...] = ()
     domain_config: str = ""

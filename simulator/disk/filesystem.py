@@ -224,8 +224,9 @@ class FileSystem(msgspec.Struct, frozen=True):
         return after.lost_name(number)
 
     def rename(self, old: str, new: str) -> "FileSystem":
-        """The file has another name, which it takes from whoever had it."""
-        number = self.number(old)
+        """The file, or the symbolic link itself, has another name, which it takes from whoever had it."""
+        found = self.find(old)
+        number = self.number(old) if found is None or found not in self.inodes else found
         (old_head, old_tail), (new_head, new_tail) = split(old), split(new)
         if self.dirs.get(new_head) is None:
             raise failed(errno.ENOENT, new)

@@ -32,8 +32,9 @@ from xensnap.engine.request import (
 )
 from xensnap.engine.revert import plan_revert
 from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
+from xensnap.engine.treatment import Diagnosis, examine, treat
 from xensnap.engine.view import ANYWHERE, View, digest, observe
-from xensnap.errors import ExitCode, Failed, Reason, Refused, Usage, XensnapError
+from xensnap.errors import Damaged, ExitCode, Failed, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
 from xensnap.model import Domain, DomainUuid, Extent
 
@@ -99,8 +100,8 @@ class AsyncEngine:
         """The snapshots of a domain. Changes nothing; `NotFound` without such a domain."""
         domain = await self.host.toolstack.inspect(ref)
         contents = await records.load(self.host, domain.uuid, name=domain.name)
-        begun = journal.pending(await journal.read(self.host, Store.of(self.host, domain.uuid).journal))
-        return Listing(domain, contents, begun.plan.summary if begun else "")
+        pending = journal.due(await journal.read(self.host, Store.of(self.host, domain.uuid).journal))
+        return Listing(domain, contents, pending)
 
     async def now_s(self) -> int:
         """The host's clock: seconds since the epoch."""
@@ -173,6 +174,23 @@ class AsyncEngine:
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, wait_s=max(self._wait_s, RECOVER_WAIT_S)):
             return await self._recover(domain, abort=abort)
+
+    async def diagnose(self, ref: str, *, check: bool = False) -> Diagnosis:
+        """Tell what does not fit together of a domain and its snapshots. Changes nothing; `NotFound` without it.
+
+        Args:
+            ref: the domain.
+            check: also count the clusters of every image that nobody has open, which reads all its tables.
+        """
+        return await examine(self.host, ref, check=check)
+
+    async def repair(self, ref: str, *, check: bool = False) -> Diagnosis:
+        """Repair what can be repaired without losing anything, and tell what is left. Takes the domain's lock."""
+        domain = await self.host.toolstack.inspect(ref)
+        async with self._locked(domain):
+            with suppress(Damaged):  # a journal that nobody can read is a finding, and repaired
+                await self._recover(domain, abort=None)
+            return await treat(self.host, domain.uuid, watch=self._watch, check=check)
 
     # Starting and stopping, where the host has no toolstack of its own for that --------------------------------------
 
@@ -312,6 +330,11 @@ _COLLECTING = {"delete", "prune"}
 
 def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:
     """The plan for a request, with the request in it."""
+    if view.state_problem:
+        remedy = (
+            f"Run `xensnap doctor --repair {view.domain.name}`: it is written anew from the journal and the records."
+        )
+        raise Refused([Reason("state-damaged", view.state_problem, remedy, ExitCode.SOMETHING_LEFT)])
     plan = _planned(view, request, fresh)
     text = msgspec.json.encode(request, order="deterministic").decode()
     return msgspec.structs.replace(plan, request=text, planned_s=fresh.now_s)
@@ -402,6 +425,14 @@ class Engine:
     def recover(self, ref: str, *, abort: bool | None = None) -> Recovered | None:
         """See AsyncEngine."""
         return self.host.run(self.aio.recover(ref, abort=abort))
+
+    def diagnose(self, ref: str, *, check: bool = False) -> Diagnosis:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.diagnose(ref, check=check))
+
+    def repair(self, ref: str, *, check: bool = False) -> Diagnosis:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.repair(ref, check=check))
 
     def start(self, ref: str, *, paused: bool = False) -> Domain:
         """See AsyncEngine."""

@@ -20,9 +20,12 @@ from xensnap.engine.records import Store, load
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
 from xensnap.engine.store_steps import WriteSidecar
-from xensnap.errors import Effect, Failed, NotFound, Reason, Refused, XensnapError
+from xensnap.errors import Damaged, Effect, Failed, NotFound, Reason, Refused, XensnapError
 from xensnap.hypervisor import Hypervisor
 from xensnap.model import DomainUuid, RunState
+
+REPAIR = "repair"
+"""The verb of plans that mend what was found; only they may meet a state that cannot be read."""
 
 NEW_FILE_SUFFIX = ".new"
 """How `Files.replace` names what it is writing; a crash can leave one."""
@@ -190,6 +193,10 @@ class Execution:
             return states.decode(await self._host.files.read(path), path=path).operation == self._plan.operation
         except NotFound:
             return False
+        except Damaged:
+            if self._plan.verb == REPAIR:
+                return False  # the first thing that such a repair does is to put it aside
+            raise
 
     async def _must_go_on(self) -> bool:
         for step in self._plan.prepare:

@@ -93,6 +93,15 @@ def pending(data: bytes) -> Begin | None:
     return None
 
 
+def due(data: bytes) -> str:
+    """What waits for `recover`, in words; also that nobody can tell what does. Empty where nothing waits."""
+    try:
+        begun = pending(data)
+    except Damaged as error:
+        return error.cause
+    return begun.plan.summary if begun else ""
+
+
 def torn_bytes(data: bytes) -> int:
     """How many bytes at the end belong to an entry that was never acknowledged."""
     torn = 0

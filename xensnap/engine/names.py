@@ -9,6 +9,7 @@ NAME_BYTES_MAX = 200
 """So that the longest record name stays below the 255 bytes of a file name, with room for our prefix and suffix."""
 
 _OVERLAY = re.compile(r"\.[^.]+\.[0-9a-f]{12}\.qcow2\Z")
+_SIDECAR = ".xensnap.json"
 _RECORD = re.compile(r"snapshotdata-(?:d\.)?(?P<name>.+?)\.(?:libxl-json|xl)\Z", re.DOTALL)
 
 
@@ -69,7 +70,27 @@ def is_record(file_name: str) -> bool:
 
 def sidecar_file(image_path: str, *, directory: str) -> str:
     """Path of the copy of a record that is kept beside the overlay of a frozen image."""
-    return f"{directory}/{image_path.rpartition('/')[2]}.xensnap.json"
+    return f"{directory}/{image_path.rpartition('/')[2]}{_SIDECAR}"
+
+
+def is_sidecar(path: str) -> bool:
+    """Whether this is what a copy of a record beside an image is called."""
+    return path.endswith(_SIDECAR)
+
+
+def is_overlay(path: str) -> bool:
+    """Whether this is what we call overlays, so that most likely nobody else has made it."""
+    return bool(_OVERLAY.search(path))
+
+
+def made_by(path: str) -> str:
+    """The end of the id of the operation that an overlay bears in its name."""
+    return path.rpartition(".")[0].rpartition(".")[2]
+
+
+def is_half_written(path: str) -> bool:
+    """Whether this is what a copy of a record is called while it is written."""
+    return path.rpartition("/")[2].startswith(".") and path.endswith(f"{_SIDECAR}.new")
 
 
 def overlay_file(base_path: str, *, vdev: str, operation: str, directory: str) -> str:

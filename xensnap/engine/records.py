@@ -6,7 +6,7 @@ import msgspec
 
 from xensnap.engine import names, state, tree
 from xensnap.engine.state import DomainState
-from xensnap.errors import Damaged, FileFailed, NotFound
+from xensnap.errors import Damaged, FileFailed, NotFound, XensnapError
 from xensnap.formats import snapshot_record
 from xensnap.hypervisor import Files
 from xensnap.model import DomainUuid, Snapshot
@@ -55,23 +55,24 @@ class Store(msgspec.Struct, frozen=True):
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """All that a store holds, oldest snapshot first. `damaged` are records that could not be read."""
+    """All that a store holds, oldest snapshot first. `damaged` are records that could not be read.
+
+    Where `state_problem` tells why `domain.libxl-json` cannot be read, `state` is an empty one, and `damaged` tells it.
+    """
 
     state: DomainState
     snapshots: dict[str, Snapshot]
     damaged: tuple[Damaged, ...] = ()
+    state_problem: str = ""
 
 
 async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
-    """Read the store of a domain; an empty one where there is none.
+    """Read the store of a domain; an empty one where there is none. What is damaged is told beside what is healthy.
 
     Args:
         host: where to read.
         uuid: the domain.
         name: its name, for the state of a domain that has none yet.
-
-    Raises:
-        Damaged: `domain.libxl-json` cannot be read. A damaged record is reported beside the healthy ones.
     """
     store = Store.of(host, uuid)
     snapshots: dict[str, Snapshot] = {}
@@ -93,12 +94,16 @@ async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
                 damaged.append(Damaged(error.cause, path=path, remedy="Put the record back as a file."))
             except NotFound:
                 continue  # deleted since we listed the directory: readers take no lock
-    known = (
-        state.decode(await host.files.read(store.state), path=store.state)
-        if has_state
-        else DomainState(domain_uuid=uuid, domain_name=name)
-    )
-    return Contents(known, tree.by_name(snapshots.values()), tuple(damaged))
+    known, problem = DomainState(domain_uuid=uuid, domain_name=name), ""
+    if has_state:
+        try:
+            known = state.decode(await host.files.read(store.state), path=store.state)
+            problem = "" if known.domain_uuid == uuid else f"{store.state} tells of the domain {known.domain_uuid}"
+        except XensnapError as error:
+            problem = error.cause
+        if problem:
+            damaged.append(Damaged(problem, path=store.state, remedy="Run `xensnap doctor --repair`."))
+    return Contents(known, tree.by_name(snapshots.values()), tuple(damaged), problem)
 
 
 def _require_right_place(snapshot: Snapshot, uuid: DomainUuid, file_name: str, path: str) -> None:

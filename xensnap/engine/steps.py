@@ -13,6 +13,7 @@ from xensnap.engine.live_steps import (
 )
 from xensnap.engine.overlay_steps import CommitDown, MakeOverlay, PullUp, Reback, RemoveImage, SwitchLayers
 from xensnap.engine.point_steps import ApplyPoint, DropPoint, TakePoint
+from xensnap.engine.repair_steps import GiveBackLeaks, PutBack, RemoveFile, ResumeGuest, SetAside
 from xensnap.engine.step import StepBase
 from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteRecord, WriteSidecar
 
@@ -39,6 +40,11 @@ OneStep = (
     | LetRun
     | StartDomain
     | RemoveMemory
+    | SetAside
+    | PutBack
+    | RemoveFile
+    | GiveBackLeaks
+    | ResumeGuest
 )
 
 

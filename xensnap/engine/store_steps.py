@@ -124,7 +124,9 @@ async def completed(at: Context, snapshot: Snapshot) -> Snapshot:
     for disk in snapshot.disks:
         image = await at.image(disk.image) if disk.fingerprint == Fingerprint() else None
         disks.append(disk if image is None else replace(disk, fingerprint=fingerprint(disk, image)))
-    return replace(snapshot, disks=tuple(disks))
+    memory = await at.host.files.stat(snapshot.memory) if snapshot.memory and not snapshot.memory_bytes else None
+    length = snapshot.memory_bytes if memory is None else memory.length_bytes
+    return replace(snapshot, disks=tuple(disks), memory_bytes=length)
 
 
 def fingerprint(disk: DiskSnapshot, image: Image) -> Fingerprint:

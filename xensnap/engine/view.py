@@ -60,6 +60,8 @@ class View(msgspec.Struct, frozen=True):
     configuration: str = ""
     opened: Opened = Opened()
     """What the QEMU of a domain that runs writes to."""
+    state_problem: str = ""
+    """Why the domain's state in the store cannot be read; `state` is an empty one then."""
 
     def chain(self, vdev: str) -> Chain | None:
         """What a disk stands on."""
@@ -99,14 +101,12 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
 
     Raises:
         NotFound: no such domain.
-        Damaged: the domain's state in the store cannot be read.
     """
     domain = await host.toolstack.inspect(ref)
     store = Store.of(host, domain.uuid)
     contents = await records.load(host, domain.uuid, name=domain.name)
     disks = [await _disk(host, disk) for disk in domain.disks]
     images = {image.layer.path: image for view in disks if view.chain for image in view.chain}
-    begun = journal.pending(await journal.read(host, store.journal))
     others = await _others(host, domain)
     view = View(
         host=host.name,
@@ -125,9 +125,10 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         damaged=tuple(error.cause for error in contents.damaged),
         damaged_paths=frozenset(error.path for error in contents.damaged),
         memories=await _memories(host, contents.snapshots.values()),
-        pending=begun.plan.summary if begun else "",
+        pending=journal.due(await journal.read(host, store.journal)),
         configuration=await host.toolstack.configuration(domain.uuid),
         opened=await opened_by(host, domain),
+        state_problem=contents.state_problem,
     )
     return one_name_each(view)
 
@@ -146,6 +147,7 @@ def digest(view: View) -> str:
             sorted(view.reached.items()),
             view.pending,
             sorted(view.opened.tops.items()),
+            view.state_problem,
         ]
     )
 

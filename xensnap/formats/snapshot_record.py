@@ -97,6 +97,7 @@ class _Record(msgspec.Struct, frozen=True):
     excluded: list[_Excluded]
     domain_config: str
     pin: _Pin | None = None
+    memory_size: int = 0
 
 
 _DECODER = msgspec.json.Decoder(_Record)
@@ -175,6 +176,7 @@ def _to_record(snapshot: Snapshot) -> _Record:
         pin=_Pin(snapshot.pin.owner, snapshot.pin.since_s, snapshot.pin.until_s, snapshot.pin.why)
         if snapshot.pin
         else None,
+        memory_size=snapshot.memory_bytes,
     )
 
 
@@ -208,6 +210,7 @@ def _from_record(record: _Record, *, extra_json: str) -> Snapshot:
         parent=record.parent,
         description=record.description,
         memory=record.memory,
+        memory_bytes=record.memory_size,
         live=record.live,
         excluded=tuple(Excluded(excluded.device, excluded.reason) for excluded in record.excluded),
         domain_config=record.domain_config,

@@ -1,0 +1,73 @@
+"""Every way of damage is found; a repair restores what must hold, or leaves everything as it is and says so."""
+
+import pytest
+
+from simulator import SimulatedHost
+from simulator.checkers.leaks import unclean
+from simulator.disk.chain import OpenError
+from tests.crash.harness import GUEST, held_by
+from tests.doctor.damages import CASES, REPAIRED, damage, off, on
+from xensnap.engine.doctor import Severity
+from xensnap.engine.engine import Engine, plan_for
+from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
+from xensnap.errors import XensnapError
+
+
+@pytest.mark.parametrize("kinds", ["i", "e", "ie", "iie", "eei"])
+def test_a_healthy_world_has_no_finding(kinds: str) -> None:
+    for world in (off, on):
+        assert Engine(world(kinds)).diagnose(GUEST, check=True).found == (), world.__name__
+
+
+def test_there_are_more_than_forty_ways_of_damage() -> None:
+    assert len(CASES) > 40
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_damage_is_found_and_mended_or_told(name: str) -> None:
+    case = CASES[name]
+    host = damage(case)
+    before = {name: held(host, name) for name in snapshots(host)}
+    found = Engine(host).diagnose(GUEST, check=True).found
+    assert case.finding in {each.id for each in found}, found
+    assert all(each.cause and (each.remedy or each.repair) for each in found)
+    diagnosis = Engine(host).repair(GUEST, check=True)
+    assert not diagnosis.failed, diagnosis.failed
+    left = [each for each in diagnosis.found if each.severity is not Severity.NOTE]
+    if case.outcome == REPAIRED:
+        assert case.finding in {each.id for each in diagnosis.repaired}
+        assert not left, left
+        whole(host)
+    else:
+        assert case.finding in {each.id for each in diagnosis.found}
+    for known, content in before.items():
+        assert held(host, known) == content or content is None, f"the repair has changed {known!r}"
+
+
+def test_a_repair_that_is_done_has_nothing_to_do() -> None:
+    host = damage(CASES["state-garbled"])
+    Engine(host).repair(GUEST)
+    again = Engine(host).repair(GUEST)
+    assert (again.repaired, again.failed) == ((), ())
+
+
+def snapshots(host: SimulatedHost) -> list[str]:
+    return list(Engine(host).list(GUEST).contents.snapshots)
+
+
+def held(host: SimulatedHost, name: str) -> object:
+    """What a snapshot would give back; None where it gives nothing."""
+    snapshot = Engine(host).list(GUEST).contents.snapshots.get(name)
+    try:
+        return held_by(host, {name: snapshot}) if snapshot else None
+    except (OpenError, OSError, XensnapError):
+        return None
+
+
+def whole(host: SimulatedHost) -> None:
+    """Every snapshot can be reverted to and deleted, and no image is unclean."""
+    view = Engine(host).view(GUEST)
+    for name in view.snapshots:
+        for request in (RevertRequest(name), DeleteRequest(name)):
+            plan_for(view, request, Fresh("0" * 36, 0))
+    assert not list(unclean(host.world.fs))

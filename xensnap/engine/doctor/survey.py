@@ -1,0 +1,215 @@
+"""What the doctor gets to see: the view of a domain, and besides it all the files that we may have left around it."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+import msgspec
+
+from xensnap.engine import journal, names
+from xensnap.engine.context import directory
+from xensnap.engine.doctor.rebuild import last_decided, rebuilt
+from xensnap.engine.journal import Begin, Entry
+from xensnap.engine.records import Store
+from xensnap.engine.view import View, observe
+from xensnap.errors import Damaged, NotFound, Refused, XensnapError
+from xensnap.formats import snapshot_record
+from xensnap.hypervisor import CheckResult, FileStat, Hypervisor, Node
+from xensnap.model import Format, Image, Layer, RunState, Snapshot
+
+
+class Stray(msgspec.Struct, frozen=True):
+    """An overlay that nothing refers to: what its header says, and whether it has any cluster of its own."""
+
+    image: Image | None
+    holds_data: bool = False
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """Everything about a domain and around it.
+
+    Attributes:
+        view: what every planner sees. Where the domain's state cannot be read, it has the rebuilt one.
+        entries: the journal, as far as it can be read.
+        begun: the operation that was interrupted.
+        journal_problem: why nobody can tell whether there is one.
+        stored: what stands in the store, by name.
+        beside: files by path, beside images of the domain, that bear names which only we give.
+        copies: the copies of records beside images, by path; None where one cannot be read.
+        strays: images by path that bear names of ours and that nothing in the view refers to.
+        stats: what stands at the path of each image of the view, where something does.
+        around: every file in the directories of images, looked at only where an image is missing.
+        nodes: what the domain's QEMU has open, top of each disk first.
+        checks: what a consistency check of each image said, where one was made.
+        fresh: the id of the operation that would repair something.
+    """
+
+    view: View
+    fresh: str
+    entries: tuple[Entry, ...] = ()
+    begun: Begin | None = None
+    journal_problem: str = ""
+    stored: Mapping[str, FileStat] = {}
+    beside: Mapping[str, FileStat] = {}
+    copies: Mapping[str, Snapshot | None] = {}
+    strays: Mapping[str, Stray] = {}
+    stats: Mapping[str, FileStat] = {}
+    around: Mapping[str, FileStat] = {}
+    nodes: tuple[Node, ...] | None = None
+    checks: Mapping[str, CheckResult] = {}
+
+    @property
+    def store(self) -> Store:
+        """Where the store of the domain is."""
+        return Store(f"{self.view.root}/{self.view.domain.uuid}")
+
+    @property
+    def blind(self) -> bool:
+        """Whether something cannot be read that may need what seems to be left over."""
+        return bool(self.view.damaged or self.view.unseen or self.begun)
+
+
+async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
+    """Look at a domain and at everything around it. Changes nothing and takes no lock.
+
+    Args:
+        host: where.
+        ref: name, UUID or domid.
+        check: also count clusters in every image that nobody has open; that reads all its tables.
+
+    Raises:
+        NotFound: no such domain.
+    """
+    view = await observe(host, ref)
+    store = Store.of(host, view.domain.uuid)
+    data = await _audit(host, store)
+    begun, problem = _pending(data)
+    entries = journal.decode(data)
+    beside = await _beside(host, view)
+    copies = {path: await _copy(host, path) for path in beside if names.is_sidecar(path)}
+    stored = await _listed(host, store.directory)
+    decided = last_decided(entries, view.domain.uuid) is not None
+    if view.state_problem or ("domain.libxl-json" not in stored and (view.snapshots or decided)):
+        stats = {path: await host.files.stat(path) for path in _claimed(view, copies, entries)}
+        view = msgspec.structs.replace(view, state=rebuilt(view, entries, stats))
+    strays = {path: await _stray(host, path) for path in beside if names.is_overlay(path) and path not in view.images}
+    missing = any(image is None for image in view.images.values()) or any(disk.problem for disk in view.disks)
+    return Survey(
+        view=view,
+        fresh=await host.machine.fresh_id(),
+        entries=entries,
+        begun=begun,
+        journal_problem=problem,
+        stored=stored,
+        beside=beside,
+        copies=copies,
+        strays=strays,
+        stats=await _stats(host, view),
+        around=await _around(host, view) if missing else {},
+        nodes=await _nodes(host, view),
+        checks=await _checks(host, view) if check else {},
+    )
+
+
+async def _audit(host: Hypervisor, store: Store) -> bytes:
+    """The journal with the generation before it."""
+    parts = []
+    for path in (f"{store.journal}.1", store.journal):
+        with suppress(XensnapError):
+            parts.append(await host.files.read(path))
+    return b"".join(parts)
+
+
+def _pending(data: bytes) -> tuple[Begin | None, str]:
+    try:
+        return journal.pending(data), ""
+    except Damaged as error:
+        return None, error.cause
+
+
+async def _listed(host: Hypervisor, place: str) -> dict[str, FileStat]:
+    found: dict[str, FileStat] = {}
+    for name in await host.files.names(place):
+        stat = await host.files.stat(f"{place}/{name}")
+        if stat is not None:
+            found[name] = stat
+    return found
+
+
+async def _beside(host: Hypervisor, view: View) -> dict[str, FileStat]:
+    """Files that bear our names, in every directory that an image of this domain is in or was."""
+    found: dict[str, FileStat] = {}
+    for place in _places(view):
+        for name in await host.files.names(place):
+            path = f"{place}/{name}"
+            if names.is_overlay(path) or names.is_sidecar(path) or names.is_half_written(path):
+                stat = await host.files.stat(path)
+                if stat is not None and not stat.is_dir:
+                    found[path] = stat
+    return found
+
+
+def _places(view: View) -> tuple[str, ...]:
+    layers = [disk.image for snapshot in view.snapshots.values() for disk in snapshot.disks]
+    layers += [disk.overlay for snapshot in view.snapshots.values() for disk in snapshot.disks if disk.overlay]
+    paths = {layer.path for layer in layers} | set(view.images) | {entry.path for entry in view.state.ours}
+    paths |= {disk.path for disk in view.domain.disks if disk.path}
+    return tuple(sorted({directory(path) for path in paths}))
+
+
+async def _stats(host: Hypervisor, view: View) -> dict[str, FileStat]:
+    paths = set(view.images) | {entry.path for entry in view.state.ours}
+    paths |= {disk.path for disk in view.domain.disks if disk.path}
+    stats = {path: await host.files.stat(path) for path in sorted(paths)}
+    return {path: stat for path, stat in stats.items() if stat is not None}
+
+
+async def _around(host: Hypervisor, view: View) -> dict[str, FileStat]:
+    found: dict[str, FileStat] = {}
+    for place in _places(view):
+        found |= {f"{place}/{name}": stat for name, stat in (await _listed(host, place)).items()}
+    return found
+
+
+async def _copy(host: Hypervisor, path: str) -> Snapshot | None:
+    try:
+        return snapshot_record.decode(await host.files.read(path), path=path)
+    except XensnapError:
+        return None
+
+
+def _claimed(view: View, copies: Mapping[str, Snapshot | None], entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Paths that may have to enter a ledger that is made anew."""
+    snapshots = [*view.snapshots.values(), *(copy for copy in copies.values() if copy)]
+    paths = {disk.overlay.path for snapshot in snapshots for disk in snapshot.disks if disk.overlay}
+    plans = [entry.plan for entry in entries if isinstance(entry, Begin)]
+    paths |= {entry.path for plan in plans for entry in plan.state.ours}
+    return tuple(sorted(paths | set(copies) | {path for path in view.images if names.is_overlay(path)}))
+
+
+async def _stray(host: Hypervisor, path: str) -> Stray:
+    layer = Layer(path, Format.QCOW2)
+    try:
+        return Stray(await host.images.inspect(layer), await host.images.holds_data(layer))
+    except (NotFound, Damaged, Refused):
+        return Stray(None)
+
+
+async def _nodes(host: Hypervisor, view: View) -> tuple[Node, ...] | None:
+    """What the guest's QEMU has open; None where it is off or does not answer."""
+    if view.domain.state is RunState.OFF:
+        return None
+    try:
+        return await host.blocks.nodes(view.domain)
+    except XensnapError:
+        return None
+
+
+async def _checks(host: Hypervisor, view: View) -> dict[str, CheckResult]:
+    """Of every image that nobody has open; a check of one that is written meanwhile would tell nonsense."""
+    found: dict[str, CheckResult] = {}
+    for path, image in view.images.items():
+        if image is not None and image.layer.format is Format.QCOW2:
+            with suppress(XensnapError):
+                await host.images.require_unused(image.layer)
+                found[path] = await host.images.check(image.layer)
+    return found

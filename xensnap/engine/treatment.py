@@ -1,0 +1,55 @@
+"""The doctor at work: look, repair one finding after the other under the domain's lock, and look again."""
+
+import msgspec
+
+from xensnap.engine.doctor import Finding, diagnose, plan_repair, survey
+from xensnap.engine.execute import Execution, Watch
+from xensnap.errors import ExitCode, XensnapError
+from xensnap.hypervisor import Hypervisor
+
+ROUNDS_MAX = 200
+"""So many repairs in one go are enough; each can bring another finding to light."""
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """What was found with a domain, what of it was repaired, and what could not be, with the reason."""
+
+    domain: str
+    domain_uuid: str
+    found: tuple[Finding, ...]
+    repaired: tuple[Finding, ...] = ()
+    failed: tuple[tuple[Finding, str], ...] = ()
+
+
+async def examine(host: Hypervisor, ref: str, *, check: bool = False) -> Diagnosis:
+    """Tell what does not fit. Changes nothing and takes no lock; `NotFound` without such a domain."""
+    seen = await survey(host, ref, check=check)
+    return Diagnosis(seen.view.domain.name, seen.view.domain.uuid, diagnose(seen))
+
+
+async def treat(host: Hypervisor, ref: str, *, watch: Watch, check: bool = False) -> Diagnosis:
+    """Repair what can be repaired without losing anything. The caller holds the domain's lock.
+
+    One that fails, and has put everything back, keeps nobody from the others.
+
+    Raises:
+        Failed: a repair could neither be finished nor undone; the journal stays open for `recover`.
+    """
+    repaired: list[Finding] = []
+    failed: list[tuple[Finding, str]] = []
+    tried: set[tuple[str, str]] = set()
+    for _ in range(ROUNDS_MAX):
+        seen = await survey(host, ref, check=check)
+        found = diagnose(seen)
+        finding = next((each for each in found if each.repair and (each.id, each.subject) not in tried), None)
+        if finding is None:
+            return Diagnosis(seen.view.domain.name, seen.view.domain.uuid, found, tuple(repaired), tuple(failed))
+        tried.add((finding.id, finding.subject))
+        try:
+            await Execution(host, plan_repair(seen, finding), watch).run()
+            repaired.append(finding)
+        except XensnapError as error:
+            if error.exit_code is ExitCode.SOMETHING_LEFT:
+                raise
+            failed.append((finding, error.cause))
+    return await examine(host, ref, check=check)
