@@ -41,6 +41,7 @@ EACH = {
     "xensnap-unpin/1": ["unpin", "guest1", "after"],
     "xensnap-apply/1": ["apply", "plan.json"],
     "xensnap-recover/1": ["recover"],
+    "xensnap-doctor/1": ["doctor", "--check"],
     "xensnap-domain/1": ["domain", "start", "guest1", "--paused"],
     "xensnap-sim-place/1": ["sim", "path"],
     "xensnap-sim-domain/1": ["sim", "domain", "add", "guest2", "--disk", "xvda=1M"],

@@ -158,6 +158,44 @@ class ParentDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensn
     parent: str | None
 
 
+class FindingDocument(msgspec.Struct, frozen=True):
+    """Something that does not fit; `repair` tells what `doctor --repair` would do, null where a person must decide."""
+
+    id: str
+    severity: Literal["error", "warning", "note"]
+    subject: str
+    cause: str
+    remedy: str
+    repair: str | None
+
+
+class UnexaminedDocument(msgspec.Struct, frozen=True):
+    """What could not be looked at, or not be repaired, and why."""
+
+    domain: str
+    id: str
+    cause: str
+    remedy: str
+
+
+class ExaminedDocument(msgspec.Struct, frozen=True):
+    """One domain: what is found, the worst first; with --repair what is left, what was repaired, what could not be."""
+
+    domain: str
+    domain_uuid: str
+    findings: tuple[FindingDocument, ...]
+    repaired: tuple[FindingDocument, ...]
+    failed: tuple[UnexaminedDocument, ...]
+
+
+class DoctorDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-doctor/1"):
+    """`doctor`: what does not fit together, of one domain or of all."""
+
+    host: str
+    domains: tuple[ExaminedDocument, ...]
+    errors: tuple[UnexaminedDocument, ...]
+
+
 class DomainStateDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-domain/1"):
     """`domain start` and its like: what the domain does now."""
 
@@ -485,6 +523,7 @@ Document = (
     | UnpinDocument
     | ApplyDocument
     | RecoverDocument
+    | DoctorDocument
     | DomainStateDocument
     | SimPlaceDocument
     | SimDomainDocument

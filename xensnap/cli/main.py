@@ -32,6 +32,7 @@ VERBS = {
     "describe": ("describe", "Say what a snapshot is for."),
     "edit": ("edit", "Change a description in your editor."),
     "recover": ("recover", "Bring interrupted operations to their end."),
+    "doctor": ("doctor", "Tell what does not fit together, and repair it."),
     "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
     "domain": ("domain", "Start and stop domains, where nothing else does."),
     "sim": ("sim", "Make and handle a simulated host."),
@@ -51,7 +52,7 @@ SECTIONS = {
         "current",
         "parent",
     ),
-    "When something was interrupted, or is to be planned": ("recover", "apply"),
+    "When something was interrupted or does not fit, or is to be planned": ("recover", "doctor", "apply"),
 }
 """How the help sorts the verbs; those in no section come last."""
 

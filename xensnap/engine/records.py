@@ -1,12 +1,13 @@
 """The store of one domain: where its files are, and reading all of them. Steps do the writing, under the journal."""
 
+from errno import EACCES, EPERM
 from typing import Protocol
 
 import msgspec
 
 from xensnap.engine import names, state, tree
 from xensnap.engine.state import DomainState
-from xensnap.errors import Damaged, FileFailed, NotFound, XensnapError
+from xensnap.errors import Damaged, FileFailed, NotFound
 from xensnap.formats import snapshot_record
 from xensnap.hypervisor import Files
 from xensnap.model import DomainUuid, Snapshot
@@ -73,6 +74,9 @@ async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
         host: where to read.
         uuid: the domain.
         name: its name, for the state of a domain that has none yet.
+
+    Raises:
+        FileFailed: we have no right to read the state.
     """
     store = Store.of(host, uuid)
     snapshots: dict[str, Snapshot] = {}
@@ -99,7 +103,11 @@ async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
         try:
             known = state.decode(await host.files.read(store.state), path=store.state)
             problem = "" if known.domain_uuid == uuid else f"{store.state} tells of the domain {known.domain_uuid}"
-        except XensnapError as error:
+        except Damaged as error:
+            problem = error.cause
+        except FileFailed as error:
+            if error.errno in (EACCES, EPERM):
+                raise
             problem = error.cause
         if problem:
             damaged.append(Damaged(problem, path=store.state, remedy="Run `xensnap doctor --repair`."))

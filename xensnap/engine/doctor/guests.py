@@ -30,6 +30,7 @@ def state(seen: Survey) -> Iterator[Finding]:
         repair = Repair("let it go on", finish=(ResumeGuest(),))
         cause = "the guest is suspended, as a save that died leaves it"
         yield Finding("guest-suspended", Severity.ERROR, domain.name, cause, repair=repair)
-    if domain.state in (RunState.RUNNING, RunState.PAUSED) and seen.nodes is None:
-        cause = f"the domain is {domain.state}, and its QEMU does not answer: its disks are gone for the guest"
-        yield Finding("qemu-silent", Severity.ERROR, domain.name, cause, "Destroy it, and start it again.")
+    if domain.state in (RunState.RUNNING, RunState.PAUSED) and seen.view.opened.unasked:
+        cause = f"the domain is {domain.state}, and its QEMU cannot be asked: {seen.view.opened.unasked}"
+        remedy = "If another program talks to it, wait; if QEMU has died, its disks are gone: destroy the domain."
+        yield Finding("qemu-silent", Severity.ERROR, domain.name, cause, remedy)

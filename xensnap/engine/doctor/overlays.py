@@ -99,17 +99,17 @@ def bases(seen: Survey) -> Iterator[Finding]:
 def starts(seen: Survey) -> Iterator[Finding]:
     """No disk starts from an image that a snapshot holds: what the guest writes would change the snapshot."""
     held = held_by(seen.view.snapshots.values())
-    tops = {node.vdev: node.layer.path for node in seen.nodes or ()}
+    tops = seen.runs_on
     for view in seen.view.disks:
         disk = view.disk
         if disk.path in held:
             snapshots = ", ".join(map(repr, held[disk.path]))
             cause = f"{disk.vdev} starts from an image that holds the snapshot {snapshots}"
-            if tops.get(disk.vdev, disk.path) == disk.path and seen.nodes is not None:
+            if tops.get(disk.vdev) == disk.path:
                 cause += ", and the guest runs on it now: whatever it writes changes the snapshot"
             remedy = "Shut the domain down; let it start from an overlay: `xensnap doctor --repair`, or `revert`."
             yield Finding("starts-from-base", Severity.ERROR, disk.path, cause, remedy, _off_the_base(seen, view))
-        elif seen.nodes is not None and tops.get(disk.vdev, disk.path) != disk.path:
+        elif tops.get(disk.vdev, disk.path) != disk.path:
             yield _next_start(seen, disk, tops[disk.vdev], held)
 
 
@@ -156,7 +156,7 @@ def _stood_on(seen: Survey, path: str) -> bool:
 def _used(seen: Survey) -> set[str]:
     """Images that a disk, a snapshot or another image needs."""
     used = {disk.path for disk in seen.view.domain.disks}
-    used |= {node.layer.path for node in seen.nodes or ()}
+    used |= set(seen.runs_on.values())
     used |= {disk.image.path for snapshot in seen.view.snapshots.values() for disk in snapshot.disks}
     return used | {image.backing.path for image in seen.view.images.values() if image and image.backing}
 

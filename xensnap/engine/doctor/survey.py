@@ -13,8 +13,8 @@ from xensnap.engine.records import Store
 from xensnap.engine.view import View, observe
 from xensnap.errors import Damaged, NotFound, Refused, XensnapError
 from xensnap.formats import snapshot_record
-from xensnap.hypervisor import CheckResult, FileStat, Hypervisor, Node
-from xensnap.model import Format, Image, Layer, RunState, Snapshot
+from xensnap.hypervisor import CheckResult, FileStat, Hypervisor
+from xensnap.model import Format, Image, Layer, Snapshot
 
 
 class Stray(msgspec.Struct, frozen=True):
@@ -38,7 +38,6 @@ class Survey(msgspec.Struct, frozen=True):
         strays: images by path that bear names of ours and that nothing in the view refers to.
         stats: what stands at the path of each image of the view, where something does.
         around: every file in the directories of images, looked at only where an image is missing.
-        nodes: what the domain's QEMU has open, top of each disk first.
         checks: what a consistency check of each image said, where one was made.
         fresh: the id of the operation that would repair something.
     """
@@ -54,13 +53,17 @@ class Survey(msgspec.Struct, frozen=True):
     strays: Mapping[str, Stray] = {}
     stats: Mapping[str, FileStat] = {}
     around: Mapping[str, FileStat] = {}
-    nodes: tuple[Node, ...] | None = None
     checks: Mapping[str, CheckResult] = {}
 
     @property
     def store(self) -> Store:
         """Where the store of the domain is."""
         return Store(f"{self.view.root}/{self.view.domain.uuid}")
+
+    @property
+    def runs_on(self) -> dict[str, str]:
+        """The image that the guest's QEMU writes each disk to now, by vdev."""
+        return {vdev: tops[0].layer.path for vdev, tops in self.view.opened.tops.items() if tops}
 
     @property
     def blind(self) -> bool:
@@ -105,7 +108,6 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
         strays=strays,
         stats=await _stats(host, view),
         around=await _around(host, view) if missing else {},
-        nodes=await _nodes(host, view),
         checks=await _checks(host, view) if check else {},
     )
 
@@ -192,16 +194,6 @@ async def _stray(host: Hypervisor, path: str) -> Stray:
         return Stray(await host.images.inspect(layer), await host.images.holds_data(layer))
     except (NotFound, Damaged, Refused):
         return Stray(None)
-
-
-async def _nodes(host: Hypervisor, view: View) -> tuple[Node, ...] | None:
-    """What the guest's QEMU has open; None where it is off or does not answer."""
-    if view.domain.state is RunState.OFF:
-        return None
-    try:
-        return await host.blocks.nodes(view.domain)
-    except XensnapError:
-        return None
 
 
 async def _checks(host: Hypervisor, view: View) -> dict[str, CheckResult]:
