@@ -17,13 +17,19 @@ WORLDLY = frozenset(
 # Parts of them that are only functions of their arguments, when imported by name.
 HARMLESS = {("os", "strerror")}
 # Where the real world is the point. A name ending in "/" is a directory.
-WORLDLY_PLACES = ("xensnap/backends/", "xensnap/hosts.py", "xensnap/cli/", "simulator/serve/")
+WORLDLY_PLACES = (
+    "xensnap/backends/",
+    "xensnap/conformance/places/",
+    "xensnap/hosts.py",
+    "xensnap/cli/",
+    "simulator/serve/",
+)
 WORLDLY_EXCEPTIONS = {("simulator/core/rng.py", "random")}
 
 # Modules that nothing imports because something outside does.
 ENTRY_POINTS = {"xensnap.__main__", "xensnap.cli.main", "xensnap.testing.plugin"}
 # Directories whose modules are looked up by name when they are used.
-LOADED_BY_NAME = ("xensnap.cli.",)
+LOADED_BY_NAME = ("xensnap.cli.", "xensnap.conformance.cases.", "xensnap.conformance.reports.")
 
 # What is offered to the tests of others needs no user of its own in the packages, but a test that uses it.
 OFFERED = ("simulator.checkers.", "simulator.faults.", "xensnap.conformance.", "xensnap.testing.")

@@ -35,6 +35,7 @@ VERBS = {
     "doctor": ("doctor", "Tell what does not fit together, and repair it."),
     "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
     "domain": ("domain", "Start and stop domains, where nothing else does."),
+    "conformance": ("conformance", "Try a host with the conformance cases."),
     "sim": ("sim", "Make and handle a simulated host."),
     "demo": ("demo", "Show disks and memory come back from a snapshot."),
 }

@@ -7,6 +7,7 @@ import msgspec
 from xensnap.engine.request import CreateRequest, DiskChoice
 from xensnap.engine.view import DiskView, View
 from xensnap.errors import Reason
+from xensnap.hypervisor import Capability
 from xensnap.model import Backend, Excluded, Format, Image, Kind
 
 TABLE_ENTRIES_MAX = 65536
@@ -73,6 +74,8 @@ def _auto(view: View, disk_view: DiskView) -> Kind:
     sticky = sticky_kind(view, disk_view.disk.vdev)
     if sticky:
         return sticky
+    if Capability.INTERNAL not in view.capabilities:
+        return Kind.EXTERNAL
     image = disk_view.chain.active if disk_view.chain else None
     return Kind.EXTERNAL if image is None or any(_against_internal(disk_view.disk.vdev, image)) else Kind.INTERNAL
 
@@ -91,6 +94,9 @@ def sticky_kind(view: View, vdev: str) -> Kind | None:
 def _against(view: View, disk_view: DiskView, kind: Kind) -> Iterator[Reason]:
     """All that stands in the way of a snapshot of this kind of this disk."""
     disk, vdev = disk_view.disk, disk_view.disk.vdev
+    if Capability(kind.value) not in view.capabilities:
+        cause = f"{vdev}: {view.host} can make no {kind} snapshots"
+        yield Reason(f"no-{kind}-snapshots", cause, "Ask for the other kind with --type, or use another host.")
     if disk.backend is not Backend.QDISK:
         yield Reason(
             "unsupported-backend",

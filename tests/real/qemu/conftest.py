@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.real.qemu import guest
 from xensnap.backends.local.qmp import connected
 from xensnap.backends.qemu.host import QemuHost
 from xensnap.backends.qemu.running import RunningDomains
+from xensnap.conformance.places import boot_guest as guest
 from xensnap.hypervisor import BlockLayer
 from xensnap.model import Backing, Domain, DomainUuid, Format, Layer
 

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from tests.real.qemu import guest
 from xensnap.backends.local.graph import path_of
 from xensnap.backends.qemu.machine_args import Boot, command_line, node_name
+from xensnap.conformance.places import boot_guest as guest
 from xensnap.errors import Usage
 from xensnap.formats import domain_toml
 from xensnap.model import Format, Layer

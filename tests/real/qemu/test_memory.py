@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.real.qemu.conftest import small_file_system
-from tests.real.qemu.guest import REPORTS_UNTIL_NOTICED
 from xensnap.backends.qemu import memory as memory_module
+from xensnap.conformance.places.boot_guest import REPORTS_UNTIL_NOTICED
 from xensnap.errors import Busy, Effect, Failed, NotFound, Refused, XensnapError
 from xensnap.hypervisor import Action, TakeInternal, TakeOverlay, Then
 from xensnap.model import Domain, RunState

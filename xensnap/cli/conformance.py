@@ -1,0 +1,287 @@
+"""`conformance`: try a host with the cases, and tell it in every form that somebody reads."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from xensnap.cli.command import Verb
+from xensnap.cli.output import clean
+from xensnap.cli.session import Session, told, verb
+from xensnap.errors import Damaged, ExitCode, Failed, NotFound, Usage
+
+if TYPE_CHECKING:
+    from xensnap.conformance.case import Case
+    from xensnap.conformance.events import CaseEnded, Event
+    from xensnap.conformance.reports.outcomes import RunOutcome
+    from xensnap.conformance.run import OpenPlace
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+REPORTS = ("junit", "tap", "markdown", "html")
+PROFILES = ("core", "external", "memory", "live", "chain", "metadata", "safety", "crash", "concurrency")
+EXAMPLES = (
+    ("xensnap conformance run --host sim", "all cases on a simulated host"),
+    ("xensnap conformance run --host qemu --profile core", "one profile on real images"),
+    ("xensnap conformance run --host my.tests:make_place", "a host of your own"),
+    ("xensnap conformance run --html report.html", "with a page to read"),
+)
+DONE_WELL, DONE_BADLY = int(ExitCode.DONE), int(ExitCode.NOTHING_CHANGED)
+
+
+def _shard(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, int]:
+    part, _, parts = value.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise Usage(f"--shard {value}: no such part", remedy="Say for example --shard 2/4.")
+    return int(part), int(parts)
+
+
+@click.group("conformance", short_help="Try a host with the conformance cases.")
+def command() -> None:
+    """Try what a host promises, and tell it in every form that somebody reads."""
+
+
+def choosing(function: Function) -> Function:
+    """Which cases are meant: by name, by profile, or all."""
+    profile = click.option(
+        "--profile", "profiles", multiple=True, type=click.Choice(PROFILES), help="Only of this one."
+    )
+    return click.argument("cases", nargs=-1, metavar="[CASE]...")(profile(function))
+
+
+def reporting(function: Function) -> Function:
+    """Where reports go. The command gets `reports`, by kind."""
+    options = [
+        click.option("--junit", metavar="FILE", help="Write JUnit XML."),
+        click.option("--tap", metavar="FILE", help="Write TAP 14."),
+        click.option("--markdown", metavar="FILE", help="Write a summary in Markdown."),
+        click.option("--html", metavar="FILE", help="Write one self-contained page."),
+    ]
+
+    @wraps(function)
+    def begun(*arguments: Any, **given: Any) -> Any:
+        reports = {kind: path for kind in REPORTS if (path := given.pop(kind)) is not None}
+        return function(*arguments, reports=reports, **given)
+
+    for option in reversed(options):
+        begun = option(begun)
+    return begun  # type: ignore[return-value]
+
+
+@command.command("run", cls=Verb, examples=EXAMPLES)
+@choosing
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Where chance comes from."
+)
+@click.option("--shard", default="1/1", callback=_shard, metavar="I/N", help="Only this part of the cases.")
+@click.option("--stride", type=click.IntRange(1), default=1, help="Try only every so many-th death of a process.")
+@click.option("--known-broken", metavar="FILE", help="Cases known to fail: a line each, id and reference.")
+@click.option("--jsonl", metavar="FILE", help="Write every event, as `compare` and `report` read it.")
+@reporting
+@verb
+def run(
+    session: Session,
+    cases: tuple[str, ...],
+    profiles: tuple[str, ...],
+    seed: int,
+    shard: tuple[int, int],
+    stride: int,
+    known_broken: str | None,
+    jsonl: str | None,
+    reports: dict[str, str],
+) -> None:
+    """Try each CASE (`profile/name`) on a place made for it: all cases, or those that are named.
+
+    The host is sim, qemu, qemu:DIR (temporary directories below DIR), or MODULE:FACTORY with a factory of your own that
+    takes a seed and returns a `xensnap.conformance.Workplace`. Exit code 0 only if nothing failed.
+    """
+    from xensnap.conformance.reports.outcomes import gather
+    from xensnap.conformance.run import Options, run_cases
+
+    chosen = _chosen(cases, profiles)
+    options = Options(seed=seed, shard=shard, stride=stride, known_broken=_known(known_broken))
+    events: list[Event] = []
+    with _writing(jsonl) as write:
+        for event in run_cases(chosen, opener(session.host_spec), clock=time.monotonic, options=options):
+            events.append(event)
+            write(event)
+            _show(session, event)
+    outcome = gather(events)
+    _write_reports((outcome,), reports)
+    click.get_current_context().exit(DONE_BADLY if outcome.ended.bad else DONE_WELL)
+
+
+@command.command("list")
+@choosing
+@told
+def list_cases(session: Session, cases: tuple[str, ...], profiles: tuple[str, ...]) -> None:
+    """Name the cases, with the requirements that each shows and its story."""
+    chosen = _chosen(cases, profiles)
+    if session.json:
+        import msgspec
+
+        told = [{"case": each.id, "requirements": each.requirements, "story": each.story} for each in chosen]
+        session.print(msgspec.json.encode(told).decode() + "\n")
+    else:
+        session.print("".join(f"{each.id}  [{' '.join(each.requirements)}]\n    {each.story}\n" for each in chosen))
+
+
+@command.command("compare")
+@click.argument("old", metavar="OLD.jsonl")
+@click.argument("new", metavar="NEW.jsonl")
+@told
+def compare_runs(session: Session, old: str, new: str) -> None:
+    """Tell what was lost, gained and changed from one run to another; exit code 1 if something was lost."""
+    from xensnap.conformance.reports import compare
+
+    comparison = compare.compare(read_run(old), read_run(new))
+    if session.json:
+        import msgspec
+
+        session.print(msgspec.json.encode(comparison).decode() + "\n")
+    else:
+        session.print(clean(compare.told(comparison)) + "\n")
+    click.get_current_context().exit(DONE_BADLY if comparison.worse else DONE_WELL)
+
+
+@command.command("report")
+@click.argument("runs", metavar="RUN.jsonl...", nargs=-1, required=True)
+@reporting
+@told
+def report(_session: Session, runs: tuple[str, ...], reports: dict[str, str]) -> None:
+    """Write reports of runs that were made before; --html shows several hosts side by side."""
+    _write_reports(tuple(read_run(path) for path in runs), reports)
+
+
+def _chosen(ids: tuple[str, ...], profiles: tuple[str, ...]) -> "tuple[Case, ...]":
+    from xensnap.conformance.case import every_case
+
+    every = every_case()
+    if unknown := sorted({*ids} - {each.id for each in every}):
+        raise NotFound(f"there is no case {', '.join(unknown)}", id="no-such-case", remedy="See --list.")
+    return tuple(
+        each for each in every if (not ids or each.id in ids) and (not profiles or each.profile.value in profiles)
+    )
+
+
+def opener(spec: str | None) -> "OpenPlace":
+    """What makes places ready on the host that was chosen.
+
+    Raises:
+        Usage: there is no such host to be tried.
+    """
+    kind, colon, rest = (spec or "sim").partition(":")
+    if kind == "sim" and not colon:
+        from xensnap.conformance.places.simulated import SimulatedPlace
+
+        return SimulatedPlace
+    if kind == "qemu":
+        from xensnap.conformance.places.plain_qemu import QemuPlace
+
+        return lambda _seed: QemuPlace(rest or None)
+    remedy = "Say sim, qemu, qemu:DIR, or MODULE:FACTORY for a host of your own."
+    if not (colon and rest.isidentifier()):
+        raise Usage(f"the host {spec!r} cannot be tried", id="bad-host", remedy=remedy)
+    try:
+        factory: OpenPlace = getattr(import_module(kind), rest)
+    except (ImportError, AttributeError) as error:
+        raise Usage(f"there is no factory {spec}: {error}", id="bad-host", remedy=remedy) from error
+    return factory
+
+
+def _known(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    lines = [line.split(maxsplit=1) for line in _read(path).decode("utf-8", "replace").splitlines() if line.strip()]
+    if bad := [words[0] for words in lines if len(words) < 2]:
+        raise Usage(f"{path}: {bad[0]} has no reference", remedy="Write an id and a reference in each line.")
+    return {words[0]: words[1].strip() for words in lines}
+
+
+def _show(session: Session, event: "Event") -> None:
+    from xensnap.conformance.events import CaseEnded, RunBegan, RunEnded, State
+
+    if session.json:
+        from xensnap.conformance.events import encode
+
+        session.print(encode(event).decode())
+    elif isinstance(event, RunBegan):
+        session.print(f"{len(event.cases)} cases on {event.host}, seed {event.seed}, shard {event.shard}\n")
+    elif isinstance(event, CaseEnded) and (session.verbose or event.state is not State.PASS):
+        session.print(clean(_line(event)) + "\n")
+    elif isinstance(event, RunEnded):
+        counts = ", ".join(f"{number} {state}" for state, number in event.counts.items() if number)
+        session.print(f"{counts} in {event.seconds:.1f} s\n")
+
+
+def _line(ended: "CaseEnded") -> str:
+    words = f": {ended.words}" if ended.words else ""
+    return "\n".join([f"{ended.state}  {ended.case}{words}", *(f"    {block}" for block in ended.blocks)])
+
+
+# --- Files -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _writing(path: str | None) -> "Iterator[Callable[[Event], object]]":
+    """Write each event as it happens, so that a run that is cut off has left what it saw."""
+    if path is None:
+        yield lambda _: None
+        return
+    from xensnap.conformance.events import encode
+
+    try:
+        with Path(path).open("wb", buffering=0) as file:
+            yield lambda event: file.write(encode(event))
+    except OSError as error:
+        raise Failed(f"cannot write {path}: {error.strerror}", id="file-failed") from error
+
+
+def _write_reports(runs: "tuple[RunOutcome, ...]", wanted: dict[str, str]) -> None:
+    for kind, path in wanted.items():
+        if kind != "html" and len(runs) != 1:
+            raise Usage(f"--{kind} tells of one run", remedy="Only --html shows several side by side.")
+        module = import_module(f"xensnap.conformance.reports.{kind}")
+        text: str = module.html(runs) if kind == "html" else getattr(module, kind)(runs[0])
+        try:
+            Path(path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise Failed(f"cannot write {path}: {error.strerror}", id="file-failed") from error
+
+
+def read_run(path: str) -> "RunOutcome":
+    """A run as `--jsonl` wrote it.
+
+    Raises:
+        NotFound: there is no such file.
+        Damaged: it is no run, or was cut off.
+    """
+    import msgspec
+
+    from xensnap.conformance.events import decode
+    from xensnap.conformance.reports.outcomes import gather
+
+    events = []
+    for number, line in enumerate(_read(path).splitlines(), 1):
+        try:
+            events.append(decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Damaged(f"{path}:{number}: {error}", path=path, remedy="Run again with --jsonl.") from error
+    try:
+        return gather(events)
+    except ValueError as error:
+        raise Damaged(f"{path}: {error}", path=path, remedy="Run again with --jsonl.") from error
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"{path}: no such file", id="no-such-file") from error
+    except OSError as error:
+        raise Failed(f"cannot read {path}: {error.strerror}", id="file-failed") from error

@@ -1,0 +1,1 @@
+"""Hosts made ready to be tried. Each is imported when it is chosen."""

@@ -1,0 +1,81 @@
+"""A simulated host made ready to be tried: a world of its own for every case."""
+
+from collections.abc import Mapping, Sequence
+
+import simulator
+from simulator import SimulatedHost
+from simulator.checkers.guests import torn
+from simulator.disk.content import SECTOR
+from xensnap.conformance.workplace import BLOCK_BYTES, Content, Wish
+from xensnap.hypervisor import Hypervisor
+from xensnap.model import Disk
+
+SECTORS = BLOCK_BYTES // SECTOR
+_TICK_S = 0.01
+
+
+class SimulatedPlace:
+    """The `Workplace` of one simulated world.
+
+    Args:
+        seed: of that world; the same seed, the same everything.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._sim = SimulatedHost.fresh(seed)
+        self.host: Hypervisor = self._sim
+        self._writes: dict[int, int] = {}
+        self._images = 0
+
+    def versions(self) -> Mapping[str, str]:
+        """See Workplace."""
+        return {"simulator": simulator.__xensnap__}
+
+    def add_domain(self, name: str, disks: Sequence[Wish], *, guest: bool = False) -> None:
+        """See Workplace. Every simulated domain has a guest."""
+        del guest
+        self._sim.add_domain(name, disks=[self._disk(name, wish) for wish in disks], kind="pvh")
+
+    def write(self, name: str, vdev: str, block: int, blocks: int, number: int) -> None:
+        """See Workplace. The simulator counts writes itself, so numbers are translated."""
+        made = self._sim.write(name, vdev, block * BLOCK_BYTES, blocks * BLOCK_BYTES)
+        self._writes[made] = number
+
+    def shows(self, disk: Disk) -> Content:
+        """See Workplace."""
+        size_bytes, runs = self._sim.visible_layer(disk.layer)
+        sectors = [0] * (size_bytes // SECTOR)
+        for low, high, number in runs:
+            sectors[low:high] = [self._writes.get(number, -number)] * (high - low)
+        blocks = [sectors[at : at + SECTORS] for at in range(0, len(sectors), SECTORS)]
+        # A block that is from several writes is from none.
+        return tuple(block[0] if len({*block}) == 1 else -1 for block in blocks)
+
+    def counter(self, name: str) -> int:
+        """See Workplace. Asking takes time, in which the guest goes on."""
+        self._sim.run(self._sim.machine.sleep(_TICK_S))
+        return self._sim.memory(name).counter
+
+    def first_counter(self, name: str) -> int:
+        """See Workplace."""
+        return self._sim.memory(name).counter
+
+    def sound(self, name: str) -> str:
+        """See Workplace."""
+        found = [each for each in torn(self._sim.world) if each.subject.split()[0] == name]
+        return "; ".join(f"{each.subject}: {each.text}" for each in found)
+
+    def inventory(self) -> frozenset[str]:
+        """See Workplace. The world is thrown away, so nothing on it is anybody's."""
+        return frozenset()
+
+    def close(self) -> None:
+        """See Workplace."""
+
+    def _disk(self, name: str, wish: Wish) -> Disk:
+        if wish.empty:
+            return Disk(wish.vdev, "", wish.format, readonly=True, cdrom=True)
+        self._images += 1
+        path = f"/images/{name}-{wish.vdev}-{self._images}.{wish.format}"
+        layer = self._sim.create_image(path, wish.format.value, wish.blocks * BLOCK_BYTES)
+        return Disk(wish.vdev, layer.path, layer.format, readonly=wish.readonly, cdrom=wish.cdrom)

@@ -1,0 +1,67 @@
+"""What must be brought to have a host tried: its ports, domains of our own on it, guests that write, and eyes.
+
+A host alone cannot be tried: somebody has to write to disks as a guest would and say what they show. That is a
+`Workplace`. It makes what it needs below a name or directory of its own and takes it away again, so that trying a host
+that people work on harms nobody; `inventory` is how that is proved.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from xensnap.hypervisor import Hypervisor
+from xensnap.model import Disk, Format
+
+BLOCK_BYTES = 4096
+"""What cases count in: writes are whole blocks of this size."""
+
+DISK_BLOCKS = 256
+"""The usual size of a disk: 1 MiB."""
+
+Content = tuple[int, ...]
+"""What a disk shows: for each block the number of the write that it is from, 0 for zeros."""
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """A disk that a case wants. One with `empty` is a drive without a medium."""
+
+    vdev: str
+    format: Format = Format.QCOW2
+    blocks: int = DISK_BLOCKS
+    readonly: bool = False
+    cdrom: bool = False
+    empty: bool = False
+
+
+class Workplace(Protocol):
+    """A host made ready to be tried. Every domain, file and process on it that a case meets was made through this."""
+
+    host: Hypervisor
+
+    def versions(self) -> Mapping[str, str]:
+        """What the host is made of, by name: tools and their versions."""
+
+    def add_domain(self, name: str, disks: Sequence[Wish], *, guest: bool = False) -> None:
+        """Define a domain that is off. With `guest` it can be started, and tells of itself."""
+
+    def write(self, name: str, vdev: str, block: int, blocks: int, number: int) -> None:
+        """Write to a disk of a domain that is off, as its guest would, so that these blocks show `number`."""
+
+    def shows(self, disk: Disk) -> Content:
+        """What a disk of a domain that is off shows."""
+
+    def counter(self, name: str) -> int:
+        """A number that a running guest keeps in memory and makes larger all the time; a late one will do."""
+
+    def first_counter(self, name: str) -> int:
+        """The first such number that is known since the guest was last brought up."""
+
+    def sound(self, name: str) -> str:
+        """Let the running guest compare its memory with its disks; empty where they agree, else how they do not."""
+
+    def inventory(self) -> frozenset[str]:
+        """Names of all that is on the host, ours or not: domains, files where ours are, tags of no image of ours."""
+
+    def close(self) -> None:
+        """Take away all that was made."""
