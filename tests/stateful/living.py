@@ -206,6 +206,7 @@ class Living(RuleBasedStateMachine):
         taken = self.engine.list(DOMAIN).contents.snapshots[name]
         self.moments[name] = Moment(covered, self.state, memory)
         grade = {RunState.OFF: Consistency.CLEAN}.get(self.state, Consistency.CRASH)
+        assert taken.live == (memory is not None and request.live)
         assert taken.consistency is (Consistency.CHECKPOINT if memory else grade)
         self.tree.created(name)
         if memory is not None:
@@ -220,7 +221,7 @@ class Living(RuleBasedStateMachine):
         if request.name in self.moments:
             yield "name-taken"
         if self.state is RunState.OFF:
-            if request.live or request.then not in {Then.SAME, Then.STOPPED}:
+            if request.then not in {Then.SAME, Then.STOPPED}:
                 yield "domain-is-off"
             return
         if request.disk_only and (request.live or request.then is not Then.SAME):

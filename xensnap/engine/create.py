@@ -71,7 +71,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         parent=with_current(view),
         description=request.description,
         memory=live.memory_file(view, request, store, name),
-        live=request.live,
+        live=request.live and live.wants_memory(view, request),
         excluded=tuple(excluded),
         domain_config=view.configuration,
     )

@@ -76,8 +76,6 @@ def against(view: View, request: CreateRequest) -> Iterator[Reason]:
             yield Reason("domain-is-off", cause, "Start it, or take its disks alone: --disk-only.")
         if request.then not in (Then.SAME, Then.STOPPED):
             yield Reason("domain-is-off", f"{name} is off, and a snapshot does not start it", "Leave out --then.")
-        if request.live:
-            yield Reason("domain-is-off", f"{name} is off, and has no memory to be saved", "Leave out --live.")
         return
     if state not in HAS_MEMORY:
         yield Reason("domain-state", f"{name} is {state}", "Let it run, or destroy it, and try again.")
