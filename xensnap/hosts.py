@@ -126,7 +126,6 @@ def open_host(spec: str | None, *, changes: bool = True, wait_s: float = 0.0) ->
 
     Raises:
         Usage: the choice makes no sense, or the simulator is not ours.
-        Refused: id `unsupported-host`.
         NotFound: there is no such directory, or no world in it.
         Busy: another command works on the simulated host.
     """

@@ -75,7 +75,7 @@ from xensnap.errors import Effect, Failed, Unknown
         (["list", "guest1", "\udc80"], "bad-text", 2),
         (["list", "gu\0est"], "bad-text", 2),
         (["--host", "nonsense", "list"], "bad-host", 2),
-        (["--host", "xen", "list"], "unsupported-host", 6),
+        (["--host", "xen", "list"], "no-such-program", 1),
         (["--host", "qemu:nowhere", "list"], "no-such-host", 3),
         (["--host", "sim:nowhere", "list"], "no-simulated-host", 3),
         (["--host", "sim:nowhere", "create", "guest1"], "no-simulated-host", 3),

@@ -10,7 +10,7 @@ import pytest
 
 import xensnap
 from xensnap import hosts
-from xensnap.errors import Busy, NotFound, Refused, Usage
+from xensnap.errors import Busy, Effect, Failed, NotFound, Usage
 
 
 @pytest.fixture
@@ -102,10 +102,11 @@ def test_the_usual_place_is_where_states_are_kept(tmp_path) -> None:
     assert hosts.usual_place({"HOME": "/h"}) == "/h/.local/state/xensnap/sim"
 
 
-def test_xen_comes_later() -> None:
-    with pytest.raises(Refused) as error, hosts.open_host("xen"):
-        pass
-    assert error.value.id == "unsupported-host"
+def test_xen_without_xl_says_what_is_missing(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with hosts.open_host("xen") as host, pytest.raises(Failed) as error:
+        host.run(host.toolstack.domains())
+    assert (host.name, error.value.id, error.value.effect) == ("xen", "no-such-program", Effect.NONE)
 
 
 def test_a_directory_of_images_is_opened_and_a_missing_one_is_not_found(tmp_path) -> None:

@@ -26,6 +26,8 @@ LOGS = "/var/log/xen"
 _START_S_MAX = 3600.0
 """A restore reads all of a guest's memory from a disk."""
 _DISKS_S_MAX = 20.0
+# libxl gives a new QEMU ten seconds for each answer, which a busy host does not always keep; the domain is gone then.
+_TIMED_OUT, _MORE_ATTEMPTS = "rc=-9", 2
 _ASK_AGAIN_S = 0.1
 
 
@@ -83,15 +85,18 @@ class Starts:
         return await self._start(uuid, config, ["restore", "-p", "/dev/stdin"], feed)
 
     async def _start(self, uuid: DomainUuid, config: Config, argv: list[str], feed: Feed | None) -> Domain:
-        name = libxl_json.name(config)
+        name, attempts = libxl_json.name(config), _MORE_ATTEMPTS
         await self._require_free(uuid, name)
         for disk in libxl_json.disks(config):
             if disk.path and disk.backend is Backend.QDISK:
                 await self._images.chain(disk.layer)  # xl restores a guest without its disk where this fails
                 if not disk.readonly:
                     await self._images.require_unused(disk.layer)
-        done = await self._supervisor.start([self._xl.program, *argv], feed=feed, timeout_s=_START_S_MAX)
-        found = await self._found(uuid)
+        command = [self._xl.program, *argv]
+        done = await self._supervisor.start(command, feed=feed, timeout_s=_START_S_MAX)
+        while (found := await self._found(uuid)) is None and _TIMED_OUT in words(done) and attempts:
+            attempts -= 1
+            done = await self._supervisor.start(command, feed=feed, timeout_s=_START_S_MAX)
         if found is None:
             raise Failed(f"{name} did not start: {words(done)}", id="start-failed", remedy="Look at what xl says.")
         try:
