@@ -31,6 +31,15 @@ def parity(session: nox.Session) -> None:
 
 
 @nox.session
+def xen(session: nox.Session) -> None:
+    """Run the cases on a real Xen host inside QEMU; `-- quick` only the core; further arguments go to pytest."""
+    wanted, more = ("quick", session.posargs[1:]) if session.posargs[:1] == ["quick"] else ("all", session.posargs)
+    session.run("sh", ".ci/setup", "xen", external=True)
+    session.install("--editable", ".[test]")
+    session.run("pytest", "tests/real/xenhost", f"--xen={wanted}", "-n", "2", "--dist", "worksteal", *more)
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """Check types: strict in both packages, looser in the tests."""
     session.install("--editable", ".[test]")

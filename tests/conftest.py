@@ -38,11 +38,18 @@ def tool_version(path: str) -> str:
     return rest.split()[0] if found and rest.split() else "?"
 
 
-def pytest_report_header() -> list[str]:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The cases on a real Xen host inside QEMU take minutes to hours, so they are asked for by name."""
+    parser.addoption("--xen", choices=("quick", "all"), help="run tests/real/xenhost: its core, or all of it")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
     """Name the real tools that were found, and the Hypothesis profile: half of every bug report."""
+    wanted = config.getoption("--xen")
     found = {tool: shutil.which(tool) for tool in REAL_TOOLS}
     told = ", ".join(f"{tool} {tool_version(path)}" if path else f"{tool} missing" for tool, path in found.items())
-    return [f"real tools: {told}", f"hypothesis profile: {PROFILE}"]
+    cases = wanted or "left out, being long; nox -s xen runs them"
+    return [f"real tools: {told}", f"hypothesis profile: {PROFILE}", f"cases on a Xen host: {cases}"]
 
 
 def require_tool(name: str) -> Path:

@@ -1,0 +1,58 @@
+"""A Xen host for each test that asks for `lab`, thawed with its guest up. Left out unless pytest is told `--xen`."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.xenhost.code import code_disk
+from tests.real.xenhost.guests import PV, Guest
+from tests.real.xenhost.lab import XenLab, thawed
+
+TOOLS = ("cpio", "gcc", "mke2fs", "mmdebstrap", "qemu-img", "qemu-system-x86_64")
+SHOWN = 12
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted, here = config.getoption("--xen"), Path(__file__).parent
+    ours = [item for item in items if here in item.path.parents and "lab" in getattr(item, "fixturenames", ())]
+    for item in ours:
+        item.add_marker("xen")
+    left_out = [item for item in ours if not wanted or (wanted == "quick" and not item.get_closest_marker("quick"))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def code(tmp_path_factory) -> Path:
+    """The disk with the code under test, made once for the run."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing or os.geteuid() != 0:
+        pytest.fail(f"a Xen host needs root and {', '.join(missing) or 'no more'}: sh .ci/setup xen", pytrace=False)
+    return code_disk(tmp_path_factory.mktemp("code"))
+
+
+@pytest.fixture
+def guest() -> Guest:
+    """The guest that is up; a test that is about another one is parametrised with it."""
+    return PV
+
+
+@pytest.fixture
+def lab(code, guest) -> Iterator[XenLab]:
+    with thawed(guest, code) as host:
+        yield host
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    host = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and host is not None:
+        report.sections.append(("last commands in dom0", "\n".join(map(str, host.dom0.said[-SHOWN:]))))
+        report.sections.append(("Xen and dom0's kernel", host.host.log[-2000:]))
+    return report

@@ -1,0 +1,155 @@
+"""Work in dom0: commands, files, questions to guests and monitors, over the port that its agent listens on."""
+
+import base64
+import itertools
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+PATIENCE_S = 3600.0
+"""How long an answer may take by our clock. What a question may take in dom0 is counted there, by dom0's clock."""
+
+
+class Dom0Failed(AssertionError):
+    """A command ended otherwise than it should, with all that it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one command."""
+
+    argv: tuple[str, ...]
+    status: int | None
+    out: str
+    err: str
+    seconds: float
+
+    def must(self) -> "Answer":
+        if self.status != 0:
+            raise Dom0Failed(f"{' '.join(self.argv)}: {'timed out' if self.status is None else self.status}\n{self}")
+        return self
+
+    def __str__(self) -> str:
+        return f"$ {' '.join(self.argv)}\n{self.out}{self.err}[{self.status} after {self.seconds:.2f} s]"
+
+
+class Dom0:
+    """A connection to the agent. Several threads may ask at once."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._stream = connection.makefile("rb")
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Future[dict[str, Any]]] = {0: Future()}
+        self._writing = threading.Lock()
+        self.said: list[Answer] = []
+        """Every command so far: what a failing test shows."""
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    # What is asked ------------------------------------------------------------------------------------------------
+
+    def try_run(
+        self, *argv: str, timeout_s: float = 30.0, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Run a command to its end, whatever that is. The limit is by dom0's clock, which waits for a busy machine."""
+        return self.start(*argv, timeout_s=timeout_s, stdin=stdin, env=env)()
+
+    def run(self, *argv: str, timeout_s: float = 30.0, stdin: bytes = b"") -> str:
+        """What a command prints that has to succeed."""
+        return self.try_run(*argv, timeout_s=timeout_s, stdin=stdin).must().out
+
+    def shell(self, script: str, *, timeout_s: float = 30.0) -> str:
+        """What a line for the shell prints; any command in it may fail the whole."""
+        return self.run("/bin/bash", "-euo", "pipefail", "-c", script, timeout_s=timeout_s)
+
+    def start(
+        self, *argv: str, timeout_s: float = 30.0, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    ) -> "Running":
+        """Begin a command; calling what comes back waits for its end."""
+        question = {"argv": argv, "input": base64.b64encode(stdin).decode(), "env": dict(env or {})}
+        return Running(self, argv, self._ask("run", timeout_s, question))
+
+    def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        self._now("put", 60.0, {"path": path, "data": base64.b64encode(data).decode(), "mode": mode})
+
+    def get(self, path: str) -> bytes:
+        return base64.b64decode(self._now("get", 60.0, {"path": path})["data"])
+
+    def ask_guest(self, domain: str, text: str, *, timeout_s: float = 60.0) -> str | None:
+        """The guest's answer, or None where it gives none in that time. Asked again until then; done once."""
+        question = {"domain": domain, "text": text, "number": f"{time.time_ns():x}", "patience_s": 5.0}
+        answer = self._now("ask_guest", timeout_s, question)
+        text_heard: str | None = answer["text"]
+        return text_heard
+
+    def processes(self, log: str, program: str) -> list[int]:
+        """Those whose output goes to this file and whose executable ends so."""
+        pids: list[int] = self._now("processes", 60.0, {"log": log, "program": program})["pids"]
+        return pids
+
+    def qmp(self, path: str, *commands: Mapping[str, Any]) -> list[Any]:
+        """All that a monitor says to these commands, each with the seconds it took, events among them."""
+        said: list[Any] = self._now("talk_qmp", 60.0, {"path": path, "commands": commands})["said"]
+        return said
+
+    # How ------------------------------------------------------------------------------------------------------------
+
+    def wait_for_agent(self) -> None:
+        """A machine that was just booted: its agent has said that it is there."""
+        self._waiting[0].result(PATIENCE_S)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _now(self, work: str, limit_s: float, question: Mapping[str, Any]) -> dict[str, Any]:
+        return self._ask(work, limit_s, question).result(PATIENCE_S)
+
+    def _ask(self, work: str, limit_s: float, question: Mapping[str, Any]) -> Future[dict[str, Any]]:
+        number = next(self._numbers)
+        future: Future[dict[str, Any]] = Future()
+        self._waiting[number] = future
+        data = json.dumps({"id": number, "do": work, "timeout_s": limit_s, **question}).encode()
+        with self._writing:
+            self._connection.sendall(struct.pack(">I", len(data)) + data)
+        return future
+
+    def _listen(self) -> None:
+        while len(head := self._read(4)) == 4:
+            answer = json.loads(self._read(struct.unpack(">I", head)[0]))
+            future = self._waiting.pop(answer["number"])
+            if "failed" in answer:
+                future.set_exception(Dom0Failed(answer["failed"]))
+            else:
+                future.set_result(answer)
+
+    def _read(self, length: int) -> bytes:
+        try:
+            return self._stream.read(length)
+        except (OSError, ValueError):  # closed by us
+            return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A command that has begun in dom0."""
+
+    dom0: Dom0
+    argv: Sequence[str]
+    future: Future[dict[str, Any]]
+
+    @property
+    def ended(self) -> bool:
+        return self.future.done()
+
+    def __call__(self) -> Answer:
+        raw = self.future.result(PATIENCE_S)
+        out, err = (base64.b64decode(raw[name]).decode(errors="replace") for name in ("out", "err"))
+        answer = Answer(tuple(self.argv), raw["status"], out, err, raw["seconds"])
+        self.dom0.said.append(answer)
+        return answer

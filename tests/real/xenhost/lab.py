@@ -1,0 +1,187 @@
+"""A Xen host for one case: thawed with a guest up, worked on, and looked at; then it is gone."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.real.xenhost.dom0 import Answer, Dom0, Running
+from tests.real.xenhost.guests import IMAGES, Guest
+from tests.real.xenhost.machine import Machine
+from tests.real.xenhost.states import enter, machine, with_guest
+
+ENVIRONMENT = {"XENSNAP_HOST": "xen", "COLUMNS": "100"}
+STORE = "/var/lib/xen/snapshots"
+VERB_S = 240.0
+"""A command of ours, which may save and restore memory several times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of `xl list`."""
+
+    name: str
+    domid: int
+    state: str
+
+    @property
+    def paused(self) -> bool:
+        return self.state[2] == "p"
+
+    @property
+    def shut_down(self) -> bool:
+        return self.state[3] == "s"
+
+    @property
+    def running(self) -> bool:
+        return not self.paused and not self.shut_down
+
+
+class Face:
+    """A guest as seen from its console: what is in its memory and on its disks."""
+
+    def __init__(self, dom0: Dom0, guest: Guest) -> None:
+        self._dom0 = dom0
+        self.guest = guest
+        self.writable = tuple(disk.vdev for disk in guest.disks if not disk.cdrom)
+
+    def ask(self, text: str, *, timeout_s: float = 30.0) -> str:
+        answer = self._dom0.ask_guest(self.guest.name, text, timeout_s=timeout_s)
+        assert answer is not None, f"{self.guest.name} does not answer to: {text}"
+        return answer
+
+    def answers(self, *, timeout_s: float = 3.0) -> bool:
+        """Whether it answers, asked for a short while."""
+        return self._dom0.ask_guest(self.guest.name, "ping", timeout_s=timeout_s) == "pong"
+
+    def mark(self, word: str, *vdevs: str) -> None:
+        """This word in memory and on the second block of each writable disk, or of these."""
+        assert self.ask(f"keep {word}") == "done"
+        for vdev in vdevs or self.writable:
+            assert self.ask(f"write {vdev} 0 {word}") == "done"
+
+    @property
+    def kept(self) -> str:
+        return self.ask("kept")
+
+    def on(self, vdev: str) -> str:
+        return self.ask(f"read {vdev} 0")
+
+    def holds(self, memory: str, disks: str) -> None:
+        """Memory and all writable disks are what they were when marked so."""
+        found = {"memory": self.kept, **{vdev: self.on(vdev) for vdev in self.writable}}
+        assert found == {"memory": memory, **dict.fromkeys(self.writable, disks)}
+
+    def works_well(self) -> int:
+        """The worker has written on, and never read another thing than it had written; its steps so far."""
+        words = self.ask("worked").split()
+        assert (words[2], words[4]) == ("0", "0"), f"steps, bad, errors: {words}"
+        return int(words[0])
+
+
+class XenLab:
+    """The host: xl and xensnap in dom0, and the face of each guest."""
+
+    def __init__(self, host: Machine, dom0: Dom0, guest: Guest) -> None:
+        self.host = host
+        self.dom0 = dom0
+        self.guest = guest
+        self.face = Face(dom0, guest)
+
+    # Commands ---------------------------------------------------------------------------------------------------
+
+    def xl(self, *words: str, timeout_s: float = 90.0) -> str:
+        """What xl prints; it has to succeed. libxl's own limit is 60 seconds."""
+        return self.dom0.run("xl", *words, timeout_s=timeout_s)
+
+    def try_xensnap(self, *words: str) -> Answer:
+        """Our command, however it ends; never in a traceback."""
+        return honest(self.begin_xensnap(*words)())
+
+    def begin_xensnap(self, *words: str, env: Mapping[str, str] | None = None) -> Running:
+        return self.dom0.start("xensnap", *words, timeout_s=VERB_S, env=ENVIRONMENT | dict(env or {}))
+
+    def xensnap(self, *words: str) -> str:
+        return self.try_xensnap(*words).must().out
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.xensnap(*words, "--json"))
+
+    def refused(self, *words: str) -> Any:
+        """The error document of a command that must not succeed."""
+        answer = self.try_xensnap(*words, "--json")
+        assert answer.status not in {0, None}, answer
+        return json.loads(answer.out)
+
+    # Looks ------------------------------------------------------------------------------------------------------
+
+    def domains(self) -> dict[str, Listed]:
+        """All domains but dom0."""
+        rows = [line.split() for line in self.xl("list").splitlines()[2:]]
+        return {row[0]: Listed(row[0], int(row[1]), row[4]) for row in rows}
+
+    @property
+    def domain(self) -> Listed | None:
+        """The guest as xl lists it; None where it is off."""
+        return self.domains().get(self.guest.name)
+
+    def running(self) -> bool:
+        found = self.domain
+        return found is not None and found.running
+
+    def snapshots(self) -> list[str]:
+        return [each["name"] for each in self.json("list", self.guest.name)["snapshots"]]
+
+    def files(self) -> set[str]:
+        """Everything beside the images and in the store, but for locks."""
+        found = self.dom0.shell(f"find {IMAGES} {STORE} -type f ! -name lock 2> /dev/null || true")
+        return set(found.split())
+
+    def watchers(self) -> list[int]:
+        """The daemons of xl that will reboot or clean up the guest: those whose log is this guest's."""
+        return self.dom0.processes(f"/var/log/xen/xl-{self.guest.name}.log", "/bin/xl")
+
+    def monitor(self) -> str:
+        found = self.domain
+        assert found is not None
+        return f"/var/run/xen/qmp-libxenstat-{found.domid}"
+
+    def wait_until_off(self) -> None:
+        """Gone from xl's list: shut down and cleaned up."""
+        self._poll(f"! xl domid {self.guest.name} > /dev/null 2>&1")
+
+    def wait_for_another_domid(self, before: int) -> None:
+        """Back after a reboot."""
+        self._poll(f"d=$(xl domid {self.guest.name} 2> /dev/null) && [ $d != {before} ]")
+
+    def _poll(self, condition: str, *, timeout_s: float = 60.0) -> None:
+        self.dom0.shell(f"until {condition}; do sleep 0.5; done", timeout_s=timeout_s)
+
+    def images_are_whole(self) -> None:
+        """With every guest off, qemu-img finds neither leak nor corruption in any image."""
+        for name in self.domains():
+            self.xl("destroy", name)
+        script = f"shopt -s nullglob; for i in {IMAGES}/*.qcow2; do qemu-img check -q -f qcow2 $i; done"
+        self.dom0.shell(script, timeout_s=60)
+
+
+def honest(answer: Answer) -> Answer:
+    assert "Traceback" not in answer.err, answer
+    assert answer.status in {0, 1, 2, 3, 4, 5, 6, 7, None}, answer
+    return answer
+
+
+@contextlib.contextmanager
+def thawed(guest: Guest, code: Path) -> Iterator[XenLab]:
+    """The host with this guest up and running, as it was frozen; `code` is the second disk."""
+    frozen = with_guest(guest)
+    with machine(frozen.image, lambda _: code) as host:
+        host.thaw(frozen)
+        dom0 = enter(host)
+        try:
+            dom0.run("xl", "unpause", guest.name)
+            yield XenLab(host, dom0, guest)
+        finally:
+            dom0.close()

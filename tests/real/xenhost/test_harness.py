@@ -1,0 +1,47 @@
+"""The host itself, with plain xl: what every other case rests on."""
+
+import pytest
+
+from tests.real.xenhost.guests import HVM, MANY, PV, PVH
+from tests.real.xenhost.lab import XenLab
+
+EACH = pytest.mark.parametrize("guest", [pytest.param(each, id=each.type) for each in (PV, PVH, HVM)])
+
+
+@EACH
+def test_a_thawed_guest_runs_and_answers_for_its_memory_and_disks(lab: XenLab) -> None:
+    before = int(lab.face.ask("ticks"))
+    lab.face.mark("one")
+    lab.face.holds("one", "one")
+    assert int(lab.face.ask("ticks")) > before
+    assert lab.running()
+    assert len(lab.watchers()) == 1
+
+
+@EACH
+def test_xl_alone_saves_memory_and_restores_it(lab: XenLab) -> None:
+    lab.face.mark("then")
+    lab.face.ask("gap")
+    lab.xl("save", "-p", lab.guest.name, "/var/tmp/saved")
+    found = lab.domain
+    assert found is not None
+    assert found.paused
+    lab.xl("unpause", lab.guest.name)
+    assert int(lab.face.ask("gap")) > 1000
+    lab.face.ask("keep now")
+    lab.xl("destroy", lab.guest.name)
+    lab.xl("restore", "/var/tmp/saved")
+    lab.face.holds("then", "then")
+
+
+@pytest.mark.parametrize("guest", [MANY], ids=["pv-four-disks"])
+def test_a_guest_sees_qcow2_raw_and_a_disc(lab: XenLab) -> None:
+    lab.face.mark("here")
+    lab.face.holds("here", "here")
+    assert lab.face.ask("read xvdd 0") == ""
+    assert lab.face.ask("write xvdd 0 no").startswith("error")
+
+
+def test_what_one_case_does_is_unknown_to_the_next(lab: XenLab) -> None:
+    assert lab.face.kept == ""
+    assert lab.face.on("xvda") == ""
