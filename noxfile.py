@@ -36,7 +36,8 @@ def xen(session: nox.Session) -> None:
     wanted, more = ("quick", session.posargs[1:]) if session.posargs[:1] == ["quick"] else ("all", session.posargs)
     session.run("sh", ".ci/setup", "xen", external=True)
     session.install("--editable", ".[test]")
-    session.run("pytest", "tests/real/xenhost", f"--xen={wanted}", "-n", "2", "--dist", "worksteal", *more)
+    report = ["--xen-report", "docs/reference/xen-host.md"] if wanted == "all" and not more else []
+    session.run("pytest", "tests/real/xenhost", f"--xen={wanted}", "-n", "2", "--dist", "worksteal", *report, *more)
 
 
 @nox.session

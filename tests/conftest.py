@@ -41,6 +41,7 @@ def tool_version(path: str) -> str:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The cases on a real Xen host inside QEMU take minutes to hours, so they are asked for by name."""
     parser.addoption("--xen", choices=("quick", "all"), help="run tests/real/xenhost: its core, or all of it")
+    parser.addoption("--xen-report", type=Path, metavar="FILE", help="write what those cases have shown as a page")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

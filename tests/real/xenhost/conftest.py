@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.xenhost import report
 from tests.real.xenhost.code import code_disk
 from tests.real.xenhost.guests import PV, Guest
 from tests.real.xenhost.lab import XenLab, thawed
@@ -25,6 +26,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+class Reporting:
+    """Writes the page that `--xen-report` names once all is done; in the process that sees all workers' reports."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        reports = [each for kind in ("passed", "failed", "error") for each in terminalreporter.stats.get(kind, [])]
+        cases = [case_of(each) for each in reports if each.when == "call" or each.failed]
+        self.path.write_text(report.page(sorted(cases, key=lambda case: (case.module, case.name))), encoding="utf-8")
+        terminalreporter.write_line(f"written: {self.path}")
+
+
+def case_of(found: pytest.TestReport) -> report.Case:
+    path, _, test = found.nodeid.partition("::")
+    name, _, parameters = test.partition("[")
+    properties = {name: value for name, value in found.user_properties if isinstance(value, str)}
+    return report.Case(Path(path).stem, name, parameters.rstrip("]"), found.outcome, found.duration, properties)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--xen-report")
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Reporting(path), "xenhost-reporting")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,8 @@ class Dom0:
         self._writing = threading.Lock()
         self.said: list[Answer] = []
         """Every command so far: what a failing test shows."""
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     # What is asked ------------------------------------------------------------------------------------------------
 
@@ -98,6 +99,10 @@ class Dom0:
         said: list[Any] = self._now("talk_qmp", 60.0, {"path": path, "commands": commands})["said"]
         return said
 
+    def greeting(self, path: str) -> Any:
+        """What a monitor says to who comes."""
+        return self._now("talk_qmp", 60.0, {"path": path, "commands": []})["greeting"]
+
     # How ------------------------------------------------------------------------------------------------------------
 
     def wait_for_agent(self) -> None:
@@ -105,7 +110,11 @@ class Dom0:
         self._waiting[0].result(PATIENCE_S)
 
     def close(self) -> None:
+        # The listener sees the end, and takes its half of the connection with it.
+        self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
+        self._listener.join()
+        self._stream.close()
 
     def _now(self, work: str, limit_s: float, question: Mapping[str, Any]) -> dict[str, Any]:
         return self._ask(work, limit_s, question).result(PATIENCE_S)

@@ -167,6 +167,16 @@ class XenLab:
         self.dom0.shell(script, timeout_s=60)
 
 
+def versions(lab: XenLab) -> dict[str, str]:
+    """What stands under the case: Xen, the guests' QEMU and qemu-img."""
+    info = dict(line.split(":", 1) for line in lab.xl("info").splitlines() if ":" in line)
+    info = {name.strip(): value.strip() for name, value in info.items()}
+    greeting = lab.dom0.greeting(lab.monitor())["QMP"]["version"]["qemu"]
+    image_tool = lab.dom0.run("qemu-img", "--version").split()[2]
+    qemu = ".".join(str(greeting[part]) for part in ("major", "minor", "micro"))
+    return {"xen": info["xen_version"], "qemu": qemu, "qemu-img": image_tool, "kernel": info["release"]}
+
+
 def honest(answer: Answer) -> Answer:
     assert "Traceback" not in answer.err, answer
     assert answer.status in {0, 1, 2, 3, 4, 5, 6, 7, None}, answer

@@ -134,7 +134,8 @@ class Machine:
             # It ends with us, even where we are killed: it would use a whole CPU for ever.
             words = ["setpriv", "--pdeathsig", "TERM", "--", *words]
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self._monitor = self._connect(self.directory / "monitor").makefile("rwb", 0)
+        with self._connect(self.directory / "monitor") as connection:
+            self._monitor = connection.makefile("rwb", 0)
         self._monitor.readline()
         self.command("qmp_capabilities")
 

@@ -1,14 +1,15 @@
 """The host itself, with plain xl: what every other case rests on."""
 
+import json
+
 import pytest
 
-from tests.real.xenhost.guests import HVM, MANY, PV, PVH
-from tests.real.xenhost.lab import XenLab
+from tests.real.xenhost.guests import MANY
+from tests.real.xenhost.lab import XenLab, versions
+from tests.real.xenhost.ways import EACH_GUEST
 
-EACH = pytest.mark.parametrize("guest", [pytest.param(each, id=each.type) for each in (PV, PVH, HVM)])
 
-
-@EACH
+@EACH_GUEST
 def test_a_thawed_guest_runs_and_answers_for_its_memory_and_disks(lab: XenLab) -> None:
     before = int(lab.face.ask("ticks"))
     lab.face.mark("one")
@@ -18,7 +19,7 @@ def test_a_thawed_guest_runs_and_answers_for_its_memory_and_disks(lab: XenLab) -
     assert len(lab.watchers()) == 1
 
 
-@EACH
+@EACH_GUEST
 def test_xl_alone_saves_memory_and_restores_it(lab: XenLab) -> None:
     lab.face.mark("then")
     lab.face.ask("gap")
@@ -40,6 +41,12 @@ def test_a_guest_sees_qcow2_raw_and_a_disc(lab: XenLab) -> None:
     lab.face.holds("here", "here")
     assert lab.face.ask("read xvdd 0") == ""
     assert lab.face.ask("write xvdd 0 no").startswith("error")
+
+
+def test_it_is_the_xen_that_the_facts_are_of(lab: XenLab, record_property) -> None:
+    found = versions(lab)
+    record_property("versions", json.dumps(found))
+    assert (found["xen"].rpartition(".")[0], found["qemu"].split(".")[0]) == ("4.17", "7")
 
 
 def test_what_one_case_does_is_unknown_to_the_next(lab: XenLab) -> None:

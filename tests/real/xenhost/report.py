@@ -1,0 +1,92 @@
+"""What a run has shown, as a page of the documentation: which guest can do what, and every case with its outcome."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+TYPES = ("pv", "pvh", "hvm")
+COVERS = "test_what_a_snapshot_covers_comes_back_while_the_guest_works"
+PAUSES = ("transaction", "disk-only", "xl save -c", "checkpoint", "live checkpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test that ran. `properties` is what it has recorded."""
+
+    module: str
+    name: str
+    parameters: str
+    outcome: str
+    seconds: float
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+
+def page(cases: Sequence[Case]) -> str:
+    """The page in Markdown."""
+    return "\n".join([*_head(cases), *_capabilities(cases), *_pauses(cases), *_outcomes(cases)]) + "\n"
+
+
+def _head(cases: Sequence[Case]) -> Iterator[str]:
+    yield "# On a real Xen host"
+    yield ""
+    yield "<!-- Written by `nox -s xen`. Changes made by hand are lost. -->"
+    yield ""
+    passed = sum(case.outcome == "passed" for case in cases)
+    yield f"Cases on a real Xen host inside QEMU ({{doc}}`../how-to/xen-host`): {passed} of {len(cases)} passed."
+    for found in [case.properties["versions"] for case in cases if "versions" in case.properties][:1]:
+        told = ", ".join(f"{tool} {version}" for tool, version in json.loads(found).items())
+        yield f"Versions: {told}."
+    yield ""
+
+
+def _capabilities(cases: Sequence[Case]) -> Iterator[str]:
+    """A row for each kind of snapshot, a column for each type of guest."""
+    found = {case.parameters: case.outcome for case in cases if case.name == COVERS}
+    ways = list(dict.fromkeys(parameters.partition("-")[2] for parameters in found))
+    if not ways:
+        return
+    yield "## What each type of guest can do"
+    yield ""
+    yield "While a guest works on two disks: snapshot, damage, revert, delete; memory and disks are compared."
+    yield ""
+    yield f"| snapshot | {' | '.join(each.upper() for each in TYPES)} |"
+    yield f"| --- | {' | '.join('---' for _ in TYPES)} |"
+    for way in ways:
+        yield f"| {way} | {' | '.join(found.get(f'{each}-{way}', 'not tried') for each in TYPES)} |"
+    yield ""
+
+
+def _pauses(cases: Sequence[Case]) -> Iterator[str]:
+    """Ratios only: the clock of such a guest goes by instructions."""
+    measured = [
+        (case.parameters, json.loads(case.properties["pauses"])) for case in cases if "pauses" in case.properties
+    ]
+    for guest, found in measured:
+        yield f"## How long the guest stands still ({guest})"
+        yield ""
+        yield "Measured inside the guest. Its clock goes by instructions that were executed, so only ratios count."
+        yield ""
+        yield "| | longest gap, against `xl save -c` | longest read and write, against the bare transaction |"
+        yield "| --- | --- | --- |"
+        for deed in PAUSES:
+            gap = found[deed]["gap_ms"] / found["xl save -c"]["gap_ms"]
+            stall = found[deed]["stall_ms"] / found["transaction"]["stall_ms"]
+            yield f"| {deed} | {gap:.2f} | {stall:.2f} |"
+        yield ""
+
+
+def _outcomes(cases: Sequence[Case]) -> Iterator[str]:
+    by_module: dict[str, dict[str, list[Case]]] = defaultdict(lambda: defaultdict(list))
+    for case in cases:
+        by_module[case.module][case.name].append(case)
+    yield "## Every case"
+    yield ""
+    yield "| case | passed | failed |"
+    yield "| --- | --- | --- |"
+    for module in sorted(by_module):
+        for name, group in by_module[module].items():
+            failed = [case.parameters or "it" for case in group if case.outcome != "passed"]
+            sentence = name.removeprefix("test_").replace("_", " ")
+            yield f"| {sentence} | {len(group) - len(failed)} | {', '.join(failed) or '0'} |"

@@ -1,0 +1,225 @@
+"""What is recorded of the real tools: short conversations whose every answer the simulator has to give, too."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.real.xenhost import filters
+from tests.real.xenhost.guests import IMAGES, PV, Guest
+from tests.real.xenhost.lab import XenLab
+
+SAVED = "/var/tmp/saved"
+DISK = f"{IMAGES}/pv1-xvda.qcow2"
+OTHER = f"{IMAGES}/pv1-xvdb.qcow2"
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Qmp:
+    """One command to the monitor of the guest."""
+
+    command: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """One line to the guest's console: it writes, or it ends."""
+
+    text: str
+
+
+Deed = tuple[str, ...] | Qmp | Say
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One trace: a guest that is up, and what is done then."""
+
+    name: str
+    story: str
+    deeds: tuple[Deed, ...]
+    guest: Guest = PV
+
+
+def qmp(command: str, /, **arguments: Any) -> Qmp:
+    """A command; a low line in a name stands for the hyphen that QMP has."""
+    named = {key.replace("_", "-"): value for key, value in arguments.items()}
+    return Qmp({"execute": command, **({"arguments": named} if named else {})})
+
+
+def internal(vdev: str, name: str) -> Line:
+    return {"type": "blockdev-snapshot-internal-sync", "data": {"device": f"{vdev}-qcow2", "name": name}}
+
+
+def external(vdev: str, file: str) -> Line:
+    names = {"node-name": f"{vdev}-qcow2", "snapshot-node-name": f"{vdev}-new"}
+    return {"type": "blockdev-snapshot-sync", "data": {**names, "snapshot-file": file, "format": "qcow2"}}
+
+
+def transaction(*actions: Line) -> Qmp:
+    return qmp("transaction", actions=list(actions))
+
+
+NODES = qmp("query-named-block-nodes", flat=True)
+STATUS = qmp("query-status")
+LIST = ("xl", "list")
+CHECK = tuple(("qemu-img", "check", "-f", "qcow2", image) for image in (DISK, OTHER))
+
+SCENARIOS = (
+    Scenario(
+        "pause-is-counted",
+        "Two pauses need two unpauses, and an unpause too many says so and ends with 0.",
+        (
+            *(("xl", "pause", "pv1"),) * 2,
+            *(("xl", "unpause", "pv1"), LIST) * 3,
+            STATUS,
+        ),
+    ),
+    Scenario(
+        "no-such-domain",
+        "Unknown names and numbers: exit codes differ by command, and some are 0.",
+        (
+            ("xl", "pause", "77"),
+            ("xl", "unpause", "77"),
+            ("xl", "pause", "nosuch"),
+            ("xl", "list", "nosuch"),
+            ("xl", "list", "77"),
+            ("xl", "domid", "nosuch"),
+            ("xl", "destroy", "nosuch"),
+            ("xl", "block-list", "nosuch"),
+            ("xl", "save", "nosuch", SAVED),
+            ("xl", "restore", "/nosuch"),
+            ("xl", "rename", "nosuch", "other"),
+        ),
+    ),
+    Scenario(
+        "save-and-restore",
+        "A save that leaves the guest paused, and its restore under a new domid; the name must be free.",
+        (
+            ("xl", "list", "-l", "pv1"),
+            ("xl", "block-list", "pv1"),
+            ("xl", "save", "-p", "pv1", SAVED),
+            LIST,
+            ("stat", "-c", "%a", SAVED),
+            ("xl", "restore", SAVED),
+            ("xl", "unpause", "pv1"),
+            ("xl", "destroy", "pv1"),
+            LIST,
+            ("xl", "restore", SAVED),
+            LIST,
+            ("xl", "list", "-l", "pv1"),
+        ),
+    ),
+    Scenario(
+        "save-of-a-paused-guest",
+        "A paused PV guest cannot be saved: xl waits a minute and gives up.",
+        (("xl", "pause", "pv1"), ("xl", "save", "-p", "pv1", SAVED), LIST, ("xl", "unpause", "pv1"), LIST),
+    ),
+    Scenario(
+        "poweroff-after-a-save",
+        "The daemon that watches a guest ends with a save, and nobody cleans up after the guest.",
+        (("xl", "save", "-c", "pv1", SAVED), LIST, Say("poweroff"), ("sleep", "5"), LIST, STATUS),
+    ),
+    Scenario(
+        "internal-snapshots",
+        "Internal snapshots through the monitor: one transaction for two disks, and what is refused.",
+        (
+            STATUS,
+            transaction(internal("xvda", "one"), internal("xvdb", "one")),
+            transaction(internal("xvda", "two"), internal("xvdb", "one")),
+            transaction(internal("xvda", "two"), internal("xvda", "two")),
+            transaction(internal("xvdz", "one")),
+            transaction(internal("xvda", "")),
+            transaction(),
+            NODES,
+            qmp("blockdev-snapshot-delete-internal-sync", device="xvda-qcow2", name="none"),
+            qmp("blockdev-snapshot-delete-internal-sync", device="xvda-qcow2", name="one"),
+            NODES,
+            ("xl", "destroy", "pv1"),
+            ("qemu-img", "snapshot", "-l", DISK),
+            ("qemu-img", "snapshot", "-l", OTHER),
+            ("qemu-img", "info", "--output=json", OTHER),
+            *CHECK,
+        ),
+    ),
+    Scenario(
+        "external-snapshot",
+        "An overlay below a running guest: xl and its save file go on naming the base.",
+        (
+            transaction(external("xvda", f"{IMAGES}/over.qcow2")),
+            NODES,
+            Say("write xvda 0 over"),
+            ("xl", "block-list", "pv1"),
+            ("xl", "list", "-l", "pv1"),
+            transaction(internal("xvda", "one")),
+            qmp("block-commit", device="xvda-new"),
+            qmp("block-commit", device="xvda-new", job_id="commit", auto_finalize=False, auto_dismiss=False),
+            qmp("query-jobs"),
+            qmp("block-stream", device="xvda-new", job_id="stream"),
+            ("qemu-img", "info", "-U", "--backing-chain", "--output=json", f"{IMAGES}/over.qcow2"),
+            ("xl", "destroy", "pv1"),
+            *CHECK,
+        ),
+    ),
+    Scenario(
+        "tags-offline",
+        "qemu-img and tags: a second one of the same name, numbers that are names, and what is not there.",
+        (
+            ("xl", "destroy", "pv1"),
+            *(("qemu-img", "snapshot", "-c", tag, DISK) for tag in ("one", "one", "1", "7")),
+            ("qemu-img", "snapshot", "-l", DISK),
+            ("qemu-img", "snapshot", "-d", "one", DISK),
+            ("qemu-img", "snapshot", "-l", DISK),
+            ("qemu-img", "snapshot", "-a", "1", DISK),
+            ("qemu-img", "snapshot", "-a", "none", DISK),
+            ("qemu-img", "snapshot", "-d", "none", DISK),
+            ("qemu-img", "snapshot", "-l", "/nosuch"),
+            *CHECK,
+        ),
+    ),
+    Scenario(
+        "names",
+        "A number as a name, and a name that is taken.",
+        (
+            ("xl", "rename", "pv1", "5"),
+            LIST,
+            ("xl", "domid", "5"),
+            ("xl", "rename", "5", "Domain-0"),
+            ("xl", "rename", "1", "pv1"),
+            ("xl", "create", PV.file),
+        ),
+    ),
+)
+
+
+def play(lab: XenLab, scenario: Scenario) -> Iterator[Line]:
+    """The trace: what it is, what it begins with, then each deed with its answer, filtered."""
+    domid = lab.domains()[scenario.guest.name].domid
+    monitor = f"/var/run/xen/qmp-libxenstat-{domid}"
+    disks = [{"vdev": disk.vdev, "file": disk.path(scenario.guest.name)} for disk in scenario.guest.disks]
+    yield {
+        "trace": scenario.name,
+        "story": scenario.story,
+        "guest": scenario.guest.name,
+        "domid": domid,
+        "disks": disks,
+    }
+    for deed in scenario.deeds:
+        match deed:
+            case Qmp(command):
+                *before, answer = [said["message"] for said in lab.dom0.qmp(monitor, command)][1:]
+                yield {"qmp": command, "reply": filters.message(answer)}
+                yield from ({"event": filters.message(said)} for said in before)
+            case Say(line):
+                yield {"guest": line, "answer": lab.face.ask(line)}
+            case argv:
+                answer = lab.dom0.try_run(*argv, timeout_s=120)
+                out, err = filters.text(answer.out), filters.text(answer.err)
+                yield {"argv": list(argv), "rc": answer.status, "out": out, "err": err}
+
+
+def written(lines: Iterator[Line]) -> str:
+    """As it is kept: one line of JSON for each."""
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

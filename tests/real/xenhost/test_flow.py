@@ -1,0 +1,98 @@
+"""The whole way, for each type of guest: take, damage, revert, delete, and all is as it was."""
+
+import pytest
+
+from tests.real.xenhost.guests import HVM, MANY, PV, PVH
+from tests.real.xenhost.lab import XenLab
+from tests.real.xenhost.ways import EACH_GUEST, EVERYTHING, Way
+
+
+@pytest.mark.quick
+@EACH_GUEST
+def test_memory_and_disks_come_back_together_and_nothing_is_left_behind(lab: XenLab) -> None:
+    watchers, files = lab.watchers(), lab.files()
+    lab.face.mark("one")
+    lab.xensnap("create", lab.guest.name, "--name", "one")
+    assert lab.running()
+    assert lab.watchers() == watchers
+    lab.face.mark("two")
+    lab.xensnap("revert", lab.guest.name, "one")
+    assert lab.running()
+    lab.face.holds("one", "one")
+    assert lab.snapshots() == ["one"]
+    lab.xensnap("delete", lab.guest.name, "one")
+    lab.face.holds("one", "one")
+    assert lab.snapshots() == []
+    assert len(lab.watchers()) == 1
+    assert {file for file in lab.files() - files if not file.endswith(".json")} == set()
+    lab.images_are_whole()
+
+
+@EVERYTHING
+def test_what_a_snapshot_covers_comes_back_while_the_guest_works(lab: XenLab, way: Way) -> None:
+    lab.face.mark("one")
+    lab.face.ask("work xvda xvdb")
+    lab.xensnap("create", lab.guest.name, "--name", "one", *way.options)
+    assert lab.running()
+    lab.face.works_well()
+    lab.face.mark("two")
+    lab.xensnap("revert", lab.guest.name, "one")
+    if way.memory:
+        assert lab.running()
+        lab.face.holds("one", "one")
+        before = lab.face.works_well()
+        assert lab.face.works_well() > before
+    else:
+        assert lab.domain is None
+        lab.xl("create", lab.guest.file)
+        lab.face.holds("", "one")
+    lab.xensnap("delete", lab.guest.name, "one")
+    lab.face.holds("one" if way.memory else "", "one")
+    lab.images_are_whole()
+
+
+@pytest.mark.parametrize("guest", [MANY], ids=["pv-four-disks"])
+def test_a_guest_with_a_raw_disk_and_a_disc_goes_external_and_the_disc_stays_out(lab: XenLab) -> None:
+    lab.face.mark("one")
+    lab.refused("create", lab.guest.name, "--name", "no", "--type", "internal")
+    lab.xensnap("create", lab.guest.name, "--name", "one", "--type", "external")
+    lab.face.mark("two")
+    lab.xensnap("revert", lab.guest.name, "one")
+    lab.face.holds("one", "one")
+    assert lab.face.ask("write xvdd 0 no").startswith("error")
+    lab.xensnap("delete", lab.guest.name, "one")
+    lab.face.holds("one", "one")
+    lab.images_are_whole()
+
+
+@pytest.mark.parametrize("guest", [MANY], ids=["pv-four-disks"])
+def test_each_disk_goes_its_own_way(lab: XenLab) -> None:
+    lab.face.mark("one")
+    ways = ("--disk", "xvda=internal", "--disk", "xvdb=external", "--disk", "xvdc=internal")
+    lab.xensnap("create", lab.guest.name, "--name", "one", *ways)
+    lab.face.mark("two")
+    lab.xensnap("revert", lab.guest.name, "one")
+    lab.face.holds("one", "one")
+    lab.images_are_whole()
+
+
+@pytest.mark.parametrize("guest", [PV], ids=["pv"])
+def test_a_live_checkpoint_of_a_pv_guest_is_refused_and_the_guest_feels_nothing(lab: XenLab) -> None:
+    lab.face.ask("gap")
+    document = lab.refused("create", lab.guest.name, "--name", "one", "--live")
+    assert document["effect"] == "none"
+    assert lab.running()
+    assert int(lab.face.ask("gap")) < 500_000
+    assert lab.snapshots() == []
+
+
+@pytest.mark.parametrize("guest", [pytest.param(each, id=each.type) for each in (PVH, HVM)])
+def test_live_checkpoints_can_follow_each_other(lab: XenLab) -> None:
+    for name in ("one", "two"):
+        lab.face.mark(name)
+        lab.xensnap("create", lab.guest.name, "--name", name, "--live")
+    lab.face.mark("three")
+    for name in ("two", "one"):
+        lab.xensnap("revert", lab.guest.name, name)
+        lab.face.holds(name, name)
+    lab.images_are_whole()

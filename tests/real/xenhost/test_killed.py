@@ -1,0 +1,140 @@
+"""SIGKILL at every step, and during what xl does for us; then `recover`: the guest runs, as before or as after."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.real.xenhost import dying
+from tests.real.xenhost.guests import HVM, PVH
+from tests.real.xenhost.lab import ENVIRONMENT, STORE, VERB_S, XenLab
+
+KILLED = -signal.SIGKILL
+STEPS_MAX = 16
+STEPS = pytest.mark.parametrize("step", [*map(str, range(1, STEPS_MAX + 1)), "+1", "+3", "+5", "+7", "+9"])
+XL_AT_WORK = f"until [ $(cat {STORE}/*/*.save 2> /dev/null | wc -c) -gt 20000000 ]; do sleep 0.1; done"
+
+
+def die(lab: XenLab, step: str, *words: str) -> bool:
+    """Carry out a verb that dies at a step; False where it came to its end before."""
+    lab.dom0.put("/tmp/dying.py", Path(dying.__file__).read_bytes())
+    python = "/srv/code/venv/bin/python"
+    verb, *rest = words
+    argv = (python, "/tmp/dying.py", step, verb, lab.guest.name, *rest)
+    answer = lab.dom0.try_run(*argv, timeout_s=VERB_S, env=ENVIRONMENT)
+    assert answer.status in {0, KILLED}, answer
+    return answer.status == KILLED
+
+
+def recovered(lab: XenLab) -> None:
+    """After `recover` the guest runs, its daemon watches it, and a second one finds nothing to do."""
+    lab.xensnap("recover", lab.guest.name)
+    assert lab.running()
+    assert len(lab.watchers()) == 1
+    lab.face.ask("ping")
+
+
+@STEPS
+@pytest.mark.parametrize("kind", ["internal", "external"])
+def test_a_create_that_is_killed_is_undone_or_finished(lab: XenLab, kind: str, step: str) -> None:
+    lab.face.mark("one")
+    lab.face.ask("work xvda xvdb")
+    die(lab, step, "create", "one", kind)
+    recovered(lab)
+    lab.face.works_well()
+    lab.face.holds("one", "one")
+    taken = lab.snapshots()
+    assert taken in ([], ["one"])
+    if taken:
+        lab.face.mark("two")
+        lab.xensnap("revert", lab.guest.name, "one")
+        lab.face.holds("one", "one")
+    lab.images_are_whole()
+
+
+@STEPS
+@pytest.mark.parametrize("kind", ["internal", "external"])
+def test_a_revert_that_is_killed_is_undone_or_finished(lab: XenLab, kind: str, step: str) -> None:
+    lab.face.mark("one")
+    lab.xensnap("create", lab.guest.name, "--name", "one", "--type", kind)
+    lab.face.mark("two")
+    die(lab, step, "revert", "one")
+    recovered(lab)
+    found = lab.face.kept
+    assert found in {"one", "two"}
+    lab.face.holds(found, found)
+    lab.xensnap("revert", lab.guest.name, "one")
+    lab.face.holds("one", "one")
+    lab.images_are_whole()
+
+
+@pytest.mark.parametrize("step", [*map(str, range(1, 9)), "+2", "+4", "+6"])
+@pytest.mark.parametrize("kind", ["internal", "external"])
+def test_a_delete_that_is_killed_is_undone_or_finished(lab: XenLab, kind: str, step: str) -> None:
+    for name in ("one", "two"):
+        lab.face.mark(name)
+        lab.xensnap("create", lab.guest.name, "--name", name, "--type", kind)
+    lab.face.mark("now")
+    die(lab, step, "delete", "one")
+    recovered(lab)
+    lab.face.holds("now", "now")
+    for name in lab.snapshots():
+        lab.xensnap("revert", lab.guest.name, name)
+        lab.face.holds(name, name)
+    lab.images_are_whole()
+
+
+@pytest.mark.parametrize("verb", ["create", "revert"])
+def test_no_verb_has_more_steps_than_are_tried(lab: XenLab, verb: str) -> None:
+    lab.face.mark("one")
+    if verb == "revert":
+        lab.xensnap("create", lab.guest.name, "--name", "one", "--type", "external")
+    assert not die(lab, str(STEPS_MAX + 1), verb, "one", "external")
+
+
+@pytest.mark.parametrize("whom", ["us", "xl", "both"])
+def test_killed_while_xl_saves(lab: XenLab, whom: str) -> None:
+    lab.face.mark("one")
+    under_way = lab.begin_xensnap("create", lab.guest.name, "--name", "one")
+    lab.dom0.shell(f"{XL_AT_WORK}; {kill(whom, 'save')}", timeout_s=VERB_S)
+    under_way()
+    recovered(lab)
+    lab.face.holds("one", "one")
+    assert lab.snapshots() in ([], ["one"])
+    lab.images_are_whole()
+
+
+@pytest.mark.parametrize("guest", [pytest.param(each, id=each.type) for each in (PVH, HVM)])
+@pytest.mark.parametrize("whom", ["us", "xl"])
+def test_killed_while_xl_migrates(lab: XenLab, whom: str) -> None:
+    lab.face.mark("one")
+    under_way = lab.begin_xensnap("create", lab.guest.name, "--name", "one", "--live")
+    lab.dom0.shell(f"{XL_AT_WORK}; {kill(whom, 'migrate')}", timeout_s=VERB_S)
+    under_way()
+    recovered(lab)
+    lab.face.holds("one", "one")
+    assert lab.snapshots() in ([], ["one"])
+    lab.images_are_whole()
+
+
+@pytest.mark.parametrize("whom", ["us", "xl", "both"])
+def test_killed_while_xl_restores(lab: XenLab, whom: str) -> None:
+    lab.face.mark("one")
+    lab.xensnap("create", lab.guest.name, "--name", "one")
+    lab.face.mark("two")
+    under_way = lab.begin_xensnap("revert", lab.guest.name, "one")
+    lab.dom0.shell(
+        f"until pgrep -f 'xl.* restore' > /dev/null; do sleep 0.1; done; {kill(whom, 'restore')}", timeout_s=VERB_S
+    )
+    under_way()
+    recovered(lab)
+    found = lab.face.kept
+    assert found in {"one", "two"}
+    lab.face.holds(found, found)
+    lab.images_are_whole()
+
+
+def kill(whom: str, what: str) -> str:
+    """A line for the shell. The pattern of ours does not match the line itself."""
+    ours, theirs = "pkill -KILL -f '[x]ensnap.cli (create|revert)'", f"pkill -KILL -f '^[^ ]*[x]l( -[^ ]*)* {what} '"
+    return {"us": ours, "xl": theirs, "both": f"{theirs}; {ours}"}[whom]

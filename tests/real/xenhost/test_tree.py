@@ -1,0 +1,56 @@
+"""Reverts to everywhere in a tree, and deletes of all kinds, while the guest runs."""
+
+import pytest
+
+from tests.real.xenhost.lab import XenLab
+from tests.real.xenhost.ways import EXTERNAL, INTERNAL, Way
+
+BOTH = pytest.mark.parametrize("way", [pytest.param(way, id=way.name) for way in (INTERNAL, EXTERNAL)])
+
+
+def grow(lab: XenLab, way: Way) -> None:
+    """root - middle - leaf, and a branch from root, where the guest is."""
+    name = lab.guest.name
+    for each in ("root", "middle", "leaf"):
+        lab.face.mark(each)
+        lab.xensnap("create", name, "--name", each, *way.options)
+    lab.face.mark("lost")
+    lab.xensnap("revert", name, "root")
+    lab.face.mark("branch")
+    lab.xensnap("create", name, "--name", "branch", *way.options)
+    lab.face.mark("now")
+
+
+@BOTH
+def test_the_guest_can_be_brought_to_every_snapshot(lab: XenLab, way: Way) -> None:
+    grow(lab, way)
+    for each in ("root", "middle", "leaf", "branch", "root"):
+        lab.xensnap("revert", lab.guest.name, each)
+        lab.face.holds(each, each)
+        assert lab.running()
+    lab.images_are_whole()
+
+
+@BOTH
+@pytest.mark.parametrize("gone", ["root", "middle", "leaf", "branch"])
+def test_deleting_one_snapshot_changes_no_other_and_not_the_guest(lab: XenLab, way: Way, gone: str) -> None:
+    grow(lab, way)
+    lab.xensnap("delete", lab.guest.name, gone)
+    lab.face.holds("now", "now")
+    assert lab.running()
+    left = [each for each in ("root", "middle", "leaf", "branch") if each != gone]
+    assert sorted(lab.snapshots()) == sorted(left)
+    for each in left:
+        lab.xensnap("revert", lab.guest.name, each)
+        lab.face.holds(each, each)
+    lab.images_are_whole()
+
+
+@BOTH
+@pytest.mark.parametrize("how", [("root", "--children"), ("root", "--children-only")], ids=["children", "only"])
+def test_a_whole_branch_goes_while_the_guest_runs(lab: XenLab, way: Way, how: tuple[str, ...]) -> None:
+    grow(lab, way)
+    lab.xensnap("delete", lab.guest.name, *how)
+    lab.face.holds("now", "now")
+    assert lab.snapshots() == (["root"] if "--children-only" in how else [])
+    lab.images_are_whole()
