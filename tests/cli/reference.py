@@ -8,7 +8,9 @@ import click
 import msgspec
 
 from xensnap.cli.documents import Document
+from xensnap.cli.explanations import EXPLANATIONS
 from xensnap.cli.main import ALIASES, main
+from xensnap.engine.risks import RISKS
 
 COMMANDS_INTRODUCTION = """\
 # Commands
@@ -39,6 +41,45 @@ no interface: its steps may change with every version, and `apply` refuses a pla
 
 The schemas are [JSON Schema 2020-12](https://json-schema.org/draft/2020-12/schema).
 """
+
+
+ERRORS_INTRODUCTION = """\
+# Errors and exit codes
+
+| Exit code | Meaning |
+|---|---|
+| 0 | done |
+| 1 | failed, and nothing has changed |
+| 2 | the request or the configuration makes no sense as it stands |
+| 3 | the domain, snapshot, disk or file is not there |
+| 4 | somebody else is at work there |
+| 5 | failed, and something is left; the message says which command ends it |
+| 6 | refused before anything was touched |
+| 7 | the outcome is not known; look at the host before trying again |
+| 130 | interrupted; undone, or to be resumed |
+
+## The tree
+
+```{eval-rst}
+.. automodule:: xensnap.errors
+```
+
+## Risks
+
+A refusal that names one of these can be lifted with `--accept` and the id, one by one.
+
+"""
+
+
+def errors_page() -> str:
+    """docs/reference/errors.md."""
+    risks = "\n".join(f"| `{name}` | {what} |" for name, what in sorted(RISKS.items()))
+    ids = "\n".join(f"| `{name}` | {what} | {remedy} |" for name, (what, remedy) in sorted(EXPLANATIONS.items()))
+    return (
+        f"{ERRORS_INTRODUCTION}| Id | What is risked |\n|---|---|\n{risks}\n\n## All ids\n\n"
+        "`xensnap explain ID` tells the same without this page.\n\n"
+        f"| Id | What it is | What to do |\n|---|---|---|\n{ids}\n"
+    )
 
 
 def leaves(group: click.Group, *path: str) -> Iterator[tuple[list[str], click.Command]]:

@@ -9,7 +9,7 @@ import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pytest
 
-from tests.cli.reference import commands_page, json_page
+from tests.cli.reference import commands_page, errors_page, json_page
 from xensnap.cli.documents import Document
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
@@ -27,6 +27,12 @@ EACH = {
     "xensnap-tree/1": ["tree", "guest1"],
     "xensnap-current/1": ["current", "guest1"],
     "xensnap-parent/1": ["parent", "guest1"],
+    "xensnap-check/1": ["check", "guest1"],
+    "xensnap-verify/1": ["verify", "guest1"],
+    "xensnap-chain/1": ["chain", "show", "guest1"],
+    "xensnap-compact/1": ["chain", "compact", "guest1"],
+    "xensnap-capabilities/1": ["capabilities"],
+    "xensnap-explain/1": ["explain", "busy"],
     "xensnap-du/1": ["du", "guest1"],
     "xensnap-diff/1": ["diff", "guest1", "before"],
     "xensnap-info/1": ["info", "guest1"],
@@ -119,7 +125,9 @@ def test_a_plan_is_what_its_schema_says(sim) -> None:
         jsonschema.Draft202012Validator(msgspec.json.schema(Plan)).validate(plan)
 
 
-@pytest.mark.parametrize(("name", "page"), [("json.md", json_page), ("commands.md", commands_page)])
+@pytest.mark.parametrize(
+    ("name", "page"), [("json.md", json_page), ("commands.md", commands_page), ("errors.md", errors_page)]
+)
 def test_the_reference_is_made_from_the_code(name, page) -> None:
     path = PAGES / name
     if os.environ.get("XENSNAP_GOLDEN") == "write":

@@ -1,6 +1,8 @@
 """Looking closer: the space that snapshots take, and what changed between them; the same on both hosts."""
 
+import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +65,70 @@ def test_a_disk_that_only_one_of_them_has_is_told(both) -> None:
     both.ok("create", "guest1", "-n", "b")
     assert "xvdb: only in the second" in both.ok("diff", "guest1", "a", "b")
     assert "xvdb: only in the first" in both.ok("diff", "guest1", "b", "a")
+
+
+def test_a_check_tells_all_reasons_for_each_disk_and_each_way(both) -> None:
+    told = both.json("check", "guest1")
+    assert told["possible"]
+    assert {disk["vdev"]: disk["left_out"] for disk in told["disks"]} == {"xvda": None, "xvdb": None, "hdc": "cdrom"}
+    kinds = {disk["vdev"]: [each["id"] for each in disk["internal"]] for disk in told["disks"]}
+    assert kinds == {"xvda": [], "xvdb": ["not-qcow2"], "hdc": []}
+    modes = {mode["options"]: mode["possible"] for mode in told["modes"]}
+    assert modes == {"": True, "--disk-only --type internal": False, "--disk-only --type external": True}
+    both.ok("create", "guest1", "-n", "a")
+    told = both.json("check", "guest1")
+    assert {mode["options"]: mode["possible"] for mode in told["modes"]}["--disk-only --type external"] is False
+    text = both.ok("check", "guest1")
+    assert "kind-is-sticky: xvda has internal snapshots already" in text
+
+
+def test_a_domain_that_cannot_be_snapshotted_ends_the_check_with_6(sim) -> None:
+    sim.ok("sim", "domain", "add", "bare")
+    result = sim.run("check", "bare")
+    assert result.exit_code == 6
+    assert "nothing-to-snapshot" in result.stdout
+
+
+def test_verify_finds_what_was_done_behind_our_back(qemu, qemu_img) -> None:
+    place = Path(qemu.host.partition(":")[2])
+    qemu.ok("create", "guest1", "-n", "a")
+    qemu.ok("create", "guest1", "-n", "b")
+    assert "2 images checked" not in qemu.ok("verify", "guest1")
+    subprocess.run([qemu_img, "snapshot", "-d", "a", place / "a.qcow2"], check=True)
+    next(place.glob("*.xensnap.json")).unlink()
+    result = qemu.run("verify", "guest1", "--json")
+    told = {each["name"]: each for each in json.loads(result.stdout)["snapshots"]}
+    assert result.exit_code == 1
+    assert (told["a"]["intact"], told["b"]["intact"]) == (False, True)
+    assert "holds something else" in told["a"]["findings"][0]["told"]
+    assert qemu.run("verify", "guest1", "b").exit_code == 0
+    assert any("its copy" in line for line in result.stdout.splitlines())
+
+
+def test_a_chain_tells_who_holds_each_layer_and_is_made_shorter(both) -> None:
+    both.ok("create", "guest1", "-n", "a")
+    both.ok("create", "guest1", "-n", "b")
+    layers = {disk["vdev"]: disk["layers"] for disk in both.json("chain", "show", "guest1")["disks"]}
+    assert [layer["role"] for layer in layers["xvdb"]] == ["active", "frozen", "frozen"]
+    assert [layer["snapshots"] for layer in layers["xvdb"]] == [[], ["b"], ["a"]]
+    assert [layer["snapshots"] for layer in layers["xvda"]] == [["a", "b"]]
+    assert both.ok("chain", "compact", "guest1") == "nothing to merge away\n"
+
+
+def test_what_could_not_be_merged_then_is_merged_later(sim) -> None:
+    sim.ok("create", "guest1", "-n", "a")
+    sim.ok("domain", "start", "guest1")
+    sim.ok("delete", "guest1", "a")
+    hidden = sim.json("chain", "show", "guest1")["hidden"]
+    assert [each["why"] for each in hidden] == ["an image that is not ours is only written while the domain is off"]
+    assert "stays: /images/guest1-xvdb.raw" in sim.ok("chain", "compact", "guest1")
+    sim.ok("domain", "stop", "guest1")
+    assert sim.ok("chain", "compact", "guest1", "--dry-run") == "would be merged away: /images/guest1-xvdb.raw\n"
+    assert sim.ok("chain", "compact", "guest1") == "merged away: /images/guest1-xvdb.raw\n"
+    assert [len(disk["layers"]) for disk in sim.json("chain", "show", "guest1")["disks"]] == [1, 1, 1]
+
+
+def test_each_host_tells_what_it_can_do(both) -> None:
+    able = {each["name"]: each["there"] for each in both.json("capabilities")["capabilities"]}
+    assert able["internal"]
+    assert able["external"]

@@ -314,6 +314,145 @@ class DiffDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap
     configuration: tuple[str, ...]
 
 
+class Explained(msgspec.Struct, frozen=True):
+    """One error id; `risk` is what is given up where it can be accepted, else null."""
+
+    id: str
+    meaning: str
+    remedy: str
+    risk: str | None
+
+
+class ExplainDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-explain/1"):
+    """`explain`: one error, or all of them. No host is looked at, so `host` is empty."""
+
+    host: str
+    errors: tuple[Explained, ...]
+
+
+class ModeDocument(msgspec.Struct, frozen=True):
+    """A way to take a snapshot: the options of `create` that ask for it, and all reasons against it."""
+
+    name: str
+    options: str
+    possible: bool
+    reasons: tuple[ReasonDocument, ...]
+
+
+class DiskFitnessDocument(msgspec.Struct, frozen=True):
+    """What can be done with a disk: the reasons against each kind, none where it can; or why it is left out."""
+
+    vdev: str
+    left_out: str | None
+    usual_kind: Kind | None
+    internal: tuple[ReasonDocument, ...]
+    external: tuple[ReasonDocument, ...]
+
+
+class CheckDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-check/1"):
+    """`check`: `possible` is whether `create` without options would work."""
+
+    host: str
+    domain: DomainDocument
+    possible: bool
+    modes: tuple[ModeDocument, ...]
+    disks: tuple[DiskFitnessDocument, ...]
+
+
+class CapabilityDocument(msgspec.Struct, frozen=True):
+    """Something that a host can do, or cannot."""
+
+    name: str
+    there: bool
+    meaning: str
+
+
+class CapabilitiesDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-capabilities/1"):
+    """`capabilities`: of the host, whose snapshots are in the directory `root`."""
+
+    host: str
+    root: str
+    capabilities: tuple[CapabilityDocument, ...]
+    hooks: bool
+    guest_agent: bool
+
+
+class VerifyFinding(msgspec.Struct, frozen=True):
+    """Something wrong with a snapshot; where it is not `fatal`, it could be reverted to all the same."""
+
+    subject: str
+    told: str
+    fatal: bool
+
+
+class VerifiedSnapshot(msgspec.Struct, frozen=True):
+    """One snapshot, and all that is wrong with it."""
+
+    name: str
+    intact: bool
+    findings: tuple[VerifyFinding, ...]
+
+
+class VerifyDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-verify/1"):
+    """`verify`: `checked` are the images that passed through `qemu-img check`, `unchecked` those that could not."""
+
+    host: str
+    domain: DomainDocument
+    intact: bool
+    damaged: tuple[str, ...]
+    checked: tuple[str, ...]
+    unchecked: dict[str, str]
+    snapshots: tuple[VerifiedSnapshot, ...]
+
+
+class ChainLayer(msgspec.Struct, frozen=True):
+    """One image of a chain. `role` is active, frozen, hidden base or base; `ours`: we made it."""
+
+    path: str
+    format: Format
+    allocated_bytes: int
+    size_bytes: int
+    ours: bool
+    role: str
+    snapshots: tuple[str, ...]
+
+
+class ChainDisk(msgspec.Struct, frozen=True):
+    """A disk and what it stands on, the active layer first."""
+
+    vdev: str
+    layers: tuple[ChainLayer, ...]
+    problem: str | None
+
+
+class HiddenDocument(msgspec.Struct, frozen=True):
+    """An image that only deleted snapshots needed; `why` it stays, or null if it can be merged now."""
+
+    vdev: str
+    path: str
+    why: str | None
+
+
+class ChainDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-chain/1"):
+    """`chain show`."""
+
+    host: str
+    domain: DomainDocument
+    disks: tuple[ChainDisk, ...]
+    hidden: tuple[HiddenDocument, ...]
+
+
+class CompactDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-compact/1"):
+    """`chain compact`: what was merged away, or would be; `unknown` tells why the rest could not be looked at."""
+
+    host: str
+    domain: DomainDocument
+    dry_run: bool
+    merged: tuple[str, ...]
+    stays: tuple[HiddenDocument, ...]
+    unknown: str | None
+
+
 class RecoveredDocument(msgspec.Struct, frozen=True):
     """An interrupted operation and how it ended."""
 
@@ -512,6 +651,12 @@ Document = (
     | InfoDocument
     | DuDocument
     | DiffDocument
+    | CheckDocument
+    | VerifyDocument
+    | ChainDocument
+    | CompactDocument
+    | CapabilitiesDocument
+    | ExplainDocument
     | CreateDocument
     | ConfigDocument
     | RevertDocument

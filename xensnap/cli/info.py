@@ -12,8 +12,8 @@ from xensnap.cli.session import Session, verb
 from xensnap.engine.collect import hidden_now
 from xensnap.engine.revert import find
 from xensnap.engine.sizes import since
-from xensnap.engine.store_steps import fingerprint
-from xensnap.engine.view import DiskView, View, missing_below, with_current
+from xensnap.engine.verify import disk_problem
+from xensnap.engine.view import DiskView, View, with_current
 from xensnap.model import DiskSnapshot, Snapshot
 
 
@@ -78,15 +78,8 @@ def _checked(view: View, record: Snapshot) -> CheckedSnapshot:
 
 
 def _checked_disk(view: View, disk: DiskSnapshot) -> CheckedDisk:
-    problem = None
-    image = view.images.get(disk.image.path)
-    if image is None:
-        problem = f"{disk.image.path} is not there or unreadable"
-    elif fingerprint(disk, image) != disk.fingerprint:
-        problem = f"{disk.image.path} holds something else than the snapshot left there"
-    elif missing := missing_below(view, image):
-        problem = f"{disk.image.path} stands on {missing}, which is not there or unreadable"
-    return CheckedDisk(disk_document(disk), problem is None, problem)
+    problem = disk_problem(view, disk)
+    return CheckedDisk(disk_document(disk), not problem, problem or None)
 
 
 def info_text(document: InfoDocument, *, whole: bool) -> str:

@@ -21,6 +21,9 @@ VERBS = {
     "tree": ("tree", "Draw the tree that the snapshots form."),
     "current": ("current", "Name the snapshot that the domain is at."),
     "parent": ("parent", "Name the snapshot that one comes from."),
+    "check": ("check", "Tell whether a domain can be snapshotted."),
+    "verify": ("verify", "Check snapshots and their images."),
+    "chain": ("chain", "Show what disks stand on, or make it shorter."),
     "du": ("du", "Tell how much space snapshots take."),
     "diff": ("diff", "Show what changed between two snapshots."),
     "revert": ("revert", "Make a domain what it was at a snapshot."),
@@ -34,6 +37,8 @@ VERBS = {
     "recover": ("recover", "Bring interrupted operations to their end."),
     "doctor": ("doctor", "Tell what does not fit together, and repair it."),
     "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
+    "explain": ("explain", "Tell what an error means and what to do."),
+    "capabilities": ("capabilities", "Tell what the host can do."),
     "domain": ("domain", "Start and stop domains, where nothing else does."),
     "conformance": ("conformance", "Try a host with the conformance cases."),
     "sim": ("sim", "Make and handle a simulated host."),
@@ -42,7 +47,7 @@ VERBS = {
 
 SECTIONS = {
     "Every day": ("create", "list", "tree", "info", "revert", "delete"),
-    "A closer look": ("du", "diff"),
+    "A closer look": ("check", "verify", "du", "diff", "chain"),
     "Which stay, and their names": (
         "prune",
         "pin",
@@ -53,7 +58,7 @@ SECTIONS = {
         "current",
         "parent",
     ),
-    "When something was interrupted or does not fit, or is to be planned": ("recover", "doctor", "apply"),
+    "When something was interrupted or does not fit, or is to be planned": ("recover", "doctor", "explain", "apply"),
 }
 """How the help sorts the verbs; those in no section come last."""
 

@@ -33,6 +33,19 @@ class Kept(msgspec.Struct, frozen=True):
     why: str
 
 
+class Compaction(msgspec.Struct, frozen=True):
+    """What was merged away, by path, and what had to stay. `unknown` tells why it is not known what else could go."""
+
+    merged: tuple[str, ...]
+    stays: tuple[Kept, ...]
+    unknown: str = ""
+
+    def told(self) -> tuple[str, ...]:
+        """What had to stay, in words."""
+        stays = [f"{left.base.path} stays as a hidden base: {left.why}" for left in self.stays]
+        return (*stays, *([self.unknown] if self.unknown else []))
+
+
 def hidden_now(view: View) -> tuple[HiddenBase, ...]:
     """Hidden bases that no snapshot holds (again) and that no disk has become the active layer of."""
     held = {disk.image.path for snapshot in view.snapshots.values() for disk in snapshot.disks}

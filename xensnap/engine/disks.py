@@ -30,14 +30,14 @@ def choose(view: View, request: CreateRequest) -> tuple[list[Covered], list[Excl
     reasons = [_no_such_disk(view, vdev) for vdev in request.disks if view.domain.disk(vdev) is None]
     for disk_view in view.disks:
         choice = request.disks.get(disk_view.disk.vdev, DiskChoice())
-        why_not = _outside(disk_view, choice)
+        why_not = outside(disk_view, choice)
         if why_not:
             excluded.append(Excluded(disk_view.disk.vdev, why_not))
             if choice.skip and not request.disk_only and not _harmless(disk_view):
                 reasons.append(_skips_writable(disk_view))
             continue
-        kind = choice.kind or request.kind or _auto(view, disk_view)
-        found = list(_against(view, disk_view, kind))
+        kind = choice.kind or request.kind or usual_kind(view, disk_view)
+        found = list(against(view, disk_view, kind))
         reasons.extend(found)
         if not found and disk_view.chain:
             covered.append(Covered(disk_view.disk.vdev, kind, disk_view.chain.active, choice.path))
@@ -52,7 +52,7 @@ def choose(view: View, request: CreateRequest) -> tuple[list[Covered], list[Excl
     return covered, excluded, [*reasons, *_twice(view, covered)]
 
 
-def _outside(disk_view: DiskView, choice: DiskChoice) -> str:
+def outside(disk_view: DiskView, choice: DiskChoice) -> str:
     """Why a disk is no part of any snapshot, or an empty string."""
     disk = disk_view.disk
     if choice.skip:
@@ -69,7 +69,7 @@ def _harmless(disk_view: DiskView) -> bool:
     return disk.cdrom or disk.readonly or not disk.path
 
 
-def _auto(view: View, disk_view: DiskView) -> Kind:
+def usual_kind(view: View, disk_view: DiskView) -> Kind:
     """Along one chain the kind is sticky; where nothing is decided yet, internal is the cheaper one to live with."""
     sticky = sticky_kind(view, disk_view.disk.vdev)
     if sticky:
@@ -91,7 +91,7 @@ def sticky_kind(view: View, vdev: str) -> Kind | None:
     return min(kinds) if kinds else None
 
 
-def _against(view: View, disk_view: DiskView, kind: Kind) -> Iterator[Reason]:
+def against(view: View, disk_view: DiskView, kind: Kind) -> Iterator[Reason]:
     """All that stands in the way of a snapshot of this kind of this disk."""
     disk, vdev = disk_view.disk, disk_view.disk.vdev
     if Capability(kind.value) not in view.capabilities:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from xensnap.engine import journal, records
-from xensnap.engine.collect import kept, plan_collection
+from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
 from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_changed
@@ -33,6 +33,7 @@ from xensnap.engine.request import (
 from xensnap.engine.revert import plan_revert
 from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
 from xensnap.engine.treatment import Diagnosis, examine, treat
+from xensnap.engine.verify import Looked, look
 from xensnap.engine.view import ANYWHERE, View, digest, observe
 from xensnap.errors import Damaged, ExitCode, Failed, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
@@ -120,6 +121,10 @@ class AsyncEngine:
                     found[path] = await self.host.images.extents(image.layer)
         return found
 
+    async def verify(self, view: View) -> Looked:
+        """Check the images in a view and read the copies of its records. Changes nothing; reads all cluster tables."""
+        return await look(self.host, view)
+
     async def plan(self, ref: str, request: Request) -> Plan:
         """What would be done. Changes nothing; `Refused` with all reasons."""
         places = places_of(request) if isinstance(request, CreateRequest) else ANYWHERE
@@ -192,6 +197,13 @@ class AsyncEngine:
                 await self._recover(domain, abort=None)
             return await treat(self.host, domain.uuid, watch=self._watch, check=check)
 
+    async def compact(self, ref: str) -> Compaction:
+        """Merge away images that only snapshots needed which are gone. No snapshot changes."""
+        domain = await self.host.toolstack.inspect(ref)
+        async with self._locked(domain):
+            await self._recover(domain, abort=None)
+            return await self._collect(domain.uuid)
+
     # Starting and stopping, where the host has no toolstack of its own for that --------------------------------------
 
     async def start(self, ref: str, *, paused: bool = False) -> Domain:
@@ -238,7 +250,7 @@ class AsyncEngine:
 
     async def _carry_out(self, plan: Plan, recovered: Recovered | None) -> Result:
         await Execution(self.host, plan, self._watch).run()
-        left = await self._collect(plan.domain_uuid) if plan.verb in _COLLECTING else ()
+        left = (await self._collect(plan.domain_uuid)).told() if plan.verb in _COLLECTING else ()
         return Result(plan, (*plan.warnings, *left), recovered)
 
     async def _require_same(self, plan: Plan) -> None:
@@ -257,24 +269,25 @@ class AsyncEngine:
         if plan_for(view, request, Fresh(plan.operation, plan.planned_s)) != plan:
             raise Usage("the plan is not the one that was made for this request", id="plan-altered", remedy=remedy)
 
-    async def _collect(self, uuid: str) -> tuple[str, ...]:
-        """Merge what can be merged. The deletion is done already, so what cannot is only told."""
-        failed: dict[str, str] = {}
+    async def _collect(self, uuid: str) -> Compaction:
+        """Merge what can be merged, one image after the other; what cannot is only told."""
+        merged: list[str] = []
+        failed: list[Kept] = []
         while True:
             try:
                 view = await observe(self.host, uuid)
-                plan = plan_collection(view, await self._fresh(), leave=frozenset(failed))
+                plan = plan_collection(view, await self._fresh(), leave=frozenset(left.base.path for left in failed))
             except XensnapError as error:
-                return (f"what can be merged away now is not known: {error.cause}",)
+                return Compaction(tuple(merged), tuple(failed), f"what can be merged away is not known: {error.cause}")
             if plan is None:
-                stays = [f"{left.base.path} stays as a hidden base: {left.why}" for left in kept(view)]
-                return (*(f"{path} stays as a hidden base: {why}" for path, why in failed.items()), *stays)
+                return Compaction(tuple(merged), (*failed, *kept(view)))
             try:
                 await Execution(self.host, plan, self._watch).run()
+                merged.append(plan.image)
             except XensnapError as error:
                 if error.exit_code is ExitCode.SOMETHING_LEFT:
                     raise
-                failed[plan.image] = error.cause
+                failed += [Kept(base, error.cause) for base in view.state.hidden if base.path == plan.image]
 
     async def _recover(self, domain: Domain, *, abort: bool | None) -> Recovered | None:
         store = Store.of(self.host, domain.uuid)
@@ -398,6 +411,10 @@ class Engine:
         """See AsyncEngine."""
         return self.host.run(self.aio.maps(view))
 
+    def verify(self, view: View) -> Looked:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.verify(view))
+
     def plan(self, ref: str, request: Request) -> Plan:
         """See AsyncEngine."""
         return self.host.run(self.aio.plan(ref, request))
@@ -433,6 +450,10 @@ class Engine:
     def repair(self, ref: str, *, check: bool = False) -> Diagnosis:
         """See AsyncEngine."""
         return self.host.run(self.aio.repair(ref, check=check))
+
+    def compact(self, ref: str) -> Compaction:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.compact(ref))
 
     def start(self, ref: str, *, paused: bool = False) -> Domain:
         """See AsyncEngine."""

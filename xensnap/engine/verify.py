@@ -1,0 +1,91 @@
+"""Whether snapshots are still what they were: records against images, images against themselves, copies of records.
+
+`look` asks the host; everything else is a judgement of what it found.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from xensnap.engine.create import sidecar_paths
+from xensnap.engine.store_steps import fingerprint
+from xensnap.engine.view import View, missing_below
+from xensnap.errors import Damaged, NotFound, XensnapError
+from xensnap.formats import snapshot_record
+from xensnap.hypervisor import CheckResult, Hypervisor
+from xensnap.model import DiskSnapshot, Format, RunState, Snapshot
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something that is not as it should be. `fatal`: the snapshot cannot be reverted to as it is."""
+
+    subject: str
+    told: str
+    fatal: bool = True
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """What was found on the host, by path: results of checks, or why there is none; copies of records."""
+
+    checks: Mapping[str, CheckResult]
+    unchecked: Mapping[str, str]
+    copies: Mapping[str, Snapshot | None]
+
+
+async def look(host: Hypervisor, view: View) -> Looked:
+    """Check every qcow2 image that nobody writes to now, and read every copy of a record."""
+    checks: dict[str, CheckResult] = {}
+    unchecked: dict[str, str] = {}
+    busy = view.domain.state is not RunState.OFF
+    active = {disk.path for disk in view.domain.disks if not disk.readonly}
+    for path, image in view.images.items():
+        if image is None or image.layer.format is not Format.QCOW2:
+            continue
+        if busy and path in active:
+            unchecked[path] = "the guest writes to it now"
+            continue
+        try:
+            checks[path] = await host.images.check(image.layer)
+        except XensnapError as error:
+            unchecked[path] = error.cause
+    copies = {path: await _copy(host, path) for snapshot in view.snapshots.values() for path in sidecar_paths(snapshot)}
+    return Looked(checks, unchecked, copies)
+
+
+async def _copy(host: Hypervisor, path: str) -> Snapshot | None:
+    try:
+        return snapshot_record.decode(await host.files.read(path), path=path)
+    except (NotFound, Damaged):
+        return None
+
+
+def findings(view: View, looked: Looked, snapshot: Snapshot) -> tuple[Finding, ...]:
+    """All that is wrong with one snapshot."""
+    found = [finding for disk in snapshot.disks for finding in _disk(view, looked, disk)]
+    if snapshot.memory and not view.memories.get(snapshot.name):
+        found.append(Finding("memory", f"{snapshot.memory} is not there or empty"))
+    stale = [path for path in sidecar_paths(snapshot) if looked.copies.get(path) != snapshot]
+    told = "is missing or tells something else"
+    return (*found, *(Finding("record", f"its copy {path} {told}", fatal=False) for path in stale))
+
+
+def _disk(view: View, looked: Looked, disk: DiskSnapshot) -> Iterator[Finding]:
+    problem = disk_problem(view, disk)
+    if problem:
+        yield Finding(disk.vdev, problem)
+    check = looked.checks.get(disk.image.path)
+    if check is not None and check.corruptions:
+        yield Finding(disk.vdev, f"{disk.image.path} has {check.corruptions} corrupt clusters")
+    if check is not None and check.leaks:
+        yield Finding(disk.vdev, f"{disk.image.path} has {check.leaks} leaked clusters, which harm nobody", fatal=False)
+
+
+def disk_problem(view: View, disk: DiskSnapshot) -> str:
+    """Why a disk could not be reverted: its image is gone, another one, or stands on nothing. Empty if it could."""
+    image = view.images.get(disk.image.path)
+    if image is None:
+        return f"{disk.image.path} is not there or unreadable"
+    if fingerprint(disk, image) != disk.fingerprint:
+        return f"{disk.image.path} holds something else than the snapshot left there"
+    missing = missing_below(view, image)
+    return f"{disk.image.path} stands on {missing}, which is not there or unreadable" if missing else ""
