@@ -71,9 +71,9 @@ class LocalMonitor:
 
         from qemu.qmp import ExecuteError, QMPError, StateError
 
-        work = self._client.execute(command, dict(arguments) if arguments else None)
         try:
-            return await asyncio.wait_for(work, self._reply_s_max)
+            async with asyncio.timeout(self._reply_s_max):
+                return await self._client.execute(command, dict(arguments) if arguments else None)
         except ExecuteError as error:
             raise CommandFailed(command, str(error), error.error_class) from error
         except StateError as error:
