@@ -10,7 +10,7 @@ from xensnap.engine.context import Context, directory, unbelieved
 from xensnap.engine.step import StepBase
 from xensnap.errors import Failed, NotFound
 from xensnap.hypervisor import Job
-from xensnap.model import Backing, Domain, Format, Image, Layer
+from xensnap.model import Backing, Format, Image, Layer
 
 
 class MakeOverlay(StepBase, frozen=True):
@@ -173,27 +173,31 @@ class PullUp(StepBase, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase. A job that an interrupted run has left is followed to its end."""
+        job = await self._job(at)
+        if job is not None:
+            await job.wait()
         running = await at.opened_by(self.vdev, self.layer)
         if running is None:
             await _set_backing(at, self.layer, self.backing, copy=True)
-            return
-        job = await self._job(at, running)
-        if job is None and not _stands_on(await at.host.images.inspect(self.layer), self.backing):
+        elif not _stands_on(await at.host.images.inspect(self.layer), self.backing):
             base = Layer(self.backing.path, self.backing.format or Format.RAW) if self.backing else None
             job = await at.host.blocks.stream(running, self.vdev, layer=self.layer, base=base, job_id=self._job_id(at))
-        if job is not None:
             await job.wait()
 
     async def undo(self, at: Context) -> None:
         """The image reads the same at every instant, and its old backing file is still there: only a job must end."""
-        running = await at.opened_by(self.vdev, self.layer)
-        job = await self._job(at, running) if running else None
+        job = await self._job(at)
         if job is not None:
             await job.cancel()
 
-    async def _job(self, at: Context, running: Domain) -> Job | None:
+    async def _job(self, at: Context) -> Job | None:
+        """The job that an interrupted run has left. Looked for before its QEMU is asked anything else.
+
+        One that has ended unnoticed makes QEMU 7.2.22 crash when it is asked for its images.
+        """
+        running = await at.running()
         try:
-            return await at.host.blocks.job(running, self._job_id(at))
+            return await at.host.blocks.job(running, self._job_id(at)) if running else None
         except NotFound:
             return None
 

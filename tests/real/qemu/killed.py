@@ -1,41 +1,74 @@
-"""A process that carries out one operation and kills itself at a given step: `python -m tests.real.qemu.killed`.
+"""A process that carries out one operation and kills itself: `python -m tests.real.qemu.killed`.
 
-Arguments: directory of the host, the step to die at (0: never), the verb, the name, words for the request. The children
-that work at that moment live on. With `+` before the step, the process dies half a moment after the step has begun.
+Arguments: directory of the host, when to die, the verb, the name, words for the request. When to die is
+
+    3       at the beginning of the third step (0: never)
+    +3      half a moment after that
+    @0.12   so many seconds after the beginning of the operation
+
+The children that work at that moment live on. With the word `slow-jobs` QEMU's block jobs copy next to nothing per
+second, so that they are alive whenever somebody looks. What it has taken is printed, in seconds, by one that ends well.
 """
 
 import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Mapping
+from typing import Any
 
+from xensnap.backends.local.qmp import LocalMonitor
 from xensnap.backends.qemu.host import QemuHost
 from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
 from xensnap.engine.execute import Progress
 from xensnap.model import Kind
 
 
-def main(directory: str, step: str, verb: str, name: str, *words: str) -> None:
-    """Carry it out, and die at the step."""
+def main(directory: str, moment: str, verb: str, name: str, *words: str) -> None:
+    """Carry it out, and die at the moment."""
     seen = 0
 
     def watch(progress: Progress) -> None:
         nonlocal seen
         seen += 1
-        if seen == abs(int(step)):
-            if step.startswith("+"):
-                threading.Timer(0.03, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        if moment[:1] != "@" and seen == abs(int(moment)):
+            if moment.startswith("+"):
+                threading.Timer(0.03, _die).start()
             else:
-                os.kill(os.getpid(), signal.SIGKILL)
+                _die()
 
+    if "slow-jobs" in words:
+        _slow_down()
     engine = Engine(QemuHost(directory), watch=watch)
-    kind = Kind(words[0]) if words else None
+    engine.list("guest")
+    if moment[:1] == "@":
+        threading.Timer(float(moment[1:]), _die).start()
+    before = time.monotonic()
+    kind = next((each for each in Kind if each in words), None)
     if verb == "create":
-        engine.create("guest", CreateRequest(name, kind=kind, disk_only="disk-only" in words))
+        engine.create("guest", CreateRequest(name, kind=kind, disk_only="disk-only" in words, live="live" in words))
     elif verb == "revert":
         engine.revert("guest", RevertRequest(name))
     else:
         engine.delete("guest", DeleteRequest(name))
+    print(time.monotonic() - before, flush=True)  # noqa: T201 -- the test reads it
+    os._exit(0)  # a timer that has not gone off yet is of no concern any more
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _slow_down() -> None:
+    execute = LocalMonitor.execute
+
+    async def slowly(self: LocalMonitor, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        if command in ("block-stream", "block-commit"):
+            arguments = {**(arguments or {}), "speed": 1}
+        return await execute(self, command, arguments)
+
+    LocalMonitor.execute = slowly  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

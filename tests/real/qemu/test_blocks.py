@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.qemu.conftest import small_file_system
-from xensnap.errors import Effect, Failed, NotFound, Refused
+from xensnap.errors import Busy, Effect, Failed, NotFound, Refused
 from xensnap.hypervisor import JobState, TakeInternal, TakeOverlay
 from xensnap.model import Format, Layer, RunState
 
@@ -268,4 +268,20 @@ def test_raw_disks_take_overlays_but_no_tags(lab):
     lab.run(job.wait())
     lab.run(job.complete())
     assert lab.chain(domain, "xvda") == ["raw-xvda.raw"]
+    lab.heard(domain)
+
+
+def test_a_job_that_ended_unnoticed_is_no_danger_to_the_guest(lab, domain):
+    deepen(lab, domain, "xvda", "a1.qcow2", "a2.qcow2")
+    layer, base = image(lab, "a2.qcow2"), image(lab, "guest-xvda.qcow2")
+    job = lab.run(lab.blocks.stream(domain, "xvda", layer=layer, base=base, job_id="j"))
+    while not lab.run(job.state()).concluded:
+        pass
+    # `query-named-block-nodes` would make QEMU 7.2.22 crash now.
+    with pytest.raises(Busy) as caught:
+        lab.run(lab.blocks.nodes(domain))
+    assert caught.value.id == "job-unnoticed"
+    lab.heard(domain)
+    lab.run(job.wait())
+    assert lab.chain(domain, "xvda") == ["a2.qcow2", "guest-xvda.qcow2"]
     lab.heard(domain)

@@ -1,4 +1,7 @@
-"""SIGKILL of xensnap at every journal boundary of operations on a guest that runs, then `recover` by another process.
+"""SIGKILL of xensnap in operations on a guest that runs, then `recover` by another process.
+
+At every journal boundary and into every step; at moments that no step knows of, in the middle of a save, a restore, a
+transaction or a tool; and while a block job is at work in QEMU, which goes on without us.
 
 Afterwards the guest runs, its memory and its disks agree (it says so itself), every snapshot of the list can be
 reverted to, and nothing of ours is left that nobody needs.
@@ -7,56 +10,206 @@ reverted to, and nothing of ours is left that nobody needs.
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
-from xensnap.model import Kind, RunState
+from xensnap.engine.execute import Outcome
+from xensnap.hypervisor import Then
+from xensnap.model import Domain, Kind, RunState
 
 ROOT = Path(__file__).parents[3]
 CASES = {
     "create-internal": ("create", "new", "internal"),
     "create-external": ("create", "new", "external"),
     "create-disk-only": ("create", "new", "external", "disk-only"),
+    "create-live": ("create", "new", "internal", "live"),
     "revert": ("revert", "first"),
+    "revert-external": ("revert", "first", "external"),
     "delete": ("delete", "first"),
+    "delete-external": ("delete", "first", "external"),
 }
+ALL_SECTORS = 6
+"""After so many reports the guest has written to all its sectors, so that no job is done with its first piece."""
+MOMENTS = 6
+"""How many moments within an operation are tried, spread evenly over the time that it takes."""
 
 
-def run(lab, step: str, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "tests.real.qemu.killed", str(lab.directory), step, *words]
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+def argv(lab, moment: str, words: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "tests.real.qemu.killed", str(lab.directory), moment, *words]
+
+
+def run(lab, moment: str, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv(lab, moment, words), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )  # fmt: skip
+
+
+def first(lab, words: tuple[str, ...]) -> tuple[Domain, Engine, Kind]:
+    """A guest that runs, with one snapshot; what is deleted has another one on it."""
+    kind = Kind.EXTERNAL if "external" in words else Kind.INTERNAL
+    domain = lab.start()
+    engine = Engine(lab.host)
+    engine.create("guest", CreateRequest("first", kind=kind))
+    return domain, engine, kind
+
+
+def whole_again(lab, domain: Domain, engine: Engine, where: str) -> set[str]:
+    """Recover and judge; the snapshots that there are."""
+    engine.recover("guest")
+    assert engine.recover("guest") is None, where
+    assert lab.seen(domain).state is RunState.RUNNING, where
+    lab.heard(domain)
+    sound(lab, engine)
+    return set(engine.list("guest").contents.snapshots)
+
+
+def made_ready(engine: Engine, names: set[str], kind: Kind) -> None:
+    """As it was before the operation."""
+    assert names <= {"first", "new"}
+    if "new" in names:
+        engine.delete("guest", DeleteRequest("new"))
+    if "first" not in names:
+        engine.create("guest", CreateRequest("first", kind=kind))
 
 
 @pytest.mark.parametrize("sign", ["", "+"], ids=["at", "into"])
 @pytest.mark.parametrize("case", CASES)
 def test_killed_at_each_step_the_guest_is_as_before_or_as_after(lab, case, sign) -> None:
     words = CASES[case]
-    kind = Kind.EXTERNAL if "external" in words else Kind.INTERNAL
-    domain = lab.start()
-    engine = Engine(lab.host)
-    engine.create("guest", CreateRequest("first", kind=kind))
+    domain, engine, kind = first(lab, words)
     step, died = 0, True
     while died:
         step += 1
         done = run(lab, f"{sign}{step}", words)
         died = done.returncode == -signal.SIGKILL
         assert died or done.returncode == 0, done.stderr
-        engine.recover("guest")
-        assert engine.recover("guest") is None
-        assert lab.seen(domain).state is RunState.RUNNING, f"step {step}"
-        lab.heard(domain)
-        sound(lab, engine)
-        names = set(engine.list("guest").contents.snapshots)
-        assert names <= {"first", "new"}
-        if "new" in names:
-            engine.delete("guest", DeleteRequest("new"))
-        if "first" not in names:
-            engine.create("guest", CreateRequest("first", kind=kind))
+        made_ready(engine, whole_again(lab, domain, engine, f"step {step}"), kind)
     assert step > 3
     engine.revert("guest", RevertRequest("first"))
     lab.heard(domain)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_at_any_moment_the_guest_is_as_before_or_as_after(lab, case) -> None:
+    words = CASES[case]
+    domain, engine, kind = first(lab, words)
+    done = run(lab, "0", words)
+    assert done.returncode == 0, done.stderr
+    takes_s = float(done.stdout)
+    made_ready(engine, whole_again(lab, domain, engine, "unharmed"), kind)
+    for number in range(MOMENTS):
+        moment_s = takes_s * (number + 0.5) / MOMENTS
+        done = run(lab, f"@{moment_s:.4f}", words)
+        # The machine may be quicker this time: then it has ended before it could die.
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        made_ready(engine, whole_again(lab, domain, engine, f"after {moment_s:.4f} s"), kind)
+
+
+def jobs(lab, domain: Domain) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = lab.execute(domain, "query-jobs")
+    return found
+
+
+def left_with_a_job(lab, domain: Domain) -> str:
+    """Kill a deletion while its merge is at work in QEMU; the id of the job, which lives on."""
+    process = subprocess.Popen(argv(lab, "0", ("delete", "middle", "slow-jobs")), cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 20
+        while not (found := jobs(lab, domain)):
+            assert process.poll() is None, "the deletion has ended"
+            assert time.monotonic() < deadline, "no job has begun"
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    (job,) = jobs(lab, domain)
+    assert job["id"] == found[0]["id"]
+    assert job["status"] == "running"
+    return str(job["id"])
+
+
+@pytest.fixture
+def three(lab) -> tuple[Domain, Engine]:
+    """A guest with three external snapshots, so that deleting the middle one merges two overlays of ours.
+
+    The guest stands still from the middle one to the last, so that everything has to be copied.
+    """
+    domain = lab.start()
+    engine = Engine(lab.host)
+    engine.create("guest", CreateRequest("root", kind=Kind.EXTERNAL))
+    lab.heard(domain, reports=ALL_SECTORS)
+    engine.create("guest", CreateRequest("middle", kind=Kind.EXTERNAL, then=Then.PAUSED))
+    engine.create("guest", CreateRequest("leaf", kind=Kind.EXTERNAL))
+    engine.unpause("guest")
+    lab.heard(domain)
+    return domain, engine
+
+
+def merged_at_last(lab, domain: Domain, engine: Engine) -> None:
+    """What is left of the merge is done with the next deletion, and the guest is well."""
+    engine.delete("guest", DeleteRequest("leaf"))
+    lab.heard(domain)
+    assert [len(disk.chain.images) for disk in engine.view("guest").disks if disk.chain] == [2, 2]
+    assert jobs(lab, domain) == []
+    sound(lab, engine)
+    engine.revert("guest", RevertRequest("root"))
+    lab.heard(domain)
+
+
+def test_a_job_that_lives_on_is_found_by_its_id_and_cancelled(lab, three) -> None:
+    domain, engine = three
+    left_with_a_job(lab, domain)
+    lab.heard(domain)
+    recovered = engine.recover("guest")
+    assert recovered is not None
+    assert recovered.outcome is Outcome.UNDONE
+    assert jobs(lab, domain) == []
+    sound(lab, engine)
+    merged_at_last(lab, domain, engine)
+
+
+def test_a_job_that_lives_on_is_followed_to_its_end_where_that_is_asked_for(lab, three) -> None:
+    domain, engine = three
+    job = left_with_a_job(lab, domain)
+    lab.execute(domain, "block-job-set-speed", device=job, speed=0)
+    recovered = engine.recover("guest", abort=False)
+    assert recovered is not None
+    assert recovered.outcome is Outcome.DONE
+    assert jobs(lab, domain) == []
+    sound(lab, engine)
+    merged_at_last(lab, domain, engine)
+
+
+def test_a_job_that_ended_while_nobody_looked_is_taken_note_of(lab, three) -> None:
+    domain, engine = three
+    job = left_with_a_job(lab, domain)
+    lab.execute(domain, "block-job-set-speed", device=job, speed=0)
+    deadline = time.monotonic() + 20
+    while jobs(lab, domain)[0]["status"] != "concluded":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    engine.recover("guest")
+    assert jobs(lab, domain) == []
+    sound(lab, engine)
+    merged_at_last(lab, domain, engine)
+
+
+def test_a_job_whose_guest_ended_with_it_leaves_nothing_undone(lab, three) -> None:
+    domain, engine = three
+    left_with_a_job(lab, domain)
+    lab.run(lab.toolstack.destroy(domain))
+    engine.recover("guest")
+    assert engine.recover("guest") is None
+    sound(lab, engine)
+    for disk in engine.view("guest").domain.disks:
+        lab.check(disk.layer)
+    engine.start("guest")
+    lab.heard(domain)
+    merged_at_last(lab, domain, engine)
 
 
 def sound(lab, engine: Engine) -> None:

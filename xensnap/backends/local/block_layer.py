@@ -17,14 +17,19 @@ from typing import Any
 
 from xensnap.backends.local import graph
 from xensnap.backends.local.graph import Graph
-from xensnap.backends.local.jobs import BlockJob
+from xensnap.backends.local.jobs import PAUSE_S_MAX, BlockJob
+from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, connected
-from xensnap.errors import Failed, NotFound, Reason, Refused, Unknown
+from xensnap.errors import Busy, Failed, NotFound, Reason, Refused, Unknown
 from xensnap.hypervisor import Action, Job, Monitor, MonitorConnector, Node, TakeInternal, TakeOverlay
 from xensnap.model import Backend, Disk, Domain, Format, Layer
 
 # QEMU's names of the formats that it calls otherwise than libxl.
 _DRIVERS = {Format.VHD: "vpc"}
+
+
+# Whoever waits for a job looks after it at least every PAUSE_S_MAX.
+_NOTICED_AFTER = 4
 
 
 class MonitorBlocks(ABC):
@@ -50,9 +55,21 @@ class MonitorBlocks(ABC):
 
     async def nodes(self, domain: Domain) -> tuple[Node, ...]:
         """See `BlockLayer.nodes`."""
+        now = await self._read(domain)
+        return tuple(self.top(now, domain, disk.vdev) for disk in domain.disks if _is_open(disk))
+
+    async def _read(self, domain: Domain) -> Graph:
+        """The graph, for who only looks: a job that has just ended is left to whoever waits for it, for a while."""
+        for _ in range(_NOTICED_AFTER):
+            try:
+                async with connected(self._connector, domain) as monitor:
+                    return await graph.read(monitor)
+            except Busy as error:
+                if error.id != graph.UNNOTICED:
+                    raise
+            await sleep(PAUSE_S_MAX)
         async with connected(self._connector, domain) as monitor:
-            now = await graph.read(monitor)
-            return tuple(self.top(now, domain, disk.vdev) for disk in domain.disks if _is_open(disk))
+            return await graph.read(monitor)
 
     def top(self, now: Graph, domain: Domain, vdev: str) -> Node:
         """The image at the root of a disk, with its chain. `NotFound` where the disk has none open."""

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from xensnap.errors import Busy
 from xensnap.hypervisor import Monitor, Node
 from xensnap.model import Format, Layer
 
@@ -95,8 +96,21 @@ def same_file(one: str, other: str) -> bool:
         return one == other
 
 
+UNNOTICED = "job-unnoticed"
+"""Id of the error where a job has ended and whoever started it has not taken note of that."""
+
+
 async def read(monitor: Monitor) -> Graph:
-    """The graph as it is now. Two round trips."""
+    """The graph as it is now. Three round trips.
+
+    `Busy` with id `job-unnoticed` where a job has ended and is still known: the filter that a stream had in the graph
+    is then left without what it stood on, and `query-named-block-nodes` makes QEMU 7.2.22 crash (SIGSEGV, each time).
+    """
+    ended = [job["id"] for job in await monitor.execute("query-jobs") if job["status"] == "concluded"]
+    if ended:
+        cause = f"the job {ended[0]} has ended, and who started it has not taken note of that yet"
+        remedy = "If that program has died: `xensnap recover` for a job of ours, `job-dismiss` for another one."
+        raise Busy(cause, id=UNNOTICED, remedy=remedy)
     named = await monitor.execute("query-named-block-nodes", {"flat": True})
     return Graph(named, await monitor.execute("x-debug-query-block-graph"))
 

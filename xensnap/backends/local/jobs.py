@@ -15,7 +15,9 @@ from xensnap.errors import Effect, Failed, NotFound
 from xensnap.hypervisor import JobState, Monitor, MonitorConnector
 from xensnap.model import Domain
 
-_FIRST_PAUSE_S, _PAUSE_S_MAX = 0.005, 0.25
+_FIRST_PAUSE_S = 0.005
+PAUSE_S_MAX = 0.25
+"""How long nobody looks after a job that is waited for, at most."""
 # An active commit that has copied all: `standby` while the guest is paused (qapi/job.json).
 _READY = ("ready", "standby")
 _REMEDY = "Look at the disk's chain."
@@ -82,7 +84,7 @@ class BlockJob:
             if done(state):
                 return state
             await sleep(pause_s)
-            pause_s = min(pause_s * 1.5, _PAUSE_S_MAX)
+            pause_s = min(pause_s * 1.5, PAUSE_S_MAX)
 
     async def _looked_after(self) -> JobState:
         """Its state; one that has ended is dismissed, and what it has made superfluous is closed."""
