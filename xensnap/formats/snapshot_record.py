@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from xensnap.errors import Damaged
+from xensnap.formats.device_disk import DiskBackend
 from xensnap.model import (
     Consistency,
     DiskSnapshot,
@@ -33,11 +34,13 @@ CACHED_MAX = 8192
 
 
 class _Device(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`libxl_device_disk`, as much of it as a snapshot needs."""
+    """`libxl_device_disk`, as much of it as attaching the disk takes; what else a file says of it survives."""
 
     pdev_path: str
     vdev: str
     format: Format
+    backend: DiskBackend = "unknown"
+    readwrite: int = 0
 
 
 class _Fingerprint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -95,7 +98,7 @@ class _Record(msgspec.Struct, frozen=True):
     dying: bool
     disks: list[_Disk]
     excluded: list[_Excluded]
-    domain_config: str
+    domain_config: str | dict[str, Any]
     pin: _Pin | None = None
     memory_size: int = 0
 
@@ -172,7 +175,7 @@ def _to_record(snapshot: Snapshot) -> _Record:
         dying=state is RunState.DYING,
         disks=[_to_disk(disk) for disk in snapshot.disks],
         excluded=[_Excluded(excluded.vdev, excluded.reason) for excluded in snapshot.excluded],
-        domain_config=snapshot.domain_config,
+        domain_config=_config(snapshot.domain_config),
         pin=_Pin(snapshot.pin.owner, snapshot.pin.since_s, snapshot.pin.until_s, snapshot.pin.why)
         if snapshot.pin
         else None,
@@ -190,12 +193,33 @@ def _to_disk(disk: DiskSnapshot) -> _Disk:
         file=disk.overlay.path if disk.overlay else "",
         path="",  # the seed: hidden from users, blank when stored; `before` has it
         size=disk.size_bytes,
-        before=_Device(disk.image.path, disk.vdev, disk.image.format),
-        after=_Device(disk.overlay.path, disk.vdev, disk.overlay.format) if disk.overlay else None,
+        before=_device_of(disk.image, disk.vdev),
+        after=_device_of(disk.overlay, disk.vdev) if disk.overlay else None,
         fingerprint=_Fingerprint(
             print_.snapshot_id, print_.date_s, print_.date_ns, print_.inode, print_.file_length_bytes, print_.backing
         ),
     )
+
+
+def _device_of(layer: Layer, vdev: str) -> _Device:
+    """What to attach, whole: a snapshot covers only disks that are QEMU's and that the guest may write to."""
+    return _Device(layer.path, vdev, layer.format, "qdisk", 1)
+
+
+def _config(text: str) -> str | dict[str, Any]:
+    """The domain's configuration as the object that it is where it is libxl's JSON, and else as it is written."""
+    if text.startswith("{"):
+        try:
+            config = msgspec.json.decode(text)  # strict, where Python's own takes `NaN` for a number
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return text
+        if isinstance(config, dict) and _config_text(config) == text:
+            return config
+    return text
+
+
+def _config_text(config: str | dict[str, Any]) -> str:
+    return config if isinstance(config, str) else json.dumps(config, indent=4, ensure_ascii=False)
 
 
 def _from_record(record: _Record, *, extra_json: str) -> Snapshot:
@@ -213,7 +237,7 @@ def _from_record(record: _Record, *, extra_json: str) -> Snapshot:
         memory_bytes=record.memory_size,
         live=record.live,
         excluded=tuple(Excluded(excluded.device, excluded.reason) for excluded in record.excluded),
-        domain_config=record.domain_config,
+        domain_config=_config_text(record.domain_config),
         pin=Pin(record.pin.owner, record.pin.since, record.pin.until, record.pin.why) if record.pin else None,
         extra_json=extra_json,
     )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from xensnap.errors import Damaged
 from xensnap.formats import snapshot_record
@@ -101,3 +102,26 @@ def test_a_value_of_the_wrong_type_is_told_with_its_json_path(place: tuple[Any, 
 def test_only_our_own_error_comes_out_of_anything(data: bytes) -> None:
     with pytest.raises(Damaged):
         snapshot_record.decode(data, path="r")
+
+
+def test_the_domains_configuration_is_part_of_the_record_where_it_is_json() -> None:
+    config = {"c_info": {"type": "pv", "name": "gäst"}, "b_info": {"type.pv": {}}, "disks": []}
+    text = json.dumps(config, indent=4, ensure_ascii=False)
+    record = snapshot_record.encode(replace(EXAMPLE, domain_config=text))
+    assert json.loads(record)["domain_config"] == config
+    assert snapshot_record.decode(record, path="r").domain_config == text
+
+
+@pytest.mark.parametrize(
+    "text", ['name = "guest"\n', '{"a": 1}', '{"a":', "{", '{\n    "a": 1e999\n}', "[]", '{\n    "a": NaN\n}']
+)
+def test_a_configuration_in_another_form_is_kept_to_the_letter(text: str) -> None:
+    record = snapshot_record.encode(replace(EXAMPLE, domain_config=text))
+    assert snapshot_record.decode(record, path="r").domain_config == text
+
+
+def test_a_record_tells_all_that_attaching_its_disks_takes() -> None:
+    before = json.loads(snapshot_record.encode(EXAMPLE))["disks"][0]["before"]
+    assert before == {
+        "pdev_path": "/a.qcow2", "vdev": "xvda", "format": "qcow2", "backend": "qdisk", "readwrite": 1
+    }  # fmt: skip
