@@ -70,7 +70,7 @@ def test_delete_with_children(kinds: str) -> None:
 
 
 @pytest.mark.parametrize("kinds", ["i", "e", "ie"])
-@pytest.mark.parametrize("verb", ["prune", "rename", "pin"])
+@pytest.mark.parametrize("verb", ["prune", "rename", "pin", "replace"])
 def test_what_else_is_done_to_snapshots(kinds: str, verb: str) -> None:
     assert judge(with_history(kinds), OPERATIONS[verb]) > 30
 
@@ -79,6 +79,7 @@ OPERATIONS: dict[str, Operation] = {
     "create": lambda engine: engine.create(GUEST, CreateRequest("more")),
     "revert": lambda engine: engine.revert(GUEST, RevertRequest("root")),
     "delete": lambda engine: engine.delete(GUEST, DeleteRequest("middle")),
+    "replace": lambda engine: engine.create(GUEST, CreateRequest("middle", replace=True)),
     "prune": lambda engine: engine.perform(GUEST, PruneRequest(Retention(last=2))),
     "rename": lambda engine: engine.perform(GUEST, RenameRequest("middle", "centre")),
     "pin": lambda engine: engine.perform(GUEST, PinRequest("middle", "me")),

@@ -105,6 +105,7 @@ OPERATIONS: dict[str, Operation] = {
     "checkpoint": lambda engine: engine.create(GUEST, CreateRequest("second")),
     "disk-only": lambda engine: engine.create(GUEST, CreateRequest("second", disk_only=True)),
     "revert": lambda engine: engine.revert(GUEST, RevertRequest("first")),
+    "replace": lambda engine: engine.create(GUEST, CreateRequest("first", replace=True)),
     "revert disks": lambda engine: engine.revert(GUEST, RevertRequest("first", Then.STOPPED, disks_only=True)),
     "delete": lambda engine: engine.delete(GUEST, DeleteRequest("first")),
 }

@@ -47,6 +47,8 @@ SEED_NAME = "snapshot-create"
 @click.option("--external-dir", metavar="DIR", default="", help="Where to put overlays. [default: beside the image]")
 @click.option("--live", is_flag=True, help="Let the guest run while its memory is copied; it stops only at the end.")
 @click.option("--then", type=THEN, default="same", show_default=True, help="What the guest does afterwards.")
+@click.option("--replace", is_flag=True, help="Let it take the place of a snapshot of the same name.")
+@click.option("--reuse-external", is_flag=True, help="Overlays that --disk names may exist, if they are empty.")
 @click.option("--print-config", is_flag=True, help="Show what file and options come to, as a file; change nothing.")
 @accept_option
 @dry_run_option
@@ -67,6 +69,8 @@ def command(
     external_dir: str,
     live: bool,
     then: str,
+    replace: bool,
+    reuse_external: bool,
     print_config: bool,
     accept: tuple[str, ...],
     dry_run: bool,
@@ -111,6 +115,8 @@ def command(
             accept=accept,
             memory=memory_path(wanted, host=host),
             needs_memory=bool(wanted.memory),
+            replace=replace,
+            reuse_external=reuse_external,
         )
         result = operate.perform(session, engine, domain, request, dry_run=dry_run)
     if result is not None:

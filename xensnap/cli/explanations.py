@@ -179,6 +179,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "nothing-to-snapshot": ("The domain has no writable disk that could be covered.", "See `xensnap check DOMAIN`."),
     "one-point-each": ("One transaction takes one point of each disk.", "Take them one after the other."),
     "overlay-exists": ("The file for an overlay exists already.", "Name a new file, or --reuse-external an empty one."),
+    "overlay-not-usable": (
+        "An overlay that exists can be gone on in only if it is empty, of the disk's size, and stands on its image.",
+        "Make it with qemu-img create -f qcow2 -F FORMAT -b IMAGE, or let xensnap make one.",
+    ),
     "overlay-not-empty": ("The file for an overlay is not empty.", "Name another."),
     "paused-guest": ("A guest that is paused cannot be saved here.", "Unpause it, or use --disk-only."),
     "refcounts-too-narrow": ("The image counts references in too few bits for one more snapshot.", "--type external."),

@@ -10,7 +10,7 @@ from xensnap.engine.context import directory
 from xensnap.engine.disks import Covered
 from xensnap.engine.live_steps import PARTIAL
 from xensnap.engine.opened import against_opened
-from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, SwitchLayers
+from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, ReuseOverlay, SwitchLayers
 from xensnap.engine.plan import Plan
 from xensnap.engine.point_steps import TakePoint
 from xensnap.engine.records import Store
@@ -55,7 +55,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         *live.against_memory_file(view, request, store, name),
         *against_opened(view, {d.vdev for d in view.domain.disks} - {left.vdev for left in excluded}),
         *reasons,
-        *_against_places(view, places),
+        *_against_places(view, covered, places, reuse=request.reuse_external),
         *_against_space(view, covered, places),
     ]
     accepted = risks.refuse(reasons, request.accept)
@@ -156,7 +156,9 @@ def _disk_snapshot(disk: Covered, name: str, places: dict[str, str]) -> DiskSnap
 def _prepare_disks(view: View, snapshot: Snapshot) -> tuple[Step, ...]:
     """Overlays are made beforehand; tags in images are put there by whoever has them open."""
     steps: list[OneStep] = [
-        MakeOverlay(disk.vdev, disk.overlay.path, backing_for(disk.overlay.path, disk.image), disk.size_bytes)
+        (ReuseOverlay if disk.overlay.path in view.taken else MakeOverlay)(
+            disk.vdev, disk.overlay.path, backing_for(disk.overlay.path, disk.image), disk.size_bytes
+        )
         for disk in snapshot.disks
         if disk.overlay
     ]
@@ -208,13 +210,36 @@ def places_of(request: CreateRequest) -> Places:
     return Places(frozenset(files), frozenset(directories), frozenset({memory} - {""}))
 
 
-def _against_places(view: View, places: dict[str, str]) -> Iterator[Reason]:
+def _against_places(view: View, covered: list[Covered], places: dict[str, str], *, reuse: bool) -> Iterator[Reason]:
+    below = {disk.vdev: disk.image for disk in covered}
     for vdev, path in places.items():
         place = directory(path)
-        if path in view.taken:
-            yield Reason("overlay-exists", f"{vdev}: {path} exists already", "Name a file that does not exist.")
+        if path in view.taken and not reuse:
+            remedy = "Name a file that does not exist, or use it with --reuse-external if it is an empty overlay."
+            yield Reason("overlay-exists", f"{vdev}: {path} exists already", remedy)
+        elif path in view.taken:
+            wrong = _wrong_with(view, path, below[vdev])
+            if wrong:
+                remedy = f"Make it with `qemu-img create -f qcow2 -F FORMAT -b {below[vdev].layer.path}`."
+                yield Reason("overlay-not-usable", f"{vdev}: {path} cannot be gone on in: {wrong}", remedy)
         elif place not in view.free_bytes and place != f"{view.root}/{view.domain.uuid}":
             yield Reason("no-such-directory", f"{vdev}: there is no directory {place}", "Make it, or name another.")
+
+
+def _wrong_with(view: View, path: str, below: Image) -> str:
+    """Why an overlay that exists cannot be used on this image; empty if it can."""
+    overlay = view.prepared.get(path)
+    if overlay is None:
+        return "it is no qcow2 image, or not an empty one"
+    if overlay.file in view.reached or any(image and image.file == overlay.file for image in view.images.values()):
+        return "it is used already"
+    if overlay.backing is None or overlay.backing.path != below.layer.path:
+        return f"it stands on {overlay.backing.path if overlay.backing else 'nothing'}"
+    if overlay.backing.format is not below.layer.format:
+        return f"it takes its backing file for {overlay.backing.format or 'no known format'}"
+    if overlay.virtual_size_bytes != below.virtual_size_bytes:
+        return f"its size is {overlay.virtual_size_bytes} bytes, and the disk's {below.virtual_size_bytes}"
+    return ""
 
 
 def _against_space(view: View, covered: list[Covered], places: dict[str, str]) -> list[Reason]:

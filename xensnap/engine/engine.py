@@ -18,6 +18,7 @@ from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_ch
 from xensnap.engine.plan import Plan
 from xensnap.engine.prune import plan_prune
 from xensnap.engine.records import Contents, Store
+from xensnap.engine.replace import plan_replacement
 from xensnap.engine.request import (
     CreateRequest,
     DeleteRequest,
@@ -250,7 +251,7 @@ class AsyncEngine:
 
     async def _carry_out(self, plan: Plan, recovered: Recovered | None) -> Result:
         await Execution(self.host, plan, self._watch).run()
-        left = (await self._collect(plan.domain_uuid)).told() if plan.verb in _COLLECTING else ()
+        left = (await self._collect(plan.domain_uuid)).told() if _frees_images(plan) else ()
         return Result(plan, (*plan.warnings, *left), recovered)
 
     async def _require_same(self, plan: Plan) -> None:
@@ -337,8 +338,13 @@ _REQUESTS: dict[str, type[Request]] = {
     "unpin": UnpinRequest,
 }
 
-_COLLECTING = {"delete", "prune"}
-"""What makes images superfluous, which are merged away afterwards."""
+
+def _frees_images(plan: Plan) -> bool:
+    """Whether it makes images superfluous, which are merged away afterwards."""
+    if plan.verb == "create":
+        request = _request_of(plan)
+        return isinstance(request, CreateRequest) and request.replace
+    return plan.verb in ("delete", "prune")
 
 
 def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:
@@ -356,7 +362,7 @@ def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:
 def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
     match request:
         case CreateRequest():
-            return plan_create(view, request, fresh)
+            return (plan_replacement if request.replace else plan_create)(view, request, fresh)
         case RevertRequest():
             return plan_revert(view, request, fresh)
         case DeleteRequest():

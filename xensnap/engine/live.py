@@ -63,7 +63,7 @@ def memory_file(view: View, request: CreateRequest, store: Store, name: str) -> 
         place = request.memory.rstrip("/")
         is_directory = place != request.memory or place in view.free_bytes
         return f"{place}/{names.encode(name)}.save" if is_directory else place
-    taken = frozenset(snapshot.memory for snapshot in view.snapshots.values())
+    taken = view.taken | {snapshot.memory for snapshot in view.snapshots.values()}
     return names.free_memory(f"{store.directory}/{names.encode(name)}", taken)
 
 

@@ -63,6 +63,28 @@ class MakeOverlay(StepBase, frozen=True):
         return image is not None and image.backing is not None and image.backing.path == self.backing.path
 
 
+class ReuseOverlay(MakeOverlay, frozen=True):
+    """Go on in an empty overlay that the operator has made. What is undone leaves it as it was found."""
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"go on in the overlay that is there for {self.vdev}: {self.path} on {self.backing.path}"
+
+    async def preflight(self, at: Context) -> None:
+        """Nobody may have it open."""
+        await at.host.images.require_unused(self.layer)
+
+    async def do(self, at: Context) -> None:
+        """See StepBase. It is only looked at, and made durable."""
+        if not await self._is_made(at):
+            raise Failed(f"{self.path} is not the overlay that it was", id="overlay-not-usable")
+        await at.host.files.sync(self.path)
+        await at.host.files.sync_dir(directory(self.path))
+
+    async def undo(self, at: Context) -> None:
+        """Nothing to do: it is the operator's file until the snapshot is decided."""
+
+
 class LayerOf(msgspec.Struct, frozen=True):
     """The active layer of one disk."""
 

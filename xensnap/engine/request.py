@@ -32,7 +32,8 @@ class CreateRequest(msgspec.Struct, frozen=True):
     A domain that runs gives its memory, too, unless `disk_only`; `live` lets it run while its memory is copied.
     `then` is what it does afterwards. `memory` is where the memory goes: a file that does not exist yet, a directory
     for a file named after the snapshot, or, empty, a file beside the record. With `needs_memory` a domain that has
-    none, because it is off, is refused.
+    none, because it is off, is refused. With `replace` a snapshot of the same name goes once the new one is durable;
+    with `reuse_external` the overlays that are named exist already, and are empty.
     """
 
     name: str | None = None
@@ -46,6 +47,8 @@ class CreateRequest(msgspec.Struct, frozen=True):
     accept: tuple[str, ...] = ()
     memory: str = ""
     needs_memory: bool = False
+    replace: bool = False
+    reuse_external: bool = False
 
 
 class RevertRequest(msgspec.Struct, frozen=True):

@@ -11,7 +11,15 @@ from xensnap.engine.live_steps import (
     StartDomain,
     TakePoints,
 )
-from xensnap.engine.overlay_steps import CommitDown, MakeOverlay, PullUp, Reback, RemoveImage, SwitchLayers
+from xensnap.engine.overlay_steps import (
+    CommitDown,
+    MakeOverlay,
+    PullUp,
+    Reback,
+    RemoveImage,
+    ReuseOverlay,
+    SwitchLayers,
+)
 from xensnap.engine.point_steps import ApplyPoint, DropPoint, TakePoint
 from xensnap.engine.repair_steps import GiveBackLeaks, PutBack, RemoveFile, ResumeGuest, SetAside
 from xensnap.engine.step import StepBase
@@ -22,6 +30,7 @@ OneStep = (
     | ApplyPoint
     | DropPoint
     | MakeOverlay
+    | ReuseOverlay
     | SwitchLayers
     | CommitDown
     | PullUp

@@ -45,6 +45,8 @@ class View(msgspec.Struct, frozen=True):
     """By directory: those that disks are in, and those that were asked for. One that is not there has no entry."""
     taken: frozenset[str] = frozenset()
     """Those of the paths that were asked for which exist."""
+    prepared: Mapping[str, Image] = {}
+    """Those of the files that were asked for which are qcow2 images without any data of their own."""
     damaged: tuple[str, ...] = ()
     """Records that cannot be read, with the reason."""
     damaged_paths: frozenset[str] = frozenset()
@@ -122,6 +124,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         unseen=tuple(others.unseen),
         free_bytes=await _free(host, disks, places),
         taken=await _taken(host, places),
+        prepared=await _prepared(host, places),
         damaged=tuple(error.cause for error in contents.damaged),
         damaged_paths=frozenset(error.path for error in contents.damaged),
         memories=await _memories(host, contents.snapshots.values()),
@@ -247,6 +250,16 @@ async def _memories(host: Hypervisor, snapshots: Iterable[Snapshot]) -> dict[str
         stat = await host.files.stat(snapshot.memory) if snapshot.memory else None
         if stat is not None and stat.is_regular:
             found[snapshot.name] = stat.length_bytes
+    return found
+
+
+async def _prepared(host: Hypervisor, places: Places) -> dict[str, Image]:
+    found: dict[str, Image] = {}
+    for path in sorted(places.files):
+        layer = Layer(path, Format.QCOW2)
+        image = await _inspect(host, layer)
+        if image is not None and not image.snapshots and not await host.images.holds_data(layer):
+            found[path] = image
     return found
 
 
