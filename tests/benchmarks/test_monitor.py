@@ -52,14 +52,14 @@ class Bare:
         self._socket.close()
 
 
-def started(race: Race) -> Path:
+def started(race: Race, disks: int) -> Path:
     """A directory with the sockets of a QEMU that has disks and no machine."""
     program = require_tool("qemu-system-x86_64")
     directory = place(race)
     argv = [str(program), "-machine", "none", "-nodefaults", "-display", "none", "-S"]
     for name in ("bare", "ours"):
         argv += ["-qmp", f"unix:{directory}/{name},server=on,wait=off"]
-    for number in range(DISKS):
+    for number in range(disks):
         path = directory / f"d{number}.qcow2"
         tool("qemu-img", "create", "-q", "-f", "qcow2", str(path), "1G")
         argv += ["-drive", f"if=none,id=d{number},file={path},format=qcow2"]
@@ -72,9 +72,9 @@ def started(race: Race) -> Path:
     return directory
 
 
-def connected(race: Race) -> tuple[Bare, LocalMonitor, Any]:
+def connected(race: Race, disks: int = DISKS) -> tuple[Bare, LocalMonitor, Any]:
     """Both clients, and what runs the second one's coroutines."""
-    directory = started(race)
+    directory = started(race, disks)
 
     async def where(domain: Domain) -> str:
         return str(directory / "ours")
@@ -125,3 +125,31 @@ def test_snapshot_all_disks_at_once(race: Race, side: str) -> None:
 
     goal = Goal("G6", f"internal snapshot of {DISKS} disks at once", "xensnap's port", "bare socket", at_most=1.2)
     race(f"transaction: internal snapshot of {DISKS} disks", sides, rounds=21, goals=(goal,))
+
+
+ONE, EACH = "one transaction", "a command for each"
+
+
+@pytest.mark.parametrize("side", [ONE, EACH])
+def test_snapshot_many_disks(race: Race, side: str) -> None:
+    def sides() -> Sides:
+        disks = race.upto(16)
+        bare, monitor, run = connected(race, disks)
+        data = [{"device": f"d{number}", "name": "one"} for number in range(disks)]
+        actions = [{"type": "blockdev-snapshot-internal-sync", "data": each} for each in data]
+
+        def one_by_one() -> None:
+            for each in data:
+                run(monitor.execute("blockdev-snapshot-internal-sync", each))
+
+        def forget() -> None:
+            for each in data:
+                bare.execute("blockdev-snapshot-delete-internal-sync", each)
+
+        return {
+            ONE: Side(lambda: run(monitor.execute("transaction", {"actions": actions})), after=forget),
+            EACH: Side(one_by_one, after=forget),
+        }
+
+    goal = Goal("G6", "internal snapshot of 16 disks by xensnap's port", ONE, EACH, at_most=0.8)
+    race("internal snapshot of 16 disks: one transaction or sixteen commands", sides, rounds=9, goals=(goal,))
