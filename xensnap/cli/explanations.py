@@ -230,6 +230,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "not-pinned": ("The snapshot is not pinned.", "Nothing has to be done."),
     "nothing-to-delete": ("No snapshot is old enough, or there is none.", "Nothing has to be done."),
     "nothing-to-prune": ("The policy keeps every snapshot.", "Nothing has to be done."),
+    "next-start-elsewhere": (
+        "A start from the operator's own file writes to the image that was frozen, and destroys what stands on it.",
+        "Keep images where files can carry the immutable flag. Or change the file at once, and --accept it.",
+    ),
     "pinned": (
         "Somebody has pinned the snapshot, so that nobody deletes it by mistake.",
         "Ask the owner; then `xensnap unpin`, or --accept pinned.",

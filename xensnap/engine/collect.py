@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
+from xensnap.engine import flags
 from xensnap.engine.create import backing_for, sidecar_paths
 from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
@@ -34,16 +35,20 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Compaction(msgspec.Struct, frozen=True):
-    """What was merged away, by path, and what had to stay. `unknown` tells why it is not known what else could go."""
+    """What was merged away, by path, and what had to stay. `unknown` tells why it is not known what else could go.
+
+    `advice` is what the operator has to do about it himself.
+    """
 
     merged: tuple[str, ...]
     stays: tuple[Kept, ...]
     unknown: str = ""
+    advice: tuple[str, ...] = ()
 
     def told(self) -> tuple[str, ...]:
-        """What had to stay, in words."""
+        """What had to stay and what is to be done, in words."""
         stays = [f"{left.base.path} stays as a hidden base: {left.why}" for left in self.stays]
-        return (*stays, *([self.unknown] if self.unknown else []))
+        return (*self.advice, *stays, *([self.unknown] if self.unknown else []))
 
 
 def hidden_now(view: View) -> tuple[HiddenBase, ...]:
@@ -161,6 +166,7 @@ def _commit(view: View, base: HiddenBase, above: Image, fresh: Fresh) -> Plan:
         changed += [
             _refreshed(snapshot, child.layer.path, child.layer) for snapshot in _holders(view, child.layer.path)
         ]
+    told = flags.advice(view, {base.vdev: base.layer}) if active else ()
     hidden_above = any(other.path == above.layer.path for other in view.state.hidden)
     return _plan(
         view,
@@ -175,6 +181,7 @@ def _commit(view: View, base: HiddenBase, above: Image, fresh: Fresh) -> Plan:
             *_remove(view, base.vdev, above.layer),
         ),
         gone=(above.layer.path,) if hidden_above else (base.path, above.layer.path),
+        warnings=told,
     )
 
 
@@ -187,7 +194,9 @@ def _plan(
     prepare: tuple[Step, ...] = (),
     finish: tuple[Step, ...] = (),
     gone: tuple[str, ...],
+    warnings: tuple[str, ...] = (),
 ) -> Plan:
+    prepare, finish = flags.around(view, prepare, finish, gone)
     return Plan(
         verb="collect",
         host=view.host,
@@ -200,6 +209,7 @@ def _plan(
         prepare=prepare,
         state=_without(view.state, gone, finish, fresh),
         finish=finish,
+        warnings=warnings,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from xensnap.engine import disks, live, names, risks
+from xensnap.engine import disks, flags, live, names, risks
 from xensnap.engine.context import directory
 from xensnap.engine.disks import Covered
 from xensnap.engine.live_steps import PARTIAL
@@ -57,6 +57,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         *reasons,
         *_against_places(view, covered, places, reuse=request.reuse_external),
         *_against_space(view, covered, places),
+        *flags.against(view, places),
     ]
     accepted = risks.refuse(reasons, request.accept)
 
@@ -92,6 +93,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
             *_prepare_disks(view, snapshot),
             *_switch(view, places),
             *live.take(view, snapshot, request),
+            *flags.freeze(view, places, accepted=request.accept),
             WriteRecord(snapshot),
             *(WriteSidecar(path, snapshot) for path in sidecars),
         ),
@@ -104,7 +106,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         ),
         finish=(),
         bytes_needed=sum(_bytes_needed(disk) for disk in covered),
-        warnings=(*accepted, *_warnings(view)),
+        warnings=(*accepted, *flags.advice(view, _layers(places)), *_warnings(view)),
     )
 
 
@@ -174,6 +176,10 @@ def _switch(view: View, places: dict[str, str]) -> tuple[Step, ...]:
     before = tuple(LayerOf(disk.vdev, disk.layer) for disk in view.domain.disks if disk.vdev in places)
     after = tuple(LayerOf(vdev, Layer(path, Format.QCOW2)) for vdev, path in places.items())
     return (SwitchLayers(view.domain.uuid, before, after),)
+
+
+def _layers(places: dict[str, str]) -> dict[str, Layer]:
+    return {vdev: Layer(path, Format.QCOW2) for vdev, path in places.items()}
 
 
 def against_name(view: View, name: str) -> list[Reason]:

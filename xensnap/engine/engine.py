@@ -273,18 +273,21 @@ class AsyncEngine:
     async def _collect(self, uuid: str) -> Compaction:
         """Merge what can be merged, one image after the other; what cannot is only told."""
         merged: list[str] = []
+        advice: list[str] = []
         failed: list[Kept] = []
         while True:
             try:
                 view = await observe(self.host, uuid)
                 plan = plan_collection(view, await self._fresh(), leave=frozenset(left.base.path for left in failed))
             except XensnapError as error:
-                return Compaction(tuple(merged), tuple(failed), f"what can be merged away is not known: {error.cause}")
+                unknown = f"what can be merged away is not known: {error.cause}"
+                return Compaction(tuple(merged), tuple(failed), unknown, tuple(advice))
             if plan is None:
-                return Compaction(tuple(merged), (*failed, *kept(view)))
+                return Compaction(tuple(merged), (*failed, *kept(view)), advice=tuple(advice))
             try:
                 await Execution(self.host, plan, self._watch).run()
                 merged.append(plan.image)
+                advice += plan.warnings
             except XensnapError as error:
                 if error.exit_code is ExitCode.SOMETHING_LEFT:
                     raise

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from xensnap.engine import configurations, disks, live, names, risks, tree
+from xensnap.engine import configurations, disks, flags, live, names, risks, tree
 from xensnap.engine.context import directory
 from xensnap.engine.create import against_name, against_running, overlay_on
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, RemoveImage, SwitchLayers
@@ -79,7 +79,12 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
             *live.go_on(view, snapshot, request.then, fresh),
             *together(left),
         ),
-        warnings=(*accepted, *_warnings(view, find(view, request.name), overlays, gone), *_told(request)),
+        warnings=(
+            *accepted,
+            *flags.advice(view, {overlay.vdev: overlay.layer for overlay in overlays}),
+            *_warnings(view, find(view, request.name), overlays, gone),
+            *_told(request),
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """All kinds of step as one type, so that a plan can be written down and read back."""
 
 from xensnap.engine.context import Context
+from xensnap.engine.flag_steps import Freeze, Thaw
 from xensnap.engine.live_steps import (
     Checkpoint,
     EndDomain,
@@ -49,6 +50,8 @@ OneStep = (
     | LetRun
     | StartDomain
     | RemoveMemory
+    | Freeze
+    | Thaw
     | SetAside
     | PutBack
     | RemoveFile

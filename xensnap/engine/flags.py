@@ -1,0 +1,87 @@
+"""What a domain starts from that only its operator can change: pure decisions about frozen images and their flag.
+
+xl keeps no description of a domain that is off. It is started from a file of the operator's, which goes on naming the
+image that an external snapshot has frozen. The immutable flag makes such a start harmless for the image, and what to
+write into the file is told.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from xensnap.engine import plan as plans
+from xensnap.engine.flag_steps import Freeze, Thaw
+from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
+from xensnap.engine.steps import Step
+from xensnap.engine.view import View
+from xensnap.errors import Reason
+from xensnap.hypervisor import Capability
+from xensnap.model import DescribedBy, Layer
+
+
+def against(view: View, overlays: Mapping[str, str]) -> Iterator[Reason]:
+    """A frozen image that a start from the operator's file would write to, with nothing to stop it."""
+    if overlays and _elsewhere(view) and Capability.IMMUTABLE not in view.capabilities:
+        old = ", ".join(_path(view, vdev) for vdev in overlays)
+        cause = (
+            f"{view.domain.name} is started from a file of yours, and nothing here can keep a start from it off {old}"
+        )
+        remedy = "Keep the images where files can carry the immutable flag (ext4, xfs, btrfs), and work as root."
+        yield Reason("next-start-elsewhere", cause, remedy)
+
+
+def freeze(view: View, overlays: Mapping[str, str], *, accepted: Iterable[str]) -> tuple[Step, ...]:
+    """The steps that let nobody write to what these disks (by vdev) stood on until now, below these overlays."""
+    if not _elsewhere(view):
+        return ()
+    required = "next-start-elsewhere" not in accepted
+    return tuple(Freeze(_path(view, vdev), vdev, overlay, required) for vdev, overlay in overlays.items())
+
+
+def around(
+    view: View, prepare: tuple[Step, ...], finish: tuple[Step, ...], gone: tuple[str, ...]
+) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """The same steps, with flags cleared before images are written or removed, and set again where they stay frozen.
+
+    Args:
+        view: what was observed.
+        prepare: steps before the decision.
+        finish: steps after it.
+        gone: hidden bases that are none any more.
+    """
+    if not _elsewhere(view):
+        return prepare, finish
+    frozen = {path for disk in view.domain.disks for path in view.frozen(disk.vdev)}
+    stay: set[str] = set()
+    change = set(gone)
+    for step in plans.each((*prepare, *finish)):
+        if isinstance(step, CommitDown):
+            change.add(step.base.path)
+            stay |= set() if step.domain_uuid else {step.base.path}
+        elif isinstance(step, PullUp | Reback):
+            change.add(step.layer.path)
+            stay.add(step.layer.path)
+        elif isinstance(step, RemoveImage):
+            change.add(step.layer.path)
+    thaw = tuple(Thaw(path) for path in sorted(change & frozen))
+    again = tuple(Freeze(path, required=False) for path in sorted(stay & frozen))
+    return (*thaw, *prepare), (*finish, *again)
+
+
+def advice(view: View, layers: Mapping[str, Layer]) -> tuple[str, ...]:
+    """What the operator has to write into his own file about disks (by vdev) that have another active layer now."""
+    if not _elsewhere(view):
+        return ()
+    return tuple(
+        f"{vdev}: put it into the file that you start {view.domain.name} from: "
+        f"'format={layer.format}, vdev={vdev}, access=rw, target={layer.path}'"
+        for vdev, layer in layers.items()
+    )
+
+
+def _elsewhere(view: View) -> bool:
+    return view.domain.described_by is DescribedBy.OPERATOR
+
+
+def _path(view: View, vdev: str) -> str:
+    disk = view.domain.disk(vdev)
+    assert disk is not None, "planned for disks of the domain"
+    return disk.path
