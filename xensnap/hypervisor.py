@@ -486,8 +486,12 @@ class GuestAgent(Protocol):
 class Hooks(Protocol):
     """Programs of the operator that run before and after."""
 
-    async def run(self, hook: str, facts: Mapping[str, str], *, timeout_s: float) -> None:
-        """Run the programs for this moment with these facts in their environment. `Failed` names the program."""
+    async def run(self, hook: str, facts: Mapping[str, str], *, timeout_s: float) -> tuple[str, ...]:
+        """Run the programs for this moment with these facts in their environment, one after the other.
+
+        Returns what went wrong where the operator only wants to be told. `Failed` with id `hook-failed` names the
+        program where he wants nothing to be done then: none, of ours. Costs what the programs cost.
+        """
 
 
 # --- The low seam: what the real backends stand on -------------------------------------------------------------------

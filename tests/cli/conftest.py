@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from xensnap import hosts
+from xensnap.cli import configuration
 from xensnap.cli.main import main
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -75,6 +76,8 @@ def quiet_place(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.delenv(hosts.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+    monkeypatch.setattr(configuration, "SYSTEM", tmp_path / "no-config" / "config.toml")
     monkeypatch.setattr(hosts, "XEN_PLACES", ())
     monkeypatch.chdir(tmp_path)
 

@@ -7,6 +7,7 @@ from typing import get_args
 import click
 import msgspec
 
+from xensnap.cli.configuration import Configuration, HookTable, RetentionTable
 from xensnap.cli.documents import Document
 from xensnap.cli.explanations import EXPLANATIONS
 from xensnap.cli.main import ALIASES, main
@@ -69,6 +70,58 @@ ERRORS_INTRODUCTION = """\
 A refusal that names one of these can be lifted with `--accept` and the id, one by one.
 
 """
+
+
+CONFIGURATION_INTRODUCTION = """\
+# Configuration
+
+`/etc/xensnap/config.toml` is read first, then `$XDG_CONFIG_HOME/xensnap/config.toml` (`~/.config/xensnap/config.toml`),
+which has the last word key by key; hooks and policies of both hold. The variable `XENSNAP_CONFIG` names one file to be
+read instead. Options and `XENSNAP_HOST` win over all files. `xensnap config` shows what is in force. Nothing but these
+keys is allowed, so that a slip of the pen is told with its place.
+
+```toml
+host = "xen"
+wait = "1m"
+
+[retention.nightly]
+keep-daily = 7
+keep-weekly = 4
+
+[[hook]]
+when = ["pre-create"]
+run = ["/usr/local/sbin/quiet-database", "--flush"]
+deadline = "30s"
+domains = ["db*"]
+```
+
+Hooks get facts in their environment: `XENSNAP_HOOK`, `XENSNAP_HOST`, `XENSNAP_VERB`, `XENSNAP_DOMAIN`,
+`XENSNAP_DOMAIN_UUID`, `XENSNAP_SNAPSHOT`, `XENSNAP_OPERATION` (an id), and afterwards `XENSNAP_RESULT`: `done`,
+`undone`, `failed` or `refused`. A hook that runs after an operation always follows the one before it, even where
+xensnap died in between: then the next recovery runs it. On simulated hosts no hook runs.
+"""
+
+
+def configuration_page() -> str:
+    """docs/reference/configuration.md."""
+    parts = [CONFIGURATION_INTRODUCTION]
+    for each in (Configuration, HookTable, RetentionTable):
+        about = (each.__doc__ or "").partition("\n\n")
+        rows = [
+            f"| `{field.encode_name}` | `{field.type}` | {told_default(field)} |".replace("typing.", "")
+            for field in msgspec.structs.fields(each)
+        ]
+        table = "\n".join(["| Key | Type | Default |", "|---|---|---|", *rows])
+        listed = "\n".join(f"- {line.strip()}" for line in about[2].splitlines() if line.strip())
+        parts.append(f"## {each.__name__.removesuffix('Table')}\n\n{about[0].strip()}\n\n{listed}\n\n{table}\n")
+    return "\n".join(parts).replace("\n\n\n", "\n")
+
+
+def told_default(field: msgspec.structs.FieldInfo) -> str:
+    """The default in a table, or that there is none."""
+    if field.required:
+        return "required"
+    return "" if field.default is msgspec.NODEFAULT else f"`{json.dumps(field.default)}`"
 
 
 def errors_page() -> str:

@@ -32,6 +32,7 @@ EACH = {
     "xensnap-chain/1": ["chain", "show", "guest1"],
     "xensnap-compact/1": ["chain", "compact", "guest1"],
     "xensnap-capabilities/1": ["capabilities"],
+    "xensnap-configuration/1": ["config"],
     "xensnap-explain/1": ["explain", "busy"],
     "xensnap-du/1": ["du", "guest1"],
     "xensnap-diff/1": ["diff", "guest1", "before"],

@@ -24,6 +24,7 @@ PLAIN = {
     "chain compact": ["guest1"],
     "explain": ["busy"],
     "capabilities": [],
+    "config": [],
     "du": ["guest1"],
     "diff": ["guest1", "before"],
     "revert": ["guest1", "before"],
@@ -60,6 +61,7 @@ PLAIN = {
 # Where the plain form and an option contradict each other: the form to use with that option.
 INSTEAD = {
     "delete --all": ["guest1"],
+    "prune --policy": ["guest1"],
     "delete --older-than": ["guest1"],
     "delete --keep-last": ["guest1"],
 }
@@ -92,6 +94,7 @@ GOOD = {
     "delete --older-than": ["1d", "--keep-last", "1"],
     "delete --keep-last": ["2"],
     "prune --keep-last": ["2"],
+    "prune --policy": ["nightly"],
     "prune --keep-hourly": ["2"],
     "prune --keep-daily": ["2"],
     "prune --keep-weekly": ["2"],
@@ -154,6 +157,7 @@ BAD = {
     "delete --older-than": "yesterday",
     "delete --keep-last": "-1",
     "prune --keep-last": "0",
+    "prune --policy": "weekly",
     "prune --keep-hourly": "0",
     "prune --keep-daily": "0",
     "prune --keep-weekly": "0",
@@ -208,6 +212,8 @@ OPTIONS = [
 @pytest.fixture
 def prepared(sim, monkeypatch):
     monkeypatch.setenv("VISUAL", "sed -i $atyped")
+    monkeypatch.setenv("XENSNAP_CONFIG", str(sim.directory / "config.toml"))
+    (sim.directory / "config.toml").write_text("[retention.nightly]\nkeep-last = 1\n")
     (sim.directory / "snap.cfg").write_text(
         "name = 'configured'\ntype = 'external'\ndisk = ['/images/o.qcow2,qcow2,xvdb']"
     )

@@ -3,7 +3,7 @@
 A field may be added within a version; none is taken away or changed without a new number.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -328,6 +328,14 @@ class ExplainDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xens
 
     host: str
     errors: tuple[Explained, ...]
+
+
+class ConfigurationDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-configuration/1"):
+    """`config`: the files that were read, the last of which wins, and what is in force. `host` is empty."""
+
+    host: str
+    files: tuple[str, ...]
+    settings: dict[str, Any]
 
 
 class ModeDocument(msgspec.Struct, frozen=True):
@@ -657,6 +665,7 @@ Document = (
     | CompactDocument
     | CapabilitiesDocument
     | ExplainDocument
+    | ConfigurationDocument
     | CreateDocument
     | ConfigDocument
     | RevertDocument

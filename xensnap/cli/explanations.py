@@ -14,6 +14,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The description of a domain of the host qemu:DIR is wrong.",
         "Correct the file that is named.",
     ),
+    "bad-configuration": ("A configuration file says something wrong; file and place are told.", "Correct it."),
+    "no-such-policy": ("No configuration file has a retention policy of this name.", "See `xensnap config`."),
     "bad-disk": (
         "The value of --disk does not say what is to be done with which disk.",
         "Write VDEV=internal, VDEV=external, VDEV=external:PATH or VDEV=skip.",
@@ -144,6 +146,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "Use --type external, or remove them: qemu-img bitmap --remove.",
     ),
     "has-data-file": ("The image keeps its data in another file, of which no point can be kept.", "--type external."),
+    "hook-failed": (
+        "A program of the operator failed or took too long, and its hook says that nothing may be done then.",
+        "Look at what the program says; `xensnap config` shows all hooks.",
+    ),
     "image-corrupt": ("The image is marked corrupt.", "Repair a copy of it: qemu-img check -r all."),
     "image-encrypted": ("The image is encrypted, and its key is not ours to handle.", "Leave the disk out."),
     "image-open-twice": (

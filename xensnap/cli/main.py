@@ -39,6 +39,7 @@ VERBS = {
     "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
     "explain": ("explain", "Tell what an error means and what to do."),
     "capabilities": ("capabilities", "Tell what the host can do."),
+    "config": ("config", "Show the configuration that is in force."),
     "domain": ("domain", "Start and stop domains, where nothing else does."),
     "conformance": ("conformance", "Try a host with the conformance cases."),
     "sim": ("sim", "Make and handle a simulated host."),

@@ -7,11 +7,12 @@ from xensnap.cli.command import command_with
 from xensnap.cli.documents import KeptDocument, PruneDocument
 from xensnap.cli.output import clean, table
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
-from xensnap.cli.times import SPAN
+from xensnap.cli.times import SPAN, span_s
 from xensnap.engine.engine import Engine
 from xensnap.engine.prune import kept_by
 from xensnap.engine.request import PruneRequest
 from xensnap.engine.retention import Retention
+from xensnap.errors import Usage
 
 COUNT = click.IntRange(min=1)
 
@@ -30,6 +31,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--keep-monthly", type=COUNT, metavar="N", help="Keep the newest of each of N months.")
 @click.option("--keep-yearly", type=COUNT, metavar="N", help="Keep the newest of each of N years.")
 @click.option("--keep-within", type=SPAN, metavar="SPAN", help="Keep all that are younger, such as 2d.")
+@click.option("--policy", metavar="NAME", help="The rules of [retention.NAME] in a configuration file.")
 @accept_option
 @dry_run_option
 @verb
@@ -44,6 +46,7 @@ def command(
     keep_monthly: int | None,
     keep_yearly: int | None,
     keep_within: int | None,
+    policy: str | None,
     accept: tuple[str, ...],
     dry_run: bool,
 ) -> None:
@@ -52,7 +55,11 @@ def command(
     Periods are UTC's, and only those with a snapshot count. With --dry-run each snapshot is listed with its fate.
     """
     rules = (keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly, keep_within)
-    request = PruneRequest(Retention(*(rule or 0 for rule in rules)), accept)
+    if policy is not None and any(rules):
+        cause = "--policy and rules of its own contradict each other"
+        raise Usage(cause, id="contradiction", remedy="Give one of them.")
+    keep = Retention(*(rule or 0 for rule in rules)) if policy is None else _named(session, policy)
+    request = PruneRequest(keep, accept)
     with session.engine(changes=not dry_run) as engine:
         why, gone = _fates(engine, domain, request)
         if dry_run and not session.json:
@@ -60,6 +67,17 @@ def command(
         result = operate.perform(session, engine, domain, request, dry_run=dry_run, kept=_kept(why))
     if result is not None:
         operate.show_result(session, result, PruneDocument, deleted=operate.deleted_by(result.plan), kept=_kept(why))
+
+
+def _named(session: Session, policy: str) -> Retention:
+    """The policy of this name in the configuration."""
+    said = session.configuration.retention.get(policy)
+    if said is None:
+        there = ", ".join(session.configuration.retention) or "none"
+        cause = f"no configuration file has a retention policy {policy!r}"
+        raise Usage(cause, id="no-such-policy", remedy=f"There are: {there}.")
+    counts = (said.keep_last, said.keep_hourly, said.keep_daily, said.keep_weekly, said.keep_monthly, said.keep_yearly)
+    return Retention(*counts, within_s=span_s(said.keep_within) or 0)
 
 
 def _fates(engine: Engine, domain: str, request: PruneRequest) -> tuple[dict[str, str], tuple[str, ...]]:

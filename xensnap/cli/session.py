@@ -14,8 +14,10 @@ from xensnap.cli import progress
 from xensnap.errors import Effect, ExitCode, Failed, Usage, XensnapError
 
 if TYPE_CHECKING:
+    from xensnap.cli.configuration import Configuration
     from xensnap.cli.documents import Document
     from xensnap.engine.engine import Engine
+    from xensnap.hypervisor import Hypervisor
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -49,8 +51,44 @@ class Session:
     debug: bool = False
     xl_exit: bool = False
     json: bool = False
-    wait_s: float = WAIT_S
+    asked_wait_s: float | None = None
     stage: Stage = Stage.BEFORE
+    _configuration: "Configuration | None" = None
+
+    @property
+    def configuration(self) -> "Configuration":
+        """What the configuration files say; read once."""
+        if self._configuration is None:
+            from xensnap.cli import configuration
+
+            self._configuration = configuration.load()
+        return self._configuration
+
+    @property
+    def chosen_host(self) -> str | None:
+        """The host to work on: by the option, the variable, or a configuration file."""
+        from xensnap import hosts
+
+        if self.host_spec is not None or os.environ.get(hosts.VARIABLE):
+            return self.host_spec
+        return self.configuration.host or None
+
+    @property
+    def wait_s(self) -> float:
+        """How long a changing verb waits: by the option, a configuration file, or the default."""
+        if self.asked_wait_s is None and self.configuration.wait:
+            return float(self.configuration.wait_s)
+        return WAIT_S if self.asked_wait_s is None else self.asked_wait_s
+
+    def _add_hooks(self, host: "Hypervisor", said: "Configuration") -> None:
+        """Let the operator's programs run; of a simulated host there is nothing that they could do."""
+        if host.name.partition(":")[0] == "sim":
+            return
+        from xensnap.backends.local.hooks import Hook, LocalHooks
+
+        host.hooks = LocalHooks(
+            [Hook(each.when, each.run, each.deadline_s, each.on_failure, each.domains) for each in said.hook]
+        )
 
     @contextmanager
     def engine(self, *, changes: bool) -> "Iterator[Engine]":
@@ -58,9 +96,12 @@ class Session:
         from xensnap import hosts
         from xensnap.engine.engine import Engine
 
+        said = self.configuration
         wait_s = self.wait_s if changes else 0.0
-        with hosts.open_host(self.host_spec, changes=changes, wait_s=wait_s) as host:
+        with hosts.open_host(self.chosen_host, changes=changes, wait_s=wait_s) as host:
             self.host_name = host.name
+            if said.hook and changes:
+                self._add_hooks(host, said)
             with progress.watching(verbose=self.verbose) as watch:
                 self.stage = Stage.ACTING if changes else Stage.BEFORE
                 yield Engine(host, watch=watch, wait_s=wait_s)
@@ -164,9 +205,9 @@ def changing(command: Command) -> Command:
         if no_wait and wait is not None:
             raise Usage("--wait and --no-wait contradict each other", id="contradiction", remedy="Give one of them.")
         if wait is not None:
-            session.wait_s = wait if wait <= WAIT_S_MAX else 0.0  # `nan` passes every range check
+            session.asked_wait_s = wait if wait <= WAIT_S_MAX else 0.0  # `nan` passes every range check
         if no_wait:
-            session.wait_s = 0.0
+            session.asked_wait_s = 0.0
         return command(session, *arguments, **options)
 
     wait_option = click.option(

@@ -25,8 +25,8 @@ class Dying(Session):
     """A run of the command line whose engine dies at an effect, and so tells nobody anything."""
 
     def __init__(self, session: Session, *, at: int) -> None:
-        self.host_spec = session.host_spec
-        self.wait_s = session.wait_s
+        self.host_spec = session.chosen_host
+        self.asked_wait_s = session.wait_s
         self.at = at
         self.point: CrashPoint | None = None
 

@@ -18,7 +18,7 @@ DISK_FORM = "VDEV=SIZE[,qcow2|raw][,ro][,cdrom][,base=FORMAT:PATH]"
 
 def chosen(session: Session) -> hosts.Choice:
     """The simulated host that is meant; the usual one where none is named. Asking for `sim` is asking for it."""
-    spec = session.host_spec or os.environ.get(hosts.VARIABLE) or "sim"
+    spec = session.chosen_host or os.environ.get(hosts.VARIABLE) or "sim"
     choice = hosts.choose(spec)
     if choice.kind != "sim":
         raise Usage(

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from xensnap.engine import journal, records
+from xensnap.engine import hooks, journal, records
 from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
@@ -240,8 +240,7 @@ class AsyncEngine:
     async def _save_and_revert(self, uuid: DomainUuid, request: RevertRequest, recovered: Recovered | None) -> Result:
         """Take a snapshot of what a revert gives up, and revert. The plan is known to be possible by now."""
         saving = CreateRequest(request.save_current, f"given up for {request.name!r}", accept=request.accept)
-        plan = await _only_looking(self.plan(uuid, saving))
-        await Execution(self.host, plan, self._watch).run()
+        await self._carry_out(await _only_looking(self.plan(uuid, saving)), None)
         try:
             again = msgspec.structs.replace(request, save_current="")
             return await self._carry_out(await _only_looking(self.plan(uuid, again)), recovered)
@@ -250,9 +249,15 @@ class AsyncEngine:
             raise Failed(cause, id=error.id, remedy=error.remedy, effect=error.effect) from error
 
     async def _carry_out(self, plan: Plan, recovered: Recovered | None) -> Result:
-        await Execution(self.host, plan, self._watch).run()
+        told = await hooks.before(self.host, plan)
+        try:
+            await Execution(self.host, plan, self._watch).run()
+        except XensnapError as error:
+            await hooks.after_failure(self.host, plan, error)
+            raise
+        told += await hooks.after(self.host, plan, "done")
         left = (await self._collect(plan.domain_uuid)).told() if _frees_images(plan) else ()
-        return Result(plan, (*plan.warnings, *left), recovered)
+        return Result(plan, (*plan.warnings, *told, *left), recovered)
 
     async def _require_same(self, plan: Plan) -> None:
         """Make the plan again from what is there now: it must come out the same, or somebody has changed something."""
@@ -299,6 +304,7 @@ class AsyncEngine:
         if begun is None:
             return None
         outcome = await Execution(self.host, begun.plan, self._watch).recover(abort=abort)
+        await hooks.after(self.host, begun.plan, outcome.value)
         return Recovered(domain.name, begun.plan.summary, outcome)
 
     async def _fresh(self) -> Fresh:
