@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from simulator import SimulatedHost, persist
+from simulator.tools.qemu_img import SnapshotCreate
 from xensnap import hosts
 from xensnap.cli import configuration
 from xensnap.cli.main import main
@@ -103,6 +105,15 @@ def world(tmp_path_factory) -> Path:
 def sim(tmp_path, world) -> Shell:
     """That host, for one test."""
     return Shell(tmp_path, f"sim:{shutil.copytree(world, tmp_path / 'world')}")
+
+
+def tag_by_hand(shell: Shell, tag: str) -> None:
+    """Put a tag into the qcow2 image of the simulated `guest1`, as an operator would with qemu-img."""
+    path = Path(shell.host.removeprefix("sim:")) / hosts.WORLD_FILE
+    host = SimulatedHost(persist.decode(path.read_bytes()))
+    layer = next(disk.layer for disk in host.run(host.toolstack.inspect("guest1")).disks if disk.format == "qcow2")
+    assert not host.operate(SnapshotCreate(layer, tag))
+    path.write_bytes(persist.encode(host.world.ended(host.pid)))
 
 
 @pytest.fixture

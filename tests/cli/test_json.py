@@ -9,6 +9,7 @@ import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pytest
 
+from tests.cli.conftest import tag_by_hand
 from tests.cli.reference import commands_page, errors_page, json_page
 from xensnap.cli.documents import Document
 
@@ -48,6 +49,10 @@ EACH = {
     "xensnap-unpin/1": ["unpin", "guest1", "after"],
     "xensnap-apply/1": ["apply", "plan.json"],
     "xensnap-recover/1": ["recover"],
+    "xensnap-forget/1": ["forget", "guest1", "before"],
+    "xensnap-restore/1": ["trash", "restore", "guest1", "thrown"],
+    "xensnap-adopt/1": ["adopt", "guest1", "by-hand"],
+    "xensnap-trash/1": ["trash", "list", "guest1"],
     "xensnap-doctor/1": ["doctor", "--check"],
     "xensnap-domain/1": ["domain", "start", "guest1", "--paused"],
     "xensnap-sim-place/1": ["sim", "path"],
@@ -78,6 +83,9 @@ def test_each_document_has_a_case() -> None:
 def test_each_document_is_what_its_schema_says(sim, schema) -> None:
     sim.ok("create", "guest1", "-n", "before", "--description", "first")
     sim.ok("create", "guest1", "-n", "after", "-D", "--exclude", "xvda")
+    sim.ok("create", "guest1", "-n", "thrown")
+    sim.ok("forget", "guest1", "thrown")
+    tag_by_hand(sim, "by-hand")
     sim.ok("pin", "guest1", "after", "--owner", "me")
     (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "x", "--dry-run", "--json"))
     words = EACH[schema]

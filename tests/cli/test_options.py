@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from tests.cli.conftest import tag_by_hand
 from xensnap.cli.main import ALIASES, main
 
 HOST = "sim:elsewhere"
@@ -36,6 +37,13 @@ PLAIN = {
     "describe": ["guest1", "before", "new"],
     "edit": ["guest1", "before"],
     "recover": [],
+    "doctor": ["guest1"],
+    "forget": ["guest1", "before"],
+    "adopt": ["guest1", "by-hand"],
+    "undo": ["guest1"],
+    "trash list": ["guest1"],
+    "trash restore": ["guest1", "thrown"],
+    "trash empty": ["guest1"],
     "apply": ["plan.json"],
     "demo": [],
     "domain start": ["guest1"],
@@ -60,6 +68,7 @@ PLAIN = {
 
 # Where the plain form and an option contradict each other: the form to use with that option.
 INSTEAD = {
+    "doctor --all": [],
     "delete --all": ["guest1"],
     "prune --policy": ["guest1"],
     "delete --older-than": ["guest1"],
@@ -93,6 +102,7 @@ GOOD = {
     "delete --all": ["--accept", "pinned"],
     "delete --older-than": ["1d", "--keep-last", "1"],
     "delete --keep-last": ["2"],
+    "trash empty --older-than": ["1d"],
     "prune --keep-last": ["2"],
     "prune --policy": ["nightly"],
     "prune --keep-hourly": ["2"],
@@ -155,6 +165,7 @@ BAD = {
     "revert --name": "another",
     "delete --name": "another",
     "delete --older-than": "yesterday",
+    "trash empty --older-than": "yesterday",
     "delete --keep-last": "-1",
     "prune --keep-last": "0",
     "prune --policy": "weekly",
@@ -217,11 +228,13 @@ def prepared(sim, monkeypatch):
     (sim.directory / "snap.cfg").write_text(
         "name = 'configured'\ntype = 'external'\ndisk = ['/images/o.qcow2,qcow2,xvdb']"
     )
-    for name in ("pinned", "before", "child"):
+    for name in ("pinned", "before", "child", "thrown"):
         sim.ok("create", "guest1", "-n", name)
+    tag_by_hand(sim, "by-hand")
     sim.ok("pin", "guest1", "pinned", "--owner", "me")
     sim.ok("conformance", "run", "core/disks-come-back", "--host", "sim", "--jsonl", "run.jsonl")
     (sim.directory / "known").write_text("core/odd-names-work  a reference")
+    sim.ok("forget", "guest1", "thrown")
     (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "planned", "--dry-run", "--json"))
     return sim
 

@@ -567,6 +567,34 @@ class UnpinDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-unp
     """`unpin`."""
 
 
+class ForgetDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-forget/1"):
+    """`forget`."""
+
+
+class RestoreDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-restore/1"):
+    """`trash restore`."""
+
+
+class AdoptDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-adopt/1"):
+    """`adopt`."""
+
+
+class TrashedDocument(msgspec.Struct, frozen=True):
+    """A snapshot in the trash, since when (UTC), and the bytes that certainly come back when it is deleted."""
+
+    name: str
+    since: str
+    bytes: int
+
+
+class TrashDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-trash/1"):
+    """`trash list` and `trash empty`: what is in the trash (then), oldest first."""
+
+    host: str
+    domain: DomainDocument
+    snapshots: tuple[TrashedDocument, ...]
+
+
 class ApplyDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-apply/1"):
     """`apply`: `verb` is the plan's."""
 
@@ -675,6 +703,10 @@ Document = (
     | EditDocument
     | PinDocument
     | UnpinDocument
+    | ForgetDocument
+    | RestoreDocument
+    | AdoptDocument
+    | TrashDocument
     | ApplyDocument
     | RecoverDocument
     | DoctorDocument

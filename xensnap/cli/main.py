@@ -28,6 +28,9 @@ VERBS = {
     "diff": ("diff", "Show what changed between two snapshots."),
     "revert": ("revert", "Make a domain what it was at a snapshot."),
     "delete": ("delete", "Delete snapshots."),
+    "forget": ("forget", "Throw a snapshot away so that it can be had back."),
+    "trash": ("trash", "Have back, or give up, what was thrown away."),
+    "undo": ("undo", "Take back the last operation."),
     "prune": ("prune", "Delete what a retention policy does not keep."),
     "pin": ("pin", "Protect a snapshot from being deleted."),
     "unpin": ("unpin", "Let a snapshot be deleted again."),
@@ -36,6 +39,7 @@ VERBS = {
     "edit": ("edit", "Change a description in your editor."),
     "recover": ("recover", "Bring interrupted operations to their end."),
     "doctor": ("doctor", "Tell what does not fit together, and repair it."),
+    "adopt": ("adopt", "Take in a snapshot that no record tells of."),
     "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
     "explain": ("explain", "Tell what an error means and what to do."),
     "capabilities": ("capabilities", "Tell what the host can do."),
@@ -50,6 +54,8 @@ SECTIONS = {
     "Every day": ("create", "list", "tree", "info", "revert", "delete"),
     "A closer look": ("check", "verify", "du", "diff", "chain"),
     "Which stay, and their names": (
+        "forget",
+        "trash",
         "prune",
         "pin",
         "unpin",
@@ -59,7 +65,14 @@ SECTIONS = {
         "current",
         "parent",
     ),
-    "When something was interrupted or does not fit, or is to be planned": ("recover", "doctor", "explain", "apply"),
+    "When something was interrupted or does not fit, or is to be planned": (
+        "recover",
+        "doctor",
+        "explain",
+        "adopt",
+        "undo",
+        "apply",
+    ),
 }
 """How the help sorts the verbs; those in no section come last."""
 

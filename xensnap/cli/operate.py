@@ -4,13 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 from xensnap.cli.documents import (
+    AdoptDocument,
     ApplyDocument,
     CreateDocument,
     DeleteDocument,
     EditDocument,
+    ForgetDocument,
     PinDocument,
     PruneDocument,
     RenameDocument,
+    RestoreDocument,
     RevertDocument,
     UnpinDocument,
 )
@@ -20,13 +23,16 @@ from xensnap.engine.engine import Engine, Result
 from xensnap.engine.execute import Outcome
 from xensnap.engine.plan import Plan, each
 from xensnap.engine.request import (
+    AdoptRequest,
     CreateRequest,
     DeleteRequest,
     EditRequest,
+    ForgetRequest,
     PinRequest,
     PruneRequest,
     RenameRequest,
     Request,
+    RestoreRequest,
     RevertRequest,
     UnpinRequest,
 )
@@ -45,6 +51,9 @@ OperationDocument = (
     | EditDocument
     | PinDocument
     | UnpinDocument
+    | ForgetDocument
+    | RestoreDocument
+    | AdoptDocument
     | ApplyDocument
 )
 
@@ -60,6 +69,9 @@ DOCUMENTS: dict[type[Request], type[OperationDocument]] = {
     EditRequest: EditDocument,
     PinRequest: PinDocument,
     UnpinRequest: UnpinDocument,
+    ForgetRequest: ForgetDocument,
+    RestoreRequest: RestoreDocument,
+    AdoptRequest: AdoptDocument,
 }
 
 

@@ -23,6 +23,7 @@ from xensnap.engine.rewrite import rewritten
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
 from xensnap.engine.store_steps import RemoveSidecar, WriteSidecar
+from xensnap.engine.trash import needed_by_trash
 from xensnap.engine.view import View, digest
 from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Snapshot
 
@@ -89,6 +90,9 @@ def why_kept(view: View, base: HiddenBase) -> str:
     if _is_active(view, base.path):
         return ""
     above = standing_on(view, base.path)
+    trashed = needed_by_trash(view, (base.path, *(one.layer.path for one in above)))
+    if trashed:
+        return f"{trashed!r} in the trash may need it: `xensnap trash empty` gives it up"
     if image is None:
         return f"it is not there or unreadable, and {above[0].layer.path} stands on it" if above else ""
     lost = [path for path in _could_stand_on_it(view) if view.images.get(path) is None]

@@ -191,6 +191,9 @@ def against_name(view: View, name: str) -> list[Reason]:
     if record in view.damaged_paths:
         cause = f"there is a record of a snapshot {name!r} already, which cannot be read: {record}"
         return [Reason("name-taken", cause, "Choose another name, or repair or remove the record.", ExitCode.BUSY)]
+    if name in view.trashed:
+        cause = f"there is a snapshot {name!r} of {view.domain.name} in the trash"
+        return [Reason("name-taken", cause, "Choose another name, or empty the trash.", ExitCode.BUSY)]
     if name not in view.snapshots:
         return []
     cause = f"{view.domain.name} has a snapshot {name!r} already"

@@ -57,7 +57,7 @@ def plan_removal(
     gone = {name: view.snapshots[name] for _, name in reversed(list(tree.walk(view.snapshots))) if name in names}
     against = [*reasons, *against_running(view)]
     for snapshot in gone.values():
-        against.extend(_against_pin(snapshot, fresh.now_s))
+        against.extend(against_pin(snapshot, fresh.now_s))
         for disk in snapshot.disks:
             against.extend(_against(view, disk))
     against.extend(against_opened(view, _with_tags_in_use(view, gone.values())))
@@ -127,7 +127,8 @@ def _old(view: View, request: DeleteRequest, now_s: int) -> frozenset[str]:
     )
 
 
-def _against_pin(snapshot: Snapshot, now_s: int) -> Iterator[Reason]:
+def against_pin(snapshot: Snapshot, now_s: int) -> Iterator[Reason]:
+    """A pin that keeps a snapshot from going; a risk that can be taken."""
     pin = snapshot.pin
     if pin is not None and pin.holds(now_s):
         why = f": {pin.why}" if pin.why else ""

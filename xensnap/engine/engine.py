@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from xensnap.engine import hooks, journal, records
+from xensnap.engine.adopt import plan_adopt
 from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
@@ -20,20 +21,26 @@ from xensnap.engine.prune import plan_prune
 from xensnap.engine.records import Contents, Store
 from xensnap.engine.replace import plan_replacement
 from xensnap.engine.request import (
+    AdoptRequest,
     CreateRequest,
     DeleteRequest,
     EditRequest,
+    EmptyRequest,
+    ForgetRequest,
     Fresh,
     PinRequest,
     PruneRequest,
     RenameRequest,
     Request,
+    RestoreRequest,
     RevertRequest,
     UnpinRequest,
 )
 from xensnap.engine.revert import plan_revert
 from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
+from xensnap.engine.trash import plan_empty, plan_forget, plan_restore
 from xensnap.engine.treatment import Diagnosis, examine, treat
+from xensnap.engine.undo import given_up_for, plan_undo
 from xensnap.engine.verify import Looked, look
 from xensnap.engine.view import ANYWHERE, View, digest, observe
 from xensnap.errors import Damaged, ExitCode, Failed, Reason, Refused, Usage, XensnapError
@@ -181,6 +188,18 @@ class AsyncEngine:
         async with self._locked(domain, wait_s=max(self._wait_s, RECOVER_WAIT_S)):
             return await self._recover(domain, abort=abort)
 
+    async def undoing(self, ref: str) -> Request:
+        """The request that takes back what was last done. Changes nothing.
+
+        Raises:
+            NotFound: no such domain, or nothing was done to it.
+            Refused: it cannot be taken back.
+        """
+        domain = await self.host.toolstack.inspect(ref)
+        store = Store.of(self.host, domain.uuid)
+        older = await journal.read(self.host, f"{store.journal}.1")
+        return plan_undo(journal.decode(older + await journal.read(self.host, store.journal)))[1]
+
     async def diagnose(self, ref: str, *, check: bool = False) -> Diagnosis:
         """Tell what does not fit together of a domain and its snapshots. Changes nothing; `NotFound` without it.
 
@@ -239,7 +258,7 @@ class AsyncEngine:
 
     async def _save_and_revert(self, uuid: DomainUuid, request: RevertRequest, recovered: Recovered | None) -> Result:
         """Take a snapshot of what a revert gives up, and revert. The plan is known to be possible by now."""
-        saving = CreateRequest(request.save_current, f"given up for {request.name!r}", accept=request.accept)
+        saving = CreateRequest(request.save_current, given_up_for(request.name), accept=request.accept)
         await self._carry_out(await _only_looking(self.plan(uuid, saving)), None)
         try:
             again = msgspec.structs.replace(request, save_current="")
@@ -345,6 +364,10 @@ _REQUESTS: dict[str, type[Request]] = {
     "edit": EditRequest,
     "pin": PinRequest,
     "unpin": UnpinRequest,
+    "forget": ForgetRequest,
+    "restore": RestoreRequest,
+    "empty": EmptyRequest,
+    "adopt": AdoptRequest,
 }
 
 
@@ -386,6 +409,14 @@ def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
             return plan_pin(view, request, fresh)
         case UnpinRequest():
             return plan_unpin(view, request, fresh)
+        case ForgetRequest():
+            return plan_forget(view, request, fresh)
+        case RestoreRequest():
+            return plan_restore(view, request, fresh)
+        case EmptyRequest():
+            return plan_empty(view, request, fresh)
+        case AdoptRequest():
+            return plan_adopt(view, request, fresh)
 
 
 def _request_of(plan: Plan) -> Request:
@@ -457,6 +488,10 @@ class Engine:
     def recover(self, ref: str, *, abort: bool | None = None) -> Recovered | None:
         """See AsyncEngine."""
         return self.host.run(self.aio.recover(ref, abort=abort))
+
+    def undoing(self, ref: str) -> Request:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.undoing(ref))
 
     def diagnose(self, ref: str, *, check: bool = False) -> Diagnosis:
         """See AsyncEngine."""

@@ -9,6 +9,7 @@ NAME_BYTES_MAX = 200
 """So that the longest record name stays below the 255 bytes of a file name, with room for our prefix and suffix."""
 
 _OVERLAY = re.compile(r"\.[^.]+\.[0-9a-f]{12}\.qcow2\Z")
+_TRASHED = "trashed-d."
 _SIDECAR = ".xensnap.json"
 _RECORD = re.compile(r"snapshotdata-(?:d\.)?(?P<name>.+?)\.(?:libxl-json|xl)\Z", re.DOTALL)
 
@@ -66,6 +67,16 @@ def is_record(file_name: str) -> bool:
     `snapshotdata-n.…` is a record that was being written.
     """
     return bool(_RECORD.match(file_name)) and not file_name.startswith("snapshotdata-n.")
+
+
+def trashed_file(name: str) -> str:
+    """File name of the record of a snapshot in the trash."""
+    return f"{_TRASHED}{encode(name)}.libxl-json"
+
+
+def is_trashed(file_name: str) -> bool:
+    """Whether a file in the store is a record in the trash."""
+    return file_name.startswith(_TRASHED) and file_name.endswith(".libxl-json")
 
 
 def sidecar_file(image_path: str, *, directory: str) -> str:

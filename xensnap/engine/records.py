@@ -1,5 +1,6 @@
 """The store of one domain: where its files are, and reading all of them. Steps do the writing, under the journal."""
 
+from collections.abc import Mapping
 from errno import EACCES, EPERM
 from typing import Protocol
 
@@ -8,7 +9,8 @@ import msgspec
 from xensnap.engine import names, state, tree
 from xensnap.engine.state import DomainState
 from xensnap.errors import Damaged, FileFailed, NotFound
-from xensnap.formats import snapshot_record
+from xensnap.formats import snapshot_record, trashed
+from xensnap.formats.trashed import Trashed
 from xensnap.hypervisor import Files
 from xensnap.model import DomainUuid, Snapshot
 
@@ -50,6 +52,10 @@ class Store(msgspec.Struct, frozen=True):
         """Current snapshot, ledger, hidden bases."""
         return f"{self.directory}/domain.libxl-json"
 
+    def trashed(self, name: str) -> str:
+        """The record of a snapshot in the trash."""
+        return f"{self.directory}/{names.trashed_file(name)}"
+
     def record(self, name: str) -> str:
         """The record of a snapshot."""
         return f"{self.directory}/{names.record_file(name)}"
@@ -65,6 +71,7 @@ class Contents(msgspec.Struct, frozen=True):
     snapshots: dict[str, Snapshot]
     damaged: tuple[Damaged, ...] = ()
     state_problem: str = ""
+    trashed: Mapping[str, Trashed] = {}
 
 
 async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
@@ -81,13 +88,18 @@ async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
     store = Store.of(host, uuid)
     snapshots: dict[str, Snapshot] = {}
     damaged: list[Damaged] = []
+    thrown: dict[str, Trashed] = {}
     has_state = False
     for file_name in await host.files.names(store.directory):
         if file_name == "domain.libxl-json":
             has_state = True
-        elif names.is_record(file_name):
+        elif names.is_record(file_name) or names.is_trashed(file_name):
             path = f"{store.directory}/{file_name}"
             try:
+                if names.is_trashed(file_name):
+                    known_as = trashed.decode(await host.files.read(path), path=path)
+                    thrown[known_as.snapshot.name] = known_as
+                    continue
                 snapshot = snapshot_record.decode(await host.files.read(path), path=path)
                 _require_right_place(snapshot, uuid, file_name, path)
                 if snapshot.name not in snapshots or file_name == names.record_file(snapshot.name):
@@ -111,7 +123,7 @@ async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
             problem = error.cause
         if problem:
             damaged.append(Damaged(problem, path=store.state, remedy="Run `xensnap doctor --repair`."))
-    return Contents(known, tree.by_name(snapshots.values()), tuple(damaged), problem)
+    return Contents(known, tree.by_name(snapshots.values()), tuple(damaged), problem, thrown)
 
 
 def _require_right_place(snapshot: Snapshot, uuid: DomainUuid, file_name: str, path: str) -> None:

@@ -119,6 +119,36 @@ class UnpinRequest(msgspec.Struct, frozen=True):
     owner: str = ""
 
 
+class ForgetRequest(msgspec.Struct, frozen=True):
+    """Throw a snapshot away so that it can be had back: its record goes into the trash, all that it holds stays."""
+
+    name: str
+    accept: tuple[str, ...] = ()
+
+
+class RestoreRequest(msgspec.Struct, frozen=True):
+    """Have a snapshot back from the trash."""
+
+    name: str
+
+
+class EmptyRequest(msgspec.Struct, frozen=True):
+    """Delete a snapshot that is in the trash."""
+
+    name: str
+    accept: tuple[str, ...] = ()
+
+
+class AdoptRequest(msgspec.Struct, frozen=True):
+    """Take a snapshot in that no record tells of, by the tag it has in the domain's images.
+
+    The name of a snapshot that has a record takes its images as they are now, which needs the risk `image-changed`.
+    """
+
+    name: str
+    accept: tuple[str, ...] = ()
+
+
 Request = (
     CreateRequest
     | RevertRequest
@@ -128,5 +158,9 @@ Request = (
     | EditRequest
     | PinRequest
     | UnpinRequest
+    | ForgetRequest
+    | RestoreRequest
+    | EmptyRequest
+    | AdoptRequest
 )
 """All that can be asked for."""

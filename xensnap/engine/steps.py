@@ -25,6 +25,7 @@ from xensnap.engine.point_steps import ApplyPoint, DropPoint, TakePoint
 from xensnap.engine.repair_steps import GiveBackLeaks, PutBack, RemoveFile, ResumeGuest, SetAside
 from xensnap.engine.step import StepBase
 from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteRecord, WriteSidecar
+from xensnap.engine.trash_steps import RemoveTrashed, ThrowAway
 
 OneStep = (
     TakePoint
@@ -57,6 +58,8 @@ OneStep = (
     | RemoveFile
     | GiveBackLeaks
     | ResumeGuest
+    | ThrowAway
+    | RemoveTrashed
 )
 
 

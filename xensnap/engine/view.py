@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from xensnap.engine import journal, plan, records
 from xensnap.engine.context import directory
 from xensnap.engine.opened import Opened, opened_by
-from xensnap.engine.records import Store
+from xensnap.engine.records import Contents, Store
 from xensnap.engine.spelling import one_name_each
 from xensnap.engine.state import DomainState
 from xensnap.errors import Damaged, NotFound, Reason, Refused, XensnapError
+from xensnap.formats.trashed import Trashed
 from xensnap.hypervisor import Capability, Hypervisor
 from xensnap.model import Chain, Disk, Domain, FileId, Format, Image, Kind, Layer, RunState, Snapshot
 
@@ -62,6 +63,8 @@ class View(msgspec.Struct, frozen=True):
     configuration: str = ""
     opened: Opened = Opened()
     """What the QEMU of a domain that runs writes to."""
+    trashed: Mapping[str, Trashed] = {}
+    """Snapshots that were thrown away and can be had back, by name: what they hold stays."""
     state_problem: str = ""
     """Why the domain's state in the store cannot be read; `state` is an empty one then."""
 
@@ -73,7 +76,7 @@ class View(msgspec.Struct, frozen=True):
         """Paths of the images of this disk that were frozen for external snapshots, hidden bases included."""
         held = {
             disk.image.path
-            for snapshot in self.snapshots.values()
+            for snapshot in (*self.snapshots.values(), *(each.snapshot for each in self.trashed.values()))
             for disk in snapshot.disks
             if disk.vdev == vdev and disk.kind is Kind.EXTERNAL
         }
@@ -118,7 +121,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         state=contents.state,
         snapshots=contents.snapshots,
         disks=tuple(disks),
-        images=await _images(host, contents.state, contents.snapshots.values(), images),
+        images=await _images(host, contents.state, _all(contents), images),
         foreign=others.written,
         reached=others.read | others.written,
         unseen=tuple(others.unseen),
@@ -131,6 +134,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         pending=journal.due(await journal.read(host, store.journal)),
         configuration=await host.toolstack.configuration(domain.uuid),
         opened=await opened_by(host, domain),
+        trashed=contents.trashed,
         state_problem=contents.state_problem,
     )
     return one_name_each(view)
@@ -151,6 +155,7 @@ def digest(view: View) -> str:
             view.pending,
             sorted(view.opened.tops.items()),
             view.state_problem,
+            sorted(view.trashed.items()),
         ]
     )
 
@@ -193,6 +198,11 @@ async def _images(
     return images
 
 
+def _all(contents: Contents) -> tuple[Snapshot, ...]:
+    """The snapshots, and those in the trash, which need their images as much."""
+    return (*contents.snapshots.values(), *(each.snapshot for each in contents.trashed.values()))
+
+
 async def _inspect(host: Hypervisor, layer: Layer) -> Image | None:
     try:
         return await host.images.inspect(layer)
@@ -224,7 +234,7 @@ async def _others(host: Hypervisor, domain: Domain) -> _Others:
             continue
         if contents.damaged:
             found.unseen.append(other.name)
-        for image in (await _images(host, contents.state, contents.snapshots.values(), {})).values():
+        for image in (await _images(host, contents.state, _all(contents), {})).values():
             if image is not None:
                 found.written[image.file] = other.name
     return found

@@ -80,7 +80,7 @@ def formats(seen: Survey) -> Iterator[Finding]:
 
 def _needed_by(seen: Survey, path: str) -> str:
     """Who refers to an image, in words; empty where only our ledger does."""
-    for snapshot in seen.view.snapshots.values():
+    for snapshot in seen.kept:
         if any(disk.image.path == path for disk in snapshot.disks):
             return f"the snapshot {snapshot.name!r}"
     for disk in seen.view.domain.disks:

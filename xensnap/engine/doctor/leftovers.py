@@ -15,10 +15,10 @@ _MODE = 0o600
 
 def files(seen: Survey) -> Iterator[Finding]:
     """Nothing is in the store but what is ours: no half-written file, and no memory that no snapshot has."""
-    needed = {snapshot.memory for snapshot in seen.view.snapshots.values()}
+    needed = {snapshot.memory for snapshot in seen.kept}
     for name, stat in seen.stored.items():
         path = f"{seen.store.directory}/{name}"
-        if ASIDE in name:
+        if ASIDE in name or names.is_trashed(name):
             continue
         if not stat.is_regular and not stat.is_dir:
             cause = "it is neither a file nor a directory; nobody of us puts such a thing here"

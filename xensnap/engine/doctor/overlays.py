@@ -77,7 +77,7 @@ def unclaimed(seen: Survey) -> Iterator[Finding]:
 def bases(seen: Survey) -> Iterator[Finding]:
     """What was frozen, and is held no more, is known as a hidden base, so that it is merged away some day."""
     view = seen.view
-    held, active = held_by(view.snapshots.values()), {disk.path for disk in view.domain.disks}
+    held, active = held_by(seen.kept), {disk.path for disk in view.domain.disks}
     hidden = {base.path for base in view.state.hidden}
     for base in view.state.hidden:
         if base.path not in seen.stats and base.path not in active and not _stood_on(seen, base.path):
@@ -98,7 +98,7 @@ def bases(seen: Survey) -> Iterator[Finding]:
 
 def starts(seen: Survey) -> Iterator[Finding]:
     """No disk starts from an image that a snapshot holds: what the guest writes would change the snapshot."""
-    held = held_by(seen.view.snapshots.values())
+    held = held_by(seen.kept)
     tops = seen.runs_on
     for view in seen.view.disks:
         disk = view.disk
@@ -132,7 +132,7 @@ def _off_the_base(seen: Survey, view: DiskView) -> Repair | None:
     disk = view.disk
     image = seen.view.images.get(disk.path)
     above = [each for each in _above(seen, disk.path) if seen.view.state.made(each.layer.path)]
-    free = [each for each in above if each.layer.path not in held_by(seen.view.snapshots.values())]
+    free = [each for each in above if each.layer.path not in held_by(seen.kept)]
     if image is None or len(free) > 1 or (above and not free):
         return None
     before = (LayerOf(disk.vdev, disk.layer),)
@@ -157,7 +157,7 @@ def _used(seen: Survey) -> set[str]:
     """Images that a disk, a snapshot or another image needs."""
     used = {disk.path for disk in seen.view.domain.disks}
     used |= set(seen.runs_on.values())
-    used |= {disk.image.path for snapshot in seen.view.snapshots.values() for disk in snapshot.disks}
+    used |= {disk.image.path for snapshot in seen.kept for disk in snapshot.disks}
     return used | {image.backing.path for image in seen.view.images.values() if image and image.backing}
 
 

@@ -61,6 +61,11 @@ class Survey(msgspec.Struct, frozen=True):
         return Store(f"{self.view.root}/{self.view.domain.uuid}")
 
     @property
+    def kept(self) -> tuple[Snapshot, ...]:
+        """All snapshots whose content must stay: those in the trash, too."""
+        return (*self.view.snapshots.values(), *(each.snapshot for each in self.view.trashed.values()))
+
+    @property
     def runs_on(self) -> dict[str, str]:
         """The image that the guest's QEMU writes each disk to now, by vdev."""
         return {vdev: tops[0].layer.path for vdev, tops in self.view.opened.tops.items() if tops}

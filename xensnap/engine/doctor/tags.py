@@ -41,8 +41,9 @@ def ambiguous(seen: Survey) -> Iterator[Finding]:
 
 def unknown(seen: Survey) -> Iterator[Finding]:
     """Every tag in the active images is recorded."""
-    known = {(disk.image.path, disk.fingerprint.snapshot_id) for _, disk, _ in _internal(seen)}
-    tags = {(disk.image.path, disk.tag) for _, disk, _ in _internal(seen)}
+    kept = [disk for snapshot in seen.kept for disk in snapshot.disks]
+    known = {(disk.image.path, disk.fingerprint.snapshot_id) for disk in kept}
+    tags = {(disk.image.path, disk.tag) for disk in kept}
     for view in seen.view.disks:
         image = view.chain.active if view.chain else None
         for entry in image.snapshots if image else ():

@@ -1,0 +1,28 @@
+"""`adopt`: take in a snapshot that no record tells of."""
+
+import click
+
+from xensnap.cli import operate
+from xensnap.cli.command import command_with
+from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.engine.request import AdoptRequest
+
+
+@command_with(
+    "adopt",
+    "Take in a snapshot that no record tells of.",
+    ("xensnap adopt guest1 by-hand", "a tag that qemu-img has made"),
+    ("xensnap adopt guest1 clean --accept image-changed", "as its images are now"),
+)
+@click.argument("domain")
+@click.argument("name")
+@accept_option
+@dry_run_option
+@verb
+@changing
+def command(session: Session, domain: str, name: str, accept: tuple[str, ...], dry_run: bool) -> None:
+    """Make a record for the tag NAME in the images of DOMAIN; or let the snapshot NAME be what its images are now.
+
+    `doctor` tells which tags no record tells of, and which images are not what was recorded.
+    """
+    operate.run(session, domain, lambda _engine: AdoptRequest(name, accept), dry_run=dry_run)

@@ -1,0 +1,27 @@
+"""`forget`: throw a snapshot away so that it can be had back."""
+
+import click
+
+from xensnap.cli import operate
+from xensnap.cli.command import command_with
+from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.engine.request import ForgetRequest
+
+
+@command_with(
+    "forget",
+    "Throw a snapshot away so that it can be had back.",
+    ("xensnap forget guest1 before-upgrade", "`xensnap undo guest1` takes that back"),
+)
+@click.argument("domain")
+@click.argument("name")
+@accept_option
+@dry_run_option
+@verb
+@changing
+def command(session: Session, domain: str, name: str, accept: tuple[str, ...], dry_run: bool) -> None:
+    """Put the record of the snapshot NAME of DOMAIN into the trash. All that it holds stays, and takes space.
+
+    `trash restore` has it back, `trash empty` deletes it.
+    """
+    operate.run(session, domain, lambda _engine: ForgetRequest(name, accept), dry_run=dry_run)

@@ -1,0 +1,88 @@
+"""`trash`: snapshots that were thrown away, and what they still take."""
+
+import click
+
+from xensnap.cli import operate
+from xensnap.cli.documents import TrashDocument, TrashedDocument
+from xensnap.cli.output import clean, size, utc
+from xensnap.cli.records import domain_document
+from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.times import SPAN
+from xensnap.engine import risks
+from xensnap.engine.request import EmptyRequest, RestoreRequest
+from xensnap.engine.trash import bytes_kept
+from xensnap.engine.view import View
+from xensnap.errors import Usage
+
+GRACE_S = 7 * 86400
+"""How long a snapshot stays in the trash when it is emptied, unless told otherwise."""
+
+
+@click.group("trash", short_help="Have back, or give up, what was thrown away.")
+def command() -> None:
+    """Snapshots that `forget` has thrown away: what they hold stays until the trash is emptied."""
+
+
+@command.command("list", short_help="List what is in the trash.")
+@click.argument("domain")
+@verb
+def list_(session: Session, domain: str) -> None:
+    """List the snapshots of DOMAIN that are in the trash, and what comes back for certain when they go."""
+    with session.engine(changes=False) as engine:
+        view = engine.view(domain)
+    document = TrashDocument(view.host, domain_document(view.domain), _trashed(view))
+    session.recovery_due(view.domain.name, view.pending)
+    lines = [f"{each.since}  {size(each.bytes):>8}  {clean(each.name)}" for each in document.snapshots]
+    session.show(document, lambda: "\n".join(lines) or "the trash is empty")
+
+
+@command.command("restore", short_help="Have a snapshot back.")
+@click.argument("domain")
+@click.argument("name")
+@dry_run_option
+@verb
+@changing
+def restore(session: Session, domain: str, name: str, dry_run: bool) -> None:
+    """Have the snapshot NAME of DOMAIN back from the trash."""
+    operate.run(session, domain, lambda _engine: RestoreRequest(name), dry_run=dry_run)
+
+
+@command.command("empty", short_help="Delete what is in the trash.")
+@click.argument("domain")
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--all", "everything", is_flag=True, help="However long it has been there.")
+@click.option("--older-than", type=SPAN, metavar="SPAN", help="What has been there for longer. [default: 7d]")
+@accept_option
+@verb
+@changing
+def empty(
+    session: Session,
+    domain: str,
+    name: str | None,
+    everything: bool,
+    older_than: int | None,
+    accept: tuple[str, ...],
+) -> None:
+    """Delete the snapshot NAME of DOMAIN that is in the trash; without NAME all that have been there for a week."""
+    if sum([name is not None, everything, older_than is not None]) > 1:
+        cause = "a NAME, --all and --older-than contradict each other"
+        raise Usage(cause, id="contradiction", remedy="Use one of them.")
+    risks.require_known(accept)
+    age_s = 0 if everything else GRACE_S if older_than is None else older_than
+    with session.engine(changes=True) as engine:
+        view = engine.view(domain)
+        now_s = engine.now_s()
+        old = [known for known, each in view.trashed.items() if now_s - each.since_s >= age_s]
+        wanted = [name] if name is not None else old
+        for each in wanted:
+            operate.perform(session, engine, domain, EmptyRequest(each, accept), dry_run=False)
+        left = engine.view(domain)
+    document = TrashDocument(left.host, domain_document(left.domain), _trashed(left))
+    session.show(document, lambda: f"deleted {len(wanted)} from the trash, {len(left.trashed)} left")
+
+
+def _trashed(view: View) -> tuple[TrashedDocument, ...]:
+    return tuple(
+        TrashedDocument(name, utc(each.since_s), bytes_kept(view, each.snapshot))
+        for name, each in sorted(view.trashed.items(), key=lambda item: item[1].since_s)
+    )

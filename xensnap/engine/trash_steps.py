@@ -1,0 +1,39 @@
+"""Steps on the trash: a record is written there before it goes from where it was."""
+
+from typing import ClassVar
+
+from xensnap.engine.context import Context
+from xensnap.engine.step import StepBase
+from xensnap.formats import trashed as texts
+from xensnap.formats.trashed import Trashed
+
+
+class ThrowAway(StepBase, frozen=True):
+    """Write the record of a snapshot into the trash."""
+
+    trashed: Trashed
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"put the record of {self.trashed.snapshot.name!r} into the trash"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        path = at.store.trashed(self.trashed.snapshot.name)
+        await at.host.files.replace(path, texts.encode(self.trashed))
+        await at.host.files.sync_dir(at.store.directory)
+
+
+class RemoveTrashed(StepBase, frozen=True):
+    """Take a record out of the trash: the snapshot is back, or gone for good."""
+
+    destroys: ClassVar[bool] = True
+    name: str
+
+    def says(self) -> str:
+        """See StepBase."""
+        return f"take {self.name!r} out of the trash"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        await at.remove(at.store.trashed(self.name))

@@ -1,0 +1,85 @@
+"""Which request takes back the last operation on a domain, as the journal tells it. Pure."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from xensnap.engine.journal import Begin, End, Entry
+from xensnap.engine.plan import Plan
+from xensnap.engine.request import (
+    AdoptRequest,
+    CreateRequest,
+    DeleteRequest,
+    ForgetRequest,
+    RenameRequest,
+    Request,
+    RestoreRequest,
+    RevertRequest,
+)
+from xensnap.errors import ExitCode, NotFound, Reason, Refused
+
+_INSTEAD = {
+    "revert": "Next time keep what would be given up: `revert --save-current NAME`.",
+    "delete": "Next time throw it away so that it can be had back: `forget`, and `trash empty` later.",
+    "prune": "Pin what must stay.",
+    "empty": "What has left the trash is gone.",
+}
+
+
+def plan_undo(entries: Iterable[Entry]) -> tuple[Plan, Request]:
+    """The last operation that was done, and the request that takes it back.
+
+    Args:
+        entries: the journal.
+
+    Raises:
+        NotFound: the journal tells of no operation.
+        Refused: it cannot be taken back, with what to do the next time.
+    """
+    done = list(_done(entries))
+    if not done:
+        raise NotFound("nothing has been done to this domain yet", id="nothing-to-undo")
+    last, before = done[-1], done[-2] if len(done) > 1 else None
+    request = _back(last, before)
+    if request is None:
+        cause = f"it cannot be taken back: {last.summary}"
+        remedy = _INSTEAD.get(last.verb, "Do the opposite by hand.")
+        raise Refused([Reason("cannot-undo", cause, remedy, ExitCode.REFUSED)])
+    return last, request
+
+
+def _done(entries: Iterable[Entry]) -> Iterable[Plan]:
+    """What was carried out to its end and asked for by somebody; merges and repairs are not."""
+    begun: dict[str, Plan] = {}
+    for entry in entries:
+        if isinstance(entry, Begin):
+            begun[entry.operation] = entry.plan
+        elif isinstance(entry, End) and entry.outcome == "done" and entry.operation in begun:
+            plan = begun[entry.operation]
+            if plan.request:
+                yield plan
+
+
+def _back(last: Plan, before: Plan | None) -> Request | None:
+    match last.verb:
+        case "create":
+            return DeleteRequest(last.snapshot)
+        case "forget":
+            return RestoreRequest(last.snapshot)
+        case "restore":
+            return ForgetRequest(last.snapshot)
+        case "adopt" if last.prepare:
+            return ForgetRequest(msgspec.json.decode(last.request, type=AdoptRequest).name)
+        case "rename":
+            asked = msgspec.json.decode(last.request, type=RenameRequest)
+            return RenameRequest(asked.new_name, asked.name)
+        case "revert" if before is not None and before.verb == "create":
+            saved = msgspec.json.decode(before.request, type=CreateRequest)
+            saved_for_it = saved.description == given_up_for(last.snapshot)
+            return RevertRequest(before.snapshot) if saved_for_it else None
+    return None
+
+
+def given_up_for(name: str) -> str:
+    """How the snapshot is described that a revert takes before it, of what it gives up."""
+    return f"given up for {name!r}"
