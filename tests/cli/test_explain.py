@@ -26,6 +26,8 @@ def ids_in(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Call):
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         told = [node.args[0]] if name == "Reason" and node.args else []
+        # The simulator's checkers have findings, too, which only tests get to see: they have no severity.
+        told += [node.args[0]] if name == "Finding" and len(node.args) > 3 else []
         if name[:1].isupper():
             told += [keyword.value for keyword in node.keywords if keyword.arg == "id"]
         yield from (str(each.value) for each in told if isinstance(each, ast.Constant) and each.value)
@@ -38,6 +40,7 @@ def ids_in(node: ast.AST) -> Iterator[str]:
     ("line", "ids"),
     [
         ("Reason('a', cause, remedy)", ["a"]),
+        ("Finding('e', Severity.NOTE, subject, cause)", ["e"]),
         ("raise errors.Failed(cause, id='b')", ["b"]),
         ("default_id = 'c'", ["c"]),
         ("frozenset(id='d')", []),

@@ -376,7 +376,7 @@ def _frees_images(plan: Plan) -> bool:
     if plan.verb == "create":
         request = _request_of(plan)
         return isinstance(request, CreateRequest) and request.replace
-    return plan.verb in ("delete", "prune")
+    return plan.verb in ("delete", "prune", "empty")
 
 
 def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:
