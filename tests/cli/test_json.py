@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.conftest import tag_by_hand
 from tests.cli.reference import commands_page, errors_page, json_page
+from tests.cli.test_options import put_xml
 from xensnap.cli.documents import Document
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
@@ -47,6 +48,8 @@ EACH = {
     "xensnap-edit/1": ["describe", "guest1", "before", "second"],
     "xensnap-pin/1": ["pin", "guest1", "before", "--until", "7d"],
     "xensnap-unpin/1": ["unpin", "guest1", "after"],
+    "xensnap-redefine/1": ["import-xml", "guest1", "theirs.xml"],
+    "xensnap-xml/1": ["dumpxml", "guest1", "before"],
     "xensnap-apply/1": ["apply", "plan.json"],
     "xensnap-recover/1": ["recover"],
     "xensnap-forget/1": ["forget", "guest1", "before"],
@@ -87,6 +90,7 @@ def test_each_document_is_what_its_schema_says(sim, schema) -> None:
     sim.ok("forget", "guest1", "thrown")
     tag_by_hand(sim, "by-hand")
     sim.ok("pin", "guest1", "after", "--owner", "me")
+    put_xml(sim)
     (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "x", "--dry-run", "--json"))
     words = EACH[schema]
     document = validated(sim.run(*words, *([] if "--json" in words else ["--json"])).stdout)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from tests.cli.conftest import tag_by_hand
+from tests.cli.conftest import UUID, tag_by_hand
 from xensnap.cli.main import ALIASES, main
 
 HOST = "sim:elsewhere"
@@ -33,6 +33,8 @@ PLAIN = {
     "prune": ["guest1", "--keep-last", "1"],
     "pin": ["guest1", "before"],
     "unpin": ["guest1", "pinned"],
+    "dumpxml": ["guest1", "before"],
+    "import-xml": ["guest1", "theirs.xml"],
     "rename": ["guest1", "before", "renamed"],
     "describe": ["guest1", "before", "new"],
     "edit": ["guest1", "before"],
@@ -88,6 +90,8 @@ GOOD = {
     "create --exclude": ["xvda", "--disk-only"],
     "create --external-dir": ["/images"],
     "create --config": ["snap.cfg"],
+    "dumpxml --name": ["before"],
+    "dumpxml --domain-xml": ["domain.xml"],
     "create --memory": ["no"],
     "create --then": ["stopped"],
     "revert --then": ["stopped"],
@@ -149,6 +153,8 @@ BAD = {
     "create --exclude": "xvdz",
     "create --external-dir": "relative",
     "create --config": "missing.cfg",
+    "dumpxml --name": "another",
+    "dumpxml --domain-xml": "missing.xml",
     "create --memory": "relative",
     "create --then": "asleep",
     "revert --then": "asleep",
@@ -220,6 +226,15 @@ OPTIONS = [
 ]
 
 
+def put_xml(sim) -> None:
+    """What `import-xml` can find in the images, and a domain's description for `dumpxml`."""
+    tag_by_hand(sim, "theirs")
+    (sim.directory / "theirs.xml").write_text(
+        "<domainsnapshot><name>theirs</name><disks><disk name='xvda' snapshot='internal'/></disks></domainsnapshot>"
+    )
+    (sim.directory / "domain.xml").write_text(f"<domain><uuid>{UUID}</uuid></domain>")
+
+
 @pytest.fixture
 def prepared(sim, monkeypatch):
     monkeypatch.setenv("VISUAL", "sed -i $atyped")
@@ -232,6 +247,7 @@ def prepared(sim, monkeypatch):
         sim.ok("create", "guest1", "-n", name)
     tag_by_hand(sim, "by-hand")
     sim.ok("pin", "guest1", "pinned", "--owner", "me")
+    put_xml(sim)
     sim.ok("conformance", "run", "core/disks-come-back", "--host", "sim", "--jsonl", "run.jsonl")
     (sim.directory / "known").write_text("core/odd-names-work  a reference")
     sim.ok("forget", "guest1", "thrown")
@@ -297,8 +313,10 @@ def test_each_command_needs_its_arguments_and_no_more(prepared, name) -> None:
     if any(parameter.required for parameter in COMMANDS[name].params if isinstance(parameter, click.Argument)):
         assert prepared.run(*name.split()).exit_code == 2
     if name != "sim crash":
-        # Of conformance cases and reports any number can be named, and none is called `word`.
-        takes_any = name.startswith("conformance ") and any(each.nargs < 0 for each in COMMANDS[name].params)
+        # Of conformance cases, reports and files any number can be named, and none is called `word`.
+        takes_any = name.startswith(("conformance ", "import-xml")) and any(
+            each.nargs < 0 for each in COMMANDS[name].params
+        )
         assert prepared.run(*name.split(), *["word"] * 6).exit_code == (3 if takes_any else 2)
 
 

@@ -595,6 +595,18 @@ class TrashDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensna
     snapshots: tuple[TrashedDocument, ...]
 
 
+class RedefineDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-redefine/1"):
+    """`import-xml`: `snapshot` is empty where several were recorded."""
+
+
+class XmlDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-xml/1"):
+    """`dumpxml`: a snapshot as libvirt's XML."""
+
+    host: str
+    snapshot: str
+    xml: str
+
+
 class ApplyDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-apply/1"):
     """`apply`: `verb` is the plan's."""
 
@@ -707,6 +719,8 @@ Document = (
     | RestoreDocument
     | AdoptDocument
     | TrashDocument
+    | RedefineDocument
+    | XmlDocument
     | ApplyDocument
     | RecoverDocument
     | DoctorDocument

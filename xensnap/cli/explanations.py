@@ -43,6 +43,32 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "Write a configuration, or use options; `create --print-config` gives an example.",
     ),
     "config-is-xml": ("The file is libvirt's XML.", "Read it with `xensnap import-xml`."),
+    "bad-domain-xml": (
+        "The file is no description of the snapshot's domain as libvirt writes it.",
+        "Use what `virsh dumpxml DOMAIN` prints.",
+    ),
+    "bad-snapshot-xml": (
+        "The file is no description of a snapshot as libvirt writes it.",
+        "Use what `virsh snapshot-dumpxml DOMAIN NAME` prints.",
+    ),
+    "another-domain": (
+        "The description of a snapshot names another domain than the one it was to be recorded for.",
+        "Import it for its own domain; a domain that has a new UUID needs the new one in the file.",
+    ),
+    "held-already": (
+        "The tag or the frozen image that is described belongs to a snapshot that is recorded already.",
+        "Rename that snapshot if it is to be called differently.",
+    ),
+    "told-twice": ("Two descriptions are of one snapshot, or one has a disk twice.", "Give each once."),
+    "parent-loop": ("The descriptions of snapshots make one its own ancestor.", "Correct their parents."),
+    "tag-not-unique": (
+        "Several internal snapshots of an image have one tag, so that nobody can say which is meant.",
+        "Delete the others, or rename them, with the tool that made them.",
+    ),
+    "no-such-overlay": (
+        "A snapshot is described whose overlay is not in the chain of its disk.",
+        "Look with `qemu-img info --backing-chain`; only what the disk stands on can be recorded.",
+    ),
     "conflict": (
         "The configuration file and the options, or two lines of the file, say different things.",
         "Let one of them say it.",

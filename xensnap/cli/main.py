@@ -34,6 +34,8 @@ VERBS = {
     "prune": ("prune", "Delete what a retention policy does not keep."),
     "pin": ("pin", "Protect a snapshot from being deleted."),
     "unpin": ("unpin", "Let a snapshot be deleted again."),
+    "dumpxml": ("dumpxml", "Print a snapshot as libvirt's XML."),
+    "import-xml": ("import_xml", "Record snapshots that libvirt describes."),
     "rename": ("rename", "Call a snapshot something else."),
     "describe": ("describe", "Say what a snapshot is for."),
     "edit": ("edit", "Change a description in your editor."),

@@ -3,8 +3,9 @@
 # ruff: noqa: PTH100 -- made absolute, and no link followed: the record keeps the path that its user knows
 
 import os
+from pathlib import Path
 
-from xensnap.errors import Usage
+from xensnap.errors import NotFound, Usage
 
 
 def one_name(option: str | None, positional: str | None, *, needed_by: str = "") -> str | None:
@@ -21,6 +22,21 @@ def one_name(option: str | None, positional: str | None, *, needed_by: str = "")
         cause = f"{needed_by} needs the name of a snapshot"
         raise Usage(cause, id="name-missing", remedy="`xensnap list DOMAIN` shows the names there are.")
     return name
+
+
+def local_file(path: str) -> bytes:
+    """The content of a file on this machine, whatever host is worked on.
+
+    Raises:
+        NotFound: there is no such file.
+        Usage: it cannot be read.
+    """
+    try:
+        if Path(path).is_file():
+            return Path(path).read_bytes()
+    except OSError as error:
+        raise Usage(f"{path}: {error.strerror}", id="unreadable-file") from error
+    raise NotFound(f"there is no file {path}", id="no-such-file")
 
 
 def full_path(path: str, *, host: str) -> str:

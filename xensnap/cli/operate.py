@@ -12,6 +12,7 @@ from xensnap.cli.documents import (
     ForgetDocument,
     PinDocument,
     PruneDocument,
+    RedefineDocument,
     RenameDocument,
     RestoreDocument,
     RevertDocument,
@@ -30,6 +31,7 @@ from xensnap.engine.request import (
     ForgetRequest,
     PinRequest,
     PruneRequest,
+    RedefineRequest,
     RenameRequest,
     Request,
     RestoreRequest,
@@ -54,6 +56,7 @@ OperationDocument = (
     | ForgetDocument
     | RestoreDocument
     | AdoptDocument
+    | RedefineDocument
     | ApplyDocument
 )
 
@@ -72,6 +75,7 @@ DOCUMENTS: dict[type[Request], type[OperationDocument]] = {
     ForgetRequest: ForgetDocument,
     RestoreRequest: RestoreDocument,
     AdoptRequest: AdoptDocument,
+    RedefineRequest: RedefineDocument,
 }
 
 

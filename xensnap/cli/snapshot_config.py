@@ -1,10 +1,8 @@
 """The configuration file of a snapshot, put together with what the options say; neither may contradict the other."""
 
-from pathlib import Path
-
 import msgspec
 
-from xensnap.cli.names import full_path
+from xensnap.cli.names import full_path, local_file
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import DiskChoice
 from xensnap.errors import ExitCode, NotFound, Reason, Refused, Usage
@@ -55,13 +53,7 @@ def read(path: str, domain: Domain) -> SnapshotConfig:
         NotFound: there is no such file.
         Usage: it cannot be read as what it should be.
     """
-    try:
-        data = Path(path).read_bytes() if Path(path).is_file() else None
-    except OSError as error:
-        raise Usage(f"{path}: {error.strerror}", id="unreadable-file") from error
-    if data is None:
-        cause = f"there is no configuration file {path}"
-        raise NotFound(cause, id="no-such-file", remedy="The words are [CONFIG] DOMAIN; snapshots have no file.")
+    data = local_file(path)
     if len(data) > FILE_BYTES_MAX:
         raise Usage(f"{path}: {len(data)} bytes are no snapshot's configuration", id="bad-snapshot-config")
     try:

@@ -19,6 +19,7 @@ from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_ch
 from xensnap.engine.plan import Plan
 from xensnap.engine.prune import plan_prune
 from xensnap.engine.records import Contents, Store
+from xensnap.engine.redefine import plan_redefine
 from xensnap.engine.replace import plan_replacement
 from xensnap.engine.request import (
     AdoptRequest,
@@ -30,6 +31,7 @@ from xensnap.engine.request import (
     Fresh,
     PinRequest,
     PruneRequest,
+    RedefineRequest,
     RenameRequest,
     Request,
     RestoreRequest,
@@ -368,6 +370,7 @@ _REQUESTS: dict[str, type[Request]] = {
     "restore": RestoreRequest,
     "empty": EmptyRequest,
     "adopt": AdoptRequest,
+    "redefine": RedefineRequest,
 }
 
 
@@ -417,6 +420,8 @@ def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
             return plan_empty(view, request, fresh)
         case AdoptRequest():
             return plan_adopt(view, request, fresh)
+        case RedefineRequest():
+            return plan_redefine(view, request, fresh)
 
 
 def _request_of(plan: Plan) -> Request:

@@ -6,7 +6,7 @@ import msgspec
 
 from xensnap.engine.retention import Retention
 from xensnap.hypervisor import Then
-from xensnap.model import Kind
+from xensnap.model import Kind, RunState
 
 
 class Fresh(msgspec.Struct, frozen=True):
@@ -149,6 +149,37 @@ class AdoptRequest(msgspec.Struct, frozen=True):
     accept: tuple[str, ...] = ()
 
 
+class ToldDisk(msgspec.Struct, frozen=True):
+    """What somebody says of one disk of a snapshot: the tag in its image, or the overlay that it went on in.
+
+    `disk` is the disk's name or the path of its image.
+    """
+
+    disk: str
+    kind: Kind
+    tag: str = ""
+    overlay: str = ""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What somebody says of a snapshot that exists in the images. `created_s` None is now; `active`: it is current."""
+
+    name: str
+    disks: tuple[ToldDisk, ...]
+    description: str = ""
+    created_s: int | None = None
+    state: RunState = RunState.OFF
+    parent: str | None = None
+    memory: str = ""
+    active: bool = False
+
+
+class RedefineRequest(msgspec.Struct, frozen=True):
+    """Record snapshots that exist in the images already, in any order; nothing of them is believed unseen."""
+
+    told: tuple[Told, ...]
+
+
 Request = (
     CreateRequest
     | RevertRequest
@@ -162,5 +193,6 @@ Request = (
     | RestoreRequest
     | EmptyRequest
     | AdoptRequest
+    | RedefineRequest
 )
 """All that can be asked for."""
