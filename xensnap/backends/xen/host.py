@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 ROOT = "/var/lib/xen/snapshots"
 MONITORS = "/var/run/xen"
+USERDATA = "/var/lib/xen"
+LOGS = "/var/log/xen"
 
 
 class Low(msgspec.Struct, frozen=True):
@@ -72,9 +74,20 @@ class XenHost:
         root: absolute directory of the snapshot store.
         name: as the user chose it.
         immutable: whether files can carry the immutable flag.
+        userdata: where libxl keeps what it knows of domains.
+        logs: where xl and QEMU write their logs.
     """
 
-    def __init__(self, low: Low, *, root: str = ROOT, name: str = "xen", immutable: bool = False) -> None:
+    def __init__(
+        self,
+        low: Low,
+        *,
+        root: str = ROOT,
+        name: str = "xen",
+        immutable: bool = False,
+        userdata: str = USERDATA,
+        logs: str = LOGS,
+    ) -> None:
         self.name = name
         self.root = root
         self.capabilities: frozenset[Capability] = CAPABILITIES | ({Capability.IMMUTABLE} if immutable else set())
@@ -97,15 +110,16 @@ class XenHost:
             images=low.images,
             machine=low.machine,
             root=root,
+            logs=logs,
         )
         self.toolstack: Toolstack = XenToolstack(
             xl,
             domains,
             remembered=remembered,
-            userdata=Userdata(low.files),
+            userdata=Userdata(low.files, userdata),
             starts=starts,
             supervisor=low.supervisor,
-            watchers=Watchers(low.files, low.daemons),
+            watchers=Watchers(low.files, low.daemons, logs),
             receivers=low.receivers,
             images=low.images,
             files=low.files,

@@ -22,7 +22,6 @@ from xensnap.formats.libxl_json import Config
 from xensnap.hypervisor import Files, ImageTool, Machine, MonitorConnector
 from xensnap.model import Backend, Domain, DomainUuid, Layer, RunState
 
-LOGS = "/var/log/xen"
 _START_S_MAX = 3600.0
 """A restore reads all of a guest's memory from a disk."""
 _DISKS_S_MAX = 20.0
@@ -44,6 +43,7 @@ class Starts:
         images: makes sure that nobody else has a disk open.
         machine: waits.
         root: the directory of all stores; what xl reads goes into the domain's.
+        logs: the directory of QEMU's logs.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Starts:
         images: ImageTool,
         machine: Machine,
         root: str,
+        logs: str,
     ) -> None:
         self._xl = xl
         self._domains = domains
@@ -68,6 +69,7 @@ class Starts:
         self._images = images
         self._machine = machine
         self._root = root
+        self._logs = logs
 
     async def create(self, uuid: DomainUuid, description: Description) -> Domain:
         """Start a domain that is off, paused. Errors as `Toolstack.create`."""
@@ -143,7 +145,7 @@ class Starts:
     async def _complaints(self, name: str) -> str:
         """What the QEMU of the domain of this name has complained of since its start."""
         try:
-            text = await self._files.read(os.path.join(LOGS, f"qemu-dm-{name}.log"))
+            text = await self._files.read(os.path.join(self._logs, f"qemu-dm-{name}.log"))
         except XensnapError:
             return ""
         lines = text.decode("utf-8", "replace").splitlines()

@@ -16,7 +16,6 @@ from xensnap.formats import libxl_json
 from xensnap.hypervisor import Files
 from xensnap.model import DomainUuid, DomId, Layer
 
-PLACE = "/var/lib/xen"
 _LOCK_WAIT_S = 30.0
 """libxl holds its lock for as long as it takes to attach a disk."""
 
@@ -29,7 +28,7 @@ class Userdata:
         place: the directory.
     """
 
-    def __init__(self, files: Files, place: str = PLACE) -> None:
+    def __init__(self, files: Files, place: str) -> None:
         self._files = files
         self._place = place
 

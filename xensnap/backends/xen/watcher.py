@@ -15,7 +15,6 @@ from xensnap.errors import Failed, FileFailed, NotFound
 from xensnap.hypervisor import Files
 from xensnap.model import DomId
 
-PLACE = "/var/log/xen"
 _LOG = "xl-"
 
 
@@ -55,7 +54,7 @@ class Watchers:
         place: the directory of the logs.
     """
 
-    def __init__(self, files: Files, daemons: Daemons, place: str = PLACE) -> None:
+    def __init__(self, files: Files, daemons: Daemons, place: str) -> None:
         self._files = files
         self._daemons = daemons
         self._place = place
