@@ -72,7 +72,8 @@ class Directory(msgspec.Struct, frozen=True):
 
 
 class Open(msgspec.Struct, frozen=True):
-    """One process that has a file open."""
+    """One process that has a file open; `locked` where it holds QEMU's locks on it, which not every QEMU takes."""
 
     pid: int
     writing: bool
+    locked: bool = False

@@ -134,9 +134,9 @@ def snapshot_refused(image: Qcow2) -> Qcow2 | None:
     return None if may_snapshot(image) else lowered(raised(image, 1), leaking=1)
 
 
-def snapshot_entered(image: Qcow2, tag: str, now_ns: int) -> Qcow2:
+def snapshot_entered(image: Qcow2, tag: str, now_ns: int, *, live: bool = False) -> Qcow2:
     """Second half of `snapshot -c`: the table names the snapshot, so nothing leaks any more."""
-    entry = Entry(image.table.highest + 1, stored(tag), now_ns, image.size_bytes, image.content)
+    entry = Entry(image.table.highest + 1, stored(tag), now_ns, image.size_bytes, image.content, live)
     used = image.used + 1
     end = max(image.end, used + image.leaked)
     return replace(lowered(image), table=image.table.added(entry), own=EMPTY, used=used, end=end)

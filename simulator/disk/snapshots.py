@@ -24,13 +24,20 @@ def stored(tag: str) -> bytes:
 
 
 class Entry(msgspec.Struct, frozen=True, dict=True):
-    """One snapshot: the content that was active, by reference, and what the table says about it."""
+    """One snapshot: the content that was active, by reference, and what the table says about it.
+
+    Attributes:
+        live: whether a running QEMU made it; qemu-img writes a count of instructions, 0, into its own (qemu.md 22).
+        clock_ns: how long the guest had run, by QEMU's clock.
+    """
 
     number: int
     tag: bytes
     date_ns: int
     size_bytes: int
     content: Content
+    live: bool = False
+    clock_ns: int = 0
 
     @cached_property
     def told(self) -> InternalSnapshot:

@@ -30,6 +30,12 @@ class Node(msgspec.Struct, frozen=True):
         number: the inode behind the descriptor, whatever its name leads to by now.
         belief: what QEMU takes the file to hold.
         locked: whether QEMU holds its lock on the file, as it does where the image was opened over QMP.
+        serial: grows with each node that is made; lists of nodes begin with the newest.
+        file_name: what the node of the file below is called; empty where this is such a node itself.
+        owned: whether the monitor holds it, so that it stays when nothing else needs it.
+        file_owned: the same for the node of the file.
+        expects: what its header calls its backing file, where QEMU has not opened that by this name itself; an image
+            that stands on something else is called by all of its options (qemu.md 135). None where it has.
     """
 
     name: str
@@ -38,14 +44,30 @@ class Node(msgspec.Struct, frozen=True):
     readonly: bool
     belief: Image
     locked: bool = False
+    serial: int = 0
+    file_name: str = ""
+    owned: bool = False
+    file_owned: bool = False
+    expects: str | None = None
 
 
 class Drive(msgspec.Struct, frozen=True):
-    """A disk of the guest and the images it stands on, the root first. `ide` is the emulated copy of an HVM guest."""
+    """A disk of the guest and the images it stands on, the root first.
+
+    Attributes:
+        vdev: the disk; of images that no disk stands on the node that was there first.
+        ide: the emulated copy of an HVM guest.
+        attached: whether a device of the guest stands on it.
+        device: what QEMU calls the backend of that device, which is nothing for a disk of xenstore (xen.md 15).
+        removable: whether the medium can be taken out.
+    """
 
     vdev: str
     chain: tuple[Node, ...]
     ide: bool = False
+    attached: bool = True
+    device: str = ""
+    removable: bool = False
 
     @property
     def root(self) -> Node:
@@ -60,6 +82,10 @@ class BlockJob(msgspec.Struct, frozen=True):
         source: the node it copies from (commit) or into (stream).
         target: the node it copies into (commit) or stops above (stream); empty where a stream takes everything.
         backing_name: what the image above shall call its backing file when all is done.
+        total_bytes: how much there was to do, by QEMU's count; None where only sectors are counted.
+        auto_finalize, auto_dismiss: whether it ends, and is forgotten, without being told.
+        paused: somebody has paused it.
+        filter_name: the node that QEMU puts above the images meanwhile.
     """
 
     id: str
@@ -72,6 +98,12 @@ class BlockJob(msgspec.Struct, frozen=True):
     left_sectors: int = 0
     error: str = ""
     backing_name: str = ""
+    total_bytes: int | None = None
+    auto_finalize: bool = True
+    auto_dismiss: bool = False
+    paused: bool = False
+    filter_name: str = ""
+    speed: int = 0
 
     @property
     def over(self) -> bool:
@@ -87,6 +119,8 @@ class Qemu(msgspec.Struct, frozen=True):
         inactive: its images are given up, as after a migration's end (xen-live.md A4).
         drained: the guest's requests wait.
         log: what it has written into its log file.
+        status: its own run state, of which xl knows nothing (anchors: xl and QEMU are independent).
+        name: what `query-name` answers.
     """
 
     pid: int
@@ -97,6 +131,8 @@ class Qemu(msgspec.Struct, frozen=True):
     drained: bool = False
     log: tuple[str, ...] = ()
     numbered: int = _FIRST_NUMBER
+    status: str = "running"
+    name: str = ""
 
     def drive(self, vdev: str) -> Drive | None:
         """The disk that snapshots are taken of: of an HVM guest's two copies the one that is named after it."""
@@ -115,9 +151,15 @@ class Qemu(msgspec.Struct, frozen=True):
         return next((job for job in self.jobs if job.vdev == vdev and not job.over), None)
 
     def having(self, drive: Drive) -> "Qemu":
-        """With this in the place of what the disk was."""
+        """With this in the place of what the disk was, and of its images wherever else they are used."""
         same = (drive.vdev, drive.ide)
-        return replace(self, drives=tuple(drive if (other.vdev, other.ide) == same else other for other in self.drives))
+        drives = tuple(drive if (other.vdev, other.ide) == same else other for other in self.drives)
+        if not all(other.attached for other in drives):
+            known = {node.name: node for node in drive.chain}
+            drives = tuple(
+                replace(other, chain=tuple(known.get(node.name, node) for node in other.chain)) for other in drives
+            )
+        return replace(self, drives=drives)
 
     def doing(self, job: BlockJob) -> "Qemu":
         """With this job, new or further on."""
@@ -152,14 +194,15 @@ def _attached(fs: FileSystem, qemu: Qemu, disk: Disk, *, ide: bool) -> Qemu:
         own = place == 0 and not ide
         name = f"{disk.vdev}-{disk.format}" if own else f"#block{number + place}"
         layer = disk.layer if place == 0 else Layer(link.path, type(disk.format)(link.format))
-        nodes.append(Node(name, layer, link.number, place > 0 or disk.readonly, link.image))
+        node = Node(name, layer, link.number, place > 0 or disk.readonly, link.image)
+        nodes.append(replace(node, serial=number + place, file_name=f"#block{number + len(links) + place}"))
     drive = Drive(disk.vdev, tuple(nodes), ide)
-    return replace(qemu, drives=(*qemu.drives, drive), numbered=number + len(links))
+    return replace(qemu, drives=(*qemu.drives, drive), numbered=number + 2 * len(links))
 
 
 def opening(fs: FileSystem, qemu: Qemu) -> FileSystem:
     """The file system with exactly those files open that this QEMU has open."""
-    wanted = tuple((node.number, not node.readonly) for drive in qemu.drives for node in drive.chain)
+    wanted = tuple((node.number, not node.readonly, node.locked) for drive in qemu.drives for node in drive.chain)
     return fs.having_open(qemu.pid, wanted)
 
 

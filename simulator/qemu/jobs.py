@@ -105,7 +105,14 @@ def cancelled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qe
     """`job-cancel`: no pivot; what was copied stays where it is and is shown by nobody."""
     if job.over:
         raise QmpError(f"Job '{job.id}' in state 'concluded' cannot accept command verb 'cancel'")
-    return _ended(fs, qemu, job, "")
+    caught_up = job.status == "ready"
+    fs, qemu = _ended(fs, qemu, job, "")
+    if not caught_up:
+        return fs, qemu
+    # The base stays open for writing (measured: QEMU 7.2.22).
+    drive, at = _drive(qemu, job), _at(qemu, job, job.target)
+    qemu = qemu.having(_with(drive, at, replace(drive.chain[at], readonly=False)))
+    return graph.opening(fs, qemu), qemu
 
 
 def left(fs: FileSystem, qemu: Qemu, job: BlockJob) -> list[Run]:
@@ -184,6 +191,8 @@ def _settled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qem
         below = _at(qemu, job, job.target) if job.target else len(drive.chain)
     if above and drive.chain[above].readonly:
         fs, qemu, drive = _reopened(fs, qemu, drive, above)
+    if job.kind == STREAM and below == above + 1:
+        return _ended(fs, qemu, job, "")  # nothing lay between
     form = drive.chain[below].layer.format.value if below < len(drive.chain) else ""
     image = graph.current(fs, drive.chain[above])
     if not isinstance(image, Qcow2):
@@ -191,7 +200,8 @@ def _settled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qem
     name = job.backing_name if form else ""
     fs, qemu = _put(fs, qemu, drive, above, replace(image, backing_name=name, backing_format=form))
     drive = _drive(qemu, job)
-    chain = (*drive.chain[: above + 1], *drive.chain[below:])
+    renamed = replace(drive.chain[above], expects=name)
+    chain = (*drive.chain[:above], renamed, *drive.chain[below:])
     qemu = qemu.having(replace(drive, chain=chain))
     return _ended(fs, qemu, job, "")
 

@@ -21,7 +21,11 @@ replace = msgspec.structs.replace
 
 
 class QmpError(Exception):
-    """QEMU refuses a command in these words; nothing has changed."""
+    """QEMU refuses a command in these words; nothing has changed. Nearly all are of one class."""
+
+    def __init__(self, words: str, error_class: str = "GenericError") -> None:
+        super().__init__(words)
+        self.error_class = error_class
 
 
 class Internal(msgspec.Struct, frozen=True, tag="internal"):
@@ -54,28 +58,36 @@ def _drive(qemu: Qemu, vdev: str, node: str) -> Drive:
 
 
 def _internal(fs: FileSystem, qemu: Qemu, action: Internal, now_ns: int) -> tuple[FileSystem, Qemu]:
-    # The order in which QEMU looks: qemu.md 114.
     drive = _drive(qemu, action.vdev, action.vdev)
+    return internal(fs, qemu, drive, action.tag, now_ns, called=drive.root.name)
+
+
+def internal(
+    fs: FileSystem, qemu: Qemu, drive: Drive, tag: str, now_ns: int, *, called: str
+) -> tuple[FileSystem, Qemu]:
+    """An internal snapshot in the root of a drive, which messages call as the client has called it."""
+    # The order in which QEMU looks: qemu.md 114.
     root = drive.root
-    if qemu.working(action.vdev):
+    if qemu.working(drive.vdev):
         raise QmpError("Need a root block node")
     if root.readonly:
-        raise QmpError(f"Device '{root.name}' is read only")
+        raise QmpError(f"Device '{called}' is read only")
     image = graph.current(fs, root)
     if not isinstance(image, Qcow2) or qemu.inactive:
         # The words are the same where the images are given up, and mislead (xen-live.md A4).
-        words = f"Block format '{root.layer.format}' used by device '{root.name}' does not support internal snapshots"
+        form = root.layer.format if root.file_name else "file"
+        words = f"Block format '{form}' used by device '{called}' does not support internal snapshots"
         raise QmpError(words)
-    if not action.tag:
+    if not tag:
         raise QmpError("Name is empty")
-    if image.table.by_tag(action.tag) is not None:
-        raise QmpError(f"Snapshot with name '{action.tag}' already exists on device '{root.name}'")
-    failing = f"Failed to create snapshot '{action.tag}' on device '{root.name}': "
+    if image.table.by_tag(tag) is not None:
+        raise QmpError(f"Snapshot with name '{tag}' already exists on device '{called}'")
+    failing = f"Failed to create snapshot '{tag}' on device '{called}': "
     try:
         raised = op.snapshot_raised(image)
         if op.snapshot_refused(image) is not None:
             raise QmpError(f"{failing}{strerror(errno.EINVAL)}")
-        taken = op.snapshot_entered(raised, action.tag, now_ns)
+        taken = op.snapshot_entered(raised, tag, now_ns, live=True)
     except op.QemuError as error:
         raise QmpError(f"{failing}{error}") from None
     return _put(fs, qemu, drive, taken, failing)
@@ -105,9 +117,11 @@ def _external(fs: FileSystem, qemu: Qemu, action: External) -> tuple[FileSystem,
         raise QmpError('Failed to get "write" lock')
     # What the overlay's header names as its backing file is not looked at: it stands on the old node (qemu.md 135).
     name = f"{action.vdev[:18]}-overlay-{qemu.numbered}"
+    number = qemu.numbered
     root = Node(name, action.overlay, link.number, readonly=False, belief=link.image, locked=True)
+    root = replace(root, serial=number, file_name=f"#block{number + 1}")
     frozen = replace(drive.root, readonly=True)
-    qemu = replace(qemu, numbered=qemu.numbered + 1)
+    qemu = replace(qemu, numbered=number + 2)
     qemu = qemu.having(replace(drive, chain=(root, frozen, *drive.chain[1:])))
     return graph.opening(fs, qemu), qemu
 

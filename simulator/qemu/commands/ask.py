@@ -1,0 +1,181 @@
+"""Questions: what is open, how it stands, and what QEMU is."""
+
+from typing import Any
+
+from simulator.disk.chain import Link
+from simulator.disk.told import Told, image_info, protocol_info
+from simulator.qemu import graph
+from simulator.qemu.board import Board, Place, filename, places
+from simulator.qemu.commands.command import Command, Result
+from simulator.qemu.graph import BlockJob, Drive
+from simulator.qemu.schema import Arguments, truth
+
+VERSION: Told = {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": "Debian 1:7.2+dfsg-7+deb12u18+b3"}
+
+
+def _version(board: Board, _arguments: Arguments) -> Result:
+    return board, VERSION
+
+
+def _name(board: Board, _arguments: Arguments) -> Result:
+    return board, {"name": board.qemu.name} if board.qemu.name else {}
+
+
+def _status(board: Board, _arguments: Arguments) -> Result:
+    status = board.qemu.status
+    return board, {"running": status == "running", "singlestep": False, "status": status}
+
+
+def _block(board: Board, _arguments: Arguments) -> Result:
+    return board, [_backend(board, drive) for drive in board.qemu.drives if drive.attached]
+
+
+def _backend(board: Board, drive: Drive) -> Told:
+    told: Told = {"device": drive.device}
+    if not drive.device:
+        told["qdev"] = f"/machine/unattached/device[{2 + board.qemu.drives.index(drive)}]"
+    told |= {"type": "unknown", "removable": drive.removable, "locked": False}
+    # The filters of jobs are left out here, and only here.
+    return told | {"inserted": device_info(board, Place(drive, 0), flat=False)}
+
+
+def _nodes(board: Board, arguments: Arguments) -> Result:
+    flat = bool(arguments.get("flat"))
+    told: list[Told] = []
+    for place in places(board.qemu):
+        job = _filter(board, place.drive, place.at)
+        if job is not None:
+            told.insert(0, _filter_info(board, place, job, flat=flat))
+        told.append(device_info(board, place, flat=flat))
+        if place.node.file_name:
+            told.append(_file_info(board, place))
+    return board, told
+
+
+def _filter(board: Board, drive: Drive, at: int) -> BlockJob | None:
+    """The job whose filter stands above this node."""
+    job = board.qemu.working(drive.vdev)
+    return job if job and job.filter_name and drive.chain[at].name == job.source else None
+
+
+def device_info(board: Board, place: Place, *, flat: bool) -> Told:
+    """`BlockDeviceInfo` of a node."""
+    drive, at = place.drive, place.at
+    lower = drive.chain[at + 1 :]
+    told = _common(filename(drive, at), place.node.name, place.node.readonly, place.node.layer.format)
+    if lower:
+        told["backing_file"] = lower[0].layer.path
+    told["backing_file_depth"] = 0 if flat else len(lower)
+    return told | _limits() | {"image": _image(board, place, flat=flat), **_cache()}
+
+
+def _image(board: Board, place: Place, *, flat: bool) -> Told:
+    node = place.node
+    image = graph.current(board.fs, node)
+    if not node.file_name:
+        return protocol_info(node.layer.path, image)
+    link = Link(node.layer.path, node.layer.format, node.number, image)
+    told = image_info(link, filename=filename(place.drive, place.at))
+    if not flat and place.at + 1 < len(place.drive.chain):
+        told["backing-image"] = _image(board, Place(place.drive, place.at + 1), flat=False)
+    return told
+
+
+def _file_info(board: Board, place: Place) -> Told:
+    node = place.node
+    told = _common(node.layer.path, node.file_name, node.readonly, "file")
+    image = protocol_info(node.layer.path, graph.current(board.fs, node))
+    return told | {"backing_file_depth": 0} | _limits() | {"image": image, **_cache()}
+
+
+def _filter_info(board: Board, place: Place, job: BlockJob, *, flat: bool) -> Told:
+    kind = "mirror_top" if job.source == place.drive.root.name else "commit_top"
+    told = _common(filename(place.drive, place.at), job.filter_name, place.node.readonly, kind)
+    below = _image(board, place, flat=flat)
+    image = {key: value for key, value in below.items() if key in _OF_A_FILTER} | {"format": kind}
+    if not flat:
+        image["backing-image"] = below
+    depth = 0 if flat else len(place.drive.chain) - place.at
+    return told | {"backing_file_depth": depth} | _limits() | {"image": image, **_cache()}
+
+
+_OF_A_FILTER = {"filename", "format", "dirty-flag", "actual-size", "virtual-size", "cluster-size", "snapshots"}
+
+
+def _common(file: str, name: str, readonly: bool, driver: str) -> Told:  # noqa: FBT001 -- as QEMU declares them
+    return {"file": file, "node-name": name, "ro": readonly, "drv": str(driver)}
+
+
+def _limits() -> Told:
+    names = ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")
+    return {"encrypted": False, "detect_zeroes": "off", **dict.fromkeys(names, 0)}
+
+
+def _cache() -> Told:
+    return {"cache": {"writeback": True, "direct": False, "no-flush": False}, "write_threshold": 0}
+
+
+def _jobs(board: Board, _arguments: Arguments) -> Result:
+    return board, [_job(job) for job in reversed(board.qemu.jobs)]
+
+
+def _job(job: BlockJob) -> Told:
+    done, total = progress(job)
+    told: Told = {
+        "id": job.id,
+        "type": job.kind,
+        "status": job.status,
+        "current-progress": done,
+        "total-progress": total,
+    }
+    return told | ({"error": job.error} if job.error else {})
+
+
+def _block_jobs(board: Board, _arguments: Arguments) -> Result:
+    return board, [_block_job(job) for job in reversed(board.qemu.jobs)]
+
+
+def _block_job(job: BlockJob) -> Told:
+    done, total = progress(job)
+    told: Told = {
+        "type": job.kind,
+        "device": job.id,
+        "len": total,
+        "offset": done,
+        "busy": False,
+        "paused": job.paused or job.status == "pending",
+        "speed": job.speed,
+        "io-status": "ok",
+        "ready": job.status == "ready",
+        "status": job.status,
+        "auto-finalize": job.auto_finalize,
+        "auto-dismiss": job.auto_dismiss,
+    }
+    return told | ({"error": job.error} if job.error else {})
+
+
+def progress(job: BlockJob) -> tuple[int, int]:
+    """How far of how much, in bytes, as QEMU counts."""
+    done, total = job.done_sectors, job.done_sectors + job.left_sectors
+    if job.total_bytes is None:
+        return done * 512, total * 512
+    if job.status in {"ready", "standby", "waiting", "pending"} or (job.over and not job.error) or not total:
+        return job.total_bytes, job.total_bytes
+    return job.total_bytes * done // total, job.total_bytes
+
+
+def _empty(board: Board, _arguments: Arguments) -> Result:
+    empty: list[Any] = []
+    return board, empty
+
+
+COMMANDS = {
+    "query-version": Command({}, _version),
+    "query-name": Command({}, _name, daemon=False),
+    "query-status": Command({}, _status, daemon=False),
+    "query-block": Command({}, _block),
+    "query-named-block-nodes": Command({"flat?": truth}, _nodes),
+    "query-jobs": Command({}, _jobs),
+    "query-block-jobs": Command({}, _block_jobs),
+    "query-block-exports": Command({}, _empty),
+}

@@ -1,0 +1,300 @@
+"""Images opened and closed by the monitor: `blockdev-add`, `blockdev-del`, and what stays when nothing needs it."""
+
+from typing import Any
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk import operations as op
+from simulator.disk.chain import below
+from simulator.disk.chain import opened as link_of
+from simulator.disk.image import Qcow2
+from simulator.qemu import graph
+from simulator.qemu.board import (
+    Board,
+    Place,
+    by_device,
+    by_node,
+    found,
+    is_raw,
+    opened_node,
+    put_root,
+    require_name,
+    root,
+    standing_on,
+)
+from simulator.qemu.commands.command import Command, Result
+from simulator.qemu.graph import Drive, Node, Qemu
+from simulator.qemu.points import QmpError
+from simulator.qemu.schema import Arguments, Kind, anything, enum, tagged, text, truth, whole
+from xensnap.model import Format, Layer
+
+replace = msgspec.structs.replace
+
+_DRIVERS = (
+    "blkdebug blklogwrites blkreplay blkverify bochs cloop compress copy-before-write copy-on-read dmg file "
+    "snapshot-access ftp ftps gluster host_cdrom host_device http https iscsi luks nbd nfs null-aio null-co nvme "
+    "parallels preallocate qcow qcow2 qed quorum raw rbd replication ssh throttle vdi vhdx vmdk vpc vvfat"
+)
+_COMMON: dict[str, Kind] = {
+    "node-name?": text,
+    "discard?": enum("ignore", "unmap"),
+    "cache?": anything,
+    "read-only?": truth,
+    "auto-read-only?": truth,
+    "force-share?": truth,
+    "detect-zeroes?": enum("off", "on", "unmap"),
+}
+_VARIANTS: dict[str, dict[str, Kind]] = {
+    "file": {
+        "filename": text,
+        "locking?": enum("auto", "on", "off"),
+        "aio?": enum("threads", "native", "io_uring"),
+    },
+    "raw": {"file": anything},
+    "qcow2": {
+        "file": anything,
+        "backing?": anything,
+        "lazy-refcounts?": truth,
+        "pass-discard-request?": truth,
+        "pass-discard-snapshot?": truth,
+        "pass-discard-other?": truth,
+    },
+}
+BLOCKDEV: Kind = tagged("driver", _COMMON, _VARIANTS, enum(*_DRIVERS.split()))
+
+
+class _File(msgspec.Struct, frozen=True):
+    """What a format stands on: a file to open, or a node that is there."""
+
+    path: str
+    name: str = ""
+    node: Place | None = None
+    locking: bool = True
+
+
+def _add(board: Board, arguments: Arguments) -> Result:
+    name = arguments.get("node-name")
+    if name is None:
+        raise QmpError("'node-name' must be specified for the root node")
+    board, drive = opened_drive(board, arguments, name)
+    drive = replace(drive, chain=(replace(drive.root, owned=True), *drive.chain[1:]))
+    return board.having(board.fs, replace(board.qemu, drives=(*board.qemu.drives, drive))), {}
+
+
+def opened_drive(board: Board, arguments: Arguments, name: str) -> tuple[Board, Drive]:
+    """A new drive that no device stands on. A node that it takes for its file or backing stands alone no more."""
+    readonly = bool(arguments.get("read-only"))
+    driver = arguments["driver"]
+    if arguments.get("force-share"):
+        raise NotModelled("QMP: blockdev-add with force-share")
+    if driver == "file":
+        board, node = _file_node(board, arguments["filename"], name, readonly=readonly)
+        _require_free_name(board, name)
+        return board, Drive(name, (node,), attached=False)
+    file = _file(board, arguments["file"])
+    if file.node is None and board.fs.find(file.path) is None:
+        raise QmpError(f"Could not open '{file.path}': No such file or directory")
+    _require_free_name(board, name)
+    board, node = opened_node(
+        board,
+        Layer(file.path, Format(driver)),
+        name=name,
+        readonly=readonly,
+        # A raw node that nothing uses takes no lock (qemu.md 92).
+        locked=file.locking and driver != "raw",
+    )
+    if file.name:
+        node = replace(node, file_name=file.name, file_owned=file.node is not None)
+    drive = Drive(name, (node,), attached=False)
+    if file.node is not None:
+        board = replace(board, qemu=_without(board.qemu, file.node.drive))
+    if driver == "raw":
+        return board, drive
+    return _on_backing(board, drive, arguments)
+
+
+def _require_free_name(board: Board, name: str) -> None:
+    if name:
+        require_name(name)
+        if by_node(board.qemu, name) is not None:
+            raise QmpError(f"Duplicate nodes with node-name='{name}'")
+        if by_device(board.qemu, name) is not None:
+            raise QmpError(f"node-name={name} is conflicting with a device id")
+
+
+def _file_node(board: Board, path: str, name: str, *, readonly: bool) -> tuple[Board, Node]:
+    """The node of a file, on which a format may be put later; it is told as the protocol that it is."""
+    board, node = opened_node(board, Layer(path, Format.RAW), name=name, readonly=readonly, locked=False)
+    return board, replace(node, file_name="")
+
+
+def _file(board: Board, given: Any) -> _File:
+    if isinstance(given, str):
+        place = by_node(board.qemu, given)
+        if place is None:
+            raise QmpError(f"Cannot find device='{given}' nor node-name='{given}'")
+        if place.file or place.node.file_name or place.at:
+            raise NotModelled("QMP: a node as the file of another that is no file itself, or is in use")
+        return _File(place.node.layer.path, given, place)
+    if not isinstance(given, dict):
+        raise QmpError("Invalid parameter type for 'file', expected: BlockdevRef")
+    checked = BLOCKDEV(given, "file", "file")
+    if checked["driver"] != "file":
+        raise NotModelled(f"QMP: an image on the protocol {checked['driver']!r}")
+    return _File(checked["filename"], checked.get("node-name", ""), locking=checked.get("locking") != "off")
+
+
+def _on_backing(board: Board, drive: Drive, arguments: Arguments) -> tuple[Board, Drive]:
+    node = drive.root
+    given = arguments.get("backing", "implicit") if "backing" in arguments else "implicit"
+    if given is None or given == "":
+        return board, replace(drive, chain=(_expecting(node),))
+    if isinstance(given, dict):
+        board, lower = opened_drive(board, given, given.get("node-name", ""))
+        return board, replace(drive, chain=(_expecting(node), *_as_backing(lower)))
+    if "backing" in arguments:
+        place = by_node(board.qemu, given)
+        if place is None:
+            raise QmpError(f"Could not open backing file: Cannot find device='{given}' nor node-name='{given}'")
+        lower = replace(place.drive, chain=place.drive.chain[place.at :])
+        if place.drive.attached and not place.at:
+            raise NotModelled("QMP: the disk of a device as a backing file")
+        if not place.drive.attached and not place.at:
+            board = replace(board, qemu=_without(board.qemu, place.drive))
+        return board, replace(drive, chain=(_expecting(node), *_as_backing(lower)))
+    return _implicit(board, drive)
+
+
+def _expecting(node: Node) -> Node:
+    """A node that stands on what it was told to, whatever its header says."""
+    return replace(node, expects=getattr(node.belief, "backing_name", ""))
+
+
+def _as_backing(drive: Drive) -> tuple[Node, ...]:
+    return tuple(replace(node, readonly=True, locked=True) for node in drive.chain)
+
+
+def _implicit(board: Board, drive: Drive) -> tuple[Board, Drive]:
+    """What the header names, opened for reading, down to the end."""
+    chain = list(drive.chain)
+    try:
+        link = link_of(board.fs, drive.root.layer)
+        while (lower := below(board.fs, link)) is not None:
+            _require_no_loop(chain, lower)
+            board, node = opened_node(board, lower, name="", readonly=True)
+            chain.append(node)
+            link = link_of(board.fs, lower)
+    except QmpError as error:
+        raise QmpError("Could not open backing file: " * len(chain) + str(error)) from None
+    return board, replace(drive, chain=tuple(chain))
+
+
+def _require_no_loop(chain: list[Node], lower: Layer) -> None:
+    if any(node.layer.path == lower.path for node in chain):
+        raise QmpError('Failed to get shared "write" lock')
+
+
+def _without(qemu: Qemu, drive: Drive) -> Qemu:
+    return replace(qemu, drives=tuple(other for other in qemu.drives if other is not drive))
+
+
+# --- closing ---------------------------------------------------------------------------------------------------------
+
+
+def _del(board: Board, arguments: Arguments) -> Result:
+    name = arguments["node-name"]
+    place = by_node(board.qemu, name)
+    if place is None:
+        raise QmpError(f"Failed to find node with node-name='{name}'")
+    drive = place.drive
+    if drive.attached and not place.at and not place.file:
+        raise QmpError(f"Node {name} is in use")
+    if job := board.qemu.working(drive.vdev):
+        raise QmpError(f"Node '{name}' is busy: block device is in use by block job: {job.kind}")
+    upper = standing_on(board.qemu, name)
+    if upper and not place.file:
+        raise QmpError(f"Node '{name}' is busy: node is used as backing hd of '{upper}'")
+    owned = place.node.file_owned if place.file else place.node.owned
+    if not owned:
+        raise QmpError(f"Node {name} is not owned by the monitor")
+    if place.file:
+        raise QmpError(f"Node {name} is in use")
+    return dropped(board, drive, 1), {}
+
+
+def dropped(board: Board, drive: Drive, count: int) -> Board:
+    """The first nodes of a drive closed; of what stood below them, what the monitor holds stays by itself."""
+    qemu = _without(board.qemu, drive)
+    for node in drive.chain[:count]:
+        if node.file_owned:
+            kept = replace(node, name=node.file_name, file_name="", owned=True, file_owned=False, locked=False)
+            layer = Layer(node.layer.path, Format.RAW)
+            file = Drive(node.file_name, (replace(kept, layer=layer),), attached=False)
+            qemu = replace(qemu, drives=(*qemu.drives, file))
+    return board.having(board.fs, kept_alone(qemu, drive.chain[count:]))
+
+
+def kept_alone(qemu: Qemu, chain: tuple[Node, ...]) -> Qemu:
+    """Images that nothing stands on any more: they stay from the first that the monitor holds."""
+    while chain and not chain[0].owned:
+        chain = chain[1:]
+    if not chain or any(node.name == chain[0].name for drive in qemu.drives for node in drive.chain):
+        return qemu
+    return replace(qemu, drives=(*qemu.drives, Drive(chain[0].name, chain, attached=False)))
+
+
+# --- size and header -------------------------------------------------------------------------------------------------
+
+
+def _resize(board: Board, arguments: Arguments) -> Result:
+    size = arguments["size"]
+    place = found(board.qemu, arguments.get("device"), arguments.get("node-name"))
+    if size < 0:
+        raise QmpError("Parameter 'size' expects a >0 size")
+    if board.qemu.working(place.drive.vdev):
+        raise QmpError(f"Device '{arguments.get('device', '(null)')}' is in use")
+    if place.at:
+        upper = Place(place.drive, place.at - 1).called
+        raise QmpError(f"Node '{place.node.name}' is busy: node is used as backing hd of '{upper}'")
+    if place.node.readonly:
+        raise QmpError("Image is read-only")
+    if not is_raw(place.node.belief) and size % 512:
+        raise QmpError("The new size must be a multiple of 512")
+    images = graph.images(board.fs, place.drive)
+    try:
+        # What qemu-img refuses, a running QEMU shrinks without a word (qemu.md 170); to nothing, too.
+        image = op.resized(images, size) if size else replace(op.resized(images, 512), size_bytes=0)
+    except op.QemuError as error:
+        raise QmpError(str(error)) from None
+    return put_root(board, place.drive, image), {}
+
+
+def _change_backing(board: Board, arguments: Arguments) -> Result:
+    device, name, backing = arguments["device"], arguments["image-node-name"], arguments["backing-file"]
+    top = root(board.qemu, device)
+    place = found(board.qemu, None, name)
+    drive = place.drive
+    image = graph.current(board.fs, place.node)
+    if place.at + 1 == len(drive.chain):
+        raise QmpError("not allowing backing file change on an image without a backing file")
+    if job := board.qemu.working(top.drive.vdev):
+        raise QmpError(f"Node '{top.called}' is busy: block device is in use by block job: {job.kind}")
+    if drive is not top.drive:
+        raise QmpError(f"'{device}' and image file are not in the same chain")
+    assert isinstance(image, Qcow2)
+    if len(backing.encode()) > 1023:
+        raise QmpError(f"Could not change backing file to '{backing}': Invalid argument")
+    form = drive.chain[place.at + 1].layer.format.value if backing else ""
+    changed = replace(image, backing_name=backing, backing_format=form)
+    fs, node = graph.put(board.fs, replace(place.node, expects=backing), changed)
+    chain = (*drive.chain[: place.at], node, *drive.chain[place.at + 1 :])
+    return board.having(fs.synced(node.number), board.qemu.having(replace(drive, chain=chain))), {}
+
+
+COMMANDS = {
+    "blockdev-add": Command({"": anything}, _add),
+    "blockdev-del": Command({"node-name": text}, _del),
+    "block_resize": Command({"device?": text, "node-name?": text, "size": whole}, _resize),
+    "change-backing-file": Command({"device": text, "image-node-name": text, "backing-file": text}, _change_backing),
+}

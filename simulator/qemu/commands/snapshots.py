@@ -1,0 +1,333 @@
+"""Points in time: internal snapshots, overlays, and lists of both that are taken together or not at all."""
+
+import posixpath
+from typing import Any
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk import operations as op
+from simulator.disk.image import Qcow2, fresh_qcow2
+from simulator.disk.told import snapshot_info
+from simulator.qemu import graph, points
+from simulator.qemu.board import (
+    Board,
+    Left,
+    Place,
+    by_device,
+    by_node,
+    filename,
+    found,
+    opened_node,
+    require_lock,
+    require_name,
+    root,
+    standing_on,
+)
+from simulator.qemu.commands.command import Command, Result
+from simulator.qemu.commands.draining import drained
+from simulator.qemu.commands.nodes import kept_alone
+from simulator.qemu.graph import Drive
+from simulator.qemu.points import QmpError
+from simulator.qemu.schema import Arguments, Kind, enum, many, record, tagged, text
+from xensnap.model import Format, Layer
+
+replace = msgspec.structs.replace
+
+_FORMATS = {"qcow2", "raw"}
+
+
+# --- internal --------------------------------------------------------------------------------------------------------
+
+
+def _internal(board: Board, arguments: Arguments) -> Result:
+    device = arguments["device"]
+    place = root(board.qemu, device)
+    fs, qemu = points.internal(board.fs, board.qemu, place.drive, arguments["name"], board.now_ns, called=device)
+    return board.having(fs, qemu), {}
+
+
+def _delete_internal(board: Board, arguments: Arguments) -> Result:
+    device, snapshot_id, name = arguments["device"], arguments.get("id"), arguments.get("name")
+    place = root(board.qemu, device)
+    if snapshot_id is None and name is None:
+        raise QmpError("Name or id must be provided")
+    image = graph.current(board.fs, place.node)
+    if not isinstance(image, Qcow2):
+        raise QmpError("Failed to get a snapshot list: Operation not supported")
+    entry = next(
+        (
+            each
+            for each in image.table
+            if (snapshot_id is None or each.told.id == snapshot_id) and (name is None or each.told.tag == name)
+        ),
+        None,
+    )
+    if entry is None:
+        told_id, told_name = ("null" if part is None else part for part in (snapshot_id, name))
+        raise QmpError(f"Snapshot with id '{told_id}' and name '{told_name}' does not exist on device '{device}'")
+    image = op.snapshot_dropped(op.snapshot_forgotten(image, entry))
+    if place.node.readonly:
+        # The file keeps it, but this QEMU has forgotten it (qemu.md 119).
+        node = replace(place.node, belief=image)
+        qemu = board.qemu.having(replace(place.drive, chain=(node, *place.drive.chain[1:])))
+        words = "Failed to remove snapshot from snapshot list: Operation not permitted"
+        raise Left(words, replace(board, qemu=qemu))
+    fs, node = graph.put(board.fs, place.node, image)
+    qemu = board.qemu.having(replace(place.drive, chain=(node, *place.drive.chain[1:])))
+    return board.having(fs.synced(node.number), qemu), snapshot_info(entry)
+
+
+# --- external --------------------------------------------------------------------------------------------------------
+
+
+def _require_unblocked(board: Board, place: Place) -> None:
+    """Nothing stands on the node, and no job holds it."""
+    if upper := standing_on(board.qemu, place.node.name):
+        raise QmpError(f"Node '{place.called}' is busy: node is used as backing hd of '{upper}'")
+    if job := board.qemu.working(place.drive.vdev):
+        words = f"Node '{place.called}' is busy: block device is in use by block job: {job.kind}"
+        raise Left(words, drained(board, place.drive.vdev))
+
+
+def _external(board: Board, arguments: Arguments) -> Result:
+    board = _overlaid_by_file(board, arguments)
+    return _unreferenced_closed(board), {}
+
+
+def _overlaid_by_file(board: Board, arguments: Arguments) -> Board:
+    """`blockdev-snapshot-sync`: an overlay is made, or opened where it exists, and the disk stands on it."""
+    place = found(board.qemu, arguments.get("device"), _node_given(board, arguments))
+    _require_unblocked(board, place)
+    name, path = arguments.get("snapshot-node-name", ""), arguments["snapshot-file"]
+    if arguments.get("node-name") is not None and "snapshot-node-name" not in arguments:
+        raise QmpError("New overlay node-name missing")
+    if name and (by_node(board.qemu, name) or by_device(board.qemu, name)):
+        raise QmpError("New overlay node-name already in use")
+    form = arguments.get("format", "qcow2")
+    existing = arguments.get("mode") == "existing"
+    if not existing:
+        board = _overlay_made(board, place, path, form)
+    try:
+        board, node = _overlay_opened(board, path, form, name, check_name="snapshot-node-name" in arguments)
+    except QmpError as error:
+        raise Left(str(error), board) from None
+    node = replace(node, expects=node.belief.backing_name)
+    return _stacked(board, place, Drive(node.name, (node,), attached=False))
+
+
+def _node_given(board: Board, arguments: Arguments) -> str | None:
+    """Both may be given: then only the device is looked up, unless there is none such (qemu.md 125)."""
+    del board
+    node: str | None = arguments.get("node-name")
+    return node
+
+
+def _overlay_made(board: Board, place: Place, path: str, form: str) -> Board:
+    """The file is there from here on, whatever becomes of the command (qemu.md 128, 148)."""
+    if form not in _FORMATS:
+        raise QmpError(f"Unknown file format '{form}'")
+    if form == "raw":
+        raise QmpError("Backing file not supported for file format 'raw'")
+    if not path or posixpath.dirname(path) not in board.fs.dirs:
+        raise QmpError(f"Could not create '{path}': No such file or directory")
+    name = filename(place.drive, place.at)
+    if path == name:
+        raise QmpError("Error: Trying to create an image with the same filename as the backing file")
+    size = graph.current(board.fs, place.node).size_bytes
+    backing = place.node.layer.format.value if place.node.file_name else "file"
+    if len(name.encode()) > 1023:
+        raise QmpError(f"Could not assign backing file '{name}' with format '{backing}': Invalid argument")
+    image = fresh_qcow2(size, backing_name=name, backing_format=backing)
+    fs = board.fs
+    number = fs.find(path)
+    printed = (
+        f"Formatting '{path}', fmt=qcow2 cluster_size=65536 extended_l2=off compression_type=zlib size={size} "
+        f"backing_file={name} backing_fmt={backing} lazy_refcounts=off refcount_bits=16"
+    )
+    board = replace(board, output=(*board.output, printed))
+    try:
+        if number is None:
+            fs = fs.create(path, image)
+        else:
+            require_lock(fs, number, writing=True)
+            fs = fs.store(number, image, path)
+        return replace(board, fs=fs.sync(path))
+    except OSError as error:
+        raise QmpError(f"Could not create '{path}': {error.strerror}") from None
+
+
+def _overlay_opened(board: Board, path: str, form: str, name: str, *, check_name: bool) -> tuple[Board, Any]:
+    if form not in _FORMATS:
+        raise QmpError(f"Unknown driver '{form}'")
+    if board.fs.find(path) is None:
+        raise QmpError(f"Could not open '{path}': No such file or directory")
+    if check_name:
+        require_name(name)
+    board, node = opened_node(board, Layer(path, Format(form)), name=name, readonly=False)
+    if form == "raw":
+        raise QmpError("The overlay does not support backing images")
+    return board, node
+
+
+def _snapshot(board: Board, arguments: Arguments) -> Result:
+    return _overlaid_by_node(board, arguments), {}
+
+
+def _overlaid_by_node(board: Board, arguments: Arguments) -> Board:
+    """`blockdev-snapshot`: a node that stands alone becomes the overlay."""
+    place = found(board.qemu, arguments["node"], arguments["node"])
+    _require_unblocked(board, place)
+    overlay = found(board.qemu, arguments["overlay"], arguments["overlay"])
+    if overlay.drive.attached and not overlay.at:
+        raise QmpError("The overlay is already in use")
+    if overlay.node.name == place.node.name:
+        raise QmpError(f"Making '{place.node.name}' a backing child of '{place.node.name}' would create a cycle")
+    _require_unblocked(board, overlay)
+    if len(overlay.drive.chain) > overlay.at + 1:
+        raise QmpError("The overlay already has a backing image")
+    node = overlay.node
+    if node.layer.format is not Format.QCOW2:
+        raise QmpError("The overlay does not support backing images")
+    assert isinstance(node.belief, Qcow2)
+    node = replace(node, expects=node.belief.backing_name)
+    qemu = replace(board.qemu, drives=tuple(each for each in board.qemu.drives if each is not overlay.drive))
+    return _stacked(replace(board, qemu=qemu), place, replace(overlay.drive, chain=(node,)))
+
+
+def _stacked(board: Board, place: Place, overlay: Drive) -> Board:
+    """The overlay is the root; what was it is frozen."""
+    old = place.drive
+    lower = replace(old.root, readonly=True, locked=old.root.locked or not old.attached)
+    chain = (*overlay.chain, lower, *old.chain[1:])
+    drive = replace(old if old.attached else overlay, chain=chain)
+    others = tuple(each for each in board.qemu.drives if each is not old)
+    where = board.qemu.drives.index(old)
+    drives = (*others[:where], drive, *others[where:])
+    return board.having(board.fs, replace(board.qemu, drives=drives))
+
+
+def _unreferenced_closed(board: Board) -> Board:
+    """On images that no device stands on, the new overlay is closed again at once (qemu.md 131)."""
+    for drive in board.qemu.drives:
+        if not drive.attached and not drive.root.owned:
+            others = tuple(each for each in board.qemu.drives if each is not drive)
+            board = board.having(board.fs, kept_alone(replace(board.qemu, drives=others), drive.chain))
+            return _unreferenced_closed(board)
+    return board
+
+
+# --- several at once -------------------------------------------------------------------------------------------------
+
+_INTERNAL: dict[str, Kind] = {"device": text, "name": text}
+_EXTERNAL: dict[str, Kind] = {
+    "device?": text,
+    "node-name?": text,
+    "snapshot-file": text,
+    "snapshot-node-name?": text,
+    "format?": text,
+    "mode?": enum("existing", "absolute-paths"),
+}
+_OVERLAY: dict[str, Kind] = {"node": text, "overlay": text}
+
+_ACTIONS = (
+    "abort block-dirty-bitmap-add block-dirty-bitmap-remove block-dirty-bitmap-clear block-dirty-bitmap-enable "
+    "block-dirty-bitmap-disable block-dirty-bitmap-merge blockdev-backup blockdev-snapshot "
+    "blockdev-snapshot-internal-sync blockdev-snapshot-sync drive-backup"
+)
+ACTION: Kind = tagged(
+    "type",
+    {},
+    {
+        "abort": {"data": record({})},
+        "blockdev-snapshot": {"data": record(_OVERLAY)},
+        "blockdev-snapshot-internal-sync": {"data": record(_INTERNAL)},
+        "blockdev-snapshot-sync": {"data": record(_EXTERNAL)},
+    },
+    enum(*_ACTIONS.split()),
+)
+
+ABORTS = "../../block/io.c:525: bdrv_do_drained_end: Assertion `bs->quiesce_counter > 0' failed."
+
+
+def _transaction(board: Board, arguments: Arguments) -> Result:
+    after, done = board, list[str]()
+    for action in arguments["actions"]:
+        kind, data = action["type"], action["data"]
+        try:
+            _require_individual(kind, arguments)
+            done.append(_touched(after, data))
+            after = _acted(after, kind, data)
+        except QmpError as error:
+            left = error.board if isinstance(error, Left) else after
+            raise _undone(board, left, arguments["actions"], done, error) from None
+    return _unreferenced_closed(after), {}
+
+
+def _require_individual(kind: str, arguments: Arguments) -> None:
+    if arguments.get("properties", {}).get("completion-mode") == "grouped":
+        raise QmpError(f"Action '{kind}' does not support Transaction property completion-mode = grouped")
+
+
+def _acted(board: Board, kind: str, data: Arguments) -> Board:
+    match kind:
+        case "blockdev-snapshot-internal-sync":
+            return _internal(board, data)[0]
+        case "blockdev-snapshot-sync":
+            return _overlaid_by_file(board, data)
+        case "blockdev-snapshot":
+            return _overlaid_by_node(board, data)
+        case "abort":
+            raise QmpError("Transaction aborted using Abort action")
+    raise NotModelled(f"QMP: transaction with {kind}")
+
+
+def _touched(board: Board, data: Arguments) -> str:
+    """Which drive an action is about; empty where it cannot be said."""
+    try:
+        names = data.get("device", data.get("node")), data.get("node-name", data.get("node", data.get("device")))
+        return found(board.qemu, *names).drive.vdev
+    except QmpError:
+        return ""
+
+
+def _undone(before: Board, left: Board, actions: list[Arguments], done: list[str], error: QmpError) -> Left:
+    """The graph is as before, but overlays that were made stay as files, without a word (qemu.md 148).
+
+    Where several points of one device are taken back and the first was external, QEMU aborts (qemu.md 153).
+    """
+    board = replace(before, output=left.output)
+    for path, number in _made_files(before, left):
+        board = replace(board, fs=board.fs.create(path, left.fs.inodes[number].stored).sync(path))  # type: ignore[union-attr]
+    succeeded = done[:-1] if len(done) <= len(actions) else done
+    for place, vdev in enumerate(succeeded):
+        kind = actions[place]["type"]
+        external = kind in {"blockdev-snapshot-sync", "blockdev-snapshot"}
+        if external and vdev and vdev in succeeded[place + 1 :]:
+            board = replace(board, crashed=ABORTS)
+    return Left(str(error), board, error.error_class)
+
+
+def _made_files(before: Board, left: Board) -> list[tuple[str, int]]:
+    made = []
+    for path, directory in left.fs.dirs.items():
+        known = before.fs.dirs[path].entries
+        for name, number in directory.entries.items():
+            if name not in known:
+                made.append((posixpath.join(path, name), number))
+    return made
+
+
+COMMANDS = {
+    "blockdev-snapshot-internal-sync": Command(_INTERNAL, _internal),
+    "blockdev-snapshot-delete-internal-sync": Command({"device": text, "id?": text, "name?": text}, _delete_internal),
+    "blockdev-snapshot-sync": Command(_EXTERNAL, _external),
+    "blockdev-snapshot": Command(_OVERLAY, _snapshot),
+    "transaction": Command(
+        {
+            "actions": many(ACTION),
+            "properties?": record({"completion-mode?": enum("individual", "grouped")}),
+        },
+        _transaction,
+    ),
+}

@@ -1,0 +1,441 @@
+"""Block jobs: how they are started, told, and ended. What they copy, and how, stands in `jobs`."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from simulator.disk import operations as op
+from simulator.disk.content import SECTOR
+from simulator.qemu import graph, jobs
+from simulator.qemu.board import Board, Left, Place, by_device, by_node, filename, found, root, valid_id
+from simulator.qemu.commands.ask import progress
+from simulator.qemu.commands.command import Command, Result
+from simulator.qemu.commands.draining import status_told, works
+from simulator.qemu.commands.nodes import kept_alone
+from simulator.qemu.graph import BlockJob, Drive
+from simulator.qemu.points import QmpError
+from simulator.qemu.schema import Arguments, Kind, enum, text, truth, whole
+
+replace = msgspec.structs.replace
+
+_GRANULE = 65536
+"""A commit of the active layer counts in pieces of this size."""
+_ON_ERROR = enum("report", "ignore", "enospc", "stop", "auto")
+_FLAGS: dict[str, Kind] = {"auto-finalize?": truth, "auto-dismiss?": truth}
+
+
+# --- starting --------------------------------------------------------------------------------------------------------
+
+
+def _commit(board: Board, arguments: Arguments) -> Result:
+    device = arguments["device"]
+    bs = _source(board, device)
+    if job := board.qemu.working(bs.drive.vdev):
+        del job
+        raise QmpError("Need a root block node")
+    chain = bs.drive.chain
+    top = _top(board, bs.drive, arguments)
+    base = _base(board, bs.drive, top, arguments)
+    if base == top:
+        raise QmpError("cannot commit an image into itself")
+    active = top == 0
+    if active and "backing-file" in arguments:
+        raise QmpError("'backing-file' specified, but 'top' is the active layer")
+    job_id = _job_id(board, bs.drive, arguments)
+    board = _created(board, job_id, arguments)
+    name = arguments.get("backing-file", filename(bs.drive, base))
+    try:
+        fs, qemu = jobs.commit(
+            board.fs,
+            board.qemu,
+            vdev=bs.drive.vdev,
+            top=chain[top].layer,
+            base=chain[base].layer,
+            job_id=job_id,
+            backing_name=name,
+        )
+    except QmpError as error:
+        raise Left(str(error), board) from None
+    return _begun(board.having(fs, qemu), job_id, arguments, _commit_total(board, bs.drive, top, base))
+
+
+def _source(board: Board, device: str) -> Place:
+    try:
+        return root(board.qemu, device)
+    except QmpError:
+        if by_device(board.qemu, device) is None and by_node(board.qemu, device) is None:
+            raise QmpError(f"Device '{device}' not found", "DeviceNotFound") from None
+        raise
+
+
+def _top(board: Board, drive: Drive, arguments: Arguments) -> int:
+    if "top-node" in arguments and "top" in arguments:
+        raise QmpError("'top-node' and 'top' are mutually exclusive")
+    if "top-node" in arguments:
+        return _in_chain(board, drive, 0, arguments["top-node"])
+    if "top" in arguments:
+        at = _by_file(drive, 0, arguments["top"])
+        if at is None:
+            raise QmpError(f"Top image file {arguments['top']} not found")
+        return at
+    return 0
+
+
+def _base(board: Board, drive: Drive, top: int, arguments: Arguments) -> int:
+    if "base-node" in arguments and "base" in arguments:
+        raise QmpError("'base-node' and 'base' are mutually exclusive")
+    if "base-node" in arguments:
+        return _in_chain(board, drive, top, arguments["base-node"])
+    if "base" in arguments:
+        at = _by_file(drive, top + 1, arguments["base"])
+        if at is None:
+            raise QmpError(f"Can't find '{arguments['base']}' in the backing chain")
+        return at
+    return len(drive.chain) - 1
+
+
+def _in_chain(board: Board, drive: Drive, first: int, name: str) -> int:
+    found(board.qemu, None, name)
+    for at in range(first, len(drive.chain)):
+        if drive.chain[at].name == name:
+            return at
+    raise QmpError(f"'{name}' is not in this backing file chain")
+
+
+def _by_file(drive: Drive, first: int, name: str) -> int | None:
+    """An image of the chain by the name of its file, as QEMU tells it or as its path."""
+    for at in range(first, len(drive.chain)):
+        if name in {filename(drive, at), drive.chain[at].layer.path}:
+            return at
+    return None
+
+
+def _commit_total(board: Board, drive: Drive, top: int, base: int) -> int:
+    images = graph.images(board.fs, drive)
+    if top:
+        return images[top].size_bytes
+    granules = set[int]()
+    for low, high, _ in op.to_commit(images, base):
+        granules.update(range(low * SECTOR // _GRANULE, -(-high * SECTOR // _GRANULE)))
+    return min(len(granules) * _GRANULE, -(-images[0].size_bytes // _GRANULE) * _GRANULE)
+
+
+def _stream(board: Board, arguments: Arguments) -> Result:
+    given = [name for name in ("base", "base-node", "bottom") if name in arguments]
+    for one, other in (("base", "base-node"), ("base", "bottom"), ("bottom", "base-node")):
+        if one in given and other in given:
+            raise QmpError(f"'{one}' and '{other}' cannot be specified at the same time")
+    device = arguments["device"]
+    place = found(board.qemu, device, device)
+    drive = place.drive
+    base = _stop_above(board, place, arguments)
+    if job := board.qemu.working(drive.vdev):
+        raise QmpError(f"Node '{place.called}' is busy: block device is in use by block job: {job.kind}")
+    if base is None and "backing-file" in arguments:
+        raise QmpError("backing file specified, but streaming the entire chain")
+    job_id = _job_id(board, drive, arguments)
+    board = _created(board, job_id, arguments)
+    lower = None if base is None else drive.chain[base].layer
+    name = "" if base is None else arguments.get("backing-file", filename(drive, base))
+    try:
+        fs, qemu = jobs.stream(
+            board.fs,
+            board.qemu,
+            vdev=drive.vdev,
+            layer=place.node.layer,
+            base=lower,
+            job_id=job_id,
+            backing_name=name,
+        )
+    except QmpError as error:
+        raise Left(str(error), board) from None
+    nothing = place.at + 1 == (len(drive.chain) if base is None else base)
+    total = 0 if nothing else graph.current(board.fs, place.node).size_bytes
+    return _begun(board.having(fs, qemu), job_id, arguments, total)
+
+
+def _stop_above(board: Board, place: Place, arguments: Arguments) -> int | None:
+    """Where in the chain a stream ends; None for nowhere."""
+    drive, device = place.drive, arguments["device"]
+    if "base" in arguments:
+        at = _by_file(drive, place.at + 1, arguments["base"])
+        if at is None:
+            raise QmpError(f"Can't find '{arguments['base']}' in the backing chain")
+        return at
+    if "base-node" in arguments:
+        name = arguments["base-node"]
+        found(board.qemu, None, name)
+        names = [node.name for node in drive.chain]
+        if name not in names[place.at + 1 :]:
+            raise QmpError(f"Node '{name}' is not a backing image of '{device}'")
+        return names.index(name)
+    if "bottom" in arguments:
+        name = arguments["bottom"]
+        found(board.qemu, None, name)
+        names = [node.name for node in drive.chain]
+        if name not in names[place.at :]:
+            raise QmpError(f"Node '{name}' is not in a chain starting from '{device}'")
+        at = names.index(name) + 1
+        return at if at < len(drive.chain) else None
+    return None
+
+
+def _job_id(board: Board, drive: Drive, arguments: Arguments) -> str:
+    job_id: str = arguments.get("job-id", drive.device)
+    if not valid_id(job_id):
+        raise QmpError(f"Invalid job ID '{job_id}'")
+    if board.qemu.job(job_id):
+        raise QmpError(f"Job ID '{job_id}' already in use")
+    return job_id
+
+
+def _created(board: Board, job_id: str, arguments: Arguments) -> Board:
+    board = board.happened("JOB_STATUS_CHANGE", status="created", id=job_id)
+    if arguments.get("speed", 0) < 0:
+        board = board.happened("JOB_STATUS_CHANGE", status="null", id=job_id)
+        raise Left("Parameter 'speed' expects a non-negative value", board)
+    return board
+
+
+def _begun(board: Board, job_id: str, arguments: Arguments, total: int) -> Result:
+    board = board.happened("JOB_STATUS_CHANGE", status="running", id=job_id)
+    job = board.qemu.job(job_id)
+    assert job is not None
+    number = board.qemu.numbered
+    started = replace(
+        job,
+        total_bytes=total,
+        speed=arguments.get("speed", 0),
+        auto_finalize=arguments.get("auto-finalize", True),
+        auto_dismiss=arguments.get("auto-dismiss", True),
+        filter_name=arguments.get("filter-node-name", f"#block{number}") if job.kind == jobs.COMMIT else "",
+    )
+    running = replace(started, status="running", error="")
+    before = replace(board, qemu=replace(board.qemu, numbered=number + 1).doing(running))
+    if job.over:
+        return told(before, replace(board, qemu=board.qemu.doing(started))), {}
+    # A stream that has nothing to do is over before the command is (qemu.md 158).
+    return (before if total or job.kind == jobs.COMMIT else stepped(before)), {}
+
+
+# --- going on --------------------------------------------------------------------------------------------------------
+
+
+def stepped(board: Board) -> Board:
+    """Every job that has something to do does one step, and says what has changed."""
+    for job in board.qemu.jobs:
+        if works(job):
+            fs, qemu = jobs.worked(board.fs, board.qemu, job)
+            board = told(board, board.having(fs, qemu))
+    return board
+
+
+def busy(board: Board) -> bool:
+    """Whether a job would do something at the next step."""
+    return any(works(job) and not (job.status == "ready" and not job.left_sectors) for job in board.qemu.jobs)
+
+
+def told(before: Board, after: Board) -> Board:
+    """What QEMU says of the jobs that stand otherwise than before; those that nobody must dismiss are forgotten."""
+    for job in after.qemu.jobs:
+        known = before.qemu.job(job.id)
+        if known is not None and known.status != job.status:
+            after = _told(after, known, job)
+    return after
+
+
+def _told(board: Board, known: BlockJob, job: BlockJob) -> Board:
+    if job.status == "ready":
+        board = board.happened("JOB_STATUS_CHANGE", status="ready", id=job.id)
+        return board.happened("BLOCK_JOB_READY", **_ends(job))
+    if not job.over:
+        return board
+    if not job.auto_finalize and known.status != "pending" and not job.error and job.kind != "cancelled":
+        # All is done, but nothing is changed before it is told to.
+        board = status_told(status_told(board, job, "waiting"), job, "pending")
+        return board.happened("BLOCK_JOB_PENDING", type=job.kind, id=job.id)
+    if known.status != "pending":
+        for status in ("aborting",) if job.error else ("waiting", "pending"):
+            board = status_told(board, job, status)
+    ends = _ends(job) | ({"error": job.error} if job.error else {})
+    board = status_told(board.happened("BLOCK_JOB_COMPLETED", **ends), job, "concluded")
+    return _forgotten(board, job) if job.auto_dismiss else board
+
+
+def _forgotten(board: Board, job: BlockJob) -> Board:
+    left = tuple(each for each in board.qemu.jobs if each.id != job.id)
+    return status_told(replace(board, qemu=replace(board.qemu, jobs=left)), job, "null")
+
+
+def _ends(job: BlockJob) -> dict[str, object]:
+    done, total = progress(job)
+    return {"type": job.kind, "device": job.id, "len": total, "offset": done, "speed": job.speed}
+
+
+# --- told what to do -------------------------------------------------------------------------------------------------
+
+
+def _job(board: Board, arguments: Arguments) -> BlockJob:
+    job = board.qemu.job(arguments["id"])
+    if job is None:
+        raise QmpError("Job not found")
+    return job
+
+
+def _block_job(board: Board, arguments: Arguments) -> BlockJob:
+    name = arguments.get("device", arguments.get("id"))
+    job = board.qemu.job(name or "")
+    if job is None:
+        raise QmpError(f"Block job '{name}' not found", "DeviceNotActive")
+    return job
+
+
+_VERBS = {
+    "cancel": {"created", "running", "paused", "ready", "standby", "waiting", "pending"},
+    "pause": {"created", "running", "paused", "ready", "standby"},
+    "resume": {"created", "running", "paused", "ready", "standby"},
+    "set-speed": {"created", "running", "paused", "ready", "standby"},
+    "complete": {"ready"},
+    "finalize": {"pending"},
+    "dismiss": {"concluded"},
+}
+
+
+def _require(job: BlockJob, verb: str) -> None:
+    if job.status not in _VERBS[verb]:
+        raise QmpError(f"Job '{job.id}' in state '{job.status}' cannot accept command verb '{verb}'")
+
+
+def _completed(board: Board, job: BlockJob) -> Result:
+    _require(job, "complete")
+    drive = board.qemu.drive(job.vdev)
+    assert drive is not None
+    names = [node.name for node in drive.chain]
+    at = names.index(job.target)
+    if not drive.attached:
+        # Nothing is put in its place: the base merely ends up writable (qemu.md 163).
+        fs, qemu = jobs.completed(board.fs, board.qemu, job)
+        lower = (replace(drive.chain[at], readonly=False), *drive.chain[at + 1 :])
+        qemu = qemu.having(replace(drive, chain=(*drive.chain[:at], *lower)))
+        return told(board, board.having(fs, qemu)).replied_first(), {}
+    fs, qemu = jobs.completed(board.fs, board.qemu, job)
+    pivoted = qemu.drive(job.vdev)
+    assert pivoted is not None
+    if len(pivoted.chain) < len(drive.chain):
+        # What the monitor holds of the images above stays, and stands on the very base.
+        qemu = kept_alone(qemu, (*drive.chain[:at], *pivoted.chain))
+        if qemu.drives[-1].root.name == pivoted.root.name:
+            qemu = replace(qemu, drives=qemu.drives[:-1])
+    return told(board, board.having(fs, qemu)).replied_first(), {}
+
+
+def _cancelled(board: Board, job: BlockJob) -> Result:
+    _require(job, "cancel")
+    fs, qemu = jobs.cancelled(board.fs, board.qemu, job)
+    if job.status == "ready":
+        # A commit that has caught up ends well, only without a pivot (qemu.md 165).
+        return told(board, board.having(fs, qemu)).replied_first(), {}
+    board = status_told(board.having(fs, qemu), job, "aborting")
+    board = status_told(board.happened("BLOCK_JOB_CANCELLED", **_ends(job)), job, "concluded")
+    return (_forgotten(board, job) if job.auto_dismiss else board).replied_first(), {}
+
+
+def _paused(board: Board, job: BlockJob) -> Result:
+    _require(job, "pause")
+    if job.paused:
+        raise QmpError("Job is already paused")
+    status = "standby" if job.status == "ready" else "paused"
+    held = replace(job, paused=True, status=status)
+    return status_told(replace(board, qemu=board.qemu.doing(held)), job, status), {}
+
+
+def _resumed(board: Board, job: BlockJob) -> Result:
+    _require(job, "resume")
+    if not job.paused:
+        raise QmpError("Can't resume a job that was not paused")
+    status = "ready" if job.status == "standby" else "running"
+    going = replace(job, paused=False, status=status)
+    return status_told(replace(board, qemu=board.qemu.doing(going)), job, status), {}
+
+
+def _finalized(board: Board, job: BlockJob) -> Result:
+    _require(job, "finalize")
+    after = replace(board, qemu=board.qemu.doing(replace(job, status="concluded")))
+    return told(board, after), {}
+
+
+def _dismissed(board: Board, job: BlockJob) -> Result:
+    _require(job, "dismiss")
+    return _forgotten(board, job), {}
+
+
+def _set_speed(board: Board, arguments: Arguments) -> Result:
+    job, speed = _block_job(board, arguments), arguments["speed"]
+    _require(job, "set-speed")
+    if speed < 0:
+        raise QmpError("Parameter 'speed' expects a non-negative value")
+    return replace(board, qemu=board.qemu.doing(replace(job, speed=speed))), {}
+
+
+def _on(
+    which: Callable[[Board, Arguments], BlockJob], do: Callable[[Board, BlockJob], Result]
+) -> Callable[[Board, Arguments], Result]:
+    return lambda board, arguments: do(board, which(board, arguments))
+
+
+COMMANDS = {
+    "block-commit": Command(
+        {
+            "job-id?": text,
+            "device": text,
+            "base-node?": text,
+            "base?": text,
+            "top-node?": text,
+            "top?": text,
+            "backing-file?": text,
+            "speed?": whole,
+            "on-error?": _ON_ERROR,
+            "filter-node-name?": text,
+            **_FLAGS,
+        },
+        _commit,
+    ),
+    "block-stream": Command(
+        {
+            "job-id?": text,
+            "device": text,
+            "base?": text,
+            "base-node?": text,
+            "backing-file?": text,
+            "bottom?": text,
+            "speed?": whole,
+            "on-error?": _ON_ERROR,
+            "filter-node-name?": text,
+            **_FLAGS,
+        },
+        _stream,
+    ),
+    "block-job-set-speed": Command({"device": text, "speed": whole}, _set_speed),
+    **{
+        f"job-{verb}": Command({"id": text}, _on(_job, do))
+        for verb, do in (
+            ("cancel", _cancelled),
+            ("complete", _completed),
+            ("pause", _paused),
+            ("resume", _resumed),
+            ("finalize", _finalized),
+            ("dismiss", _dismissed),
+        )
+    },
+    **{
+        f"block-job-{verb}": Command(members, _on(_block_job, do))
+        for verb, members, do in (
+            ("cancel", {"device": text, "force?": truth}, _cancelled),
+            ("complete", {"device": text}, _completed),
+            ("pause", {"device": text}, _paused),
+            ("resume", {"device": text}, _resumed),
+            ("finalize", {"id": text}, _finalized),
+            ("dismiss", {"id": text}, _dismissed),
+        )
+    },
+}

@@ -1,0 +1,204 @@
+"""The same QMP commands to a simulated monitor and to a real QEMU, each with its own copy of the same images."""
+
+import json
+import re
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from simulator.disk.filesystem import FileSystem
+from simulator.disk.image import Raw, fresh_qcow2
+from simulator.qemu import graph, monitor
+from simulator.qemu.board import Board
+from simulator.qemu.commands import work
+from simulator.qemu.commands.nodes import BLOCKDEV, opened_drive
+from simulator.qemu.graph import Qemu
+from simulator.qemu.monitor import Message, Session
+
+replace = msgspec.structs.replace
+
+IMAGES = "/images"
+SETTLED = {"ready", "concluded", "pending", "paused", "standby"}
+_REPLY_S_MAX = 20
+
+_VOLATILE = {"timestamp", "actual-size", "date-sec", "date-nsec", "vm-clock-sec", "vm-clock-nsec", "dirty-bitmaps"}
+
+
+@dataclass(frozen=True)
+class File:
+    """An image to begin with, and the node that it is opened as; a device where it has a backend."""
+
+    name: str
+    format: str = "qcow2"
+    size: int = 1 << 20
+    backing: str = ""
+    compat: str = "1.1"
+    device: str = ""
+    node: str = ""
+    readonly: bool = False
+
+    @property
+    def opened(self) -> bool:
+        return bool(self.device or self.node)
+
+
+def create_args(file: File) -> list[str]:
+    options = ["-o", f"compat={file.compat}"] if file.format == "qcow2" else []
+    backing = ["-b", file.backing, "-F", "qcow2"] if file.backing else []
+    return ["create", "-q", "-f", file.format, *options, *backing, file.name, str(file.size)]
+
+
+class RealQemu:
+    """A QEMU without a machine, and our connection to its monitor."""
+
+    def __init__(self, directory: Path, files: list[File], program: str = "qemu-system-x86_64") -> None:
+        self.directory = directory
+        ours, theirs = socket.socketpair()
+        argv = [program]
+        if program == "qemu-system-x86_64":
+            argv += ["-machine", "none", "-display", "none", "-nodefaults"]
+            argv += ["-chardev", f"socket,id=c,fd={theirs.fileno()}", "-mon", "chardev=c,mode=control"]
+        else:
+            argv += ["--chardev", f"socket,id=c,fd={theirs.fileno()}", "--monitor", "chardev=c"]
+        for file in files:
+            if file.opened:
+                argv += _opening(file, directory, program)
+        self._process = subprocess.Popen(
+            argv, pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=directory
+        )
+        theirs.close()
+        ours.settimeout(_REPLY_S_MAX)
+        self._socket = ours
+        self._lines = ours.makefile("rb")
+        self.greeting = self._heard()
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def _heard(self) -> Message | None:
+        try:
+            line = self._lines.readline()
+        except ConnectionResetError:
+            return None
+        return json.loads(line) if line else None
+
+    def answers(self, data: bytes) -> list[Message | str]:
+        """All that it says to these bytes until its jobs have nothing left to do; "EOF" where it has hung up."""
+        self.send(data)
+        heard: list[Message | str] = []
+        while True:
+            try:
+                self.send(b'{"execute":"query-jobs","id":"barrier"}')
+            except BrokenPipeError:
+                return [*heard, *self._rest()]
+            while True:
+                message = self._heard()
+                if message is None:
+                    return [*heard, "EOF"]
+                if message.get("id") == "barrier":
+                    break
+                heard.append(message)
+            jobs = message.get("return")
+            if not jobs or all(job["status"] in SETTLED for job in jobs):
+                return heard
+
+    def _rest(self) -> list[Message | str]:
+        heard: list[Message | str] = []
+        while (message := self._heard()) is not None:
+            heard.append(message)
+        return [*heard, "EOF"]
+
+    def close(self) -> str:
+        self._socket.close()
+        self._process.kill()
+        _, err = self._process.communicate()
+        self._lines.close()
+        return err.decode()
+
+
+def _opening(file: File, directory: Path, program: str) -> list[str]:
+    path = f"{directory}/{file.name}"
+    if file.device:
+        node = f",node-name={file.node}" if file.node else ""
+        readonly = ",readonly=on" if file.readonly else ""
+        return ["-drive", f"if=none,id={file.device},file={path},format={file.format}{node}{readonly}"]
+    option = "-blockdev" if program == "qemu-system-x86_64" else "--blockdev"
+    readonly = ",read-only=on" if file.readonly else ""
+    return [option, f"driver={file.format},node-name={file.node},file.driver=file,file.filename={path}{readonly}"]
+
+
+class SimulatedQemu:
+    """The same, simulated: a board and one session."""
+
+    def __init__(self, files: list[File], *, daemon: bool = False) -> None:
+        fs = FileSystem().mkdir(IMAGES)
+        for file in files:
+            form = "qcow2" if file.backing else ""
+            qcow2 = fresh_qcow2(file.size, compat=file.compat, backing_name=file.backing, backing_format=form)
+            fs = fs.create(f"{IMAGES}/{file.name}", qcow2 if file.format == "qcow2" else Raw(file.size))
+        self.board = Board(fs, Qemu(pid=100), 1_700_000_000_000_000_000)
+        self.session = Session(daemon=daemon)
+        # QEMU opens what it was given as -blockdev before what it was given as -drive.
+        for file in sorted(files, key=lambda file: bool(file.device)):
+            if file.opened:
+                self._open(file)
+
+    def _open(self, file: File) -> None:
+        options: dict[str, Any] = {"driver": file.format, "read-only": file.readonly}
+        options["file"] = {"driver": "file", "filename": f"{IMAGES}/{file.name}"}
+        board, drive = opened_drive(self.board, BLOCKDEV(options, "", ""), file.node)
+        if file.device:
+            root = replace(drive.root, locked=True)
+            drive = replace(drive, vdev=file.device, device=file.device, attached=True, removable=True)
+            drive = replace(drive, chain=(root, *drive.chain[1:]))
+        else:
+            drive = replace(drive, chain=(replace(drive.root, owned=True), *drive.chain[1:]))
+        self.board = board.having(board.fs, replace(board.qemu, drives=(*board.qemu.drives, drive)))
+
+    def answers(self, data: bytes) -> list[Message | str]:
+        self.session, self.board, said = monitor.received(self.session, self.board, data)
+        heard: list[Message | str] = [json.loads(monitor.spoken(message)) for message in said]
+        while work.busy(self.board) and not self.session.over:
+            self.board, said = monitor.went_on(self.session, self.board)
+            heard += said
+        return [*heard, "EOF"] if self.session.over else heard
+
+    def visible(self, device: str) -> Any:
+        drive = next(each for each in self.board.qemu.drives if each.device == device)
+        return graph.visible(self.board.fs, drive)
+
+
+_FLOATING = {"ready", "waiting", "pending", "aborting", "concluded", "null"}
+
+
+def ordered(answers: list[Any]) -> list[Any]:
+    """Answers with the reply before what a job goes on to do: that is a race in the real QEMU."""
+    late = [each for each in answers if isinstance(each, dict) and _floats(each)]
+    return [*(each for each in answers if each not in late), *late]
+
+
+def _floats(message: dict[str, Any]) -> bool:
+    if message.get("event", "").startswith("BLOCK_JOB"):
+        return True
+    return message.get("event") == "JOB_STATUS_CHANGE" and message["data"]["status"] in _FLOATING
+
+
+def normal(value: Any, directory: str = "") -> Any:
+    """An answer without what differs between any two runs of the real thing."""
+    if isinstance(value, dict):
+        protocol = value.get("format") == "file"
+        return {
+            key: normal(each, directory)
+            for key, each in value.items()
+            if key not in _VOLATILE and not (protocol and key == "virtual-size")
+        }
+    if isinstance(value, list):
+        return [normal(each, directory) for each in value]
+    if isinstance(value, str):
+        text = value.replace(directory, IMAGES) if directory else value
+        return re.sub(r"#block\d+", "#block", text)
+    return value

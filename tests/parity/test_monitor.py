@@ -1,0 +1,188 @@
+"""A simulated monitor and a real QEMU 7.2 without a machine hear the same random commands and must say the same."""
+
+import json
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.parity.monitors import IMAGES, File, RealQemu, SimulatedQemu, create_args, normal, ordered
+from tests.parity.tools import run
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_img", "qemu_system")]
+
+FILES = [
+    File("base.qcow2"),
+    File("top.qcow2", backing="base.qcow2", device="d0", node="n0"),
+    File("other.qcow2", device="d1", node="n1"),
+    File("raw.img", "raw", device="r0", node="nr"),
+    File("bare.qcow2", node="a"),
+    File("bareraw.img", "raw", node="br"),
+    File("ro.qcow2", node="ro", readonly=True),
+    File("free.qcow2"),
+    File("small.qcow2", size=512 * 1024),
+    File("v2.qcow2", compat="0.10", device="d2", node="n2"),
+]
+
+DEVICES = st.sampled_from(["d0", "d0", "d1", "d2", "r0", "n0", "a", "a", "ov", "ro", "br", "nope", "x1"])
+NODES = st.sampled_from(["n0", "n1", "nr", "a", "a", "ov", "x1", "x2", "ro", "nope", "bad name", ""])
+NEW_NODES = st.sampled_from(["x1", "x1", "x2", "ov", "a", "bad name", "1n", "y" * 40])
+NEW_FILES = st.sampled_from([f"{IMAGES}/{name}" for name in ("new1", "new2", "free.qcow2", "top.qcow2", "nodir/x")])
+OLD_FILES = st.sampled_from(
+    [f"{IMAGES}/{name}" for name in ("free.qcow2", "small.qcow2", "base.qcow2", "top.qcow2", "gone", "new1", "raw.img")]
+)
+TAGS = st.sampled_from(["s1", "s1", "s2", "1", "", "t" * 300, "ü"])
+JOBS = st.sampled_from(["j", "j", "k", "d0", "zz"])
+
+
+def some(**optional: Any) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional={key.replace("_", "-"): value for key, value in optional.items()})
+
+
+def command(name: str, required: Any = None, /, **optional: Any) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    mine = {key.replace("_", "-"): value for key, value in (required or {}).items()}
+    given = st.tuples(st.fixed_dictionaries(mine), some(**optional)).map(lambda two: two[0] | two[1])
+    return given.map(lambda arguments: (name, arguments))
+
+
+INTERNAL = command("blockdev-snapshot-internal-sync", {"device": DEVICES, "name": TAGS})
+EXTERNAL = command(
+    "blockdev-snapshot-sync",
+    {"snapshot_file": NEW_FILES | OLD_FILES},
+    device=DEVICES,
+    node_name=NODES,
+    snapshot_node_name=NEW_NODES,
+    mode=st.sampled_from(["existing", "absolute-paths", "bogus"]),
+    format=st.sampled_from(["qcow2", "raw", "nosuch"]),
+)
+EXTERNAL_BY_DEVICE = command(
+    "blockdev-snapshot-sync", {"snapshot_file": NEW_FILES, "device": DEVICES}, snapshot_node_name=NEW_NODES
+)
+OVERLAY = command("blockdev-snapshot", {"node": NODES, "overlay": NODES})
+ABORT: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.just(("abort", {}))
+ACTION = st.one_of(INTERNAL, INTERNAL, EXTERNAL_BY_DEVICE, EXTERNAL, OVERLAY, ABORT)
+ADD = command(
+    "blockdev-add",
+    {
+        "driver": st.sampled_from(["qcow2", "qcow2", "qcow2", "raw"]),
+        "file": OLD_FILES.map(lambda path: {"driver": "file", "filename": path}),
+    },
+    node_name=NEW_NODES,
+    read_only=st.booleans(),
+    backing=st.none(),
+)
+START = {"device": DEVICES, "job_id": JOBS}
+FLAGS = {"auto_dismiss": st.booleans(), "auto_finalize": st.booleans()}
+COMMIT = command(
+    "block-commit",
+    START,
+    base=OLD_FILES,
+    top=OLD_FILES,
+    top_node=NODES,
+    base_node=NODES,
+    backing_file=st.just("b"),
+    **FLAGS,
+)
+STREAM = command("block-stream", START, base=OLD_FILES, base_node=NODES, backing_file=st.just("b"), **FLAGS)
+COMMANDS = st.one_of(
+    INTERNAL,
+    INTERNAL,
+    command("blockdev-snapshot-delete-internal-sync", {"device": DEVICES}, name=TAGS, id=st.sampled_from("1234")),
+    EXTERNAL,
+    EXTERNAL_BY_DEVICE,
+    EXTERNAL_BY_DEVICE,
+    OVERLAY,
+    ADD,
+    ADD,
+    command("blockdev-del", {"node_name": NODES}),
+    st.lists(ACTION, max_size=3).map(
+        lambda actions: ("transaction", {"actions": [{"type": name, "data": data} for name, data in actions]})
+    ),
+    command("block-commit", START, **FLAGS),
+    COMMIT,
+    STREAM,
+    *(
+        command(f"job-{verb}", {"id": JOBS})
+        for verb in ("complete", "cancel", "dismiss", "finalize", "pause", "resume")
+    ),
+    *(command(f"block-job-{verb}", {"device": JOBS}) for verb in ("complete", "cancel", "pause")),
+    command(
+        "block_resize", {"size": st.sampled_from([1 << 20, 2 << 20, 524288, 1000, -1])}, device=DEVICES, node_name=NODES
+    ),
+    command(
+        "change-backing-file", {"device": DEVICES, "image_node_name": NODES, "backing_file": st.sampled_from(["", "x"])}
+    ),
+    command("query-block"),
+    command("query-named-block-nodes", flat=st.booleans()),
+    command("query-jobs"),
+    command("query-block-jobs"),
+    command("query-status"),
+    command("stop"),
+    command("cont"),
+    command("query-version", bogus=st.integers()),
+)
+LOOKS: list[tuple[str, dict[str, Any]]] = [
+    ("query-block", {}),
+    ("query-named-block-nodes", {"flat": True}),
+    ("query-block-jobs", {}),
+]
+
+
+@cache
+def template(files: tuple[File, ...]) -> Path:
+    """Images made once; backing names are relative, so that copies of them stand on copies."""
+    scratch = Path(_TEMPLATES.name)
+    for file in files:
+        done = run(["qemu-img", *create_args(file)], scratch)
+        assert done.returncode == 0, done
+    return scratch
+
+
+_TEMPLATES = tempfile.TemporaryDirectory(prefix="templates")
+
+
+class Pair:
+    """Both, side by side."""
+
+    def __init__(self, directory: Path, files: list[File] = FILES) -> None:
+        self.directory = str(directory)
+        for file in files:
+            shutil.copy(template(tuple(files)) / file.name, directory)
+        self.real = RealQemu(directory, files)
+        self.simulated = SimulatedQemu(files)
+        self.over = False
+        assert self.real.greeting == self.simulated_greeting()
+        self.both("qmp_capabilities", {})
+
+    def simulated_greeting(self) -> Any:
+        from simulator.qemu import monitor
+
+        return json.loads(monitor.spoken(monitor.greeting()))
+
+    def both(self, name: str, arguments: dict[str, Any]) -> None:
+        message = json.dumps({"execute": name, "arguments": arguments})
+        real = normal(self.real.answers(message.replace(IMAGES, self.directory).encode()), self.directory)
+        simulated = normal(self.simulated.answers(message.encode()))
+        assert ordered(simulated) == ordered(real), message
+        self.over = "EOF" in real
+
+
+@given(st.lists(COMMANDS, min_size=1, max_size=12))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_both_monitors_say_the_same(commands: list[tuple[str, dict[str, Any]]]) -> None:
+    with tempfile.TemporaryDirectory(prefix="monitor") as scratch:
+        pair = Pair(Path(scratch))
+        try:
+            for name, arguments in commands:
+                pair.both(name, arguments)
+                if pair.over:
+                    return
+            for name, arguments in LOOKS:
+                pair.both(name, arguments)
+        finally:
+            pair.real.close()
