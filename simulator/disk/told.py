@@ -7,6 +7,7 @@ there is absent, never empty or null.
 from typing import Any
 
 from simulator.disk.chain import Link, backing_path
+from simulator.disk.content import SECTOR
 from simulator.disk.image import Image, Qcow2
 from simulator.disk.snapshots import Entry
 
@@ -26,7 +27,7 @@ def image_info(link: Link, *, filename: str = "", snapshots: bool = True) -> Tol
         "format": link.format,
         "dirty-flag": False,
         "actual-size": image.allocated_bytes,
-        "virtual-size": image.size_bytes,
+        "virtual-size": -(-image.size_bytes // SECTOR) * SECTOR,
     }
     if isinstance(image, Qcow2):
         told["cluster-size"] = image.cluster_bytes

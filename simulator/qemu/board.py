@@ -100,10 +100,10 @@ def by_node(qemu: Qemu, name: str) -> Place | None:
 
 
 def standing_on(qemu: Qemu, name: str) -> str:
-    """What messages call the node that has this one as its backing file; empty where there is none."""
+    """The node that has this one as its backing file; empty where there is none."""
     for place in places(qemu):
         if place.at and place.node.name == name:
-            return Place(place.drive, place.at - 1).called
+            return place.drive.chain[place.at - 1].name
     return ""
 
 
@@ -124,7 +124,7 @@ def found(qemu: Qemu, device: str | None, node: str | None) -> Place:
 def root(qemu: Qemu, name: str) -> Place:
     """A device or node that nothing stands on."""
     place = found(qemu, name, name)
-    if place.at or place.file or (qemu.working(place.drive.vdev) and place.node.name == name):
+    if place.at or place.file or qemu.working(place.drive.vdev) or standing_on(qemu, place.node.name):
         raise QmpError("Need a root block node")
     return place
 

@@ -85,7 +85,9 @@ class BlockJob(msgspec.Struct, frozen=True):
         total_bytes: how much there was to do, by QEMU's count; None where only sectors are counted.
         auto_finalize, auto_dismiss: whether it ends, and is forgotten, without being told.
         paused: somebody has paused it.
-        filter_name: the node that QEMU puts above the images meanwhile.
+        filter_name, filter_serial: the node that QEMU puts above the images meanwhile.
+        lower: whether it works on images below the root only.
+        held: what it was doing when all was done but for what it must be told to do.
     """
 
     id: str
@@ -103,6 +105,9 @@ class BlockJob(msgspec.Struct, frozen=True):
     auto_dismiss: bool = False
     paused: bool = False
     filter_name: str = ""
+    filter_serial: int = 0
+    lower: bool = False
+    held: str = ""
     speed: int = 0
 
     @property
@@ -126,6 +131,7 @@ class Qemu(msgspec.Struct, frozen=True):
     pid: int
     drives: tuple[Drive, ...] = ()
     jobs: tuple[BlockJob, ...] = ()
+    lower: bool = False
     held: str = ""
     inactive: bool = False
     drained: bool = False

@@ -11,7 +11,7 @@ import msgspec
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.qjson import written
 from simulator.qemu.board import Board, Event, Left
-from simulator.qemu.commands import absent, ask, life, nodes, snapshots, work
+from simulator.qemu.commands import absent, ask, edges, life, nodes, snapshots, work
 from simulator.qemu.commands.command import Command
 from simulator.qemu.commands.draining import drained
 from simulator.qemu.points import QmpError
@@ -22,6 +22,7 @@ replace = msgspec.structs.replace
 
 COMMANDS: dict[str, Command] = {
     **ask.COMMANDS,
+    **edges.COMMANDS,
     **nodes.COMMANDS,
     **snapshots.COMMANDS,
     **work.COMMANDS,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class RealQemu:
             while True:
                 message = self._heard()
                 if message is None:
-                    return [*heard, "EOF"]
+                    return [*heard, self._end()]
                 if message.get("id") == "barrier":
                     break
                 heard.append(message)
@@ -110,7 +111,12 @@ class RealQemu:
         heard: list[Message | str] = []
         while (message := self._heard()) is not None:
             heard.append(message)
-        return [*heard, "EOF"]
+        return [*heard, self._end()]
+
+    def _end(self) -> str:
+        """How QEMU has ended."""
+        code = self._process.wait(_REPLY_S_MAX)
+        return "EOF" if not code else f"EOF {code}"
 
     def close(self) -> str:
         self._socket.close()
@@ -165,11 +171,31 @@ class SimulatedQemu:
         while work.busy(self.board) and not self.session.over:
             self.board, said = monitor.went_on(self.session, self.board)
             heard += said
-        return [*heard, "EOF"] if self.session.over else heard
+        if not self.session.over:
+            return heard
+        if not self.board.crashed:
+            return [*heard, "EOF"]
+        died_of = signal.SIGSEGV if self.board.crashed.startswith("Segmentation") else signal.SIGABRT
+        return [*heard, f"EOF {-died_of}"]
 
     def visible(self, device: str) -> Any:
         drive = next(each for each in self.board.qemu.drives if each.device == device)
         return graph.visible(self.board.fs, drive)
+
+
+def _graph(told: dict[str, Any]) -> Any:
+    """Which node hangs below which, by their names; without permissions and what belongs to jobs (the ledger)."""
+    names = {node["id"]: node["name"] for node in told["nodes"] if node["type"] != "block-job" and node["name"]}
+    edges = {
+        (names[edge["parent"]], names[edge["child"]], edge["name"])
+        for edge in told["edges"]
+        if edge["parent"] in names and edge["child"] in names
+    }
+    return sorted([_unnumbered(part) for part in edge] for edge in edges)
+
+
+def _unnumbered(text: str) -> str:
+    return re.sub(r"#block\d+", "#block", text)
 
 
 _FLOATING = {"ready", "waiting", "pending", "aborting", "concluded", "null"}
@@ -190,6 +216,8 @@ def _floats(message: dict[str, Any]) -> bool:
 def normal(value: Any, directory: str = "") -> Any:
     """An answer without what differs between any two runs of the real thing."""
     if isinstance(value, dict):
+        if "edges" in value:
+            return _graph(value)
         protocol = value.get("format") == "file"
         return {
             key: normal(each, directory)
@@ -200,5 +228,5 @@ def normal(value: Any, directory: str = "") -> Any:
         return [normal(each, directory) for each in value]
     if isinstance(value, str):
         text = value.replace(directory, IMAGES) if directory else value
-        return re.sub(r"#block\d+", "#block", text)
+        return _unnumbered(text)
     return value

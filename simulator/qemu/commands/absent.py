@@ -20,7 +20,7 @@ query-tpm-models query-tpm-types query-uuid query-vm-generation-id query-vnc que
 query-xen-replication-status query-yank remove-fd ringbuf-read ringbuf-write rtc-reset-reinjection screendump
 send-key set-action set_link set_password snapshot-delete snapshot-load snapshot-save system_powerdown system_reset
 system_wakeup trace-event-get-state trace-event-set-state watchdog-set-action x-blockdev-amend x-blockdev-change
-x-blockdev-set-iothread x-debug-query-block-graph x-exit-preconfig xen-colo-do-checkpoint xen-load-devices-state
+x-blockdev-set-iothread x-exit-preconfig xen-colo-do-checkpoint xen-load-devices-state
 xen-save-devices-state xen-set-global-dirty-log xen-set-replication yank
 """
 

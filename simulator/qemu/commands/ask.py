@@ -2,13 +2,18 @@
 
 from typing import Any
 
+import msgspec
+
 from simulator.disk.chain import Link
 from simulator.disk.told import Told, image_info, protocol_info
 from simulator.qemu import graph
 from simulator.qemu.board import Board, Place, filename, places
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.graph import BlockJob, Drive
+from simulator.qemu.jobs import STREAM
 from simulator.qemu.schema import Arguments, truth
+
+replace = msgspec.structs.replace
 
 VERSION: Told = {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": "Debian 1:7.2+dfsg-7+deb12u18+b3"}
 
@@ -39,17 +44,23 @@ def _backend(board: Board, drive: Drive) -> Told:
     return told | {"inserted": device_info(board, Place(drive, 0), flat=False)}
 
 
+STREAM_KILLS = "Segmentation fault: query-named-block-nodes after a stream that is over and not dismissed"
+
+
 def _nodes(board: Board, arguments: Arguments) -> Result:
     flat = bool(arguments.get("flat"))
-    told: list[Told] = []
+    if any(job.kind == STREAM and job.over and not job.lower for job in board.qemu.jobs):
+        # Measured: QEMU 7.2.22 dies of SIGSEGV, whether the stream was done or cancelled, until it is dismissed.
+        return replace(board, crashed=STREAM_KILLS), []
+    told: list[tuple[int, Told]] = []
     for place in places(board.qemu):
         job = _filter(board, place.drive, place.at)
         if job is not None:
-            told.insert(0, _filter_info(board, place, job, flat=flat))
-        told.append(device_info(board, place, flat=flat))
+            told.append((job.filter_serial, _filter_info(board, place, job, flat=flat)))
+        told.append((place.node.serial, device_info(board, place, flat=flat)))
         if place.node.file_name:
-            told.append(_file_info(board, place))
-    return board, told
+            told.append((place.node.serial, _file_info(board, place)))
+    return board, [each for _, each in sorted(told, key=lambda each: -each[0])]
 
 
 def _filter(board: Board, drive: Drive, at: int) -> BlockJob | None:
@@ -89,8 +100,10 @@ def _file_info(board: Board, place: Place) -> Told:
 
 
 def _filter_info(board: Board, place: Place, job: BlockJob, *, flat: bool) -> Told:
-    kind = "mirror_top" if job.source == place.drive.root.name else "commit_top"
-    told = _common(filename(place.drive, place.at), job.filter_name, place.node.readonly, kind)
+    active = job.source == place.drive.root.name
+    kind = "copy-on-read" if job.kind == STREAM else "mirror_top" if active else "commit_top"
+    readonly = place.node.readonly and job.kind != STREAM
+    told = _common(filename(place.drive, place.at), job.filter_name, readonly, kind)
     below = _image(board, place, flat=flat)
     image = {key: value for key, value in below.items() if key in _OF_A_FILTER} | {"format": kind}
     if not flat:
@@ -146,7 +159,7 @@ def _block_job(job: BlockJob) -> Told:
         "paused": job.paused or job.status == "pending",
         "speed": job.speed,
         "io-status": "ok",
-        "ready": job.status == "ready",
+        "ready": job.status in {"ready", "standby"},
         "status": job.status,
         "auto-finalize": job.auto_finalize,
         "auto-dismiss": job.auto_dismiss,

@@ -4,6 +4,7 @@ import msgspec
 
 from simulator.qemu.board import Board
 from simulator.qemu.commands.command import Command, Result
+from simulator.qemu.commands.draining import drained
 from simulator.qemu.schema import Arguments
 
 replace = msgspec.structs.replace
@@ -12,7 +13,7 @@ replace = msgspec.structs.replace
 def _stop(board: Board, _arguments: Arguments) -> Result:
     if board.qemu.status != "running":
         return board, {}
-    return replace(board, qemu=replace(board.qemu, status="paused")).happened("STOP"), {}
+    return drained(replace(board, qemu=replace(board.qemu, status="paused")).happened("STOP")), {}
 
 
 def _cont(board: Board, _arguments: Arguments) -> Result:

@@ -255,7 +255,7 @@ def _resize(board: Board, arguments: Arguments) -> Result:
     if board.qemu.working(place.drive.vdev):
         raise QmpError(f"Device '{arguments.get('device', '(null)')}' is in use")
     if place.at:
-        upper = Place(place.drive, place.at - 1).called
+        upper = standing_on(board.qemu, place.node.name)
         raise QmpError(f"Node '{place.node.name}' is busy: node is used as backing hd of '{upper}'")
     if place.node.readonly:
         raise QmpError("Image is read-only")

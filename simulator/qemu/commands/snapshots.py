@@ -181,9 +181,13 @@ def _overlaid_by_node(board: Board, arguments: Arguments) -> Board:
     overlay = found(board.qemu, arguments["overlay"], arguments["overlay"])
     if overlay.drive.attached and not overlay.at:
         raise QmpError("The overlay is already in use")
-    if overlay.node.name == place.node.name:
-        raise QmpError(f"Making '{place.node.name}' a backing child of '{place.node.name}' would create a cycle")
-    _require_unblocked(board, overlay)
+    if any(node.name == overlay.node.name for node in place.drive.chain):
+        words = f"Making '{place.node.name}' a backing child of '{overlay.node.name}' would create a cycle"
+        raise QmpError(
+            words if len(overlay.drive.chain) == overlay.at + 1 else "The overlay already has a backing image"
+        )
+    if overlay.at:
+        raise NotModelled("QMP: blockdev-snapshot onto an image that others stand on")
     if len(overlay.drive.chain) > overlay.at + 1:
         raise QmpError("The overlay already has a backing image")
     node = overlay.node

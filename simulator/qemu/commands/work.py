@@ -135,6 +135,7 @@ def _stream(board: Board, arguments: Arguments) -> Result:
         raise QmpError("backing file specified, but streaming the entire chain")
     job_id = _job_id(board, drive, arguments)
     board = _created(board, job_id, arguments)
+    below_root = place.at > 0
     lower = None if base is None else drive.chain[base].layer
     name = "" if base is None else arguments.get("backing-file", filename(drive, base))
     try:
@@ -151,7 +152,7 @@ def _stream(board: Board, arguments: Arguments) -> Result:
         raise Left(str(error), board) from None
     nothing = place.at + 1 == (len(drive.chain) if base is None else base)
     total = 0 if nothing else graph.current(board.fs, place.node).size_bytes
-    return _begun(board.having(fs, qemu), job_id, arguments, total)
+    return _begun(board.having(fs, qemu), job_id, arguments, total, lower=below_root)
 
 
 def _stop_above(board: Board, place: Place, arguments: Arguments) -> int | None:
@@ -197,7 +198,7 @@ def _created(board: Board, job_id: str, arguments: Arguments) -> Board:
     return board
 
 
-def _begun(board: Board, job_id: str, arguments: Arguments, total: int) -> Result:
+def _begun(board: Board, job_id: str, arguments: Arguments, total: int, *, lower: bool = False) -> Result:
     board = board.happened("JOB_STATUS_CHANGE", status="running", id=job_id)
     job = board.qemu.job(job_id)
     assert job is not None
@@ -208,7 +209,9 @@ def _begun(board: Board, job_id: str, arguments: Arguments, total: int) -> Resul
         speed=arguments.get("speed", 0),
         auto_finalize=arguments.get("auto-finalize", True),
         auto_dismiss=arguments.get("auto-dismiss", True),
-        filter_name=arguments.get("filter-node-name", f"#block{number}") if job.kind == jobs.COMMIT else "",
+        lower=lower,
+        filter_serial=number,
+        filter_name=arguments.get("filter-node-name", f"#block{number}"),
     )
     running = replace(started, status="running", error="")
     before = replace(board, qemu=replace(board.qemu, numbered=number + 1).doing(running))
@@ -226,13 +229,25 @@ def stepped(board: Board) -> Board:
     for job in board.qemu.jobs:
         if works(job):
             fs, qemu = jobs.worked(board.fs, board.qemu, job)
-            board = told(board, board.having(fs, qemu))
+            board = _done(board, job, board.having(fs, qemu))
     return board
 
 
 def busy(board: Board) -> bool:
     """Whether a job would do something at the next step."""
     return any(works(job) and not (job.status == "ready" and not job.left_sectors) for job in board.qemu.jobs)
+
+
+def _done(before: Board, job: BlockJob, after: Board) -> Board:
+    """What a step has made of a job; where it may not end by itself, its end waits until it is told to."""
+    stands = after.qemu.job(job.id)
+    assert stands is not None
+    if not (stands.over and not stands.error and not job.auto_finalize):
+        return told(before, after)
+    held = replace(job, status="pending", held=job.status, left_sectors=0)
+    board = replace(before, qemu=before.qemu.doing(held))
+    board = status_told(status_told(board, job, "waiting"), job, "pending")
+    return board.happened("BLOCK_JOB_PENDING", type=job.kind, id=job.id)
 
 
 def told(before: Board, after: Board) -> Board:
@@ -250,10 +265,6 @@ def _told(board: Board, known: BlockJob, job: BlockJob) -> Board:
         return board.happened("BLOCK_JOB_READY", **_ends(job))
     if not job.over:
         return board
-    if not job.auto_finalize and known.status != "pending" and not job.error and job.kind != "cancelled":
-        # All is done, but nothing is changed before it is told to.
-        board = status_told(status_told(board, job, "waiting"), job, "pending")
-        return board.happened("BLOCK_JOB_PENDING", type=job.kind, id=job.id)
     if known.status != "pending":
         for status in ("aborting",) if job.error else ("waiting", "pending"):
             board = status_told(board, job, status)
@@ -308,33 +319,35 @@ def _require(job: BlockJob, verb: str) -> None:
 
 def _completed(board: Board, job: BlockJob) -> Result:
     _require(job, "complete")
+    return _done(board, job, _pivoted(board, job)).replied_first(), {}
+
+
+def _pivoted(board: Board, job: BlockJob) -> Board:
     drive = board.qemu.drive(job.vdev)
     assert drive is not None
-    names = [node.name for node in drive.chain]
-    at = names.index(job.target)
+    at = [node.name for node in drive.chain].index(job.target)
+    fs, qemu = jobs.completed(board.fs, board.qemu, job)
     if not drive.attached:
         # Nothing is put in its place: the base merely ends up writable (qemu.md 163).
-        fs, qemu = jobs.completed(board.fs, board.qemu, job)
         lower = (replace(drive.chain[at], readonly=False), *drive.chain[at + 1 :])
-        qemu = qemu.having(replace(drive, chain=(*drive.chain[:at], *lower)))
-        return told(board, board.having(fs, qemu)).replied_first(), {}
-    fs, qemu = jobs.completed(board.fs, board.qemu, job)
+        return board.having(fs, qemu.having(replace(drive, chain=(*drive.chain[:at], *lower))))
     pivoted = qemu.drive(job.vdev)
     assert pivoted is not None
     if len(pivoted.chain) < len(drive.chain):
         # What the monitor holds of the images above stays, and stands on the very base.
-        qemu = kept_alone(qemu, (*drive.chain[:at], *pivoted.chain))
-        if qemu.drives[-1].root.name == pivoted.root.name:
-            qemu = replace(qemu, drives=qemu.drives[:-1])
-    return told(board, board.having(fs, qemu)).replied_first(), {}
+        alone = kept_alone(qemu, (*drive.chain[:at], *pivoted.chain))
+        qemu = qemu if alone.drives[-1].root.name == pivoted.root.name else alone
+    return board.having(fs, qemu)
 
 
-def _cancelled(board: Board, job: BlockJob) -> Result:
+def _cancelled(board: Board, job: BlockJob, *, force: bool = True) -> Result:
     _require(job, "cancel")
-    fs, qemu = jobs.cancelled(board.fs, board.qemu, job)
-    if job.status == "ready":
+    if job.status == "ready" and not force:
         # A commit that has caught up ends well, only without a pivot (qemu.md 165).
-        return told(board, board.having(fs, qemu)).replied_first(), {}
+        fs, qemu = jobs.cancelled(board.fs, board.qemu, job)
+        return _done(board, job, board.having(fs, qemu)).replied_first(), {}
+    working = replace(job, status=job.held or job.status, held="")
+    fs, qemu = jobs.cancelled(board.fs, board.qemu.doing(working), working)
     board = status_told(board.having(fs, qemu), job, "aborting")
     board = status_told(board.happened("BLOCK_JOB_CANCELLED", **_ends(job)), job, "concluded")
     return (_forgotten(board, job) if job.auto_dismiss else board).replied_first(), {}
@@ -360,13 +373,23 @@ def _resumed(board: Board, job: BlockJob) -> Result:
 
 def _finalized(board: Board, job: BlockJob) -> Result:
     _require(job, "finalize")
-    after = replace(board, qemu=board.qemu.doing(replace(job, status="concluded")))
+    going = replace(job, status=job.held)
+    after = replace(board, qemu=board.qemu.doing(going))
+    if job.held == "ready":
+        after = _pivoted(after, going)
+    else:
+        fs, qemu = jobs.worked(after.fs, after.qemu, going)
+        after = after.having(fs, qemu)
     return told(board, after), {}
 
 
 def _dismissed(board: Board, job: BlockJob) -> Result:
     _require(job, "dismiss")
     return _forgotten(board, job), {}
+
+
+def _block_job_cancel(board: Board, arguments: Arguments) -> Result:
+    return _cancelled(board, _block_job(board, arguments), force=bool(arguments.get("force")))
 
 
 def _set_speed(board: Board, arguments: Arguments) -> Result:
@@ -415,6 +438,7 @@ COMMANDS = {
         },
         _stream,
     ),
+    "block-job-cancel": Command({"device": text, "force?": truth}, _block_job_cancel),
     "block-job-set-speed": Command({"device": text, "speed": whole}, _set_speed),
     **{
         f"job-{verb}": Command({"id": text}, _on(_job, do))
@@ -430,7 +454,6 @@ COMMANDS = {
     **{
         f"block-job-{verb}": Command(members, _on(_block_job, do))
         for verb, members, do in (
-            ("cancel", {"device": text, "force?": truth}, _cancelled),
             ("complete", {"device": text}, _completed),
             ("pause", {"device": text}, _paused),
             ("resume", {"device": text}, _resumed),

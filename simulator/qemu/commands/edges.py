@@ -1,0 +1,88 @@
+"""`x-debug-query-block-graph`: which node hangs below which, and what stands on them.
+
+Permissions are told as for a disk that is written to; what devices and jobs really hold of them is not modelled.
+"""
+
+from typing import Any
+
+from simulator.qemu.board import Board, places
+from simulator.qemu.commands.command import Command, Result
+from simulator.qemu.graph import BlockJob, Drive, Node
+from simulator.qemu.jobs import STREAM
+from simulator.qemu.schema import Arguments
+
+_READS = ["consistent-read"]
+_WRITES = ["resize", "write", "consistent-read"]
+_SHARED = ["write-unchanged", "consistent-read"]
+_ALL = ["resize", "write-unchanged", "write", "consistent-read"]
+
+
+class _Told:
+    def __init__(self) -> None:
+        self.nodes: list[dict[str, Any]] = []
+        self.edges: list[dict[str, Any]] = []
+        self._ids: dict[tuple[str, str], int] = {}
+
+    def node(self, kind: str, name: str) -> int:
+        """The number of a node, which is told when it is first met."""
+        known = self._ids.get((kind, name))
+        if known is None:
+            known = self._ids[kind, name] = len(self._ids) + 1
+            self.nodes.insert(0, {"id": known, "type": kind, "name": name})
+        return known
+
+    def edge(self, parent: int, child: int, name: str, perm: list[str], shared: list[str]) -> None:
+        """One hangs below the other, once however often it is met."""
+        edge = {"parent": parent, "child": child, "name": name, "perm": perm, "shared-perm": shared}
+        if edge not in self.edges:
+            self.edges.insert(0, edge)
+
+    def driver(self, name: str) -> int:
+        """The number of an image's node."""
+        return self.node("block-driver", name)
+
+
+def _graph(board: Board, _arguments: Arguments) -> Result:
+    told = _Told()
+    for drive in board.qemu.drives:
+        if drive.attached:
+            told.edge(told.node("block-backend", _device(board, drive)), _top(board, told, drive), "root", _READS, _ALL)
+    for job in board.qemu.jobs:
+        if not job.over:
+            _job(told, job)
+    for place in places(board.qemu):
+        node = place.node
+        number = told.driver(node.name)
+        if node.file_name:
+            told.edge(number, told.driver(node.file_name), "file", _READS if node.readonly else _WRITES, _SHARED)
+        if place.at + 1 < len(place.drive.chain):
+            below = _upper(board, told, place.drive, place.drive.chain[place.at + 1])
+            told.edge(number, below, "backing", _READS, _ALL)
+    return board, {"nodes": told.nodes, "edges": told.edges}
+
+
+def _device(board: Board, drive: Drive) -> str:
+    return drive.device or f"/machine/unattached/device[{2 + board.qemu.drives.index(drive)}]"
+
+
+def _top(board: Board, told: _Told, drive: Drive) -> int:
+    return _upper(board, told, drive, drive.root)
+
+
+def _upper(board: Board, told: _Told, drive: Drive, node: Node) -> int:
+    """What one sees of an image from above: the filter that a job has put there, or itself."""
+    job = board.qemu.working(drive.vdev)
+    if job is None or not job.filter_name or job.source != node.name:
+        return told.driver(node.name)
+    number = told.driver(job.filter_name)
+    told.edge(number, told.driver(node.name), "file" if job.kind == STREAM else "backing", [], _ALL)
+    return number
+
+
+def _job(told: _Told, job: BlockJob) -> None:
+    number = told.node("block-job", job.id)
+    if job.filter_name:
+        told.edge(number, told.driver(job.filter_name), "main node", _READS, _ALL)
+
+
+COMMANDS = {"x-debug-query-block-graph": Command({}, _graph)}
