@@ -235,6 +235,32 @@ class SimulatedHost(Inside):
         self.make_directory(upper)
         self._cell.world = self.world.with_fs(self.world.fs.mkdir(path).sync_dir(upper))
 
+    def write_configuration(self, domain: str) -> str:
+        """The operator's file for a domain, from which `xl create` makes it; its path, `/etc/xen/NAME.cfg`."""
+        found = looked_up(self.world, domain)
+        kind = found.kind or GuestKind.PV
+        disks = [
+            f"'{disk.path},{disk.format},{disk.vdev},{'r' if disk.readonly else 'w'}'"
+            for disk in found.disks
+            if disk.path
+        ]
+        text = f'name = "{found.name}"\nuuid = "{found.uuid}"\ntype = "{kind}"\ndisk = [ {", ".join(disks)} ]\n'
+        path = f"/etc/xen/{found.name}.cfg"
+        self.make_directory("/etc/xen")
+        fs = self.world.fs
+        fs = (
+            fs.create(path, text.encode(), mode=0o644)
+            if fs.find(path) is None
+            else fs.update(path, lambda _: text.encode())
+        )
+        self._cell.world = self.world.with_fs(fs.sync(path).sync_dir("/etc/xen"))
+        return path
+
+    @property
+    def cell(self) -> Cell:
+        """Where this host's world is kept; who serves the world to others works on it, too."""
+        return self._cell
+
     def set_capacity(self, total_bytes: int | None = None, *, free_bytes: int | None = None) -> None:
         """How large the file system is, or how much is left of it from now on."""
         fs = self.world.fs

@@ -6,20 +6,13 @@ from simulator.disk.chain import OpenError, opened
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Raw
 from simulator.qemu import graph
-from simulator.qemu.graph import Drive, Node, Qemu
+from simulator.qemu.graph import Drive, Event, Node, Qemu
 from simulator.qemu.points import QmpError
 from xensnap.model import Format, Layer
 
 replace = msgspec.structs.replace
 
 NAME_MAX = 31
-
-
-class Event(msgspec.Struct, frozen=True):
-    """Something that every client is told."""
-
-    name: str
-    data: dict[str, object]
 
 
 class Board(msgspec.Struct, frozen=True):

@@ -7,8 +7,10 @@ from then on writes what it believes: what somebody else has changed meanwhile i
 import errno
 from collections.abc import Iterable
 from os import strerror
+from typing import Any
 
 import msgspec
+from immutables import Map
 
 from simulator.disk.chain import OpenError, chain, image_in, sectors, shown
 from simulator.disk.content import Run
@@ -116,6 +118,13 @@ class BlockJob(msgspec.Struct, frozen=True):
         return self.status == "concluded"
 
 
+class Event(msgspec.Struct, frozen=True):
+    """Something that every client is told."""
+
+    name: str
+    data: dict[str, Any]
+
+
 class Qemu(msgspec.Struct, frozen=True):
     """One QEMU process.
 
@@ -126,6 +135,7 @@ class Qemu(msgspec.Struct, frozen=True):
         log: what it has written into its log file.
         status: its own run state, of which xl knows nothing (anchors: xl and QEMU are independent).
         name: what `query-name` answers.
+        ears: the monitors that have a client, and what each has not been told yet.
     """
 
     pid: int
@@ -139,6 +149,7 @@ class Qemu(msgspec.Struct, frozen=True):
     numbered: int = _FIRST_NUMBER
     status: str = "running"
     name: str = ""
+    ears: Map[str, tuple[Event, ...]] = Map()
 
     def drive(self, vdev: str) -> Drive | None:
         """The disk that snapshots are taken of: of an HVM guest's two copies the one that is named after it."""
@@ -166,6 +177,16 @@ class Qemu(msgspec.Struct, frozen=True):
                 replace(other, chain=tuple(known.get(node.name, node) for node in other.chain)) for other in drives
             )
         return replace(self, drives=drives)
+
+    def telling(self, events: tuple[Event, ...], *, but: str = "") -> "Qemu":
+        """All who listen will be told this; one of them has been already."""
+        if not events:
+            return self
+        ears = self.ears
+        for monitor, unheard in self.ears.items():
+            if monitor != but:
+                ears = ears.set(monitor, (*unheard, *events))
+        return replace(self, ears=ears)
 
     def doing(self, job: BlockJob) -> "Qemu":
         """With this job, new or further on."""

@@ -10,10 +10,11 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.qjson import written
-from simulator.qemu.board import Board, Event, Left
+from simulator.qemu.board import Board, Left
 from simulator.qemu.commands import absent, ask, edges, life, nodes, snapshots, work
 from simulator.qemu.commands.command import Command
 from simulator.qemu.commands.draining import drained
+from simulator.qemu.graph import Event
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments, checked, enum, many
 from simulator.qemu.wire import Stream, WireError, shown
@@ -75,6 +76,11 @@ def received(session: Session, board: Board, data: bytes) -> tuple[Session, Boar
         session, board, answers = _answered(session, board, value)
         said += answers
     return session, board, said
+
+
+def told(session: Session, board: Board, events: tuple[Event, ...]) -> list[Message]:
+    """What has happened meanwhile, as this client hears it."""
+    return _events_of(session, replace(board, events=events))[1]
 
 
 def went_on(session: Session, board: Board) -> tuple[Board, list[Message]]:

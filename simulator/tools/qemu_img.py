@@ -338,13 +338,18 @@ def _new_backing(fs: FileSystem, program: Rebase) -> tuple[Image, ...]:
     if not program.backing_name:
         return ()
     path = backing_path(program.layer.path, program.backing_name)
+    if path == program.layer.path:
+        words = f'Failed to get shared "write" lock\nIs another process using the image [{path}]?'
+        raise ToolError(f"Could not open new backing file '{program.backing_name}': {words}")
     try:
         links = chain(fs, Layer(path, Format(program.backing_format)))
     except OpenError as error:
         raise ToolError(f"Could not open new backing file '{program.backing_name}': {error}") from None
-    if any(fs.find(program.layer.path) == link.number for link in links):
-        words = f'Failed to get shared "write" lock\nIs another process using the image [{path}]?'
-        raise ToolError(f"Could not open new backing file '{program.backing_name}': {words}")
+    for depth, link in enumerate(links):
+        if fs.find(program.layer.path) == link.number:
+            words = f'Failed to get shared "write" lock\nIs another process using the image [{link.path}]?'
+            words = "Could not open backing file: " * depth + words
+            raise ToolError(f"Could not open new backing file '{program.backing_name}': {words}")
     return _images(links)
 
 

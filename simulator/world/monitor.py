@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from simulator.qemu import jobs, points
+from simulator.qemu import points
+from simulator.qemu.board import Board
+from simulator.qemu.commands import work
 from simulator.qemu.graph import BlockJob, Qemu
 from simulator.qemu.points import Action, QmpError
 
@@ -61,8 +63,9 @@ def _worked(world: World, program: Work) -> World:
     job, qemu = job_of(world, program), _qemu(world, program.domid)
     if job is None:
         return world
-    fs, qemu = jobs.worked(world.fs, qemu, job)
-    return replace(world, fs=fs, qemus=world.qemus.set(program.domid, qemu))
+    board = work.step(Board(world.fs, qemu, world.clock.now_ns), job)
+    qemu = board.qemu.telling(board.events)
+    return replace(world, fs=board.fs, qemus=world.qemus.set(program.domid, qemu))
 
 
 def _acted(place: int) -> Callable[[World, Transaction], World]:

@@ -43,6 +43,7 @@ def add_domain(session: Session, name: str, disks: tuple[str, ...], uuid: object
             raise Usage(f"there is a domain with the UUID {uuid} already", id="uuid-taken")
         made = [_make(host, name, each) for each in wanted]
         added = host.add_domain(name, str(uuid) if uuid else None, made)
+        host.write_configuration(name)
         _tell(session, host, added)
 
 

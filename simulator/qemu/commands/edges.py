@@ -74,15 +74,15 @@ def _upper(board: Board, told: _Told, drive: Drive, node: Node) -> int:
     job = board.qemu.working(drive.vdev)
     if job is None or not job.filter_name or job.source != node.name:
         return told.driver(node.name)
-    number = told.driver(job.filter_name)
-    told.edge(number, told.driver(node.name), "file" if job.kind == STREAM else "backing", [], _ALL)
-    return number
+    return told.driver(job.filter_name)
 
 
 def _job(told: _Told, job: BlockJob) -> None:
     number = told.node("block-job", job.id)
     if job.filter_name:
         told.edge(number, told.driver(job.filter_name), "main node", _READS, _ALL)
+        below = "file" if job.kind == STREAM else "backing"
+        told.edge(told.driver(job.filter_name), told.driver(job.source), below, [], _ALL)
 
 
 COMMANDS = {"x-debug-query-block-graph": Command({}, _graph)}

@@ -227,10 +227,16 @@ def _begun(board: Board, job_id: str, arguments: Arguments, total: int, *, lower
 def stepped(board: Board) -> Board:
     """Every job that has something to do does one step, and says what has changed."""
     for job in board.qemu.jobs:
-        if works(job):
-            fs, qemu = jobs.worked(board.fs, board.qemu, job)
-            board = _done(board, job, board.having(fs, qemu))
+        board = step(board, job)
     return board
+
+
+def step(board: Board, job: BlockJob) -> Board:
+    """One job does one step, if it is not held by anything."""
+    if not works(job):
+        return board
+    fs, qemu = jobs.worked(board.fs, board.qemu, job)
+    return _done(board, job, board.having(fs, qemu))
 
 
 def busy(board: Board) -> bool:

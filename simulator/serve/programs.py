@@ -1,0 +1,34 @@
+"""Door three for tools: a program by its name, run on a world. The very same functions serve a `Runner` in process."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.serve import xenstore
+from simulator.serve.ended import Ended, Told
+from simulator.serve.xl.run import run as xl
+from simulator.tools.img.run import run as qemu_img
+from simulator.world import World
+
+replace = msgspec.structs.replace
+
+NAMES = ("qemu-img", "xl", "xenstore-exists", "xenstore-list", "xenstore-ls", "xenstore-read")
+
+STEP_NS = 8_000_000
+"""How long a tool takes: qemu-img 7.2.22 needs about 8 ms from end to end."""
+
+
+def run(world: World, argv: Sequence[str], told: Told | None = None) -> Ended:
+    """One program to its end. `NotModelled` where it does something that is not modelled."""
+    told = told or Told()
+    name, *rest = argv
+    world = replace(world, clock=world.clock.after(STEP_NS))
+    if name == "qemu-img":
+        done = qemu_img(world.fs, rest, cwd=told.cwd, now_ns=world.clock.now_ns)
+        return Ended(world.with_fs(done.fs), done.returncode, done.stdout, done.stderr)
+    if name == "xl":
+        return xl(world, rest, told)
+    if name.startswith("xenstore-"):
+        return xenstore.run(world, name, rest)
+    raise NotModelled(f"the program {name}")

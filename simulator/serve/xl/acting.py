@@ -1,0 +1,340 @@
+"""What xl does to domains: making, ending, pausing, saving, restoring, renaming."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.ports.domains import powered_off
+from simulator.serve.ended import Ended, Told
+from simulator.serve.xl import configuration
+from simulator.serve.xl.words import Refused, domid_of, read, there
+from simulator.world import World, life, programs
+from simulator.world.life import XlError
+from simulator.xen import save_file
+from simulator.xen.domains import switched
+from simulator.xen.incarnations import Incarnation, Shutdown, Traits
+from xensnap.errors import Usage
+from xensnap.model import Disk, Domain, DomainUuid, GuestKind, RunState
+
+replace = msgspec.structs.replace
+
+_ACKNOWLEDGED_NS = 60_000_000_000
+
+_SAVE_HELP = """Usage: xl [-vtTf] save [options] <Domain> <CheckpointFile> [<ConfigFile>]
+
+Save a domain state to restore later.
+
+Options:
+
+-h  Print this help.
+-c  Leave domain running after creating the snapshot.
+-p  Leave domain paused after creating the snapshot.
+-D  Store the domain id in the configuration.
+"""
+_RESTORE_HELP = """Usage: xl [-vtTf] restore [options] [<ConfigFile>] <CheckpointFile>
+
+Restore a domain from a saved state.
+
+Options:
+
+-h                       Print this help.
+-p                       Do not unpause domain after restoring it.
+-e                       Do not wait in the background for the death of the domain.
+-d                       Enable debug messages.
+-V, --vncviewer          Connect to the VNC display after the domain is created.
+-A, --vncviewer-autopass Pass VNC password to viewer via stdin.
+"""
+
+
+# --- making ----------------------------------------------------------------------------------------------------------
+
+
+def create(world: World, argv: Sequence[str], told: Told) -> Ended:
+    """`xl create FILE`; with `-p` it stays paused, with `-e` nobody watches it."""
+    words = read("create", argv, "hFnqpecVAf:", least=1)
+    path = _absolute(told.cwd, words.words[0])
+    name, uuid, kind, disks = _file(world, path, words.words[0])
+    head = "" if words.has("q") else f"Parsing config from {words.words[0]}\n"
+    rng, fresh = world.rng.uuid()
+    known = world.xen.traits.get(uuid or "", Traits())
+    traits = replace(known, kind=GuestKind(kind), pinned=uuid is not None, operator_disks=disks)
+    if uuid is None:
+        world = replace(world, rng=rng)
+    program = programs.Build(uuid or fresh, name, traits, disks, paused=words.has("p"))
+    return _built(world, program, head, watched=not words.has("e"))
+
+
+def _file(world: World, path: str, shown: str) -> tuple[str, str | None, str, tuple[Disk, ...]]:
+    number = world.fs.find(path)
+    stored = getattr(world.fs.inodes.get(number or 0), "stored", None)
+    if not isinstance(stored, bytes):
+        raise Refused(f"Failed to read config file: {shown}: No such file or directory", code=3)
+    try:
+        return configuration.of_file(stored.decode("utf-8", "surrogateescape"), source=shown)
+    except Usage as error:
+        raise Refused(f"{error.cause}\nFailed to parse config: Invalid argument", code=3) from None
+
+
+def _absolute(cwd: str, path: str) -> str:
+    return path if path.startswith("/") else f"{cwd.rstrip('/')}/{path}"
+
+
+def restore(world: World, argv: Sequence[str], told: Told) -> Ended:
+    """`xl restore [CONFIG] FILE`: it is believed that the disks open, and nobody looks (xen.md 8)."""
+    words = read("restore", argv, "hFpedVA", least=1, help_text=_RESTORE_HELP)
+    shown = words.words[-1]
+    path = _absolute(told.cwd, shown)
+    number = world.fs.find(path)
+    if number is None:
+        raise Refused("Can't open restore file: No such file or directory")
+    if path in world.fs.dirs:
+        raise Refused(
+            f"libxl: error: libxl_utils.c:505:libxl_read_exactly: failed to read header from {shown}: Is a directory\n"
+            "xl: fatal error: xl_vmcontrol.c:713: Is a directory: "
+            'libxl_read_exactly( ctx, restore_fd, &hdr, sizeof(hdr), restore_source, "header")'
+        )
+    stored = world.fs.inode(path).stored
+    if stored == b"":
+        raise Refused(
+            f"libxl: error: libxl_utils.c:505:libxl_read_exactly: file/stream truncated reading header from {shown}\n"
+            "xl: fatal error: xl_vmcontrol.c:713: Protocol error: "
+            'libxl_read_exactly( ctx, restore_fd, &hdr, sizeof(hdr), restore_source, "header")'
+        )
+    try:
+        header = save_file.read_header(stored if isinstance(stored, bytes) else b"?")
+    except save_file.SavedError:
+        raise Refused("File has wrong magic number - corrupt or for a different tool?") from None
+    name, uuid, disks, source = header.name, header.uuid, header.disks, "<saved>"
+    if len(words.words) > 1:
+        name, given, _, disks = _file(world, _absolute(told.cwd, words.words[0]), words.words[0])
+        rng, fresh = world.rng.uuid()
+        world, uuid, source = replace(world, rng=rng), given or fresh, words.words[0]
+    head = (
+        f"Loading new save file {shown} (new xl fmt info 0x3/0x0/1097)\n"
+        " Savefile contains xl domain config in JSON format\n"
+        f"Parsing config from {source}\n"
+    )
+    traits = replace(world.xen.traits.get(header.uuid, Traits()), kind=header.kind)
+    program = programs.Build(uuid, name, traits, disks, path, words.has("p"))
+    kind = "PV" if header.kind is GuestKind.PV else "HVM"
+    tail = (
+        f"xc: info: Found x86 {kind} domain from Xen 4.17\nxc: info: Restoring domain\nxc: info: Restore successful\n"
+    )
+    return _built(world, program, head, tail, watched=not words.has("e"))
+
+
+_UNDONE = (
+    "libxl: error: libxl_domain.c:1183:libxl__destroy_domid: Domain {0}:Non-existant domain\n"
+    "libxl: error: libxl_domain.c:1137:domain_destroy_callback: Domain {0}:Unable to destroy guest\n"
+    "libxl: error: libxl_domain.c:1064:domain_destroy_cb: Domain {0}:Destruction of domain failed"
+)
+
+
+def _built(world: World, program: programs.Build, head: str, tail: str = "", *, watched: bool) -> Ended:
+    domid = world.xen.next_domid
+    used = replace(world, xen=replace(world.xen, next_domid=domid + 1))
+    if any(each.name == program.name for each in world.xen):
+        words = (
+            f"libxl: error: libxl_domain.c:81:libxl__domain_rename: Domain {domid}:"
+            f'Domain with name "{program.name}" already exists.\n'
+            f"libxl: error: libxl_create.c:1296:initiate_domain_create: Domain {domid}:cannot make domain: -6\n"
+        )
+        raise Refused(head + words + _UNDONE.format(domid), world=used, code=1 if program.memory else 3)
+    for place, disk in enumerate(program.disks):
+        if disk.path and world.fs.find(disk.path) is None:
+            words = (
+                f"libxl: error: libxl_device.c:455:libxl__device_disk_set_backend: Disk vdev={disk.vdev} failed to "
+                f"stat: {disk.path}: No such file or directory\n"
+                f"libxl: error: libxl_create.c:1318:initiate_domain_create: Domain {domid}:Unable to set disk defaults "
+                f"for disk {place}\n"
+            )
+            raise Refused(head + words + _UNDONE.format(domid), world=used, code=1 if program.memory else 3)
+    try:
+        world = programs.tried(_without_name_check(world, program), program)
+    except XlError as error:
+        raise Refused(f"{head}{error.words}", world=error.world or used) from None
+    if not watched:
+        world = life.without_watcher(world, life.require(world, domid))
+    return Ended(world, 0, "", head + tail)
+
+
+def _without_name_check(world: World, program: programs.Build) -> World:
+    """A domain that was off is known under its uuid; what the host stores of it is what xl was told now."""
+    known = world.domains.get(program.uuid)
+    described = known.described_by if known else Domain(DomainUuid(program.uuid), "", RunState.OFF, ()).described_by
+    kind = program.traits.kind
+    domain = Domain(DomainUuid(program.uuid), program.name, RunState.OFF, program.disks, None, described, kind)
+    return replace(world, domains=world.domains.set(program.uuid, domain))
+
+
+# --- ending ----------------------------------------------------------------------------------------------------------
+
+
+def destroy(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl destroy`."""
+    words = read("destroy", argv, "hf", least=1)
+    domid = domid_of(world, words.words[0])
+    if not domid:
+        raise Refused(
+            "Not destroying domain 0; use -f to force.\n"
+            "This can only be done when using a disaggregated hardware domain and toolstack.\n"
+        )
+    if there(world, domid) is None:
+        raise Refused(f"{_UNDONE.format(domid)}\ndestroy failed (rc=-21)")
+    return Ended(life.destroyed(world, domid))
+
+
+def shutdown(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl shutdown`: the guest is asked; `-w` waits until it has gone. `-F` asks by ACPI where there is no driver."""
+    return _asked(world, argv, "shutdown", Shutdown.POWEROFF)
+
+
+def reboot(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl reboot`."""
+    return _asked(world, argv, "reboot", Shutdown.REBOOT)
+
+
+def _asked(world: World, argv: Sequence[str], verb: str, reason: Shutdown) -> Ended:
+    words = read(verb, argv, "hawF", least=0)
+    if not words.words:
+        raise Refused(f"'xl {verb}' requires at least 1 argument.\n", code=2)
+    domid = domid_of(world, words.words[0])
+    head = f"{'Shutting down' if reason is Shutdown.POWEROFF else 'Rebooting'} domain {domid}\n"
+    found, guest = there(world, domid), world.guests.get(domid)
+    if found is None:
+        raise Refused(f"{head}{verb} failed (rc=-6)")
+    if not found.executes or guest is None or not guest.answers:
+        waited = world.slept(_ACKNOWLEDGED_NS)
+        complaint = "libxl: error: libxl_domain.c:854:pvcontrol_cb: guest didn't acknowledge control request: -9"
+        raise Refused(f"{head}{complaint}\n{verb} failed (rc=-9)", world=waited)
+    world = powered_off(world, domid) if reason is Shutdown.POWEROFF else life.shut(world, domid, reason)
+    return Ended(world, 0, "", head)
+
+
+# --- standing still --------------------------------------------------------------------------------------------------
+
+
+def pause(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl pause`: counted, and 0 even where there is no such domid (xen.md 4, 5)."""
+    domid = domid_of(world, read("pause", argv, "h", least=1).words[0])
+    if there(world, domid) is None:
+        words = f"Domain {domid}:Pausing domain: No such process" if domid else "Pausing domain: Invalid argument"
+        return Ended(world, 0, "", f"libxl: error: libxl_domain.c:587:libxl_domain_pause: {words}\n")
+    return Ended(life.paused(world, domid))
+
+
+def unpause(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl unpause`: one pause less, and 0 whatever happens (xen.md 4, 5, 7)."""
+    domid = domid_of(world, read("unpause", argv, "h", least=1).words[0])
+    found = there(world, domid)
+    if found is None:
+        words = f"libxl_dom.c:37:libxl__domain_type: unable to get domain type for domid={domid}"
+        return Ended(world, 0, "", f"libxl: error: {words}\n")
+    if not found.pauses or found.shutdown:
+        words = f"libxl_domain.c:688:domain_unpause_done: Domain {domid}:Unpausing domain: Invalid argument"
+        return Ended(world, 0, "", f"libxl: error: {words}\n")
+    return Ended(life.unpaused(world, domid))
+
+
+# --- saving ----------------------------------------------------------------------------------------------------------
+
+
+def save(world: World, argv: Sequence[str], told: Told) -> Ended:
+    """`xl save`: then the domain is gone, or with `-c` runs on, or with `-p` is paused."""
+    words = read("save", argv, "hcpD", least=2, help_text=_SAVE_HELP)
+    domid = domid_of(world, words.words[0])
+    shown = words.words[1]
+    path = _absolute(told.cwd, shown)
+    found = there(world, domid)
+    if found is None:
+        raise Refused(
+            "libxl: error: libxl_dom.c:1216:libxl__userdata_path: unable to find domain info for domain "
+            f"{domid}: No such file or directory\nunable to retrieve domain configuration"
+        )
+    if path in world.fs.dirs or path.rpartition("/")[0] not in {*world.fs.dirs, ""}:
+        raise Refused(f"Failed to open temp file {shown} for writing")
+    then = "-p" if words.has("p") else "-c" if words.has("c") else ""
+    kind = "PV" if found.traits.kind is GuestKind.PV else "HVM"
+    head = f"Saving to {shown} new xl format (info 0x3/0x0/1097)\nxc: info: Saving domain {domid}, type x86 {kind}\n"
+    try:
+        return Ended(programs.tried(world, programs.Save(domid, path, then)), 0, "", head)
+    except XlError as error:
+        raise Refused(head + _save_failed(world, found, error), world=error.world) from None
+
+
+def _save_failed(world: World, found: Incarnation, error: XlError) -> str:
+    """The words for a guest that does not answer, for a full file system, or whatever else it was."""
+    domid = found.domid
+    if "acknowledge" in error.words:
+        return (
+            "libxl: error: libxl_dom_suspend.c:269:domain_suspend_common_pvcontrol_suspending: "
+            f"Domain {domid}:guest didn't acknowledge suspend, cancelling request\n"
+            "xc: error: Domain has not been suspended: shutdown 0, reason 255: Internal error\n"
+            "xc: error: Save failed (0 = Success): Internal error\n"
+            f"libxl: error: libxl_stream_write.c:347:libxl__xc_domain_save_done: Domain {domid}:saving domain: domain "
+            "did not respond to suspend request: Success\nFailed to save domain, resuming domain\n"
+            f"xc: error: Dom {domid} not suspended: (shutdown 0, reason 255): Internal error\n"
+            f"libxl: error: libxl_dom_suspend.c:666:domain_resume_done: Domain {domid}:xc_domain_resume failed: "
+            "Invalid argument"
+        )
+    if "No space left" in error.words:
+        return (
+            "xc: error: Failed to write page data to stream (28 = No space left on device): Internal error\n"
+            "xc: error: Save failed (28 = No space left on device): Internal error\n"
+            f"libxl: error: libxl_stream_write.c:347:libxl__xc_domain_save_done: Domain {domid}:saving domain: domain "
+            "responded to suspend request: No space left on device\nFailed to save domain, resuming domain"
+        )
+    del world
+    return error.words
+
+
+# --- names and configurations ----------------------------------------------------------------------------------------
+
+
+def rename(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl rename`: any name that is free, numbers too (xen.md 12)."""
+    words = read("rename", argv, "h", least=2)
+    domid, name = domid_of(world, words.words[0]), words.words[1]
+    found = there(world, domid)
+    if found is None:
+        raise Refused(f"Can't rename domain '{domid}'.")
+    if any(each.name == name for each in world.xen):
+        raise Refused(
+            f'libxl: error: libxl_domain.c:81:libxl__domain_rename: Domain {domid}:Domain with name "{name}" already '
+            f"exists.\nCan't rename domain '{domid}'."
+        )
+    stored = world.domains[found.uuid]
+    renamed = Domain(stored.uuid, name, stored.state, stored.disks, stored.domid, stored.described_by, stored.kind)
+    xen = world.xen.putting(replace(found, name=name))
+    return Ended(replace(world, xen=xen, domains=world.domains.set(found.uuid, renamed)))
+
+
+_AVOID = (
+    "WARNING: xl now has better capability to manage domain configuration, avoid using this command when possible\n"
+)
+
+
+def config_update(world: World, argv: Sequence[str], told: Told) -> Ended:
+    """`xl config-update`: what the watcher reboots with, and nothing else (xen-live.md B1)."""
+    words = read("config-update", argv, "hdf:", least=1)
+    domid = domid_of(world, words.words[0])
+    if len(words.words) < 2:
+        raise Refused(f"{_AVOID}Config file not specified")
+    found = there(world, domid)
+    if found is None:
+        raise Refused(f"{_AVOID}Domain {domid} does not exist.")
+    _, _, _, disks = _file(world, _absolute(told.cwd, words.words[1]), words.words[1])
+    layers = {disk.vdev: disk.layer for disk in disks}
+    changed = replace(found, reboots_from=switched(found.reboots_from, layers))
+    out = f"setting dom{domid} configuration\n"
+    return Ended(replace(world, xen=world.xen.putting(changed)), 0, out, _AVOID)
+
+
+def unmodelled(name: str) -> Callable[[World, Sequence[str], Told], Ended]:
+    """A subcommand that exists and is not modelled."""
+
+    def refuse(_world: World, _argv: Sequence[str], _told: Told) -> Ended:
+        raise NotModelled(f"xl {name}")
+
+    return refuse

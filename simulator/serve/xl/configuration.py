@@ -1,0 +1,90 @@
+"""Configurations: what `xl list -l` prints of a domain, and what an operator's file says."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from simulator.world import World
+from simulator.xen.incarnations import Incarnation
+from xensnap.formats import disk_spec, xl_cfg
+from xensnap.formats.device_disk import DeviceDisk
+from xensnap.model import Backend, Disk, Format
+
+_NO_DOMID = 4294967295
+_DOM0 = {
+    "domid": 0,
+    "config": {
+        "c_info": {"type": "pv", "name": "Domain-0"},
+        "b_info": {"max_memkb": 1572864, "target_memkb": 1572863, "type.pv": {}, "arch_arm": {}, "arch_x86": {}},
+    },
+}
+
+
+def listed(world: World, chosen: Iterable[Incarnation], *, dom0: bool) -> str:
+    """The JSON of `xl list -l`."""
+    told = [_DOM0] if dom0 else []
+    told += [{"domid": each.domid, "config": config(world, each)} for each in chosen]
+    # yajl writes an empty object over two lines.
+    return json.dumps(told, indent=4).replace("{}", "{\n\n" + " " * 16 + "}") + "\n\n"
+
+
+def config(world: World, each: Incarnation) -> dict[str, Any]:
+    """What libxl has stored of a domain."""
+    stored = world.domains.get(each.uuid)
+    return spelled(each.traits.kind.value, each.name, each.uuid, stored.disks if stored else each.disks)
+
+
+def spelled(kind: str, name: str, uuid: str, disks: Iterable[Disk]) -> dict[str, Any]:
+    """A configuration in libxl's JSON: what has its default is absent (xen.md 11)."""
+    told: dict[str, Any] = {
+        "c_info": {"type": kind, "name": name, "domid": _NO_DOMID, "uuid": uuid, "run_hotplug_scripts": "True"},
+        "b_info": {
+            "max_vcpus": 1,
+            "avail_vcpus": [0],
+            "max_memkb": 163840,
+            "target_memkb": 163840,
+            "video_memkb": 0,
+            "claim_mode": "True",
+            f"type.{kind}": {},
+            "arch_arm": {},
+            "arch_x86": {"msr_relaxed": "False"},
+        },
+        "on_reboot": "restart",
+        "on_soft_reset": "soft_reset",
+    }
+    if entries := [_disk(disk) for disk in disks]:
+        told["disks"] = entries
+    return told
+
+
+def _disk(disk: Disk) -> dict[str, Any]:
+    told: dict[str, Any] = {"pdev_path": disk.path, "vdev": disk.vdev}
+    if disk.backend is not Backend.QDISK or disk.format is Format.RAW:
+        told["backend"] = disk.backend.value
+    told["format"] = disk.format.value if disk.path else "empty"
+    if disk.cdrom:
+        told["removable"] = 1
+        told["is_cdrom"] = 1
+    if not disk.readonly:
+        told["readwrite"] = 1
+    return told | {"colo_restore_enable": "False"}
+
+
+def of_file(text: str, *, source: str) -> tuple[str, str | None, str, tuple[Disk, ...]]:
+    """Name, UUID, kind and disks of an operator's configuration file.
+
+    Raises:
+        Usage: the file cannot be read as xl reads it.
+    """
+    read = xl_cfg.parse(text, source=source)
+    kind = read.string("type") or ("hvm" if read.string("builder") == "hvm" else "pv")
+    specs = read.items("disk") or []
+    disks = tuple(_of_spec(disk_spec.parse(str(spec), source=source)) for spec in specs)
+    return read.string("name") or "", read.string("uuid"), kind, disks
+
+
+def _of_spec(device: DeviceDisk) -> Disk:
+    form = Format(device.format) if device.format in set(Format) else Format.RAW
+    backend = Backend(device.backend) if device.backend in set(Backend) else Backend.QDISK
+    vdev, path, cdrom = device.vdev or "", device.pdev_path or "", bool(device.is_cdrom)
+    return Disk(vdev, path, form, readonly=not device.readwrite, cdrom=cdrom, backend=backend)

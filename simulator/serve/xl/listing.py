@@ -1,0 +1,163 @@
+"""What xl tells: which domains there are, how they are, and what serves their disks."""
+
+from collections.abc import Callable, Sequence
+
+from simulator.serve.ended import Ended, Told
+from simulator.serve.xl import configuration
+from simulator.serve.xl.words import DOM0, Refused, domid_of, read, there
+from simulator.world import World
+from simulator.xen.incarnations import Incarnation, Shutdown
+from xensnap.formats.device_disk import device_number
+from xensnap.model import Backend, GuestKind
+
+MEMORY_MIB = 160
+_DOM0_MIB = 1536
+_HEAD = "Name                                        ID   Mem VCPUs\tState\tTime(s)"
+_HEAD_LONG = "   UUID                            Reason-Code\tSecurity Label"
+_REASONS = {Shutdown.POWEROFF: 0, Shutdown.REBOOT: 1, Shutdown.SUSPEND: 2, Shutdown.CRASH: 3}
+_LETTERS = {Shutdown.POWEROFF: "-", Shutdown.REBOOT: "r", Shutdown.SUSPEND: "s", Shutdown.CRASH: "c"}
+_BLOCKS = "Vdev  BE  handle state evt-ch ring-ref BE-path                       "
+
+Subcommand = Callable[[World, Sequence[str], Told], Ended]
+
+
+def list_(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl list`, with `-v` UUIDs and shutdown reasons, with `-l` the configurations."""
+    words = read("list", argv, "lvhZn")
+    chosen = list(world.xen)
+    if words.words:
+        domid = domid_of(world, words.words[0])
+        chosen = [each for each in chosen if each.domid == domid]
+        if not chosen and domid:
+            raise Refused(f"Error: Domain '{words.words[0]}' does not exist.")
+    if words.has("l"):
+        return Ended(world, 0, configuration.listed(world, chosen, dom0=not words.words))
+    long = words.has("v")
+    lines = [_HEAD + (_HEAD_LONG if long else "")]
+    if not words.words or not chosen:
+        lines.append(_line("Domain-0", 0, _DOM0_MIB, 2, "r-----", DOM0 if long else "", "-"))
+    lines += [_domain(world, each, long=long) for each in chosen]
+    return Ended(world, 0, "\n".join(lines) + "\n")
+
+
+def _domain(world: World, each: Incarnation, *, long: bool) -> str:
+    reason = f"{_REASONS[each.shutdown]:x}" if each.shutdown else "-"
+    building = each.pauses and each.domid not in world.guests
+    memory = 0 if building else MEMORY_MIB - (each.traits.kind is GuestKind.HVM)
+    return _line(
+        each.name, each.domid, memory, 0 if building else 1, letters(world, each), each.uuid if long else "", reason
+    )
+
+
+def _line(name: str, domid: int, memory: int, vcpus: int, state: str, uuid: str, reason: str) -> str:
+    line = f"{name:<40} {domid:5} {memory:5} {vcpus:5}     {state}  {0.0:8.1f}"
+    return line + (f" {uuid} {reason:>8} {'-':>16}" if uuid else "")
+
+
+def letters(world: World, each: Incarnation) -> str:
+    """The state in six letters (xen.md 2). A guest that runs and has nothing to do is blocked."""
+    guest = world.guests.get(each.domid)
+    runs = each.executes and guest is not None
+    busy = runs and guest is not None and bool(guest.memory.writers)
+    return "".join(
+        [
+            "r" if busy else "-",
+            "b" if runs and not busy else "-",
+            "p" if each.pauses and not each.shutdown else "-",
+            "s" if each.shutdown else "-",
+            _LETTERS[each.shutdown] if each.shutdown else "-",
+            "d" if each.dying else "-",
+        ]
+    )
+
+
+def vm_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl vm-list`."""
+    read("vm-list", argv, "h")
+    lines = ["UUID                                  ID    name", f"{DOM0}  0    {'Domain-0':<30}"]
+    lines += [f"{each.uuid}  {each.domid}    {each.name:<30}" for each in world.xen]
+    return Ended(world, 0, "\n".join(lines) + "\n")
+
+
+def domid(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl domid NAME`: here a number is a name (xen.md 12)."""
+    name = read("domid", argv, "h", least=1).words[0]
+    found = next((each.domid for each in world.xen if each.name == name), 0 if name == "Domain-0" else None)
+    if found is None:
+        raise Refused(f"Can't get domid of domain name '{name}', maybe this domain does not exist.")
+    return Ended(world, 0, f"{found}\n")
+
+
+def domname(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl domname DOMID`."""
+    given = read("domname", argv, "h", least=1).words[0]
+    if not given.isdigit():
+        raise Refused("Invalid domain id.\n")
+    found = there(world, int(given))
+    if found is None and int(given):
+        raise Refused(f"Can't get domain name of domain id '{given}', maybe this domain does not exist.")
+    return Ended(world, 0, f"{found.name if found else 'Domain-0'}\n")
+
+
+def uptime(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl uptime`, of all domains or of those that are named."""
+    words = read("uptime", argv, "hs")
+    wanted = {domid_of(world, ref) for ref in words.words}
+    lines = [] if words.has("s") else ["Name                                ID Uptime"]
+    known = [(0, "Domain-0", world.clock.monotonic_ns), *((e.domid, e.name, _lived(world, e)) for e in world.xen)]
+    for number, name, ns in known:
+        if wanted and number not in wanted:
+            continue
+        seconds = ns // 10**9
+        clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        if words.has("s"):
+            lines.append(f" 00:00:00 up  {seconds // 3600}:{seconds // 60 % 60:02}, {name} ({number})")
+        else:
+            lines.append(f"{name:<32} {number:5}  {clock}")
+    return Ended(world, 0, "\n".join(lines) + "\n")
+
+
+def _lived(world: World, each: Incarnation) -> int:
+    qemu = world.processes.get(each.qemu)
+    return world.clock.monotonic_ns - (qemu.started_ns if qemu else world.clock.monotonic_ns)
+
+
+def block_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl block-list`: it exits 0 whatever happens (xen.md 5)."""
+    words = read("block-list", argv, "h", least=1)
+    lines, complaints = [_BLOCKS], list[str]()
+    for ref in words.words:
+        try:
+            number = domid_of(world, ref, code="")
+        except Refused as error:
+            complaints.append(error.stderr)
+            continue
+        found = there(world, number)
+        for disk in found.disks if found else ():
+            kind = {Backend.QDISK: "qdisk", Backend.PHY: "vbd"}.get(disk.backend, "vbd")
+            virtual = device_number(disk.vdev) or 0
+            path = f"/local/domain/0/backend/{kind}/{number}/{virtual}"
+            state = 6 if found and found.shutdown and found.shutdown is not Shutdown.SUSPEND else 4
+            lines.append(f"{virtual:<5} 0   {number:<6} {state}     8      8        {path:<30}".rstrip())
+    return Ended(world, 0, "\n".join(lines) + "\n", "".join(complaints))
+
+
+def info(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl info`, as far as it says anything of a simulated machine."""
+    read("info", argv, "hn")
+    free = 4096 - _DOM0_MIB - MEMORY_MIB * len(list(world.xen))
+    facts = {
+        "host": "simulated",
+        "release": "6.1.0-56-amd64",
+        "machine": "x86_64",
+        "nr_cpus": "2",
+        "virt_caps": " ".join(world.xen.virt_caps),
+        "total_memory": "4096",
+        "free_memory": str(free),
+        "xen_major": "4",
+        "xen_minor": "17",
+        "xen_extra": ".7",
+        "xen_version": "4.17.7",
+        "xend_config_format": "4",
+    }
+    return Ended(world, 0, "".join(f"{key:<23}: {value}\n" for key, value in facts.items()))

@@ -1,0 +1,52 @@
+"""xl as a program: which subcommand, and how its end is told."""
+
+from collections.abc import Sequence
+
+from simulator.serve.ended import Ended, Told
+from simulator.serve.xl import acting, listing
+from simulator.serve.xl.listing import Subcommand
+from simulator.serve.xl.words import Refused
+from simulator.world import World
+
+_OTHERS = (
+    "block-attach block-detach migrate migrate-receive dump-core cd-insert cd-eject mem-max mem-set button-press "
+    "vcpu-list vcpu-pin vcpu-set dmesg top network-attach network-list network-detach console vncviewer sched-credit2 "
+    "trigger sysrq debug-keys qemu-monitor-command"
+)
+
+SUBCOMMANDS: dict[str, Subcommand] = {
+    **{name: acting.unmodelled(name) for name in _OTHERS.split()},
+    "list": listing.list_,
+    "vm-list": listing.vm_list,
+    "domid": listing.domid,
+    "domname": listing.domname,
+    "uptime": listing.uptime,
+    "block-list": listing.block_list,
+    "info": listing.info,
+    "create": acting.create,
+    "restore": acting.restore,
+    "destroy": acting.destroy,
+    "shutdown": acting.shutdown,
+    "reboot": acting.reboot,
+    "pause": acting.pause,
+    "unpause": acting.unpause,
+    "save": acting.save,
+    "rename": acting.rename,
+    "config-update": acting.config_update,
+}
+
+
+def run(world: World, argv: Sequence[str], told: Told) -> Ended:
+    """`xl ARGV…` in this world. `NotModelled` for what is not modelled."""
+    rest = list(argv)
+    while rest and rest[0].startswith("-") and len(rest[0]) > 1:
+        rest.pop(0)  # -v, -f, -t: how much is told, which changes nothing here
+    if not rest:
+        return Ended(world, 1, "Usage: xl [-vfNtT] <subcommand> [args]\n\n")
+    subcommand = SUBCOMMANDS.get(rest[0])
+    if subcommand is None:
+        return Ended(world, 2, "", "command not implemented\n")
+    try:
+        return subcommand(world, rest[1:], told)
+    except Refused as error:
+        return Ended(error.world or world, error.code, error.stdout, error.stderr)

@@ -1,0 +1,157 @@
+"""Command lines as getopt_long takes them apart, and what qemu-img says of bad ones."""
+
+import posixpath
+from collections.abc import Sequence
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk.filesystem import FileSystem
+
+replace = msgspec.structs.replace
+
+_TRY = "Try 'qemu-img --help' for more information\n"
+
+
+class Failed(Exception):
+    """The program ends with an error.
+
+    Attributes:
+        stderr: all of it.
+        status: its exit code.
+        fs: what it leaves behind, or None where nothing has changed.
+    """
+
+    def __init__(
+        self, words: str, *, status: int = 1, fs: FileSystem | None = None, stdout: str = "", named: bool = True
+    ) -> None:
+        super().__init__(words)
+        self.stderr = (f"qemu-img: {words}" if named else words) + "\n"
+        self.status = status
+        self.fs = fs
+        self.stdout = stdout
+
+
+def usage(words: str) -> Failed:
+    """A command line that qemu-img does not take."""
+    failed = Failed(words)
+    failed.stderr += _TRY
+    return failed
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One command line, read.
+
+    Attributes:
+        given: every option in order, with its value.
+        words: what is no option.
+        cwd: where relative names begin.
+    """
+
+    given: tuple[tuple[str, str], ...]
+    words: tuple[str, ...]
+    cwd: str = "/"
+
+    def has(self, name: str) -> bool:
+        """Whether an option was given."""
+        return any(each == name for each, _ in self.given)
+
+    def get(self, name: str) -> str | None:
+        """The last value of an option."""
+        return next((value for each, value in reversed(self.given) if each == name), None)
+
+    def path(self, name: str) -> str:
+        """A file name from the command line."""
+        if name.startswith("json:") or ":" in name.split("/", 1)[0]:
+            raise NotModelled(f"qemu-img: the file name {name!r}")
+        return name if name.startswith("/") else posixpath.join(self.cwd, name) if name else name
+
+    def one(self) -> str:
+        """The only word."""
+        if len(self.words) != 1:
+            raise usage("Expecting one image file name")
+        return self.words[0]
+
+
+def read(argv: Sequence[str], short: str, long: Sequence[str] = (), *, cwd: str = "/", alone: str = "") -> Call:
+    """The options and words after the name of a subcommand.
+
+    Args:
+        short: letters, a colon after those that take a value; `letter=name` is told as `name`.
+        long: names, an equals sign after those that take a value.
+        alone: options of which only one may be given.
+    """
+    letters = {short[at]: short[at + 1 : at + 2] == ":" for at in range(len(short)) if short[at] != ":"}
+    names = {name.rstrip("="): name.endswith("=") for name in long}
+    given: list[tuple[str, str]] = []
+    words: list[str] = []
+    rest = list(argv)
+    before = "?"
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            words += rest
+            break
+        if word.startswith("--"):
+            given.append(_long(word, names, rest))
+        elif word.startswith("-") and word != "-":
+            given += _short(word, letters, rest, before)
+        else:
+            words.append(word)
+        before = word
+        if alone and sum(name in alone for name, _ in given if len(name) == 1) > 1:
+            raise usage("Cannot mix '-l', '-a', '-c', '-d'")
+    return Call(tuple(given), tuple(words), cwd)
+
+
+def _long(word: str, names: dict[str, bool], rest: list[str]) -> tuple[str, str]:
+    name, equals, value = word[2:].partition("=")
+    known = [each for each in names if each.startswith(name)]
+    if name in names:
+        known = [name]
+    if len(known) != 1:
+        raise usage(f"unrecognized option '{word}'")
+    if not names[known[0]]:
+        return known[0], ""
+    if not equals:
+        if not rest:
+            raise usage(f"missing argument for option '{word}'")
+        value = rest.pop(0)
+    return known[0], value
+
+
+def _short(word: str, letters: dict[str, bool], rest: list[str], before: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for at, letter in enumerate(word[1:], 1):
+        if letter not in letters:
+            # getopt has not left a cluster of several letters yet, so the word before it is told.
+            raise usage(f"unrecognized option '{before if at + 1 < len(word) else word}'")
+        if not letters[letter]:
+            found.append((letter, ""))
+            continue
+        value = word[at + 1 :]
+        if not value:
+            if not rest:
+                raise usage(f"missing argument for option '{word}'")
+            value = rest.pop(0)
+        found.append((letter, value))
+        break
+    return found
+
+
+SIZE_WORDS = (
+    "Invalid image size specified. You may use k, M, G, T, P or E suffixes for\n"
+    "qemu-img: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."
+)
+_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50, "e": 1 << 60, "": 1}
+
+
+def size_of(text: str) -> int | None:
+    """A size as qemu-img reads one; None where it is none."""
+    text = text.removeprefix("+")
+    digits = text.rstrip("bBkKmMgGtTpPeE")
+    unit = text[len(digits) :].lower()
+    if unit not in _UNITS or not digits or not digits.replace(".", "", 1).isdigit():
+        return None
+    value = float(digits) * _UNITS[unit] if "." in digits else int(digits) * _UNITS[unit]
+    return int(value) if value < 1 << 63 else None

@@ -1,0 +1,145 @@
+"""What changes images: `qemu-img commit`, `rebase` and `resize`."""
+
+import posixpath
+from collections.abc import Sequence
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk.content import EMPTY
+from simulator.disk.filesystem import FileSystem
+from simulator.disk.image import Qcow2
+from simulator.tools import qemu_img as programs
+from simulator.tools.img.arguments import Call, Failed, read, size_of, usage
+from simulator.tools.img.opening import Opened, as_given, format_given, opened, probed
+from xensnap.model import Format, Layer
+
+_SIZE_WORDS = (
+    "Parameter 'size' expects a non-negative number below 2^64\n"
+    "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively."
+)
+_SHRINK = (
+    "Use the --shrink option to perform a shrink operation.\n"
+    "qemu-img: warning: Shrinking an image will delete all data beyond the shrunken image's end. Before performing "
+    "such an operation, make sure there is no important data there."
+)
+
+
+def _steps(fs: FileSystem, program: programs.Program, now_ns: int) -> FileSystem:
+    for _, step in programs.steps(program):
+        fs = step(fs, program, now_ns)
+    return fs
+
+
+# --- commit ----------------------------------------------------------------------------------------------------------
+
+
+def commit(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[FileSystem, str, str, int]:
+    """Into the backing file, or with `-b` further down; without `-d` and `-b` the overlay is emptied (qemu.md 61)."""
+    call = read(argv, "f:ht:b:dpqr:", ("image-opts", "object=", "help"), cwd=cwd)
+    name = call.one()
+    image = opened(fs, call, name, form=format_given(call), writing=True)
+    base = call.get("b")
+    target = _below(image, call.path(base)) if base is not None else image.links[1] if len(image.links) > 1 else None
+    if target is None:
+        words = "Image does not have a backing file"
+        raise _warned(image, Failed(f"Did not find '{base}' in the backing chain of '{name}'" if base else words))
+    program = programs.Commit(image.layer, Layer(target.path, Format(target.format)))
+    fs = _steps(fs, program, now_ns)
+    if base is None and not call.has("d"):
+        fs = _emptied(fs, image)
+    return fs, "" if call.has("q") else "Image committed.\n", image.warning, 0
+
+
+def _warned(image: Opened, failed: Failed) -> Failed:
+    failed.stderr = image.warning + failed.stderr
+    return failed
+
+
+def _below(image: Opened, path: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return next((link for link in image.links[1:] if link.path == path), None)
+
+
+def _emptied(fs: FileSystem, image: Opened) -> FileSystem:
+    number = image.top.number
+    top = fs.inodes[number].stored  # type: ignore[union-attr]
+    assert isinstance(top, Qcow2)
+    freed = len(top.own)
+    emptied = msgspec.structs.replace(top, content=EMPTY, own=EMPTY, used=top.used - freed)
+    return fs.store(number, emptied, image.top.path).sync(image.top.path)
+
+
+# --- rebase ----------------------------------------------------------------------------------------------------------
+
+
+def rebase(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[FileSystem, str, str, int]:
+    """Another backing file: safe, which copies what would read differently, or with `-u` in the header only."""
+    call = read(argv, "hf:F:b:upt:T:qU", ("image-opts", "object=", "force-share", "help"), cwd=cwd)
+    name = call.one()
+    unsafe = call.has("u")
+    if not call.has("b") and not unsafe:
+        raise usage("Must specify backing file (-b) or use unsafe mode (-u)")
+    base, base_format = call.get("b") or "", call.get("F")
+    image = opened(fs, call, name, form=format_given(call), writing=True, backing=not unsafe)
+    if base_format is not None and base_format not in {"qcow2", "raw"}:
+        raise _warned(image, Failed(f"Invalid format name: '{base_format}'"))
+    lower = posixpath.join(posixpath.dirname(image.top.path), base)
+    if base and base_format is None:
+        if not unsafe:
+            # The copy comes first, then the header is refused (qemu.md 66).
+            program = programs.Rebase(image.layer, base, probed(fs, lower), copy=True)
+            fs = _rebased(fs, image, name, program, now_ns, steps=-1)
+        raise _warned(
+            image, Failed(f"Could not change the backing file to '{base}': backing format must be specified", fs=fs)
+        )
+    program = programs.Rebase(image.layer, base, base_format or "", copy=not unsafe)
+    return _rebased(fs, image, name, program, now_ns), "", image.warning, 0
+
+
+def _rebased(
+    fs: FileSystem, image: Opened, name: str, program: programs.Rebase, now_ns: int, *, steps: int | None = None
+) -> FileSystem:
+    """The program's steps, the last left out where so asked; its words call files as the command line did."""
+    lower = posixpath.join(posixpath.dirname(image.top.path), program.backing_name)
+    shown = posixpath.join(posixpath.dirname(name), program.backing_name)
+    try:
+        for _, step in programs.steps(program)[:steps]:
+            fs = step(fs, program, now_ns)
+    except programs.ToolError as error:
+        words = as_given(as_given(error.words.removeprefix("qemu-img: "), lower, shown), image.top.path, name)
+        raise _warned(image, Failed(words, fs=error.fs)) from None
+    return fs
+
+
+# --- resize ----------------------------------------------------------------------------------------------------------
+
+
+def resize(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[FileSystem, str, str, int]:
+    """To a size, or by `+` or `-` a size, which stands last and is no option."""
+    if len(argv) < 2 and not (argv and argv[0].startswith("-")):
+        raise usage("Not enough arguments")
+    *rest, size_text = argv or [""]
+    call = read(rest, "f:hq", ("preallocation=", "shrink", "image-opts", "object=", "help"), cwd=cwd)
+    name = call.one()
+    if call.has("preallocation") and call.get("preallocation") != "off":
+        raise NotModelled("qemu-img resize --preallocation")
+    sign = size_text[:1] if size_text[:1] in {"+", "-"} else ""
+    size = size_of(size_text.removeprefix(sign) if sign else size_text)
+    if size is None:
+        raise Failed(_SIZE_WORDS)
+    image = opened(fs, call, name, form=format_given(call), writing=True)
+    before = image.images[0].size_bytes
+    wanted = before + size if sign == "+" else before - size if sign == "-" else size
+    if wanted <= 0:
+        raise _warned(image, Failed("New image size must be positive"))
+    if wanted < before and not call.has("shrink"):
+        raise _warned(image, Failed(_SHRINK))
+    return _resized(fs, call, image, wanted, now_ns)
+
+
+def _resized(fs: FileSystem, call: Call, image: Opened, wanted: int, now_ns: int) -> tuple[FileSystem, str, str, int]:
+    try:
+        fs = _steps(fs, programs.Resize(image.layer, wanted), now_ns)
+    except programs.ToolError as error:
+        raise _warned(image, Failed(error.words.removeprefix("qemu-img: "), fs=error.fs)) from None
+    return fs, "" if call.has("q") else "Image resized.\n", image.warning, 0

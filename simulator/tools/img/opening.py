@@ -1,0 +1,169 @@
+"""How qemu-img opens an image: format given or probed, chain or not, locks or not; and its words when it cannot."""
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk import chain as chains
+from simulator.disk.chain import Link, OpenError
+from simulator.disk.files import Inode
+from simulator.disk.filesystem import FileSystem
+from simulator.disk.image import Image, Qcow2, Raw
+from simulator.tools.img.arguments import Call, Failed
+from xensnap.model import Format, Layer
+
+_FORMATS = {"qcow2", "raw"}
+_OTHERS = {"qcow", "qed", "vdi", "vhdx", "vmdk", "vpc", "luks", "parallels", "cloop", "dmg", "bochs", "file"}
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """An image and what stands below it.
+
+    Attributes:
+        shown: the name as it was given.
+        warning: what is printed where a raw image was guessed and is open for writing.
+    """
+
+    links: tuple[Link, ...]
+    shown: str
+    warning: str = ""
+
+    @property
+    def top(self) -> Link:
+        """The image that was asked for."""
+        return self.links[0]
+
+    @property
+    def layer(self) -> Layer:
+        """Its path and format."""
+        return Layer(self.top.path, Format(self.top.format))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """What is read through."""
+        return tuple(link.image for link in self.links)
+
+
+def format_given(call: Call, option: str = "f") -> str | None:
+    """The format that was given, or None."""
+    return call.get(option) or call.get("format")
+
+
+def opened(
+    fs: FileSystem,
+    call: Call,
+    name: str,
+    *,
+    form: str | None,
+    writing: bool,
+    backing: bool = True,
+    words: str = "Could not open '{name}': ",
+    status: int = 1,
+) -> Opened:
+    """One image. The words come before the reason, which names the file again where it is missing."""
+    shown = name
+    if call.has("image-opts"):
+        name, form = _image_opts(name)
+    path = call.path(name)
+    head = words.format(name=shown)
+    shared = call.has("U") or call.has("force-share")
+    if shared and writing:
+        raise Failed(f"{head}force-share=on can only be used with read-only images", status=status)
+    guessed = form is None
+    if writing and path in fs.dirs:
+        raise Failed(f"{head}Could not open '{name}': Is a directory", status=status)
+    try:
+        form = _known(form) if form else probed(fs, path)
+        layer = Layer(path, Format(form))
+        top = chains.opened(fs, layer)
+        if not shared:
+            _require_lock(fs, top, writing=writing)
+        links = (top, *_below(fs, top, shared=shared)) if backing else (top,)
+    except OpenError as error:
+        raise Failed(as_given(f"{head}{error}", path, name), status=status) from None
+    inode = fs.inodes[top.number]
+    if writing and isinstance(inode, Inode) and inode.immutable:
+        raise Failed(f"{head}Could not open '{name}': Operation not permitted", status=status)
+    return Opened(links, shown, _WARNING.format(name=shown) if guessed and form == "raw" and writing else "")
+
+
+_WARNING = (
+    "WARNING: Image format was not specified for '{name}' and probing guessed raw.\n"
+    "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be "
+    "restricted.\n"
+    "         Specify the 'raw' format explicitly to remove the restrictions.\n"
+)
+
+
+def as_given(words: str, path: str, name: str) -> str:
+    """Words with a file called as the command line called it."""
+    return words.replace(f"'{path}'", f"'{name}'").replace(f"[{path}]", f"[{name}]")
+
+
+def _known(form: str) -> str:
+    if form in _FORMATS:
+        return form
+    if form in _OTHERS:
+        raise NotModelled(f"qemu-img: images in {form} format")
+    raise OpenError(f"Unknown driver '{form}'", path="")
+
+
+def probed(fs: FileSystem, path: str) -> str:
+    """What a file seems to be."""
+    number = fs.find(path)
+    stored = getattr(fs.inodes.get(number or 0), "stored", None)
+    return "qcow2" if isinstance(stored, Qcow2) or (isinstance(stored, bytes) and stored[:4] == b"QFI\xfb") else "raw"
+
+
+def _below(fs: FileSystem, top: Link, *, shared: bool) -> tuple[Link, ...]:
+    lower = chains.below(fs, top)
+    if lower is None:
+        return ()
+    try:
+        links = chains.chain(fs, lower)
+        _require_no_loop(top, links)
+        if not shared:
+            for link in links:
+                _require_lock(fs, link, writing=False)
+    except OpenError as error:
+        raise OpenError(f"Could not open backing file: {error}", path=error.path) from None
+    return links
+
+
+def _require_no_loop(top: Link, links: tuple[Link, ...]) -> None:
+    if any(link.number == top.number for link in links):
+        raise OpenError(_lock_words("shared ", top.path), path=top.path)
+
+
+def _require_lock(fs: FileSystem, link: Link, *, writing: bool) -> None:
+    locks = [entry for entry in fs.opens.get(link.number, ()) if entry.locked]
+    if writing and locks:
+        raise OpenError(_lock_words("", link.path), path=link.path)
+    if any(entry.writing for entry in locks):
+        raise OpenError(_lock_words("shared ", link.path), path=link.path)
+
+
+def _lock_words(kind: str, path: str) -> str:
+    return f'Failed to get {kind}"write" lock\nIs another process using the image [{path}]?'
+
+
+def _image_opts(text: str) -> tuple[str, str | None]:
+    """`driver=…,file.driver=file,file.filename=…`: commas in values are doubled."""
+    options: dict[str, str] = {}
+    for part in text.replace(",,", "\0").split(","):
+        key, _, value = part.replace("\0", ",").partition("=")
+        options[key] = value
+    unknown = set(options) - {"driver", "file.driver", "file.filename"}
+    if unknown or options.get("file.driver", "file") != "file" or "file.filename" not in options:
+        raise NotModelled(f"qemu-img --image-opts {text}")
+    return options["file.filename"], options.get("driver")
+
+
+def qcow2(opened_image: Opened) -> Qcow2 | None:
+    """The image where it is qcow2."""
+    image = opened_image.top.image
+    return image if isinstance(image, Qcow2) else None
+
+
+def is_raw(opened_image: Opened) -> bool:
+    """Whether it has no header."""
+    return isinstance(opened_image.top.image, Raw)

@@ -1,0 +1,105 @@
+"""The same command lines to the simulated qemu-img and to the real one, each in a directory of its own."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from simulator.disk import chain as chains
+from simulator.disk.content import bytes_of, pattern
+from simulator.disk.filesystem import FileSystem
+from simulator.disk.operations import written
+from simulator.tools.img.opening import probed
+from simulator.tools.img.run import run as simulated
+from tests.parity.tools import run
+from xensnap.model import Format, Layer
+
+PLACE = "/images"
+NOW_NS = 1_700_000_000_000_000_000
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_UNLIKE = [
+    (re.compile(r"^disk size: .*$", re.MULTILINE), "disk size: ?"),
+    (re.compile(r"^Image end offset: .*$", re.MULTILINE), "Image end offset: ?"),
+    (re.compile(r"\d+\.\d+% fragmented"), "?% fragmented"),
+    (_DATE, "DATE"),
+]
+_VOLATILE = {"actual-size", "date-sec", "date-nsec", "vm-clock-sec", "vm-clock-nsec", "image-end-offset"}
+_VOLATILE |= {"fragmented-clusters", "offset"}
+
+
+class Shells:
+    """Two directories, kept in step."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.fs = FileSystem().mkdir(PLACE).mkdir(f"{PLACE}/sub")
+        (directory / "sub").mkdir()
+        self._writes = 0
+
+    def both(self, argv: list[str]) -> tuple[int, str, str]:
+        """Both say the same and end the same; what that is."""
+        told = simulated(self.fs, argv, cwd=PLACE, now_ns=NOW_NS)
+        done = run(["qemu-img", *(word.replace(PLACE, str(self.directory)) for word in argv)], self.directory)
+        assert done.returncode >= 0, (argv, done)
+        real = tuple(self._words(each) for each in (done.stdout, done.stderr))
+        ours = told.returncode, normal(told.stdout), normal(told.stderr)
+        theirs = (done.returncode, *real)
+        assert ours == theirs, (argv, ours, theirs)
+        self.fs = told.fs
+        return ours
+
+    def _words(self, output: bytes) -> Any:
+        return normal(output.decode("utf-8", "surrogateescape").replace(str(self.directory), PLACE))
+
+    def write(self, name: str, offset: int, length: int) -> None:
+        """The same bytes at the same place, where there is an image that large."""
+        layer = Layer(f"{PLACE}/{name}", Format(probed(self.fs, f"{PLACE}/{name}")))
+        try:
+            images = tuple(link.image for link in chains.chain(self.fs, layer))
+        except chains.OpenError:
+            return
+        offset = min(offset, images[0].size_bytes - 512) // 512 * 512
+        length = min(length, images[0].size_bytes // 512 * 512 - offset)
+        if offset < 0 or length <= 0:
+            return
+        self._writes += 1
+        run_ = (offset // 512, (offset + length) // 512, self._writes)
+        self.fs = self.fs.store(self.fs.number(layer.path), written(images, [run_]))
+        source = self.directory / "pattern.tmp"
+        source.write_bytes(pattern(self._writes, offset, length))
+        command = f"write -q -s {source} {offset} {length}"
+        done = run(["qemu-io", "-f", layer.format, "-c", command, str(self.directory / name)], self.directory)
+        assert not done.returncode, done
+
+    def same_bytes(self, name: str) -> None:
+        """What a guest would read is equal, or both cannot be opened."""
+        path = f"{PLACE}/{name}"
+        form = probed(self.fs, path)
+        raw = self.directory / "content.tmp"
+        done = run(["qemu-img", "convert", "-f", form, "-O", "raw", name, str(raw)], self.directory)
+        try:
+            links = chains.chain(self.fs, Layer(path, Format(form)))
+        except chains.OpenError:
+            assert done.returncode, name
+            return
+        assert not done.returncode, (name, done)
+        images = tuple(link.image for link in links)
+        size = images[0].size_bytes
+        ours = bytes_of(chains.between(images, 0, -(-size // 512)), 0, size)
+        assert ours == raw.read_bytes()[:size], name
+
+
+def normal(output: str) -> Any:
+    """What is printed without what differs between any two runs; JSON as values."""
+    if output[:1] in {"{", "["}:
+        return _values(json.loads(output))
+    for what, instead in _UNLIKE:
+        output = what.sub(instead, output)
+    return output
+
+
+def _values(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _values(each) for key, each in value.items() if key not in _VOLATILE}
+    return [_values(each) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,101 @@
+"""Random command lines, good and bad, to the simulated qemu-img and the real one: exit codes, words, tables, bytes."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from simulator import NotModelled
+from tests.parity.shells import PLACE, Shells
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_img", "qemu_io")]
+
+NAMES = st.sampled_from(["a", "a", "b", "b", "o", "p", "sub/s", f"{PLACE}/a", "gone", "sub"])
+TAGS = st.sampled_from(["s", "s", "t", "1", "2", "", "x" * 300, "-x", "a b/ü"])
+SIZES = st.sampled_from(["1M", "64k", "2M", "1000", "65536", "1.5M", "0", "-1", "abc", "+64k", "-64k"])
+FORMATS = st.sampled_from(["qcow2", "qcow2", "qcow2", "raw", "nosuch"])
+OPTIONS = st.sampled_from(
+    [
+        "compat=0.10",
+        "compat=1.1",
+        "cluster_size=4k",
+        "cluster_size=100",
+        "refcount_bits=1",
+        "refcount_bits=3",
+        "nosuch=on",
+    ]
+)
+
+
+def words(*parts: st.SearchStrategy[list[str]]) -> st.SearchStrategy[list[str]]:
+    return st.tuples(*parts).map(lambda lists: [word for each in lists for word in each])
+
+
+def fixed(*some: str) -> st.SearchStrategy[list[str]]:
+    return st.just(list(some))
+
+
+def maybe(option: str, value: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[list[str]]:
+    given = st.just([option]) if value is None else value.map(lambda text: [option, text])
+    return st.just([]) | given
+
+
+def one(value: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
+    return value.map(lambda text: [text])
+
+
+JSON = st.sampled_from([[], ["--output=json"], ["--output", "json"]])
+COMMANDS = st.one_of(
+    words(fixed("create", "-f"), one(FORMATS), maybe("-q"), maybe("-o", OPTIONS), one(NAMES), one(SIZES)),
+    words(fixed("create", "-f", "qcow2", "-F"), one(FORMATS), maybe("-u"), fixed("-b"), one(NAMES), one(NAMES)),
+    words(fixed("create", "-f", "qcow2"), maybe("-b", NAMES), maybe("-F", FORMATS), one(NAMES), maybe("1M")),
+    words(fixed("info"), JSON, maybe("--backing-chain"), maybe("-f", FORMATS), one(NAMES)),
+    words(fixed("snapshot", "-c"), one(TAGS), one(NAMES)),
+    words(fixed("snapshot", "-c"), one(TAGS), fixed("a")),
+    words(fixed("snapshot"), st.sampled_from([["-a"], ["-d"]]), one(TAGS), one(NAMES)),
+    words(fixed("snapshot"), maybe("-l"), maybe("-U"), one(NAMES)),
+    words(fixed("snapshot"), maybe("-l"), maybe("-a", TAGS), maybe("-c", TAGS), maybe("-U"), one(NAMES), maybe("-z")),
+    words(fixed("check"), JSON, maybe("-f", FORMATS), maybe("-r", st.sampled_from(["leaks", "bogus"])), one(NAMES)),
+    words(fixed("commit"), maybe("-q"), maybe("-d"), maybe("-b", NAMES), one(NAMES)),
+    words(fixed("rebase"), maybe("-u"), maybe("-F", FORMATS), maybe("-b", NAMES | st.just("")), one(NAMES)),
+    words(fixed("rebase", "-b"), one(NAMES), fixed("-F", "qcow2"), one(NAMES)),
+    words(fixed("resize"), maybe("--shrink"), maybe("-f", FORMATS), one(NAMES), one(SIZES)),
+    words(fixed("convert"), maybe("-l", TAGS), maybe("-O", FORMATS), one(NAMES), one(NAMES)),
+    words(fixed("measure", "--output=json"), maybe("-O", FORMATS), maybe("-l", TAGS), one(NAMES)),
+    words(fixed("measure", "--output=json", "-O", "qcow2", "--size"), one(SIZES)),
+    words(fixed("compare"), maybe("-s"), maybe("-q"), one(NAMES), one(NAMES)),
+    words(fixed("map", "--output=json", "-f", "qcow2"), one(NAMES)),
+    words(st.sampled_from([["bogus"], ["info"], ["create"], ["snapshot"], ["resize", "a"], ["compare", "a"]])),
+)
+WRITES = st.tuples(st.sampled_from(["a", "b", "o", "p"]), st.integers(0, 40), st.integers(1, 300)).map(
+    lambda three: ["write", three[0], str(three[1] * 65536), str(three[2] * 512)]
+)
+BEGIN = [
+    ["create", "-q", "-f", "qcow2", "a", "1M"],
+    ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "a", "o"],
+    ["create", "-q", "-f", "raw", "b", "1M"],
+]
+
+
+def live(shells: Shells, commands: list[list[str]]) -> None:
+    for argv in commands:
+        if argv[0] == "write":
+            shells.write(argv[1], int(argv[2]), int(argv[3]))
+            continue
+        try:
+            shells.both(argv)
+        except NotModelled:
+            return
+    for name in ("a", "b", "o", "p"):
+        if shells.fs.find(f"{PLACE}/{name}") is not None:
+            shells.same_bytes(name)
+
+
+@given(st.lists(COMMANDS | WRITES, min_size=1, max_size=12))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_both_tools_say_and_do_the_same(commands: list[list[str]]) -> None:
+    with tempfile.TemporaryDirectory(prefix="words") as scratch:
+        shells = Shells(Path(scratch))
+        live(shells, [*BEGIN, *commands])
