@@ -1,6 +1,5 @@
 """What qemu-img prints for people: sizes, dates, tables of snapshots, and an image in lines."""
 
-import time
 from fractions import Fraction
 
 from simulator.disk.snapshots import Entry, Table
@@ -28,13 +27,28 @@ def snapshots(table: Table) -> str:
 
 
 def _line(entry: Entry) -> str:
-    date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.date_ns // 10**9))
+    date = date_of(entry.date_ns // 10**9)
     seconds, rest = divmod(entry.clock_ns // 10**6, 1000)
     clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{rest:03}"
     icount = "" if entry.live else "0"
     # Columns are counted in bytes.
     tag = entry.told.tag + " " * (16 - len(entry.tag))
     return f"{entry.number!s:<9} {tag} {size(0):>8}{date:>20}{clock:>13}{icount:>11}"
+
+
+def date_of(seconds: int) -> str:
+    """A date and time of day, UTC, in the years that 32 bits of seconds reach."""
+    days, second = divmod(seconds, 86400)
+    # Years that begin in March have their leap day last.
+    days += 719468
+    era, day = divmod(days, 146097)
+    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    of_month = day - (153 * month + 2) // 5 + 1
+    month = month + 3 if month < 10 else month - 9
+    year += 400 * era + (month <= 2)
+    return f"{year:04}-{month:02}-{of_month:02} {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
 
 
 def image(told: Told) -> str:
