@@ -155,7 +155,7 @@ def open_simulated(choice: Choice, *, changes: bool = True, wait_s: float = 0.0)
         host: SimulatedHost = simulator.SimulatedHost(place.read())
         host.name = choice.name
         # What happens here takes milliseconds, so Ctrl-C may wait until the world is saved.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if changes else ())
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM} if changes else ())
         try:
             yield host
         finally:

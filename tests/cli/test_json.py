@@ -55,6 +55,7 @@ EACH = {
     "xensnap-forget/1": ["forget", "guest1", "before"],
     "xensnap-restore/1": ["trash", "restore", "guest1", "thrown"],
     "xensnap-adopt/1": ["adopt", "guest1", "by-hand"],
+    "xensnap-log/1": ["log", "guest1"],
     "xensnap-trash/1": ["trash", "list", "guest1"],
     "xensnap-doctor/1": ["doctor", "--check"],
     "xensnap-domain/1": ["domain", "start", "guest1", "--paused"],

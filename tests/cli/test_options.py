@@ -43,6 +43,7 @@ PLAIN = {
     "forget": ["guest1", "before"],
     "adopt": ["guest1", "by-hand"],
     "undo": ["guest1"],
+    "log": ["guest1"],
     "trash list": ["guest1"],
     "trash restore": ["guest1", "thrown"],
     "trash empty": ["guest1"],

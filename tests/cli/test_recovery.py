@@ -26,6 +26,7 @@ def test_a_simulated_death_leaves_something_that_recover_ends(sim) -> None:
     assert sim.json("list", "guest1")["pending"] == "create snapshot 'second' of guest1"
     assert sim.error("create", "guest1", "--dry-run")["id"] == "recovery-due"
     (recovered,) = sim.json("recover")["recovered"]
+    assert "not been decided" in recovered.pop("why")
     assert recovered == {"domain": "guest1", "summary": "create snapshot 'second' of guest1", "outcome": "undone"}
     assert sim.json("list", "guest1")["pending"] is None
     assert sim.json("sim", "read", "guest1", "xvda")["runs"] == before
@@ -101,7 +102,8 @@ def test_ctrl_c_as_xl_has_it(sim, monkeypatch) -> None:
     assert sim.run("--xl-exit", "create", "guest1", "-v").exit_code == 1
 
 
-def test_a_real_ctrl_c_in_the_middle_of_a_real_qemu_img(qemu, qemu_img, tmp_path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_real_ctrl_c_in_the_middle_of_a_real_qemu_img(qemu, qemu_img, tmp_path, number) -> None:
     slow = tmp_path / "slow"
     slow.mkdir()
     tool = slow / "qemu-img"
@@ -113,7 +115,7 @@ def test_a_real_ctrl_c_in_the_middle_of_a_real_qemu_img(qemu, qemu_img, tmp_path
         assert running.stderr is not None
         assert running.stderr.readline().startswith("[1/5]")
         time.sleep(0.3)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         _, told = running.communicate(timeout=30)
     assert running.returncode == 130, told
     assert "xensnap: interrupted; create snapshot 'one' of guest1: it was undone" in told.splitlines()

@@ -462,11 +462,12 @@ class CompactDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xens
 
 
 class RecoveredDocument(msgspec.Struct, frozen=True):
-    """An interrupted operation and how it ended."""
+    """An interrupted operation, how it ended, and why like that."""
 
     domain: str
     summary: str
     outcome: Literal["done", "undone"]
+    why: str
 
 
 class FailedRecovery(msgspec.Struct, frozen=True):
@@ -577,6 +578,27 @@ class RestoreDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-r
 
 class AdoptDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-adopt/1"):
     """`adopt`."""
+
+
+class LoggedDocument(msgspec.Struct, frozen=True):
+    """One operation: by whom, when (UTC), and how it ended, `done` or `undone`; null while it has not."""
+
+    operation: str
+    summary: str
+    user: str
+    pid: int
+    boot_id: str
+    began: str
+    ended: str | None
+    outcome: str | None
+
+
+class LogDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-log/1"):
+    """`log`: what was done to a domain, as far back as the journal goes, the oldest first."""
+
+    host: str
+    domain: DomainDocument
+    operations: tuple[LoggedDocument, ...]
 
 
 class TrashedDocument(msgspec.Struct, frozen=True):
@@ -721,6 +743,7 @@ Document = (
     | TrashDocument
     | RedefineDocument
     | XmlDocument
+    | LogDocument
     | ApplyDocument
     | RecoverDocument
     | DoctorDocument

@@ -346,6 +346,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "wrong-image": ("QEMU has another image open than the domain's configuration names.", "Restart the guest."),
     # The trash, and what is taken in or taken back
     "cannot-undo": ("What was last done cannot be taken back.", "The message says what to do the next time."),
+    "cannot-finish": (
+        "What an interrupted operation needs cannot be had any more, such as the memory of that moment.",
+        "`xensnap recover` without --resume undoes it.",
+    ),
     "no-such-tag": ("No image of the domain has this tag.", "`qemu-img snapshot -l` lists the tags of an image."),
     "not-in-trash": ("No snapshot of this name is in the trash.", "`xensnap trash list DOMAIN` lists what is."),
     "nothing-to-adopt": ("The snapshot is what its record says.", "Leave it as it is."),

@@ -1,9 +1,12 @@
 """The command `xensnap`: finds the verb, runs it, and turns whatever comes out of it into words and an exit code."""
 
 import itertools
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -41,6 +44,7 @@ VERBS = {
     "edit": ("edit", "Change a description in your editor."),
     "recover": ("recover", "Bring interrupted operations to their end."),
     "doctor": ("doctor", "Tell what does not fit together, and repair it."),
+    "log": ("log", "Tell who did what to a domain, and when."),
     "adopt": ("adopt", "Take in a snapshot that no record tells of."),
     "apply": ("apply", "Carry out a plan that --dry-run --json printed."),
     "explain": ("explain", "Tell what an error means and what to do."),
@@ -71,6 +75,7 @@ SECTIONS = {
         "recover",
         "doctor",
         "explain",
+        "log",
         "adopt",
         "undo",
         "apply",
@@ -119,6 +124,8 @@ class Verbs(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
+        with suppress(ValueError):  # where we are not the main thread, signals are somebody else's
+            signal.signal(signal.SIGTERM, _interrupt)
         code = self._run(arguments, prog_name or "xensnap", Session(), extra)
         sys.exit(code)
 
@@ -133,6 +140,11 @@ class Verbs(click.Group):
             return _told(Interrupted(f"interrupted; {session.stage.value}"), session, arguments)
         code = code if isinstance(code, int) else int(ExitCode.DONE)
         return min(code, 1) if session.xl_exit else code
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM is Ctrl-C from somebody without a terminal: the operation comes to one of its two ends first."""
+    raise KeyboardInterrupt
 
 
 def _told(error: Exception, session: Session, arguments: Sequence[str]) -> int:

@@ -67,10 +67,10 @@ def recovered_document(recovered: Recovered | None) -> RecoveredDocument | None:
     """How an interrupted operation ended."""
     if recovered is None:
         return None
-    return RecoveredDocument(recovered.domain, recovered.summary, recovered.outcome.value)
+    return RecoveredDocument(recovered.domain, recovered.summary, recovered.outcome.value, recovered.why)
 
 
 def recovered_text(recovered: RecoveredDocument) -> str:
     """The same in words."""
     how = "finished" if recovered.outcome == "done" else "undone"
-    return f"{recovered.domain}: interrupted operation {how}: {recovered.summary}"
+    return f"{recovered.domain}: interrupted operation {how}: {recovered.summary} ({recovered.why})"

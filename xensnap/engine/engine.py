@@ -16,6 +16,7 @@ from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
 from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_changed
+from xensnap.engine.journal import Entry
 from xensnap.engine.plan import Plan
 from xensnap.engine.prune import plan_prune
 from xensnap.engine.records import Contents, Store
@@ -85,6 +86,7 @@ class Recovered(msgspec.Struct, frozen=True):
     domain: str
     summary: str
     outcome: Outcome
+    why: str = ""
 
 
 class AsyncEngine:
@@ -157,7 +159,7 @@ class AsyncEngine:
     async def perform(self, ref: str, request: Request) -> Result:
         """Carry out any request: an interrupted operation is ended first, then it is planned and done."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain):
+        async with self._locked(domain, type(request).__name__.removesuffix("Request").lower()):
             recovered = await self._recover(domain, abort=None)
             plan = await _only_looking(self.plan(domain.uuid, request))
             if isinstance(request, RevertRequest) and request.save_current:
@@ -174,7 +176,7 @@ class AsyncEngine:
             cause = f"the plan was made for {plan.host}, and this is {self.host.name}"
             raise Refused([Reason("wrong-host", cause, "Apply it on the host that it was made for.")])
         domain = await self.host.toolstack.inspect(plan.domain_uuid)
-        async with self._locked(domain):
+        async with self._locked(domain, plan.verb):
             recovered = await self._recover(domain, abort=None)
             await _only_looking(self._require_same(plan))
             return await self._carry_out(plan, recovered)
@@ -187,7 +189,7 @@ class AsyncEngine:
             abort: True to insist on undoing, False on finishing, None for what is usual.
         """
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain, wait_s=max(self._wait_s, RECOVER_WAIT_S)):
+        async with self._locked(domain, "recover", wait_s=max(self._wait_s, RECOVER_WAIT_S)):
             return await self._recover(domain, abort=abort)
 
     async def undoing(self, ref: str) -> Request:
@@ -197,10 +199,14 @@ class AsyncEngine:
             NotFound: no such domain, or nothing was done to it.
             Refused: it cannot be taken back.
         """
+        return plan_undo((await self.audit(ref))[1])[1]
+
+    async def audit(self, ref: str) -> tuple[Domain, tuple[Entry, ...]]:
+        """The domain, and what the journal and the generation before it tell of what was done to it."""
         domain = await self.host.toolstack.inspect(ref)
-        store = Store.of(self.host, domain.uuid)
-        older = await journal.read(self.host, f"{store.journal}.1")
-        return plan_undo(journal.decode(older + await journal.read(self.host, store.journal)))[1]
+        path = Store.of(self.host, domain.uuid).journal
+        parts = [await journal.read(self.host, each) for each in (f"{path}.1", path)]
+        return domain, tuple(entry for part in parts for entry in journal.decode(part))
 
     async def diagnose(self, ref: str, *, check: bool = False) -> Diagnosis:
         """Tell what does not fit together of a domain and its snapshots. Changes nothing; `NotFound` without it.
@@ -214,7 +220,7 @@ class AsyncEngine:
     async def repair(self, ref: str, *, check: bool = False) -> Diagnosis:
         """Repair what can be repaired without losing anything, and tell what is left. Takes the domain's lock."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain):
+        async with self._locked(domain, "repair"):
             with suppress(Damaged):  # a journal that nobody can read is a finding, and repaired
                 await self._recover(domain, abort=None)
             return await treat(self.host, domain.uuid, watch=self._watch, check=check)
@@ -222,7 +228,7 @@ class AsyncEngine:
     async def compact(self, ref: str) -> Compaction:
         """Merge away images that only snapshots needed which are gone. No snapshot changes."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain):
+        async with self._locked(domain, "compact"):
             await self._recover(domain, abort=None)
             return await self._collect(domain.uuid)
 
@@ -231,28 +237,28 @@ class AsyncEngine:
     async def start(self, ref: str, *, paused: bool = False) -> Domain:
         """Start a domain that is off, never in the middle of an operation: an interrupted one is ended first."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain):
+        async with self._locked(domain, "start"):
             await self._recover(domain, abort=None)
             return await self.host.toolstack.create(domain.uuid, paused=paused)
 
     async def stop(self, ref: str) -> Domain:
         """End a domain at once, as if its power were cut. One that is off is fine."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain):
+        async with self._locked(domain, "stop"):
             await self.host.toolstack.destroy(domain)
             return await self.host.toolstack.inspect(domain.uuid)
 
     async def pause(self, ref: str) -> Domain:
         """Let the guest execute nothing."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain):
+        async with self._locked(domain, "pause"):
             await self.host.toolstack.pause(domain)
             return await self.host.toolstack.inspect(domain.uuid)
 
     async def unpause(self, ref: str) -> Domain:
         """Take back one `pause`."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain):
+        async with self._locked(domain, "unpause"):
             await self.host.toolstack.unpause(domain)
             return await self.host.toolstack.inspect(domain.uuid)
 
@@ -324,28 +330,29 @@ class AsyncEngine:
         begun = journal.pending(await journal.read(self.host, store.journal))
         if begun is None:
             return None
-        outcome = await Execution(self.host, begun.plan, self._watch).recover(abort=abort)
+        execution = Execution(self.host, begun.plan, self._watch)
+        outcome = await execution.recover(abort=abort)
         await hooks.after(self.host, begun.plan, outcome.value)
-        return Recovered(domain.name, begun.plan.summary, outcome)
+        return Recovered(domain.name, begun.plan.summary, outcome, execution.why)
 
     async def _fresh(self) -> Fresh:
         return Fresh(await self.host.machine.fresh_id(), await self.now_s())
 
     @asynccontextmanager
-    async def _locked(self, domain: Domain, *, wait_s: float | None = None) -> AsyncIterator[None]:
+    async def _locked(self, domain: Domain, doing: str, *, wait_s: float | None = None) -> AsyncIterator[None]:
         """Hold the domain's lock. It is taken on a directory of ours, so it needs no rights on the images."""
         store = Store.of(self.host, domain.uuid)
-        lock = await _only_looking(self._lock(store, self._wait_s if wait_s is None else wait_s))
+        lock = await _only_looking(self._lock(store, doing, self._wait_s if wait_s is None else wait_s))
         try:
             yield
         finally:
             await lock.release()
 
-    async def _lock(self, store: Store, wait_s: float) -> Lock:
+    async def _lock(self, store: Store, doing: str, wait_s: float) -> Lock:
         await self.host.files.mkdir(store.directory)
         me = await self.host.machine.whoami()
         since = await self.now_s()
-        note = f"process {me.pid} of {me.user} (boot {me.boot_id}), since epoch second {since}"
+        note = f"`{doing}`, process {me.pid} of {me.user} (boot {me.boot_id}), since epoch second {since}"
         return await self.host.files.lock(store.lock, note=note.encode(), wait_s=wait_s)
 
 
@@ -497,6 +504,10 @@ class Engine:
     def undoing(self, ref: str) -> Request:
         """See AsyncEngine."""
         return self.host.run(self.aio.undoing(ref))
+
+    def audit(self, ref: str) -> tuple[Domain, tuple[Entry, ...]]:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.audit(ref))
 
     def diagnose(self, ref: str, *, check: bool = False) -> Diagnosis:
         """See AsyncEngine."""

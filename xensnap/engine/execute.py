@@ -54,7 +54,11 @@ def ignore(progress: Progress) -> None:
 
 
 class Execution:
-    """One operation on one host, from its first journal entry to its last. The caller holds the domain's lock."""
+    """One operation on one host, from its first journal entry to its last. The caller holds the domain's lock.
+
+    Attributes:
+        why: the reason for the end to which an interrupted one was brought.
+    """
 
     def __init__(self, host: Hypervisor, plan: Plan, watch: Watch = ignore) -> None:
         self._host = host
@@ -64,6 +68,7 @@ class Execution:
         store = Store.of(host, uuid)
         self._at = Context(host, store, plan.operation, uuid)
         self._journal = Journal(host, store.journal)
+        self.why = ""
         self._total = len(plan.prepare) + 1 + len(plan.finish)
 
     async def run(self) -> None:
@@ -174,13 +179,18 @@ class Execution:
         if await self._is_decided():
             if abort:
                 raise Refused([_cannot_abort(self._plan)])
+            self.why = "it had been decided already, so that undoing would lose what was done"
             await self._finish((*(step for step in self._plan.prepare if step.repeats), *self._plan.finish))
             return Outcome.DONE
+        if abort is False and not await self._can_go_on():
+            raise Refused([_cannot_finish(self._plan)])
         if await self._must_go_on() or abort is False:
+            self.why = "that was asked for" if abort is False else "a guest works on what it has made already"
             await self._forward(self._plan.prepare, first=1)
             await self._decide()
             await self._finish(self._plan.finish)
             return Outcome.DONE
+        self.why = "that was asked for" if abort else "it had not been decided, and everything could be put back"
         for step in reversed(self._plan.prepare):
             await step.undo(self._at)
         await self._remember_what_remains()
@@ -198,10 +208,15 @@ class Execution:
                 return False  # the first thing that such a repair does is to put it aside
             raise
 
-    async def _must_go_on(self) -> bool:
+    async def _can_go_on(self) -> bool:
         for step in self._plan.prepare:
             if not await step.can_go_on(self._at):
                 return False
+        return True
+
+    async def _must_go_on(self) -> bool:
+        if not await self._can_go_on():
+            return False
         for step in self._plan.prepare:
             if await step.must_go_on(self._at):
                 return True
@@ -262,6 +277,14 @@ def nothing_changed(error: XensnapError) -> XensnapError:
     if error.effect is Effect.NONE:
         return error
     return Failed(f"{error.cause}; nothing is changed", id=error.id, remedy=error.remedy)
+
+
+def _cannot_finish(plan: Plan) -> Reason:
+    return Reason(
+        "cannot-finish",
+        f"{plan.summary}: what it needs cannot be had any more, such as the memory of that moment",
+        "Run `xensnap recover` without --resume to undo it.",
+    )
 
 
 def _cannot_abort(plan: Plan) -> Reason:
