@@ -1,22 +1,44 @@
 """What a step may use, and the few looks at the host that several steps share."""
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
 
 from xensnap.engine.records import Store
 from xensnap.errors import Damaged, Failed, NotFound
-from xensnap.hypervisor import Hypervisor, Node
+from xensnap.hypervisor import Hypervisor, JobState, Node
 from xensnap.model import Domain, DomainUuid, Image, Layer, RunState
+
+TOLD_PERCENT = 10
+"""How much further a job is when it is told of again."""
+
+
+def _nobody(part: str) -> None:
+    """For contexts without anybody to tell."""
 
 
 class Context(msgspec.Struct, frozen=True):
-    """The host, the store of the domain, and the operation under way."""
+    """The host, the store of the domain, and the operation under way; `tell` says how far its present step is."""
 
     host: Hypervisor
     store: Store
     operation: str
     domain_uuid: DomainUuid
+    tell: Callable[[str], None] = _nobody
+
+    def told(self) -> Callable[[JobState], None]:
+        """What follows a block job, and tells of it now and then."""
+        last = 0
+
+        def progress(state: JobState) -> None:
+            nonlocal last
+            percent = 100 * state.done_bytes // state.total_bytes if state.total_bytes else 0
+            if percent >= last + TOLD_PERCENT:
+                last = percent
+                self.tell(f"{percent} %")
+
+        return progress
 
     def named_by_us(self, path: str) -> bool:
         """Whether the path carries the id of this operation, so that nobody else can have made it."""

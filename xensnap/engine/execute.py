@@ -66,10 +66,11 @@ class Execution:
         self._watch = watch
         uuid = DomainUuid(plan.domain_uuid)
         store = Store.of(host, uuid)
-        self._at = Context(host, store, plan.operation, uuid)
+        self._at = Context(host, store, plan.operation, uuid, self._tell)
         self._journal = Journal(host, store.journal)
         self.why = ""
         self._total = len(plan.prepare) + 1 + len(plan.finish)
+        self._now = Progress(0, self._total, plan.summary)
 
     async def run(self) -> None:
         """Carry out the plan.
@@ -130,9 +131,14 @@ class Execution:
     async def _forward(self, steps: Sequence[Step], *, first: int) -> None:
         for number, step in enumerate(steps, first):
             text = step.says()
-            self._watch(Progress(number, self._total, text))
+            self._now = Progress(number, self._total, text)
+            self._watch(self._now)
             await step.do(self._at)
             await self._journal.note(self._plan.operation, f"done: {text}")
+
+    def _tell(self, part: str) -> None:
+        """How far the step under way is."""
+        self._watch(msgspec.structs.replace(self._now, text=f"{self._now.text}: {part}"))
 
     async def _decide(self) -> None:
         """The point of no return: from here on the operation will be finished, by us or by who comes after us."""

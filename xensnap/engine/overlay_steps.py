@@ -197,14 +197,14 @@ class PullUp(StepBase, frozen=True):
         """See StepBase. A job that an interrupted run has left is followed to its end."""
         job = await self._job(at)
         if job is not None:
-            await job.wait()
+            await job.wait(progress=at.told())
         running = await at.opened_by(self.vdev, self.layer)
         if running is None:
             await _set_backing(at, self.layer, self.backing, copy=True)
         elif not _stands_on(await at.host.images.inspect(self.layer), self.backing):
             base = Layer(self.backing.path, self.backing.format or Format.RAW) if self.backing else None
             job = await at.host.blocks.stream(running, self.vdev, layer=self.layer, base=base, job_id=self._job_id(at))
-            await job.wait()
+            await job.wait(progress=at.told())
 
     async def undo(self, at: Context) -> None:
         """The image reads the same at every instant, and its old backing file is still there: only a job must end."""

@@ -39,7 +39,7 @@ def main(directory: str, moment: str, verb: str, name: str, *words: str) -> None
                 _die()
 
     if "slow-jobs" in words:
-        _slow_down()
+        slow_down()
     engine = Engine(QemuHost(directory), watch=watch)
     engine.list("guest")
     if moment[:1] == "@":
@@ -60,7 +60,8 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _slow_down() -> None:
+def slow_down() -> None:
+    """From now on block jobs that this process starts copy next to nothing per second."""
     execute = LocalMonitor.execute
 
     async def slowly(self: LocalMonitor, command: str, arguments: Mapping[str, Any] | None = None) -> Any:

@@ -7,6 +7,7 @@ Afterwards the guest runs, its memory and its disks agree (it says so itself), e
 reverted to, and nothing of ours is left that nobody needs.
 """
 
+import re
 import signal
 import subprocess
 import sys
@@ -34,7 +35,8 @@ CASES = {
 }
 ALL_SECTORS = 6
 """After so many reports the guest has written to all its sectors, so that no job is done with its first piece."""
-MOMENTS = 6
+STEPPED = ("create-internal", "create-external", "create-disk-only", "revert", "delete")
+MOMENTS = 4
 """How many moments within an operation are tried, spread evenly over the time that it takes."""
 
 
@@ -77,7 +79,7 @@ def made_ready(engine: Engine, names: set[str], kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("sign", ["", "+"], ids=["at", "into"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", STEPPED)
 def test_killed_at_each_step_the_guest_is_as_before_or_as_after(lab, case, sign) -> None:
     words = CASES[case]
     domain, engine, kind = first(lab, words)
@@ -194,6 +196,34 @@ def test_a_job_that_ended_while_nobody_looked_is_taken_note_of(lab, three) -> No
         time.sleep(0.01)
     engine.recover("guest")
     assert jobs(lab, domain) == []
+    sound(lab, engine)
+    merged_at_last(lab, domain, engine)
+
+
+def test_ctrl_c_cancels_a_job_and_the_guest_goes_on(lab, three, tmp_path) -> None:
+    domain, engine = three
+    words = ["delete", "guest", "middle", "--host", f"qemu:{lab.directory}", "-v"]
+    code = "from tests.real.qemu.killed import slow_down; from xensnap.cli.main import main; slow_down(); main()"
+    told = Path(f"{tmp_path}.told")
+    with told.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 20
+        # It tells of its first piece, and then QEMU makes it wait.
+        while not re.search(r": \d+ %$", told.read_text(), re.MULTILINE):
+            assert process.poll() is None, told.read_text()
+            assert time.monotonic() < deadline, told.read_text()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130, told.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert "it was undone" in told.read_text()
+    assert jobs(lab, domain) == []
+    lab.heard(domain)
     sound(lab, engine)
     merged_at_last(lab, domain, engine)
 
