@@ -1,0 +1,75 @@
+"""What of the harness is only text: filters, the page of results, the guests' files. Needs no Xen."""
+
+import json
+
+import pytest
+
+from tests.real.xenhost import cache, filters, report
+from tests.real.xenhost.guests import GUESTS
+from tests.real.xenhost.scenarios import SCENARIOS
+from tests.real.xenhost.test_session import PAGE, typed
+from xensnap.formats import xl_cfg
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("pv1      1   128     1     -b----      46.4\n", "pv1      1   128     1     ??---- <time>\n"),
+        ("pv1      1   128     1     r-p---       6.6\n", "pv1      1   128     1     ??p--- <time>\n"),
+        ("xc: progress: Frames: 2048/40960    5%\nxc: info: Restoring domain\n", "xc: info: Restoring domain\n"),
+        ("1   snap1   0 B 2026-11-23 15:36:17 00:04:55.230   \n", "1   snap1   0 B <time>   \n"),
+        ('"actual-size": 1056768, "date-sec": 17', '"actual-size": <number>, "date-sec": <number>'),
+        ("xc: info: XenStore: mfn 0x11eafd, dom 0, evt 1", "xc: info: XenStore: mfn <mfn>, dom 0, evt <evt>"),
+    ],
+)
+def test_only_what_differs_on_each_run_is_filtered(said: str, kept: str) -> None:
+    assert filters.text(said) == kept
+
+
+def test_an_event_loses_its_time_and_nothing_else() -> None:
+    said = {"timestamp": {"seconds": 1}, "event": "STOP", "data": {"actual-size": 5, "names": ["a"]}}
+    assert filters.message(said) == {"event": "STOP", "data": {"actual-size": "<number>", "names": ["a"]}}
+
+
+@pytest.mark.parametrize("guest", GUESTS.values(), ids=GUESTS)
+def test_a_guests_file_is_one_that_xl_reads(guest) -> None:
+    read = xl_cfg.parse(guest.config(), source=guest.file)
+    assert not read.warnings
+    assert (read.string("name"), read.string("type")) == (guest.name, guest.type)
+    assert len(read.items("disk") or ()) == len(guest.disks)
+
+
+def test_each_scenario_has_a_name_of_its_own() -> None:
+    assert len({each.name for each in SCENARIOS}) == len(SCENARIOS)
+
+
+def test_the_session_keeps_its_commands_when_its_answers_are_taken_out() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    bare = list(typed(page))
+    assert list(typed("\n".join(bare))) == bare
+    assert [line for line in page.splitlines() if line.startswith("dom0# ")]
+
+
+def test_a_page_tells_what_failed_and_the_ratios() -> None:
+    pauses = {
+        deed: {"gap_ms": 10.0 * number, "stall_ms": 2.0 * number} for number, deed in enumerate(report.PAUSES, start=1)
+    }
+    cases = [
+        report.Case("test_flow", report.COVERS, "pv-internal", "passed", 1.0),
+        report.Case("test_flow", report.COVERS, "hvm-internal", "failed", 1.0),
+        report.Case("test_pauses", "test_pauses_side_by_side", "pvh512", "passed", 1.0, {"pauses": json.dumps(pauses)}),
+    ]
+    page = report.page(cases)
+    assert "2 of 3 passed" in page
+    assert "| internal | passed | not tried | failed |" in page
+    assert "| what a snapshot covers comes back while the guest works | 1 | hvm-internal |" in page
+    assert "| xl save -c | 1.00 | 3.00 |" in page
+
+
+def test_a_fingerprint_tells_files_and_texts_apart(tmp_path) -> None:
+    (tmp_path / "a").write_text("one")
+    first = cache.fingerprint(tmp_path, "two")
+    assert cache.fingerprint(tmp_path, "two") == first
+    (tmp_path / "a").write_text("other")
+    assert cache.fingerprint(tmp_path, "two") != first
+    assert cache.fingerprint("ab", "c") != cache.fingerprint("a", "bc")
