@@ -29,15 +29,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class Reporting:
-    """Writes the page that `--xen-report` names once all is done; in the process that sees all workers' reports."""
+    """Keeps the last outcome of each case beside the page that `--xen-report` names, and writes the page from it.
+
+    In the process that sees all workers' reports.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         reports = [each for kind in ("passed", "failed", "error") for each in terminalreporter.stats.get(kind, [])]
-        cases = [case_of(each) for each in reports if each.when == "call" or each.failed]
-        self.path.write_text(report.page(sorted(cases, key=lambda case: (case.module, case.name))), encoding="utf-8")
+        kept = self.path.with_suffix(".json")
+        known = report.read(kept.read_text(encoding="utf-8")) if kept.exists() else []
+        cases = report.merged(known, [case_of(each) for each in reports if "lab" in each.keywords])
+        kept.write_text(report.written(cases), encoding="utf-8")
+        self.path.write_text(report.page(cases), encoding="utf-8")
         terminalreporter.write_line(f"written: {self.path}")
 
 
@@ -45,7 +51,7 @@ def case_of(found: pytest.TestReport) -> report.Case:
     path, _, test = found.nodeid.partition("::")
     name, _, parameters = test.partition("[")
     properties = {name: value for name, value in found.user_properties if isinstance(value, str)}
-    return report.Case(Path(path).stem, name, parameters.rstrip("]"), found.outcome, found.duration, properties)
+    return report.Case(Path(path).stem, name, parameters.rstrip("]"), found.outcome, properties)
 
 
 def pytest_configure(config: pytest.Config) -> None:

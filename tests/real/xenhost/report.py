@@ -1,9 +1,9 @@
-"""What a run has shown, as a page of the documentation: which guest can do what, and every case with its outcome."""
+"""What the runs have shown, as a page of the documentation: what each type of guest can do, and every case."""
 
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 TYPES = ("pv", "pvh", "hvm")
@@ -19,13 +19,31 @@ class Case:
     name: str
     parameters: str
     outcome: str
-    seconds: float
     properties: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> tuple[str, str, str]:
+        return self.module, self.name, self.parameters
 
 
 def page(cases: Sequence[Case]) -> str:
     """The page in Markdown."""
     return "\n".join([*_head(cases), *_capabilities(cases), *_pauses(cases), *_outcomes(cases)]) + "\n"
+
+
+def merged(known: Sequence[Case], new: Sequence[Case]) -> list[Case]:
+    """The last outcome of each case, in a stable order. Of two reports of one case the one that is no pass counts."""
+    cases = {case.id: case for case in known}
+    cases.update({case.id: case for case in sorted(new, key=lambda case: case.outcome != "passed")})
+    return [cases[id] for id in sorted(cases)]
+
+
+def read(text: str) -> list[Case]:
+    return [Case(**each) for each in json.loads(text)]
+
+
+def written(cases: Sequence[Case]) -> str:
+    return json.dumps([asdict(case) for case in cases], indent=1) + "\n"
 
 
 def _head(cases: Sequence[Case]) -> Iterator[str]:
@@ -34,7 +52,8 @@ def _head(cases: Sequence[Case]) -> Iterator[str]:
     yield "<!-- Written by `nox -s xen`. Changes made by hand are lost. -->"
     yield ""
     passed = sum(case.outcome == "passed" for case in cases)
-    yield f"Cases on a real Xen host inside QEMU ({{doc}}`../how-to/xen-host`): {passed} of {len(cases)} passed."
+    yield "Cases on a real Xen host inside QEMU ({doc}`../how-to/xen-host`), each with its last outcome:"
+    yield f"{passed} of {len(cases)} passed."
     for found in [case.properties["versions"] for case in cases if "versions" in case.properties][:1]:
         told = ", ".join(f"{tool} {version}" for tool, version in json.loads(found).items())
         yield f"Versions: {told}."

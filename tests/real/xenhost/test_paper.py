@@ -1,6 +1,7 @@
 """What of the harness is only text: filters, the page of results, the guests' files. Needs no Xen."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -55,15 +56,22 @@ def test_a_page_tells_what_failed_and_the_ratios() -> None:
         deed: {"gap_ms": 10.0 * number, "stall_ms": 2.0 * number} for number, deed in enumerate(report.PAUSES, start=1)
     }
     cases = [
-        report.Case("test_flow", report.COVERS, "pv-internal", "passed", 1.0),
-        report.Case("test_flow", report.COVERS, "hvm-internal", "failed", 1.0),
-        report.Case("test_pauses", "test_pauses_side_by_side", "pvh512", "passed", 1.0, {"pauses": json.dumps(pauses)}),
+        report.Case("test_flow", report.COVERS, "pv-internal", "passed"),
+        report.Case("test_flow", report.COVERS, "hvm-internal", "failed"),
+        report.Case("test_pauses", "test_pauses_side_by_side", "pvh512", "passed", {"pauses": json.dumps(pauses)}),
     ]
     page = report.page(cases)
     assert "2 of 3 passed" in page
     assert "| internal | passed | not tried | failed |" in page
     assert "| what a snapshot covers comes back while the guest works | 1 | hvm-internal |" in page
     assert "| xl save -c | 1.00 | 3.00 |" in page
+
+
+def test_the_last_outcome_of_a_case_counts_and_others_stay() -> None:
+    one, two = (report.Case("test_flow", "test_it", way, "passed") for way in ("one", "two"))
+    failed = replace(one, outcome="failed")
+    assert report.merged([one, two], [failed, one]) == [failed, two]
+    assert report.read(report.written([failed, two])) == [failed, two]
 
 
 def test_a_fingerprint_tells_files_and_texts_apart(tmp_path) -> None:
