@@ -32,7 +32,14 @@ ENTRY_POINTS = {"xensnap.__main__", "xensnap.cli.main", "xensnap.testing.plugin"
 LOADED_BY_NAME = ("xensnap.cli.", "xensnap.conformance.cases.", "xensnap.conformance.reports.")
 
 # What is offered to the tests of others needs no user of its own in the packages, but a test that uses it.
-OFFERED = ("simulator.checkers.", "simulator.faults.", "simulator.serve.", "xensnap.conformance.", "xensnap.testing.")
+OFFERED = (
+    "simulator.checkers.",
+    "simulator.faults.",
+    "simulator.serve.",
+    "xensnap.conformance.",
+    "xensnap.testing.",
+    "xensnap.libxl",
+)
 
 # Tools leave these behind; nobody wrote what is in them.
 MACHINE_MADE = {"__pycache__", "_build", "build", "dist", "node_modules"}

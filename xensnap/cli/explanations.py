@@ -59,6 +59,14 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The tag or the frozen image that is described belongs to a snapshot that is recorded already.",
         "Rename that snapshot if it is to be called differently.",
     ),
+    "not-as-recorded": (
+        "A snapshot that is recorded was to be stored with something else than its description changed.",
+        "Change the description alone; what was taken stays what it was.",
+    ),
+    "part-of-a-snapshot": (
+        "Some disks of a snapshot were to be deleted, and others not.",
+        "Name all of its disks: a snapshot is deleted as a whole.",
+    ),
     "told-twice": ("Two descriptions are of one snapshot, or one has a disk twice.", "Give each once."),
     "parent-loop": ("The descriptions of snapshots make one its own ancestor.", "Correct their parents."),
     "tag-not-unique": (
