@@ -143,6 +143,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "A process has the image open. QEMU under Xen takes no lock, so writing now would destroy data.",
         "End that process; the message names it.",
     ),
+    "job-unnoticed": (
+        "A block job in QEMU has ended, and nobody has taken note: QEMU 7.2 crashes when it is asked for images then.",
+        "`xensnap recover DOMAIN` for a job of ours; for another one QMP's `job-dismiss`.",
+    ),
     "locked": ("Another xensnap works on this domain.", "Wait, or give --wait. A dead one holds no lock."),
     "monitor-busy": ("QEMU serves one monitor client at a time, and another one holds it.", "End that client."),
     "name-taken": ("Something of this name is there already.", "Choose another name, or --replace a snapshot."),

@@ -65,7 +65,7 @@ class MonitorBlocks(ABC):
                 async with connected(self._connector, domain) as monitor:
                     return await graph.read(monitor)
             except Busy as error:
-                if error.id != graph.UNNOTICED:
+                if error.id != "job-unnoticed":
                     raise
             await sleep(PAUSE_S_MAX)
         async with connected(self._connector, domain) as monitor:

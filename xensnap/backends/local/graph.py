@@ -96,10 +96,6 @@ def same_file(one: str, other: str) -> bool:
         return one == other
 
 
-UNNOTICED = "job-unnoticed"
-"""Id of the error where a job has ended and whoever started it has not taken note of that."""
-
-
 async def read(monitor: Monitor) -> Graph:
     """The graph as it is now. Three round trips.
 
@@ -110,7 +106,7 @@ async def read(monitor: Monitor) -> Graph:
     if ended:
         cause = f"the job {ended[0]} has ended, and who started it has not taken note of that yet"
         remedy = "If that program has died: `xensnap recover` for a job of ours, `job-dismiss` for another one."
-        raise Busy(cause, id=UNNOTICED, remedy=remedy)
+        raise Busy(cause, id="job-unnoticed", remedy=remedy)
     named = await monitor.execute("query-named-block-nodes", {"flat": True})
     return Graph(named, await monitor.execute("x-debug-query-block-graph"))
 
