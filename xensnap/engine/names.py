@@ -14,6 +14,10 @@ _SIDECAR = ".xensnap.json"
 _RECORD = re.compile(r"snapshotdata-(?:d\.)?(?P<name>.+?)\.(?:libxl-json|xl)\Z", re.DOTALL)
 
 
+SAFETY = "xensnap-safety-"
+"""What the tag of a revert's safety point begins with; the operation's id follows."""
+
+
 def problem(name: str) -> Reason | None:
     """Why this cannot be the name of a snapshot, or None.
 

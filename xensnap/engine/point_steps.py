@@ -3,8 +3,12 @@
 from typing import ClassVar
 
 from xensnap.engine.context import Context, unbelieved
+from xensnap.engine.names import SAFETY
 from xensnap.engine.step import StepBase
-from xensnap.model import Format, Image, InternalSnapshot, Layer
+from xensnap.model import Format, Image, InternalSnapshot, Layer, RunState
+
+UNPLUG_LOOKS, UNPLUG_PAUSE_S = 60, 0.5
+"""How long a guest that runs again is given to unplug its emulated disks. It takes a moment, but machines are busy."""
 
 
 class PointStep(StepBase, frozen=True):
@@ -85,6 +89,35 @@ class DropPoint(PointStep, frozen=True):
         if image is not None:
             found = image.tagged(self.tag)
             await _delete(at, self.vdev, image, tuple(e for e in found if self.snapshot_id in ("", e.id)))
+
+
+class DropSafety(DropPoint, frozen=True):
+    """Remove the safety point of a revert, once the guest that came back has the image open no more than once.
+
+    An HVM guest that was restored has each image open twice until its kernel, once it runs, has unplugged the emulated
+    disks, and what is changed through one copy is lost when the other writes its own table (Xen 4.17.7). Where it does
+    not unplug them, because it stands still, the tag stays. It harms nobody: the next revert takes all such tags away,
+    and so does the doctor.
+    """
+
+    async def do(self, at: Context) -> None:
+        """See StepBase."""
+        if await self._open_once(at) and (image := await at.image(self.layer)) is not None:
+            old = tuple(entry for entry in image.snapshots if entry.tag.startswith(SAFETY))
+            await _delete(at, self.vdev, image, old)
+
+    async def _open_once(self, at: Context) -> bool:
+        for _ in range(UNPLUG_LOOKS):
+            domain = await at.running()
+            if domain is None:
+                return True
+            nodes = await at.host.blocks.nodes(domain)
+            if sum(node.layer.path == self.path and not node.readonly for node in nodes) < 2:
+                return True
+            if domain.state is not RunState.RUNNING:
+                return False
+            await at.host.machine.sleep(UNPLUG_PAUSE_S)
+        return False
 
 
 async def drop_tag(at: Context, vdev: str, layer: Layer, tag: str) -> None:

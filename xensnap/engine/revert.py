@@ -7,9 +7,10 @@ import msgspec
 from xensnap.engine import configurations, disks, flags, live, names, risks, tree
 from xensnap.engine.context import directory
 from xensnap.engine.create import against_name, against_running, overlay_on
+from xensnap.engine.names import SAFETY
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, RemoveImage, SwitchLayers
 from xensnap.engine.plan import Plan
-from xensnap.engine.point_steps import ApplyPoint, DropPoint, TakePoint
+from xensnap.engine.point_steps import ApplyPoint, DropSafety, TakePoint
 from xensnap.engine.request import Fresh, RevertRequest
 from xensnap.engine.state import OurFile
 from xensnap.engine.steps import OneStep, Step, Together
@@ -43,7 +44,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         reasons.extend(against_name(view, request.save_current))
     accepted = risks.refuse(reasons, request.accept)
 
-    safety = f"xensnap-safety-{fresh.operation[-12:]}"
+    safety = f"{SAFETY}{fresh.operation[-12:]}"
     internal = [disk for disk in snapshot.disks if disk.kind is Kind.INTERNAL]
     overlays = [_overlay(view, disk, fresh) for disk in snapshot.disks if disk.kind is Kind.EXTERNAL]
     left = [removal for overlay in overlays for removal in _leave_behind(view, overlay.vdev)]
@@ -75,8 +76,13 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
             ),
         ),
         finish=(
-            *together([DropPoint(disk.vdev, disk.image.path, safety) for disk in internal]),
-            *live.go_on(view, snapshot, request.then, fresh),
+            *_go_on(
+                view,
+                request,
+                fresh,
+                snapshot=snapshot,
+                drops=together([DropSafety(disk.vdev, disk.image.path, safety) for disk in internal]),
+            ),
             *together(left),
         ),
         warnings=(
@@ -86,6 +92,14 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
             *_told(request),
         ),
     )
+
+
+def _go_on(
+    view: View, request: RevertRequest, fresh: Fresh, *, snapshot: Snapshot, drops: tuple[Step, ...]
+) -> tuple[Step, ...]:
+    """What the guest does, and the end of the safety points: under a guest that was restored only once it runs."""
+    going = live.go_on(view, snapshot, request.then, fresh)
+    return (*going, *drops) if snapshot.memory else (*drops, *going)
 
 
 def _wanted(snapshot: Snapshot, request: RevertRequest) -> Snapshot:

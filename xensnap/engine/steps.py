@@ -21,7 +21,7 @@ from xensnap.engine.overlay_steps import (
     ReuseOverlay,
     SwitchLayers,
 )
-from xensnap.engine.point_steps import ApplyPoint, DropPoint, TakePoint
+from xensnap.engine.point_steps import ApplyPoint, DropPoint, DropSafety, TakePoint
 from xensnap.engine.repair_steps import GiveBackLeaks, PutBack, RemoveFile, ResumeGuest, SetAside
 from xensnap.engine.step import StepBase
 from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteRecord, WriteSidecar
@@ -31,6 +31,7 @@ OneStep = (
     TakePoint
     | ApplyPoint
     | DropPoint
+    | DropSafety
     | MakeOverlay
     | ReuseOverlay
     | SwitchLayers

@@ -4,9 +4,10 @@ import pytest
 
 from simulator import SimulatedHost
 from xensnap.engine.engine import Engine
+from xensnap.engine.names import SAFETY
 from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
 from xensnap.errors import Refused
-from xensnap.hypervisor import TakeOverlay
+from xensnap.hypervisor import TakeOverlay, Then
 from xensnap.model import Consistency, Disk, Format, GuestKind, Layer, RunState
 
 UUID = "5c84adcc-bd59-488a-96d2-195f9b599cfe"
@@ -119,3 +120,21 @@ def test_a_live_checkpoint_comes_back_whole(kind: GuestKind) -> None:
     engine.revert("guest", RevertRequest("s"))
     assert host.guest_sees("guest") == at_s
     assert engine.view("guest").domain.state is RunState.RUNNING
+
+
+def test_no_tag_is_deleted_through_one_of_two_copies_of_a_disk() -> None:
+    """An HVM guest that was restored has its disks open twice until it runs (xen.md 16)."""
+    host = running("hvm")
+    engine, layer = Engine(host), Layer("/images/a.qcow2", Format.QCOW2)
+
+    def tags() -> list[str]:
+        return [entry.tag for entry in host.run(host.images.inspect(layer)).snapshots]
+
+    engine.create("guest", CreateRequest("s"))
+    engine.revert("guest", RevertRequest("s", Then.PAUSED))
+    assert len(host.run(host.blocks.nodes(engine.view("guest").domain))) == 2
+    assert tags()[0] == "s"
+    assert [tag.startswith(SAFETY) for tag in tags()] == [False, True]
+    engine.unpause("guest")
+    engine.revert("guest", RevertRequest("s"))
+    assert tags() == ["s"]

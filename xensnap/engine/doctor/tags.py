@@ -4,12 +4,10 @@ from collections.abc import Iterator
 
 from xensnap.engine.doctor.finding import Finding, Repair, Severity
 from xensnap.engine.doctor.survey import Survey
+from xensnap.engine.names import SAFETY
 from xensnap.engine.point_steps import DropPoint
 from xensnap.engine.store_steps import fingerprint
 from xensnap.model import DiskSnapshot, Image, Kind, Snapshot
-
-SAFETY = "xensnap-safety-"
-"""What the tags begin with that a revert puts into images as its way back."""
 
 
 def recorded(seen: Survey) -> Iterator[Finding]:
