@@ -44,6 +44,13 @@ def xen(session: nox.Session) -> None:
 
 
 @nox.session
+def record(session: nox.Session) -> None:
+    """Ask the real tools anew for all that the traces tell; `git diff` then shows what has drifted."""
+    session.install("--editable", ".[test]")
+    session.run("python", "-m", "tests.parity.traces")
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """Check types: strict in both packages, looser in the tests."""
     session.install("--editable", ".[test]")

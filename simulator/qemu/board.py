@@ -92,6 +92,14 @@ def by_node(qemu: Qemu, name: str) -> Place | None:
     return None
 
 
+def called(qemu: Qemu, place: Place, asked: str | None) -> str:
+    """What a message calls a node: below the filter of a job a device stands on the filter, if it was asked for."""
+    if asked is not None and by_device(qemu, asked):
+        return asked
+    job = qemu.working(place.drive.vdev)
+    return place.node.name if job and job.filter_name else place.called
+
+
 def standing_on(qemu: Qemu, name: str) -> str:
     """The node that has this one as its backing file; empty where there is none."""
     for place in places(qemu):

@@ -12,7 +12,7 @@ replace = msgspec.structs.replace
 
 def _stop(board: Board, _arguments: Arguments) -> Result:
     if board.qemu.status != "running":
-        return board, {}
+        return drained(board), {}
     return drained(replace(board, qemu=replace(board.qemu, status="paused")).happened("STOP")), {}
 
 

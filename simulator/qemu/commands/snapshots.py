@@ -16,6 +16,7 @@ from simulator.qemu.board import (
     Place,
     by_device,
     by_node,
+    called,
     filename,
     found,
     opened_node,
@@ -81,12 +82,12 @@ def _delete_internal(board: Board, arguments: Arguments) -> Result:
 # --- external --------------------------------------------------------------------------------------------------------
 
 
-def _require_unblocked(board: Board, place: Place) -> None:
+def _require_unblocked(board: Board, place: Place, asked: str | None) -> None:
     """Nothing stands on the node, and no job holds it."""
     if upper := standing_on(board.qemu, place.node.name):
         raise QmpError(f"Node '{place.called}' is busy: node is used as backing hd of '{upper}'")
     if job := board.qemu.working(place.drive.vdev):
-        words = f"Node '{place.called}' is busy: block device is in use by block job: {job.kind}"
+        words = f"Node '{called(board.qemu, place, asked)}' is busy: block device is in use by block job: {job.kind}"
         raise Left(words, drained(board, place.drive.vdev))
 
 
@@ -98,7 +99,7 @@ def _external(board: Board, arguments: Arguments) -> Result:
 def _overlaid_by_file(board: Board, arguments: Arguments) -> Board:
     """`blockdev-snapshot-sync`: an overlay is made, or opened where it exists, and the disk stands on it."""
     place = found(board.qemu, arguments.get("device"), _node_given(board, arguments))
-    _require_unblocked(board, place)
+    _require_unblocked(board, place, arguments.get("device"))
     name, path = arguments.get("snapshot-node-name", ""), arguments["snapshot-file"]
     if arguments.get("node-name") is not None and "snapshot-node-name" not in arguments:
         raise QmpError("New overlay node-name missing")
@@ -177,7 +178,7 @@ def _snapshot(board: Board, arguments: Arguments) -> Result:
 def _overlaid_by_node(board: Board, arguments: Arguments) -> Board:
     """`blockdev-snapshot`: a node that stands alone becomes the overlay."""
     place = found(board.qemu, arguments["node"], arguments["node"])
-    _require_unblocked(board, place)
+    _require_unblocked(board, place, arguments["node"])
     overlay = found(board.qemu, arguments["overlay"], arguments["overlay"])
     if overlay.drive.attached and not overlay.at:
         raise QmpError("The overlay is already in use")
@@ -269,7 +270,7 @@ def _transaction(board: Board, arguments: Arguments) -> Result:
 
 
 def _require_individual(kind: str, arguments: Arguments) -> None:
-    if arguments.get("properties", {}).get("completion-mode") == "grouped":
+    if kind != "abort" and arguments.get("properties", {}).get("completion-mode") == "grouped":
         raise QmpError(f"Action '{kind}' does not support Transaction property completion-mode = grouped")
 
 

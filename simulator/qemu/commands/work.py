@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
 from simulator.disk.content import SECTOR
 from simulator.qemu import graph, jobs
-from simulator.qemu.board import Board, Left, Place, by_device, by_node, filename, found, root, valid_id
+from simulator.qemu.board import Board, Left, Place, by_device, by_node, called, filename, found, root, valid_id
 from simulator.qemu.commands.ask import progress
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import status_told, works
@@ -130,7 +131,8 @@ def _stream(board: Board, arguments: Arguments) -> Result:
     drive = place.drive
     base = _stop_above(board, place, arguments)
     if job := board.qemu.working(drive.vdev):
-        raise QmpError(f"Node '{place.called}' is busy: block device is in use by block job: {job.kind}")
+        words = f"Node '{called(board.qemu, place, device)}' is busy: block device is in use by block job: {job.kind}"
+        raise QmpError(words)
     if base is None and "backing-file" in arguments:
         raise QmpError("backing file specified, but streaming the entire chain")
     job_id = _job_id(board, drive, arguments)
@@ -324,6 +326,8 @@ def _require(job: BlockJob, verb: str) -> None:
 
 
 def _completed(board: Board, job: BlockJob) -> Result:
+    if job.status == "standby":
+        raise NotModelled("QMP: job-complete of a job that is paused")
     _require(job, "complete")
     return _done(board, job, _pivoted(board, job)).replied_first(), {}
 

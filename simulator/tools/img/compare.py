@@ -27,6 +27,7 @@ def compare(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tupl
     least = min(sectors(one.images[0]), sectors(other.images[0]))
     at = _difference(list(shown(one.images)), list(shown(other.images)), least)
     if at is not None:
+        warning = warning if at >= least else ""
         return fs, "" if quiet else f"{warning}Content mismatch at offset {at * SECTOR}!\n", "", 1
     return fs, "" if quiet else f"{warning}Images are identical.\n", "", 0
 

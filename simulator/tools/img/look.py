@@ -97,10 +97,17 @@ def check(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[
     found, damage = leaks(top), top.corrupted
     code = 2 if damage else 3 if found else 0
     if output == "json":
-        return fs, pretty(_checked(name, top, found, damage, fixed)) + "\n", "", code
+        return fs, pretty(_checked(name, top, found, damage, fixed)) + "\n", _leaked(top, found), code
     if call.has("q"):
-        return fs, "", "", code
-    return fs, out + _summary(top, found, damage), "", code
+        return fs, "", _leaked(top, found), code
+    mended = _leaked(top, fixed)
+    told = _leaked(top, found) + mended + mended.replace("Leaked", "Repairing")
+    return fs, out + _summary(top, found, damage), told, code
+
+
+def _leaked(image: Qcow2, count: int) -> str:
+    """A line for each; which clusters they are is not modelled, so the numbers are those after what is in use."""
+    return "".join(f"Leaked cluster {image.used + at} refcount=1 reference=0\n" for at in range(count))
 
 
 def _clusters(image: Qcow2) -> tuple[int, int]:

@@ -79,7 +79,8 @@ def opened(
             _require_lock(fs, top, writing=writing)
         links = (top, *_below(fs, top, shared=shared)) if backing else (top,)
     except OpenError as error:
-        raise Failed(as_given(f"{head}{error}", path, name), status=status) from None
+        words = as_given(f"{head}{error}", path, name)
+        raise Failed(_below_as_given(fs, words, error.path, path, name), status=status) from None
     inode = fs.inodes[top.number]
     if writing and isinstance(inode, Inode) and inode.immutable:
         raise Failed(f"{head}Could not open '{name}': Operation not permitted", status=status)
@@ -97,6 +98,15 @@ _WARNING = (
 def as_given(words: str, path: str, name: str) -> str:
     """Words with a file called as the command line called it."""
     return words.replace(f"'{path}'", f"'{name}'").replace(f"[{path}]", f"[{name}]")
+
+
+def _below_as_given(fs: FileSystem, words: str, lower: str, path: str, name: str) -> str:
+    """A relative backing name begins where the image's own name does, so it is told relative, too."""
+    top = getattr(fs.inodes.get(fs.find(path) or 0), "stored", None)
+    stored = top.backing_name if isinstance(top, Qcow2) else ""
+    if name.startswith("/") or stored.startswith("/") or not path.endswith(name):
+        return words
+    return as_given(words, lower, lower.removeprefix(path.removesuffix(name)))
 
 
 def _known(form: str) -> str:
