@@ -94,7 +94,7 @@ def combined(file: SnapshotConfig, options: SnapshotConfig, *, disks_told: bool,
     said = {
         name: value
         for name in options.__struct_fields__
-        if name not in {"source", "warnings"} and (value := getattr(options, name)) not in (None, "")
+        if name not in {"source", "warnings"} and (value := getattr(options, name)) != getattr(EMPTY, name)
     }
     return msgspec.structs.replace(file, **said)
 
