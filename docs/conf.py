@@ -16,6 +16,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 
+man_pages = [("man/xensnap", "xensnap", "snapshots of Xen domains", [author], 1)]
+
 html_theme = "furo"
 html_title = f"xensnap {release}"
 html_static_path: list[str] = []

@@ -7,10 +7,11 @@ from typing import get_args
 import click
 import msgspec
 
+from xensnap.cli.command import COMMON
 from xensnap.cli.configuration import Configuration, HookTable, RetentionTable
-from xensnap.cli.documents import Document
+from xensnap.cli.documents import Document, EventDocument
 from xensnap.cli.explanations import EXPLANATIONS
-from xensnap.cli.main import ALIASES, main
+from xensnap.cli.main import ALIASES, SECTIONS, VERBS, main
 from xensnap.engine.risks import RISKS
 
 COMMANDS_INTRODUCTION = """\
@@ -108,7 +109,7 @@ def configuration_page() -> str:
     for each in (Configuration, HookTable, RetentionTable):
         about = (each.__doc__ or "").partition("\n\n")
         rows = [
-            f"| `{field.encode_name}` | `{field.type}` | {told_default(field)} |".replace("typing.", "")
+            f"| `{field.encode_name}` | `{told_type(field)}` | {told_default(field)} |"
             for field in msgspec.structs.fields(each)
         ]
         table = "\n".join(["| Key | Type | Default |", "|---|---|---|", *rows])
@@ -117,11 +118,90 @@ def configuration_page() -> str:
     return "\n".join(parts).replace("\n\n\n", "\n")
 
 
+def told_type(field: msgspec.structs.FieldInfo) -> str:
+    """The type as somebody writes it."""
+    text = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+    return text.replace("typing.", "").replace("xensnap.cli.configuration.", "")
+
+
 def told_default(field: msgspec.structs.FieldInfo) -> str:
     """The default in a table, or that there is none."""
     if field.required:
         return "required"
     return "" if field.default is msgspec.NODEFAULT else f"`{json.dumps(field.default)}`"
+
+
+MAN_INTRODUCTION = """\
+---
+orphan: true
+---
+
+# xensnap
+
+## Synopsis
+
+**xensnap** [**--host** HOST] [**-v**] [**--debug**] [**--xl-exit**] VERB …
+
+## Description
+
+xensnap takes, lists, reverts and deletes snapshots of domains: disks alone, or disks and memory of one moment. What it
+is going to do can be shown first with **--dry-run**; what was interrupted is undone or finished by the next command, or
+by **xensnap recover**. Nothing is done that would make another snapshot unusable.
+
+HOST is **xen** for this machine, **qemu:DIR** for real images in a directory, **sim** or **sim:DIR** for a simulated
+one. Each verb explains itself with **--help**.
+
+## Commands
+"""
+
+MAN_END = """\
+## Exit status
+
+0 done; 1 failed, and nothing has changed; 2 the request makes no sense as it stands; 3 something is not there;
+4 somebody else is at work there; 5 failed, and something is left; 6 refused before anything was touched; 7 the outcome
+is not known; 130 interrupted. With **--xl-exit**, 0 and 1 only.
+
+## Environment
+
+XENSNAP_HOST
+: The host to work on, where **--host** does not say.
+
+XENSNAP_CONFIG
+: One configuration file to be read instead of the usual ones.
+
+VISUAL, EDITOR
+: What **xensnap edit** starts.
+
+NO_COLOR
+: No colours on a terminal.
+
+## Files
+
+/etc/xensnap/config.toml, ~/.config/xensnap/config.toml
+: Configuration: the host, retention policies, hooks.
+
+/var/lib/xen/snapshots
+: Records, journals and memory of the snapshots of this machine.
+
+IMAGE.xensnap.json
+: Copies of records, beside the overlays of frozen images.
+
+## See also
+
+xl(1), xl.cfg(5), xl-disk-configuration(5), qemu-img(1), virsh(1)
+"""
+
+
+def man_page() -> str:
+    """docs/man/xensnap.md, of which Sphinx makes xensnap(1)."""
+    sections = {**SECTIONS, "Around it": tuple(name for name in VERBS if not any(name in s for s in SECTIONS.values()))}
+    parts = [MAN_INTRODUCTION]
+    for title, names in sections.items():
+        parts.append(f"### {title}\n")
+        parts += [f"**{name}**\n: {VERBS[name][1]}\n" for name in names]
+    parts.append("## Options of most commands\n")
+    parts += [f"**{option}**\n: {told}\n" for option, told in COMMON.items() if told != "As above."]
+    return "\n".join([*parts, MAN_END])
 
 
 def errors_page() -> str:
@@ -162,7 +242,7 @@ def commands_page() -> str:
 def json_page() -> str:
     """docs/reference/json.md."""
     parts = [JSON_INTRODUCTION]
-    for each in get_args(Document):
+    for each in (*get_args(Document), EventDocument):
         text = json.dumps(msgspec.json.schema(each), indent=2)
         parts.append(f"## {each.__struct_config__.tag}\n\n{each.__doc__}\n\n```json\n{text}\n```\n")
     return "\n".join(parts)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.cli.conftest import tag_by_hand
-from tests.cli.reference import commands_page, errors_page, json_page
+from tests.cli.reference import commands_page, configuration_page, errors_page, json_page, man_page
 from tests.cli.test_options import put_xml
 from xensnap.cli.documents import Document
 
@@ -139,11 +139,18 @@ def test_a_plan_is_what_its_schema_says(sim) -> None:
         jsonschema.Draft202012Validator(msgspec.json.schema(Plan)).validate(plan)
 
 
-@pytest.mark.parametrize(
-    ("name", "page"), [("json.md", json_page), ("commands.md", commands_page), ("errors.md", errors_page)]
-)
-def test_the_reference_is_made_from_the_code(name, page) -> None:
-    path = PAGES / name
+MADE = {
+    "json.md": json_page,
+    "commands.md": commands_page,
+    "errors.md": errors_page,
+    "configuration.md": configuration_page,
+    "../man/xensnap.md": man_page,
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_the_reference_is_made_from_the_code(name) -> None:
+    path, page = PAGES / name, MADE[name]
     if os.environ.get("XENSNAP_GOLDEN") == "write":
         path.write_text(page(), encoding="utf-8")
     assert path.read_text(encoding="utf-8") == page(), "made by XENSNAP_GOLDEN=write pytest tests/cli/test_json.py"

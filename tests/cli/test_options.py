@@ -26,6 +26,7 @@ PLAIN = {
     "explain": ["busy"],
     "capabilities": [],
     "config": [],
+    "completion": ["zsh"],
     "du": ["guest1"],
     "diff": ["guest1", "before"],
     "revert": ["guest1", "before"],
@@ -66,8 +67,13 @@ PLAIN = {
     "sim disk resize": ["guest1", "xvda", "16M"],
     "sim write": ["guest1", "xvda", "0", "4k"],
     "sim read": ["guest1", "xvda"],
+    "sim run": ["true"],
+    "sim shell": [],
     "sim crash": ["--at", "1", "create", "guest1"],
 }
+
+# Their own options come before the words of the command that they run.
+TAKES_WORDS = {"sim crash", "sim run"}
 
 # Where the plain form and an option contradict each other: the form to use with that option.
 INSTEAD = {
@@ -238,6 +244,7 @@ def put_xml(sim) -> None:
 
 @pytest.fixture
 def prepared(sim, monkeypatch):
+    monkeypatch.setenv("SHELL", "/bin/true")
     monkeypatch.setenv("VISUAL", "sed -i $atyped")
     monkeypatch.setenv("XENSNAP_CONFIG", str(sim.directory / "config.toml"))
     (sim.directory / "config.toml").write_text("[retention.nightly]\nkeep-last = 1\n")
@@ -285,15 +292,14 @@ def test_each_option_works_in_a_good_form_and_says_what_is_wrong_in_a_bad_one(pr
     else:
         value = BAD.get(f"{name} {long}", BAD_ANYWHERE.get(long))
         bad = [word] if value is None else [word, value]
-    # Options of `sim crash` come before the words of the command that it lets die.
-    wrong = [*bad, *plain] if name == "sim crash" else [*plain, *bad]
+    wrong = [*bad, *plain] if name in TAKES_WORDS else [*plain, *bad]
     result = shell.run(*name.split(), *wrong)
     assert result.exit_code != 0
     assert result.stderr.startswith("xensnap: ")
     for before in BEFORE.get(name, ()):
         shell.ok("domain", before, "guest1")
     good = [word, *values(name, option, shell)]
-    shell.ok(*name.split(), *([*good, *plain] if name == "sim crash" else [*plain, *good]))
+    shell.ok(*name.split(), *([*good, *plain] if name in TAKES_WORDS else [*plain, *good]))
 
 
 def test_there_is_a_plain_form_of_each_command() -> None:
@@ -313,7 +319,7 @@ def test_no_case_is_left_of_an_option_that_is_gone() -> None:
 def test_each_command_needs_its_arguments_and_no_more(prepared, name) -> None:
     if any(parameter.required for parameter in COMMANDS[name].params if isinstance(parameter, click.Argument)):
         assert prepared.run(*name.split()).exit_code == 2
-    if name != "sim crash":
+    if name not in TAKES_WORDS:
         # Of conformance cases, reports and files any number can be named, and none is called `word`.
         takes_any = name.startswith(("conformance ", "import-xml")) and any(
             each.nargs < 0 for each in COMMANDS[name].params

@@ -4,6 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.request import AdoptRequest
 
@@ -14,7 +15,7 @@ from xensnap.engine.request import AdoptRequest
     ("xensnap adopt guest1 by-hand", "a tag that qemu-img has made"),
     ("xensnap adopt guest1 clean --accept image-changed", "as its images are now"),
 )
-@click.argument("domain")
+@domain_argument
 @click.argument("name")
 @accept_option
 @dry_run_option

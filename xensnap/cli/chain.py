@@ -3,6 +3,7 @@
 import click
 
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents import (
     ChainDisk,
     ChainDocument,
@@ -24,7 +25,7 @@ def command() -> None:
 
 
 @command_with("show", "Show the images below each disk.", ("xensnap chain show guest1", ""))
-@click.argument("domain")
+@domain_argument
 @verb
 def show(session: Session, domain: str) -> None:
     """Show the images below each disk of DOMAIN, the active layer first, and what keeps each of them."""
@@ -46,7 +47,7 @@ def show(session: Session, domain: str) -> None:
     ("xensnap chain compact guest1", ""),
     ("xensnap chain compact guest1 --dry-run", "what would be merged"),
 )
-@click.argument("domain")
+@domain_argument
 @click.option("--dry-run", is_flag=True, help="Tell what would be merged, and change nothing.")
 @verb
 @changing

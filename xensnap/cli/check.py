@@ -1,8 +1,7 @@
 """`check`: whether a domain can be snapshotted, and what keeps it from that."""
 
-import click
-
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents import CheckDocument, DiskFitnessDocument, ModeDocument, ReasonDocument
 from xensnap.cli.output import clean
 from xensnap.cli.records import domain_document
@@ -18,7 +17,7 @@ from xensnap.model import Kind
     ("xensnap check guest1", "each way and each disk, with all reasons"),
     ("xensnap check guest1 > /dev/null && xensnap create guest1", ""),
 )
-@click.argument("domain")
+@domain_argument
 @verb
 def command(session: Session, domain: str) -> int:
     """Tell in which ways DOMAIN can be snapshotted now, and every reason against the others. Nothing is changed.

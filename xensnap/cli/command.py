@@ -13,6 +13,7 @@ COMMON = {
     "--accept": "RISK-ID: take this one risk, which a refusal has named; can be repeated.",
     "--wait": "SECONDS: how long to wait for a domain that somebody else works on.",
     "--no-wait": "Do not wait at all.",
+    "--events": "Tell each step on stderr as a JSON object on a line.",
     "--host": "As above.",
     "--verbose": "As above.",
     "--help": "As above.",

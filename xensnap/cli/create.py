@@ -6,6 +6,7 @@ import msgspec
 from xensnap.cli import operate
 from xensnap.cli.choices import FORM, THEN, disk_choices
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domains
 from xensnap.cli.documents import ConfigDiskDocument, ConfigDocument, CreateDocument
 from xensnap.cli.names import full_path
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
@@ -29,7 +30,7 @@ SEED_NAME = "snapshot-create"
     ("xensnap create guest1 --disk xvdb=external:/fast/b.qcow2", "choose where to go on"),
     ("xensnap create before.cfg guest1", "as xl.snapshot.cfg(5) says it"),
 )
-@click.argument("words", nargs=-1, required=True, metavar="[CONFIG] DOMAIN")
+@click.argument("words", nargs=-1, required=True, metavar="[CONFIG] DOMAIN", shell_complete=domains)
 @click.option("-f", "--config", metavar="FILE", help="Read the snapshot's configuration, as CONFIG before DOMAIN does.")
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot. [default: the second of its creation]")
 @click.option("--description", metavar="TEXT", help="What it is for.")

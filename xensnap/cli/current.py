@@ -1,8 +1,7 @@
 """`current`: where a domain is among its snapshots."""
 
-import click
-
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents import CurrentDocument
 from xensnap.cli.output import clean
 from xensnap.cli.records import domain_document
@@ -14,7 +13,7 @@ from xensnap.cli.session import Session, verb
     "Name the snapshot that the domain is at.",
     ("xensnap current guest1", ""),
 )
-@click.argument("domain")
+@domain_argument
 @verb
 def command(session: Session, domain: str) -> None:
     """Name the snapshot that the disks of DOMAIN come from; nothing where there is none."""

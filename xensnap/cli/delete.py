@@ -4,6 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, optional_snapshot_argument
 from xensnap.cli.names import one_name
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.cli.times import SPAN
@@ -18,8 +19,8 @@ from xensnap.errors import Usage
     ("xensnap delete guest1 clean --children", "and all that came from it"),
     ("xensnap delete guest1 --older-than 30d --dry-run", "what would go"),
 )
-@click.argument("domain")
-@click.argument("snapshot", required=False, metavar="[NAME]")
+@domain_argument
+@optional_snapshot_argument
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
 @click.option("--children", is_flag=True, help="Delete those below it, too.")
 @click.option("--children-only", is_flag=True, help="Delete those below it, and not the snapshot itself.")

@@ -4,6 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, name_argument
 from xensnap.cli.session import Session, changing, dry_run_option, verb
 from xensnap.engine.request import EditRequest
 
@@ -14,8 +15,8 @@ from xensnap.engine.request import EditRequest
     ("xensnap describe guest1 clean 'before the audit'", ""),
     ("xensnap describe guest1 clean ''", "take the description away"),
 )
-@click.argument("domain")
-@click.argument("name")
+@domain_argument
+@name_argument
 @click.argument("text")
 @dry_run_option
 @verb

@@ -3,6 +3,7 @@
 import click
 
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, snapshots
 from xensnap.cli.documents import DiffDocument, DiskDifference, StretchDocument
 from xensnap.cli.output import clean, size
 from xensnap.cli.records import domain_document
@@ -18,9 +19,9 @@ from xensnap.engine.seen import length
     ("xensnap diff guest1 clean broken", "between the two"),
     ("xensnap diff guest1 clean --blocks", "where on the disks"),
 )
-@click.argument("domain")
-@click.argument("before", metavar="A")
-@click.argument("after", metavar="[B]", default=NOW)
+@domain_argument
+@click.argument("before", metavar="A", shell_complete=snapshots)
+@click.argument("after", metavar="[B]", default=NOW, shell_complete=snapshots)
 @click.option("--blocks", is_flag=True, help="List every stretch that differs: first byte and length.")
 @click.option("--config", "config_only", is_flag=True, help="The configuration only.")
 @verb

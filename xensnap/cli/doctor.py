@@ -4,6 +4,8 @@ from typing import Literal
 
 import click
 
+from xensnap.cli.command import command_with
+from xensnap.cli.completing import optional_domain_argument
 from xensnap.cli.documents import DoctorDocument, ExaminedDocument, FindingDocument, UnexaminedDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
@@ -20,8 +22,13 @@ _WORDS: dict[Severity, Literal["error", "warning", "note"]] = {
 """The worst first."""
 
 
-@click.command("doctor", short_help="Tell what does not fit together, and repair it.")
-@click.argument("domain", required=False, metavar="[DOMAIN]")
+@command_with(
+    "doctor",
+    "Tell what does not fit together, and repair it.",
+    ("xensnap doctor", "all domains"),
+    ("xensnap doctor guest1 --repair", ""),
+)
+@optional_domain_argument
 @click.option("--all", "everywhere", is_flag=True, help="All domains, as without a DOMAIN.")
 @click.option("--check", is_flag=True, help="Also count the clusters of every image that nobody has open.")
 @click.option("--repair", is_flag=True, help="Repair what can be repaired without losing anything.")
@@ -32,8 +39,6 @@ def command(session: Session, domain: str | None, everywhere: bool, check: bool,
 
     Nothing is changed without --repair. Each finding has an id, says what is wrong, and what would mend it. Ends with 0
     where nothing worse than a note is left, else with 5.
-
-    Examples: `xensnap doctor`, `xensnap doctor guest1 --repair`.
     """
     if domain is not None and everywhere:
         raise Usage("--all and a domain contradict each other", id="contradiction", remedy="Give one of them.")

@@ -712,6 +712,18 @@ class DemoDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap
     passed: bool
 
 
+class EventDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-event/1"):
+    """One line of `--events`: a `step` begins, or the step under way makes `progress`. Numbers count from 1."""
+
+    event: Literal["step", "progress"]
+    number: int
+    total: int
+    text: str
+    done_bytes: int | None
+    total_bytes: int | None
+    bytes_per_s: int | None
+
+
 Document = (
     ListDocument
     | DomainsDocument

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import click
 
+from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents import DomainStateDocument
 from xensnap.cli.output import clean
 from xensnap.cli.records import domain_document
@@ -21,7 +22,7 @@ def command() -> None:
 
 
 @command.command("start")
-@click.argument("domain")
+@domain_argument
 @click.option("--paused", is_flag=True, help="Let it execute nothing yet.")
 @verb
 @changing
@@ -31,7 +32,7 @@ def start(session: Session, domain: str, paused: bool) -> None:
 
 
 @command.command("stop")
-@click.argument("domain")
+@domain_argument
 @verb
 @changing
 def stop(session: Session, domain: str) -> None:
@@ -40,7 +41,7 @@ def stop(session: Session, domain: str) -> None:
 
 
 @command.command("pause")
-@click.argument("domain")
+@domain_argument
 @verb
 @changing
 def pause(session: Session, domain: str) -> None:
@@ -49,7 +50,7 @@ def pause(session: Session, domain: str) -> None:
 
 
 @command.command("unpause")
-@click.argument("domain")
+@domain_argument
 @verb
 @changing
 def unpause(session: Session, domain: str) -> None:

@@ -3,6 +3,7 @@
 import click
 
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents import DiskSpace, DuDocument, SnapshotSpace, SpaceDocument
 from xensnap.cli.output import clean, size, table
 from xensnap.cli.records import domain_document
@@ -19,7 +20,7 @@ HEADER = ("NAME", "HELD", "EXCLUSIVE", "SHARED", "RECLAIMABLE")
     ("xensnap du guest1", "by snapshot"),
     ("xensnap du guest1 --disks", "by snapshot and disk"),
 )
-@click.argument("domain")
+@domain_argument
 @click.option("--disks", "by_disk", is_flag=True, help="One line for each disk, too.")
 @verb
 def command(session: Session, domain: str, by_disk: bool) -> None:

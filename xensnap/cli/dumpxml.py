@@ -3,6 +3,7 @@
 import click
 
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, optional_snapshot_argument
 from xensnap.cli.documents import XmlDocument
 from xensnap.cli.names import local_file, one_name
 from xensnap.cli.session import Session, verb
@@ -16,8 +17,8 @@ from xensnap.formats import libvirt_xml
     ("xensnap dumpxml guest1 before-upgrade", ""),
     ("xensnap dumpxml guest1 before-upgrade --domain-xml guest1.xml", "as libvirt takes it over"),
 )
-@click.argument("domain")
-@click.argument("snapshot", required=False, metavar="[NAME]")
+@domain_argument
+@optional_snapshot_argument
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
 @click.option("--domain-xml", metavar="FILE", help="The domain as `virsh dumpxml` prints it, to put into the snapshot.")
 @verb

@@ -4,6 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, name_argument
 from xensnap.cli.session import Interrupted, Session, changing, dry_run_option, verb
 from xensnap.engine import tree
 from xensnap.engine.engine import Engine
@@ -15,8 +16,8 @@ from xensnap.engine.request import EditRequest
     "Change a description in your editor.",
     ("xensnap edit guest1 clean", "in your editor"),
 )
-@click.argument("domain")
-@click.argument("name")
+@domain_argument
+@name_argument
 @dry_run_option
 @verb
 @changing

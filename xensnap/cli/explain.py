@@ -3,6 +3,7 @@
 import click
 
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import errors
 from xensnap.cli.documents import ExplainDocument, Explained
 from xensnap.cli.explanations import EXPLANATIONS
 from xensnap.cli.session import Session, told
@@ -16,7 +17,7 @@ from xensnap.errors import NotFound
     ("xensnap explain kind-is-sticky", ""),
     ("xensnap explain", "all ids"),
 )
-@click.argument("error_id", metavar="[ERROR-ID]", default="")
+@click.argument("error_id", metavar="[ERROR-ID]", default="", shell_complete=errors)
 @told
 def command(session: Session, error_id: str) -> None:
     """Tell what the error ERROR-ID means and what can be done about it; without one, list all ids.

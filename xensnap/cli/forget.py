@@ -1,9 +1,8 @@
 """`forget`: throw a snapshot away so that it can be had back."""
 
-import click
-
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, name_argument
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.request import ForgetRequest
 
@@ -13,8 +12,8 @@ from xensnap.engine.request import ForgetRequest
     "Throw a snapshot away so that it can be had back.",
     ("xensnap forget guest1 before-upgrade", "`xensnap undo guest1` takes that back"),
 )
-@click.argument("domain")
-@click.argument("name")
+@domain_argument
+@name_argument
 @accept_option
 @dry_run_option
 @verb

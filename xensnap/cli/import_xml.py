@@ -4,6 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument
 from xensnap.cli.names import local_file
 from xensnap.cli.session import Session, changing, dry_run_option, verb
 from xensnap.engine.engine import Engine
@@ -19,7 +20,7 @@ from xensnap.model import RunState
     "Record snapshots that libvirt describes.",
     ("xensnap import-xml guest1 before.xml after.xml", "what `virsh snapshot-dumpxml` printed, in any order"),
 )
-@click.argument("domain")
+@domain_argument
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @dry_run_option
 @verb

@@ -3,6 +3,7 @@
 import click
 
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, optional_snapshot_argument
 from xensnap.cli.documents import CheckedDisk, CheckedSnapshot, InfoDocument, LiveDisk
 from xensnap.cli.list import long_text
 from xensnap.cli.names import one_name
@@ -23,8 +24,8 @@ from xensnap.model import DiskSnapshot, Snapshot
     ("xensnap info guest1", "the domain, its chains, every snapshot"),
     ("xensnap info guest1 clean", "one of them"),
 )
-@click.argument("domain")
-@click.argument("snapshot", required=False, metavar="[NAME]")
+@domain_argument
+@optional_snapshot_argument
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
 @verb
 def command(session: Session, domain: str, snapshot: str | None, name: str | None) -> None:

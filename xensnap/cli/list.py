@@ -8,6 +8,7 @@ import click
 
 from xensnap.cli.choosing import ORDERS, Filters, wanted
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import optional_domain_argument, optional_snapshot_argument
 from xensnap.cli.documents import DomainsDocument, DomainsEntry, ListDocument, SnapshotDocument
 from xensnap.cli.names import one_name
 from xensnap.cli.output import clean, local, size, table
@@ -75,8 +76,8 @@ def filtering(command: Callable[..., Any]) -> Callable[..., Any]:
     ("xensnap list guest1 --since 7d --leaves", "of the last week, those without children"),
     ("xensnap list guest1 --csv", "for a spreadsheet"),
 )
-@click.argument("domain", required=False, metavar="[DOMAIN]")
-@click.argument("snapshot", required=False, metavar="[NAME]")
+@optional_domain_argument
+@optional_snapshot_argument
 @click.option("-n", "--name", metavar="NAME", help="Show this snapshot only.")
 @click.option("-l", "--long", "in_full", is_flag=True, help="Tell all that the record says.")
 @click.option("--tree", "as_tree", is_flag=True, help="Draw them as a tree.")

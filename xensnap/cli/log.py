@@ -1,8 +1,7 @@
 """`log`: who did what to a domain, when, and how it ended."""
 
-import click
-
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents import LogDocument, LoggedDocument
 from xensnap.cli.output import clean, utc
 from xensnap.cli.records import domain_document
@@ -11,7 +10,7 @@ from xensnap.engine.journal import Begin, End, Entry
 
 
 @command_with("log", "Tell who did what to a domain, and when.", ("xensnap log guest1", ""))
-@click.argument("domain")
+@domain_argument
 @verb
 def command(session: Session, domain: str) -> None:
     """Tell every operation on DOMAIN that the journal remembers, the oldest first."""

@@ -50,6 +50,7 @@ VERBS = {
     "explain": ("explain", "Tell what an error means and what to do."),
     "capabilities": ("capabilities", "Tell what the host can do."),
     "config": ("config", "Show the configuration that is in force."),
+    "completion": ("completion", "Print the completion script of a shell."),
     "domain": ("domain", "Start and stop domains, where nothing else does."),
     "conformance": ("conformance", "Try a host with the conformance cases."),
     "sim": ("sim", "Make and handle a simulated host."),

@@ -7,6 +7,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, name_argument
 from xensnap.cli.session import Session, changing, dry_run_option, verb
 from xensnap.cli.times import FUTURE, When
 from xensnap.engine.engine import Engine
@@ -19,8 +20,8 @@ from xensnap.engine.request import PinRequest
     ("xensnap pin guest1 golden --why 'base of the lab'", ""),
     ("xensnap pin guest1 audit --owner anna --until 90d", ""),
 )
-@click.argument("domain")
-@click.argument("name")
+@domain_argument
+@name_argument
 @click.option("--owner", metavar="WHO", help="Who needs it. [default: you]")
 @click.option("--until", type=FUTURE, metavar="WHEN", help="A date, or a span such as 30d. [default: always]")
 @click.option("--why", metavar="TEXT", default="", help="What for.")

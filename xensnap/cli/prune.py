@@ -4,6 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents import KeptDocument, PruneDocument
 from xensnap.cli.output import clean, table
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
@@ -23,7 +24,7 @@ COUNT = click.IntRange(min=1)
     ("xensnap prune guest1 --keep-daily 7 --keep-weekly 4 --dry-run", "the fate of each"),
     ("xensnap prune guest1 --keep-last 10", "all but the newest ten"),
 )
-@click.argument("domain")
+@domain_argument
 @click.option("--keep-last", type=COUNT, metavar="N", help="Keep the newest N.")
 @click.option("--keep-hourly", type=COUNT, metavar="N", help="Keep the newest of each of N hours.")
 @click.option("--keep-daily", type=COUNT, metavar="N", help="Keep the newest of each of N days.")

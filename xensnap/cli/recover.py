@@ -3,6 +3,7 @@
 import click
 
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import optional_domain_argument
 from xensnap.cli.documents import FailedRecovery, RecoverDocument
 from xensnap.cli.records import recovered_document, recovered_text
 from xensnap.cli.session import Session, changing, verb
@@ -16,7 +17,7 @@ from xensnap.errors import Usage, XensnapError
     ("xensnap recover", "all domains"),
     ("xensnap recover guest1 --abort", "insist on undoing"),
 )
-@click.argument("domain", required=False, metavar="[DOMAIN]")
+@optional_domain_argument
 @click.option("--all", "everywhere", is_flag=True, help="Of all domains, as without a DOMAIN.")
 @click.option("--abort", is_flag=True, help="Insist on undoing.")
 @click.option("--resume", is_flag=True, help="Insist on finishing.")

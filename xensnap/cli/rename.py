@@ -4,6 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, name_argument
 from xensnap.cli.session import Session, changing, dry_run_option, verb
 from xensnap.engine.request import RenameRequest
 
@@ -13,8 +14,8 @@ from xensnap.engine.request import RenameRequest
     "Call a snapshot something else.",
     ("xensnap rename guest1 1790000000 before-upgrade", ""),
 )
-@click.argument("domain")
-@click.argument("name")
+@domain_argument
+@name_argument
 @click.argument("new_name")
 @dry_run_option
 @verb

@@ -5,6 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.choices import THEN
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, optional_snapshot_argument
 from xensnap.cli.names import one_name
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.request import RevertRequest
@@ -20,8 +21,8 @@ from xensnap.hypervisor import Then
     ("xensnap revert guest1 clean --save-current broken", "and keep what is given up"),
     ("xensnap revert guest1 clean --only xvdb --then stopped", "one disk of it"),
 )
-@click.argument("domain")
-@click.argument("snapshot", required=False, metavar="[NAME]")
+@domain_argument
+@optional_snapshot_argument
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
 @click.option(
     "--then", type=THEN, default="same", show_default=True, help="What it does then; same as at the snapshot."

@@ -51,6 +51,7 @@ class Session:
     debug: bool = False
     xl_exit: bool = False
     json: bool = False
+    events: bool = False
     asked_wait_s: float | None = None
     stage: Stage = Stage.BEFORE
     _configuration: "Configuration | None" = None
@@ -102,7 +103,7 @@ class Session:
             self.host_name = host.name
             if said.hook and changes:
                 self._add_hooks(host, said)
-            with progress.watching(verbose=self.verbose) as watch:
+            with progress.watching(verbose=self.verbose, events=self.events) as watch:
                 self.stage = Stage.ACTING if changes else Stage.BEFORE
                 yield Engine(host, watch=watch, wait_s=wait_s)
         self.stage = Stage.DONE if changes else Stage.BEFORE
@@ -216,4 +217,5 @@ def changing(command: Command) -> Command:
         metavar="SECONDS",
         help=f"How long to wait for a domain that somebody else works on. [default: {WAIT_S:g}]",
     )
-    return wait_option(click.option("--no-wait", is_flag=True, help="Do not wait at all.")(begun))  # type: ignore[return-value]
+    events = flag_option("--events", help="Tell each step on stderr as a JSON object on a line.")
+    return events(wait_option(click.option("--no-wait", is_flag=True, help="Do not wait at all.")(begun)))  # type: ignore[return-value]

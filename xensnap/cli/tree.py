@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import click
-
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents import TreeDocument, TreeNode
 from xensnap.cli.output import clean, local
 from xensnap.cli.records import domain_document
@@ -20,7 +19,7 @@ HERE = "you are here"
     "Draw the tree that the snapshots form.",
     ("xensnap tree guest1", ""),
 )
-@click.argument("domain")
+@domain_argument
 @verb
 def command(session: Session, domain: str) -> None:
     """Draw how the snapshots of DOMAIN come from each other, and where the domain is among them."""

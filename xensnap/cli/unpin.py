@@ -4,6 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
+from xensnap.cli.completing import domain_argument, name_argument
 from xensnap.cli.session import Session, changing, dry_run_option, verb
 from xensnap.engine.request import UnpinRequest
 
@@ -13,8 +14,8 @@ from xensnap.engine.request import UnpinRequest
     "Let a snapshot be deleted again.",
     ("xensnap unpin guest1 golden", ""),
 )
-@click.argument("domain")
-@click.argument("name")
+@domain_argument
+@name_argument
 @click.option("--owner", metavar="WHO", default="", help="Only if it is pinned by this one.")
 @dry_run_option
 @verb

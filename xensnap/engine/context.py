@@ -14,7 +14,7 @@ TOLD_PERCENT = 10
 """How much further a job is when it is told of again."""
 
 
-def _nobody(part: str) -> None:
+def _nobody(done_bytes: int, total_bytes: int) -> None:
     """For contexts without anybody to tell."""
 
 
@@ -25,18 +25,19 @@ class Context(msgspec.Struct, frozen=True):
     store: Store
     operation: str
     domain_uuid: DomainUuid
-    tell: Callable[[str], None] = _nobody
+    tell: Callable[[int, int], None] = _nobody
+    """Told how many bytes of how many the step under way has done, where it knows."""
 
     def told(self) -> Callable[[JobState], None]:
         """What follows a block job, and tells of it now and then."""
-        last = 0
+        last = -TOLD_PERCENT
 
         def progress(state: JobState) -> None:
             nonlocal last
             percent = 100 * state.done_bytes // state.total_bytes if state.total_bytes else 0
             if percent >= last + TOLD_PERCENT:
                 last = percent
-                self.tell(f"{percent} %")
+                self.tell(state.done_bytes, state.total_bytes)
 
         return progress
 

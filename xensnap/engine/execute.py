@@ -39,11 +39,13 @@ class Outcome(StrEnum):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """What is being done now: step `number` of `total`, counted from 1."""
+    """What is being done now: step `number` of `total`, counted from 1; and how far it is, where it can tell."""
 
     number: int
     total: int
     text: str
+    done_bytes: int | None = None
+    total_bytes: int | None = None
 
 
 Watch = Callable[[Progress], None]
@@ -106,6 +108,10 @@ class Execution:
         await self._remove_half_written()
         return await self._conclude(abort=abort)
 
+    def _tell(self, done_bytes: int, total_bytes: int) -> None:
+        """The step under way knows how far it is."""
+        self._watch(msgspec.structs.replace(self._now, done_bytes=done_bytes, total_bytes=total_bytes))
+
     # Journal ---------------------------------------------------------------------------------------------------------
 
     async def _begin(self) -> None:
@@ -135,10 +141,6 @@ class Execution:
             self._watch(self._now)
             await step.do(self._at)
             await self._journal.note(self._plan.operation, f"done: {text}")
-
-    def _tell(self, part: str) -> None:
-        """How far the step under way is."""
-        self._watch(msgspec.structs.replace(self._now, text=f"{self._now.text}: {part}"))
 
     async def _decide(self) -> None:
         """The point of no return: from here on the operation will be finished, by us or by who comes after us."""
