@@ -50,14 +50,14 @@ class SimulatedBlocks:
 
     async def nodes(self, domain: Domain) -> tuple[Node, ...]:
         """The roots in the domain's order; of an HVM guest's disk both copies, until it has unplugged one."""
-        await self.monitor(domain)
+        await self._settled(domain)
         world = await self._seat.look(_NODES, domain.name)
         return tuple(_node(drive, 0) for drive in _qemu(world, domain).drives)
 
     async def transaction(self, domain: Domain, actions: Sequence[Action]) -> None:
         """All or none; it goes on in QEMU when we die."""
         _one_each(actions)
-        domid, _ = await self.monitor(domain)
+        domid = await self._settled(domain)
         program = Transaction(domid, tuple(_asked(action) for action in actions))
         try:
             await Child(self._seat).run(_TRANSACTION, domain.name, lambda world: world.told(program))
@@ -66,6 +66,7 @@ class SimulatedBlocks:
 
     async def delete_internal(self, domain: Domain, vdev: str, *, tag: str, snapshot_id: str) -> None:
         """By tag and id, which must be of one entry."""
+        await self._settled(domain)
 
         def deleted(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
             return points.deleted(fs, qemu, vdev, tag=tag, snapshot_id=snapshot_id)
@@ -77,6 +78,7 @@ class SimulatedBlocks:
 
     async def commit(self, domain: Domain, vdev: str, *, top: Layer, base: Layer, job_id: str) -> Job:
         """Active where `top` is the root; the files behind the names are compared before (design 5.13)."""
+        await self._settled(domain)
 
         def started(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
             drive = _require_own_names(fs, qemu, vdev, top, base)
@@ -88,6 +90,7 @@ class SimulatedBlocks:
 
     async def stream(self, domain: Domain, vdev: str, *, layer: Layer, base: Layer | None, job_id: str) -> Job:
         """Into the root, or into an image below it."""
+        await self._settled(domain)
 
         def started(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
             _require_own_names(fs, qemu, vdev, layer)
@@ -108,6 +111,15 @@ class SimulatedBlocks:
         except LookupError as error:
             raise NotFound(str(error), id="not-in-chain") from None
         return SimulatedJob(self._seat, self, domain, job_id)
+
+    async def _settled(self, domain: Domain) -> int:
+        """The domid, where QEMU can be asked for its images: it dies of that (7.2.22) after a stream that is over."""
+        domid, qemu = await self.monitor(domain)
+        if ended := [job.id for job in qemu.jobs if job.over and job.kind == jobs.STREAM]:
+            cause = f"the job {ended[0]} has ended, and who started it has not taken note of that yet"
+            remedy = "If that program has died: `xensnap recover` for a job of ours, `job-dismiss` for another one."
+            raise Busy(cause, id="job-unnoticed", remedy=remedy)
+        return domid
 
     # --- the monitor -------------------------------------------------------------------------------------------------
 

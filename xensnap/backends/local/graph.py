@@ -99,10 +99,11 @@ def same_file(one: str, other: str) -> bool:
 async def read(monitor: Monitor) -> Graph:
     """The graph as it is now. Three round trips.
 
-    `Busy` with id `job-unnoticed` where a job has ended and is still known: the filter that a stream had in the graph
-    is then left without what it stood on, and `query-named-block-nodes` makes QEMU 7.2.22 crash (SIGSEGV, each time).
+    `Busy` with id `job-unnoticed` where a stream has ended and is still known: its filter is then in the graph without
+    what it stood on, and `query-named-block-nodes` makes QEMU 7.2.22 crash (SIGSEGV, each time).
     """
-    ended = [job["id"] for job in await monitor.execute("query-jobs") if job["status"] == "concluded"]
+    jobs = await monitor.execute("query-jobs")
+    ended = [job["id"] for job in jobs if job["type"] == "stream" and job["status"] == "concluded"]
     if ended:
         cause = f"the job {ended[0]} has ended, and who started it has not taken note of that yet"
         remedy = "If that program has died: `xensnap recover` for a job of ours, `job-dismiss` for another one."
