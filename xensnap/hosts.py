@@ -113,7 +113,9 @@ def _default(environment: Mapping[str, str]) -> Choice:
 
 
 @contextmanager
-def open_host(spec: str | None, *, changes: bool = True, wait_s: float = 0.0) -> "Iterator[Hypervisor]":
+def open_host(
+    spec: str | None, *, changes: bool = True, wait_s: float = 0.0, root: str = "", domain_config: str = ""
+) -> "Iterator[Hypervisor]":
     """The host to work on, for as long as a command takes.
 
     A simulated one is read when this is entered and, with `changes`, locked meanwhile and saved at the end, whatever
@@ -123,21 +125,31 @@ def open_host(spec: str | None, *, changes: bool = True, wait_s: float = 0.0) ->
         spec: what the user gave; None for the variable or the default.
         changes: whether the command may change something.
         wait_s: how long to wait for another command on the same simulated host.
+        root: absolute directory of the snapshot store of a Xen host, if not the usual one.
+        domain_config: absolute path of the file that a domain is started from on a Xen host, so that it is known there
+            while it is off; remembered if the command may change something.
 
     Raises:
         Usage: the choice makes no sense, or the simulator is not ours.
+        Failed: xl cannot read the domain's file.
         NotFound: there is no such directory, or no world in it.
         Busy: another command works on the simulated host.
     """
     choice = choose(spec)
+    if (root or domain_config) and choice.kind != "xen":
+        cause = f"--root and --domain-config are for the host xen, and this is {choice.name}"
+        raise Usage(cause, id="contradiction", remedy="Leave them out: this host knows its store and its domains.")
     if choice.kind == "qemu":
         from xensnap.backends.qemu.host import QemuHost
 
         yield QemuHost(choice.directory)
     elif choice.kind == "xen":
-        from xensnap.backends.xen.host import this_machine
+        from xensnap.backends.xen.host import ROOT, this_machine
 
-        yield this_machine()
+        xen = this_machine(root=root or ROOT)
+        if domain_config:
+            xen.run(xen.learn(domain_config, remember=changes))
+        yield xen
     else:
         with open_simulated(choice, changes=changes, wait_s=wait_s) as simulated:
             yield simulated

@@ -109,6 +109,15 @@ def test_xen_without_xl_says_what_is_missing(monkeypatch, tmp_path) -> None:
     assert (host.name, error.value.id, error.value.effect) == ("xen", "no-such-program", Effect.NONE)
 
 
+@pytest.mark.parametrize("told", [{"root": "/s"}, {"domain_config": "/g.cfg"}])
+def test_only_xen_is_told_where_its_store_and_its_domains_are(tmp_path, told) -> None:
+    with pytest.raises(Usage) as error, hosts.open_host(f"qemu:{tmp_path}", **told):
+        pass
+    assert error.value.id == "contradiction"
+    with hosts.open_host("xen", root="/s") as host:
+        assert host.root == "/s"
+
+
 def test_a_directory_of_images_is_opened_and_a_missing_one_is_not_found(tmp_path) -> None:
     with hosts.open_host(f"qemu:{tmp_path}") as host:
         assert host.name == f"qemu:{tmp_path}"

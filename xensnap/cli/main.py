@@ -13,7 +13,7 @@ import click
 
 from xensnap.cli.__main__ import VERSION
 from xensnap.cli.command import COMMON
-from xensnap.cli.session import Interrupted, Session, Stage, flag_option, host_option, verbose_option
+from xensnap.cli.session import Interrupted, Session, Stage, flag_option, host_option, verbose_option, xen_options
 from xensnap.errors import Effect, ExitCode, Failed, Usage, XensnapError
 
 # Name -> module and first line of its help, so that `--help` and `--version` import no verb.
@@ -203,6 +203,7 @@ def _check_text(arguments: Sequence[str]) -> None:
 @click.command("xensnap", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(message=VERSION)
 @host_option
+@xen_options
 @verbose_option
 @flag_option("--debug", help="Show where an error came from.")
 @flag_option("--xl-exit", help="End with 0 or 1 only, as xl does.")

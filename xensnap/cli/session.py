@@ -47,6 +47,8 @@ class Session:
 
     host_spec: str | None = None
     host_name: str = ""
+    root: str = ""
+    domain_config: str = ""
     verbose: bool = False
     debug: bool = False
     xl_exit: bool = False
@@ -99,7 +101,9 @@ class Session:
 
         said = self.configuration
         wait_s = self.wait_s if changes else 0.0
-        with hosts.open_host(self.chosen_host, changes=changes, wait_s=wait_s) as host:
+        with hosts.open_host(
+            self.chosen_host, changes=changes, wait_s=wait_s, root=self.root, domain_config=self.domain_config
+        ) as host:
             self.host_name = host.name
             if said.hook and changes:
                 self._add_hooks(host, said)
@@ -159,6 +163,13 @@ def flag_option(*names: str, help: str) -> Callable[[Command], Command]:  # noqa
     return click.option(*names, is_flag=True, expose_value=False, callback=keep, help=help)
 
 
+def _place(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value:
+        assert parameter.name is not None, "click names options after their words"
+        setattr(context.ensure_object(Session), parameter.name, os.path.abspath(value))  # noqa: PTH100 -- follows no link
+    return value
+
+
 def host_option(command: Command) -> Command:
     """`--host`, before or after the verb."""
     return click.option(
@@ -168,6 +179,25 @@ def host_option(command: Command) -> Command:
         callback=_host,
         help="qemu:DIR, sim, sim:DIR or xen. Default: $XENSNAP_HOST, or a simulated host if one was made.",
     )(command)
+
+
+def xen_options(command: Command) -> Command:
+    """What only a Xen host must be told, before the verb."""
+    root = click.option(
+        "--root",
+        metavar="DIR",
+        expose_value=False,
+        callback=_place,
+        help="Where a Xen host keeps its snapshots. [default: /var/lib/xen/snapshots]",
+    )
+    domain_config = click.option(
+        "--domain-config",
+        metavar="FILE",
+        expose_value=False,
+        callback=_place,
+        help="The xl.cfg that a Xen domain is started from: for one that is off; remembered.",
+    )
+    return root(domain_config(command))
 
 
 verbose_option = flag_option("-v", "--verbose", help="Tell each step on stderr.")

@@ -76,6 +76,33 @@ class XenDomains:
         there = ", ".join(one.domain.name for one in found) or "none"
         raise NotFound(f"no domain {ref!r}; there are: {there}", id="domain-not-found")
 
+    async def learn(self, path: str, *, remember: bool) -> None:
+        """Hear from the operator's own file, as xl reads it, of the domain that it describes.
+
+        What it starts from next is what we switched it to, if we did; the file then says what it was before.
+
+        Args:
+            path: absolute.
+            remember: write it down at once, so that the domain is known from now on.
+
+        Raises:
+            Failed: xl cannot read the file.
+        """
+        config = await self._xl.read_file(path)
+        pinned = libxl_json.uuid(await self._xl.read_file(path)) == libxl_json.uuid(config)
+        uuid, name = libxl_json.uuid(config), libxl_json.name(config)
+        known = [one for one in await self.all() if (one.domain.uuid == uuid if pinned else one.domain.name == name)]
+        if known:
+            uuid = known[0].domain.uuid
+            config = libxl_json.with_layers(config, {disk.vdev: disk.layer for disk in known[0].domain.disks})
+            if known[0].domain.state is not RunState.OFF:
+                config = known[0].config
+        description = Description(libxl_json.with_identity(config, uuid=uuid, name=name), path)
+        if remember:
+            await self._remembered.put(uuid, description)
+        else:
+            self._remembered.tell(uuid, description)
+
     async def state(self, domid: DomId) -> RunState:
         """What one incarnation is doing now; `OFF` when it is gone."""
         return next((line.state for line in await self._xl.lines() if line.domid == domid), RunState.OFF)

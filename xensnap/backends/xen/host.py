@@ -98,6 +98,7 @@ class XenHost:
         xl = Xl(low.runner)
         remembered = Remembered(low.files, root)
         domains = XenDomains(xl, remembered)
+        self._domains = domains
         blocks = XenBlocks(low.connector, low.machine)
         self.blocks: BlockLayer = blocks
         starts = Starts(
@@ -127,6 +128,10 @@ class XenHost:
         )
         self.agent: GuestAgent | None = None
         self.hooks: Hooks | None = None
+
+    async def learn(self, domain_config: str, *, remember: bool) -> None:
+        """Hear of a domain from the file that its operator starts it from; see `XenDomains.learn`."""
+        await self._domains.learn(domain_config, remember=remember)
 
     async def gather(self, *work: Awaitable[Any]) -> list[Any]:
         """See `Hypervisor.gather`."""

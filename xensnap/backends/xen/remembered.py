@@ -42,13 +42,17 @@ class Remembered:
     def __init__(self, files: Files, root: str) -> None:
         self._files = files
         self._root = root
+        self._told: dict[DomainUuid, Description] = {}
 
     async def uuids(self) -> tuple[DomainUuid, ...]:
-        """All domains that have a store."""
-        return tuple(DomainUuid(name) for name in await self._files.names(self._root) if _UUID.fullmatch(name))
+        """All domains that have a store, or that we were told of."""
+        stores = [DomainUuid(name) for name in await self._files.names(self._root) if _UUID.fullmatch(name)]
+        return tuple(dict.fromkeys((*stores, *self._told)))
 
     async def get(self, uuid: DomainUuid) -> Description | None:
         """What is remembered of a domain; None where nothing is. `Damaged` names the file."""
+        if uuid in self._told:
+            return self._told[uuid]
         path = self._path(uuid)
         try:
             text = await self._files.read(path)
@@ -68,8 +72,13 @@ class Remembered:
                 f"{path}: {error}", path=path, remedy="Remove it; the records beside it tell more."
             ) from error
 
+    def tell(self, uuid: DomainUuid, description: Description) -> None:
+        """Know this for now; it is written down with the next `put`."""
+        self._told[uuid] = description
+
     async def put(self, uuid: DomainUuid, description: Description) -> None:
         """Remember this. Durable on return; nothing is written where it stands so already."""
+        self._told.pop(uuid, None)
         path = self._path(uuid)
         text = json.dumps({"config": description.config, "file": description.file}, indent=4).encode() + b"\n"
         try:
