@@ -1,5 +1,6 @@
 """Between libvirt and us: snapshots out as XML, and in again from the images, in any order."""
 
+import json
 import shutil
 import subprocess
 
@@ -87,6 +88,34 @@ def test_a_tag_that_another_tool_made_becomes_a_snapshot(qemu, qemu_img, qemu_io
     assert (snapshot["consistency"], snapshot["memory"]) == ("crash", None)
     qemu.ok("revert", "guest1", "theirs", "--then", "stopped")
     assert content(qemu, "xvda")[:65536] == b"\7" * 65536
+
+
+def test_a_record_of_2014_is_taken_in_once_its_tags_are_found(qemu, qemu_img) -> None:
+    disk = qemu.json("info", "guest1")["disks"][0]
+    subprocess.run([qemu_img, "snapshot", "-c", "internal snapshot 20140710", disk["path"]], check=True)
+    record = {
+        "name": "internal snapshot 20140710",
+        "description": "for a test",
+        "creation_time": 1404986400,
+        "memory": "/var/lib/xen/snapshots/x/internal snapshot 20140710.save",
+        "type": "internal",
+        **{"running": False, "blocked": True, "paused": False, "shutdown": False, "dying": False},
+        "disks": [{"device": disk["vdev"], "name": "internal snapshot 20140710", "file": "", "path": ""}],
+    }
+    (qemu.directory / "old.libxl-json").write_text(json.dumps(record))
+    result = qemu.run("import-xml", "guest1", "old.libxl-json")
+    assert result.exit_code == 0, result.output
+    assert "is not taken over" in result.stderr
+    (snapshot,) = qemu.json("list", "guest1")["snapshots"]
+    assert (snapshot["name"], snapshot["creation_time_s"], snapshot["description"]) == (
+        "internal snapshot 20140710", 1404986400, "for a test"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["{", '{"name": 1}', '{"description": "x"}', '{"name": "x", "disks": {}}'])
+def test_other_json_is_refused_with_its_place(sim, text) -> None:
+    (sim.directory / "x.json").write_text(text)
+    assert sim.error("import-xml", "guest1", "x.json")["id"] == "bad-record"
 
 
 DISK = "<disks><disk name='xvda' snapshot='internal'/></disks>"

@@ -47,6 +47,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The file is no description of the snapshot's domain as libvirt writes it.",
         "Use what `virsh dumpxml DOMAIN` prints.",
     ),
+    "bad-record": (
+        "A JSON file that was to be taken in is no record as the implementation of 2014 wrote them.",
+        "The message has the place. Records of ours are read from the store, where they belong.",
+    ),
     "bad-snapshot-xml": (
         "The file is no description of a snapshot as libvirt writes it.",
         "Use what `virsh snapshot-dumpxml DOMAIN NAME` prints.",

@@ -10,9 +10,10 @@ from xensnap.cli.session import Session, changing, dry_run_option, verb
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import RedefineRequest, Told, ToldDisk
 from xensnap.errors import Reason, Refused
-from xensnap.formats import libvirt_xml
+from xensnap.formats import libvirt_xml, record_2014
 from xensnap.formats.libvirt_xml import XmlSnapshot
-from xensnap.model import RunState
+from xensnap.formats.record_2014 import Record
+from xensnap.model import Kind, RunState
 
 
 @command_with(
@@ -28,23 +29,53 @@ from xensnap.model import RunState
 def command(session: Session, domain: str, files: tuple[str, ...], dry_run: bool) -> None:
     """Record snapshots of DOMAIN that exist in its images, as libvirt's XML in the files describes them.
 
-    What the XML says is held to the images: each tag must be there, each overlay in the chain of its disk. Memory is
-    not taken over.
+    What is said is held to the images: each tag must be there, each overlay in the chain of its disk. Memory is not
+    taken over. The JSON records that the implementation of 2014 left are read, too.
     """
-    described = [libvirt_xml.parse(local_file(path), source=path) for path in files]
+    described = [_described(path) for path in files]
 
     def build(engine: Engine) -> RedefineRequest:
         known = engine.list(domain).domain
         strangers = [
-            Reason("another-domain", f"{path} is about the domain {told.domain_uuid}", "Import it for that domain.")
-            for path, told in zip(files, described, strict=True)
-            if told.domain_uuid not in ("", known.uuid)
+            Reason("another-domain", f"{path} is about the domain {uuid}", "Import it for that domain.")
+            for path, (uuid, _) in zip(files, described, strict=True)
+            if uuid not in ("", known.uuid)
         ]
         if strangers:
             raise Refused(strangers)
-        return RedefineRequest(tuple(map(_told, described)))
+        return RedefineRequest(tuple(told for _, told in described))
 
     operate.run(session, domain, build, dry_run=dry_run)
+
+
+def _described(path: str) -> tuple[str, Told]:
+    """The UUID of the domain, if the file says it, and what is told of the snapshot."""
+    data = local_file(path)
+    if data.lstrip().startswith(b"{"):
+        return "", _told_in_2014(record_2014.parse(data, source=path))
+    xml = libvirt_xml.parse(data, source=path)
+    return xml.domain_uuid, _told(xml)
+
+
+def _told_in_2014(record: Record) -> Told:
+    """What a record of 2014 says. There, the disks of an internal snapshot had its name, too."""
+    return Told(
+        name=record.name,
+        disks=tuple(
+            ToldDisk(disk.device, Kind.EXTERNAL, overlay=disk.file)
+            if disk.file
+            else ToldDisk(disk.device, Kind.INTERNAL, disk.name or record.name)
+            for disk in record.disks
+        ),
+        description=record.description,
+        created_s=record.creation_time or None,
+        state=RunState.PAUSED
+        if record.paused
+        else RunState.RUNNING
+        if record.running or record.blocked
+        else RunState.OFF,
+        memory=record.memory,
+    )
 
 
 def _told(xml: XmlSnapshot) -> Told:
