@@ -16,7 +16,10 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 
-man_pages = [("man/xensnap", "xensnap", "snapshots of Xen domains", [author], 1)]
+man_pages = [
+    ("man/xensnap", "xensnap", "snapshots of Xen domains", [author], 1),
+    ("man/xl.snapshot.cfg.5", "xl.snapshot.cfg", "what a snapshot of a domain should be", [author], 5),
+]
 
 html_theme = "furo"
 html_title = f"xensnap {release}"

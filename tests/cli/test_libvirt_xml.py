@@ -99,7 +99,7 @@ def test_a_record_of_2014_is_taken_in_once_its_tags_are_found(qemu, qemu_img) ->
         "creation_time": 1404986400,
         "memory": "/var/lib/xen/snapshots/x/internal snapshot 20140710.save",
         "type": "internal",
-        **{"running": False, "blocked": True, "paused": False, "shutdown": False, "dying": False},
+        "blocked": True,
         "disks": [{"device": disk["vdev"], "name": "internal snapshot 20140710", "file": "", "path": ""}],
     }
     (qemu.directory / "old.libxl-json").write_text(json.dumps(record))

@@ -41,10 +41,14 @@ def parse(data: bytes, *, source: str) -> Record:
     Raises:
         Usage: id `bad-record`: no JSON, or not of this kind; the cause has the JSON path.
     """
+    if len(data) > BYTES_MAX:
+        raise _bad(source, f"{len(data)} bytes are no record")
     try:
-        if len(data) > BYTES_MAX:
-            raise msgspec.DecodeError(f"{len(data)} bytes are no record")
         return _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        remedy = "It is neither libvirt's XML nor a record of 2014."
-        raise Usage(f"{source}: {error}", id="bad-record", remedy=remedy) from error
+        raise _bad(source, str(error)) from error
+
+
+def _bad(source: str, what: str) -> Usage:
+    remedy = "It is neither libvirt's XML nor a record of 2014."
+    return Usage(f"{source}: {what}", id="bad-record", remedy=remedy)

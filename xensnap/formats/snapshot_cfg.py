@@ -29,7 +29,7 @@ from xensnap.model import DomainUuid, Kind
 T = TypeVar("T")
 
 KEYS = ("name", "description", "creationtime", "memory", "type", "live", "disk_only", "disk")
-_OTHER_NAMES = {"save": "memory", "disks": "disk"}
+OTHER_NAMES = {"save": "memory", "disks": "disk"}
 """Keys of other versions: both examples say `save`, and the last version `disks`."""
 
 YES_OR_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -141,8 +141,8 @@ class _Reading:
 
     def _look_at_keys(self) -> None:
         for key in self.config.settings:
-            if key in _OTHER_NAMES:
-                self.warnings.append(f"{self._where(key)}: `{key}' is out of date, write `{_OTHER_NAMES[key]}'")
+            if key in OTHER_NAMES:
+                self.warnings.append(f"{self._where(key)}: `{key}' is out of date, write `{OTHER_NAMES[key]}'")
             elif key == "creationtime":
                 cause = "`creationtime' is ignored, because a snapshot is of the moment when it is taken"
                 self.warnings.append(f"{self._where(key)}: {cause}")
@@ -153,7 +153,7 @@ class _Reading:
 
     def _key(self, key: str) -> str:
         """The name by which the file has a key. `Usage` where it has two of them that differ."""
-        other = next(old for old, new in _OTHER_NAMES.items() if new == key)
+        other = next(old for old, new in OTHER_NAMES.items() if new == key)
         settings = self.config.settings
         if other in settings and key in settings and settings[other].value != settings[key].value:
             raise self.config.error(other, f"`{other}' and `{key}' are two names of one key, and differ")
