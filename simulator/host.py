@@ -184,7 +184,15 @@ class SimulatedHost(Inside):
             world = replace(world, rng=rng)
         if isinstance(disks, Mapping):
             disks = [Disk(vdev, path, self._format(path)) for vdev, path in disks.items()]
-        domain = Domain(DomainUuid(uuid), name, RunState.OFF, tuple(disks), None, described_by, GuestKind(kind))
+        domain = Domain(
+            DomainUuid(uuid),
+            name,
+            RunState.OFF,
+            tuple(disks),
+            described_by=described_by,
+            kind=GuestKind(kind),
+            memory_bytes=memory_bytes,
+        )
         theirs = domain.disks if described_by is DescribedBy.OPERATOR or not pinned else None
         traits = Traits(GuestKind(kind), drivers, pinned, theirs, memory_bytes)
         xen = replace(world.xen, traits=world.xen.traits.set(uuid, traits))

@@ -118,6 +118,8 @@ class Domain(msgspec.Struct, frozen=True):
     """Why its memory cannot be saved while it runs, as of a PV guest where Xen cannot log dirty pages of it."""
     no_paused_save: str = ""
     """Why it cannot be saved while it is paused, as of a guest that has to suspend itself."""
+    memory_bytes: int = 0
+    """The most memory that it may have; 0 where its host does not tell."""
 
     def disk(self, vdev: str) -> Disk | None:
         """The disk that the guest sees as `vdev`, if there is one."""

@@ -20,6 +20,7 @@ def off(domain: Domain, *, uuid: str = "", name: str = "", disks: tuple[Disk, ..
         domain.disks if disks is None else disks,
         described_by=domain.described_by,
         kind=domain.kind,
+        memory_bytes=domain.memory_bytes,
     )
 
 

@@ -124,6 +124,7 @@ class Xen(msgspec.Struct, frozen=True):
             kind,
             "" if self.logs_dirty(kind) else f"Xen cannot log dirty pages of a {kind} guest without shadow paging",
             "a guest that is paused cannot suspend itself" if incarnation.suspends_itself else "",
+            stored.memory_bytes,
         )
 
     def of(self, uuid: str) -> tuple[Incarnation, ...]:

@@ -155,7 +155,7 @@ def nothing_is_left(host: SimulatedHost, view: View, where: str, *, also: Collec
     layers = [Layer(path, Format.RAW) for path, image in view.images.items() if image]
     reached = {layer.path for layer in layers}
     ours = {entry.path for entry in view.state.ours}
-    store = {"lock", "recover.lock", "journal", "journal.1", "domain.libxl-json"}
+    store = {"lock", "recover.lock", "reserve", "journal", "journal.1", "domain.libxl-json"}
     records = {f"snapshotdata-d.{name.replace('%', '%25')}.libxl-json" for name in view.snapshots}
     there = {path for path, _ in files(host.world.fs)}
     for path in there:

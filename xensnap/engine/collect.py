@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from xensnap.engine import flags
+from xensnap.engine import flags, space
 from xensnap.engine.create import backing_for, sidecar_paths
 from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
@@ -109,6 +109,9 @@ def why_kept(view: View, base: HiddenBase) -> str:
         return reason.cause
     if above and not _ours(view, image) and not _has_place(view, above[0].layer.path):
         return f"{above[0].layer.path} stands on it, which no disk uses now but may again when it is attached"
+    written = (image, above[0]) if above and _ours(view, image) else (above[0], image) if above else None
+    if written and (reason := next(space.against(view, [space.for_merge(*written)]), None)):
+        return reason.cause
     if above and not _ours(view, image) and view.domain.state is not RunState.OFF:
         return "an image that is not ours is only written while the domain is off"
     if above and not _ours(view, image) and base.path.startswith("/dev/"):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from xensnap.engine import disks, flags, live, names, risks
+from xensnap.engine import disks, flags, live, names, risks, space
 from xensnap.engine.context import directory
 from xensnap.engine.disks import Covered
 from xensnap.engine.live_steps import PARTIAL
@@ -22,12 +22,6 @@ from xensnap.engine.view import Places, View, digest, with_current
 from xensnap.errors import ExitCode, Reason
 from xensnap.hypervisor import Capability
 from xensnap.model import Backing, DiskSnapshot, Format, Image, Kind, Layer, RunState, Snapshot
-
-BYTES_PER_DISK = 1 << 20
-"""Upper bound of what a new overlay or a new internal snapshot writes, but for the tables of very large disks."""
-
-TABLES_SHARE = 1 << 13
-"""One byte of tables for this many bytes of disk: 8 bytes for each cluster of 64 KiB."""
 
 DEPTH_WARNING = 50
 """Layers from which on opening the chain is felt; `create -b` is quadratic in it (QEMU 7.2.22)."""
@@ -48,6 +42,8 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
     name = request.name if request.name is not None else names.default_name(fresh.now_s, frozenset(view.snapshots))
     store = Store(f"{view.root}/{view.domain.uuid}")
     places = {disk.vdev: _overlay_path(disk, request, store, fresh) for disk in covered if disk.kind is Kind.EXTERNAL}
+    memory = live.memory_file(view, request, store, name)
+    needs = tuple(_needs(view, covered, places, request, memory))
     reasons = [
         *against_name(view, name),
         *against_running(view),
@@ -56,7 +52,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         *against_opened(view, {d.vdev for d in view.domain.disks} - {left.vdev for left in excluded}),
         *reasons,
         *_against_places(view, covered, places, reuse=request.reuse_external),
-        *_against_space(view, covered, places),
+        *space.against(view, needs),
         *flags.against(view, places),
     ]
     accepted = risks.refuse(reasons, request.accept)
@@ -71,7 +67,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         disks=tuple(_disk_snapshot(disk, name, places) for disk in covered),
         parent=with_current(view),
         description=request.description,
-        memory=live.memory_file(view, request, store, name),
+        memory=memory,
         live=request.live and live.wants_memory(view, request),
         excluded=tuple(excluded),
         domain_config=view.configuration,
@@ -105,7 +101,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
             ours=(*view.state.ours, *made),
         ),
         finish=(),
-        bytes_needed=sum(_bytes_needed(disk) for disk in covered),
+        bytes_needed=space.bytes_of(needs),
         warnings=(*accepted, *flags.advice(view, _layers(places)), *_warnings(view)),
     )
 
@@ -251,24 +247,15 @@ def _wrong_with(view: View, path: str, below: Image) -> str:
     return ""
 
 
-def _against_space(view: View, covered: list[Covered], places: dict[str, str]) -> list[Reason]:
-    needed: dict[str, int] = {}
+def _needs(
+    view: View, covered: list[Covered], places: dict[str, str], request: CreateRequest, memory: str
+) -> Iterator[space.Need]:
+    """What it writes: tables for each disk, and the memory of a guest that gives it."""
     for disk in covered:
-        place = directory(places.get(disk.vdev, disk.image.layer.path))
-        needed[place] = needed.get(place, 0) + _bytes_needed(disk)
-    return [
-        Reason(
-            "no-space",
-            f"{place} has {view.free_bytes[place]} bytes free, and up to {amount} are needed",
-            "Make room, or put overlays elsewhere with --external-dir.",
-        )
-        for place, amount in needed.items()
-        if view.free_bytes.get(place, amount) < amount
-    ]
-
-
-def _bytes_needed(disk: Covered) -> int:
-    return BYTES_PER_DISK + disk.image.virtual_size_bytes // TABLES_SHARE
+        path = places.get(disk.vdev, disk.image.layer.path)
+        yield space.for_tables(path, disk.image.virtual_size_bytes, disk.vdev)
+    if live.wants_memory(view, request):
+        yield from space.for_memory(view, memory)
 
 
 def _warnings(view: View) -> tuple[str, ...]:

@@ -7,7 +7,10 @@ The same few lines serve a failure that we saw and a crash that we only find the
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
+from errno import ENOSPC
+from os import strerror
 
 import msgspec
 
@@ -20,12 +23,15 @@ from xensnap.engine.records import Store, load
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
 from xensnap.engine.store_steps import WriteSidecar
-from xensnap.errors import Damaged, Effect, Failed, NotFound, Reason, Refused, XensnapError
+from xensnap.errors import Damaged, Effect, Failed, FileFailed, NotFound, Reason, Refused, XensnapError
 from xensnap.hypervisor import Hypervisor
 from xensnap.model import DomainUuid, RunState
 
 REPAIR = "repair"
 """The verb of plans that mend what was found; only they may meet a state that cannot be read."""
+
+RESERVE_BYTES = 64 << 10
+"""Enough for the end of a journal, the state of a domain and a few records, each written beside the old one."""
 
 NEW_FILE_SUFFIX = ".new"
 """How `Files.replace` names what it is writing; a crash can leave one."""
@@ -104,6 +110,7 @@ class Execution:
             Refused: `abort` asks for what cannot be any more.
             Failed: it could not be brought to an end now; the journal stays open.
         """
+        await self._release_reserve()
         await self._journal.repair()
         await self._remove_half_written()
         return await self._conclude(abort=abort)
@@ -117,6 +124,7 @@ class Execution:
     async def _begin(self) -> None:
         me = await self._host.machine.whoami()
         await self._host.files.mkdir(self._at.store.directory)
+        await self._reserve()
         await self._journal.begin(
             Begin(
                 operation=self._plan.operation,
@@ -127,6 +135,17 @@ class Execution:
                 user=me.user,
             )
         )
+
+    async def _reserve(self) -> None:
+        """Keep a little space, where there is some: it need not survive a power cut, for then the next one makes it."""
+        if await self._host.files.stat(self._at.store.reserve) is None:
+            with suppress(FileFailed):
+                await self._host.files.create(self._at.store.reserve, b"\0" * RESERVE_BYTES)
+
+    async def _release_reserve(self) -> None:
+        """Give that space up: what puts back has to write, too."""
+        with suppress(FileFailed, NotFound):
+            await self._host.files.remove(self._at.store.reserve)
 
     async def _end(self, outcome: Outcome) -> None:
         now_ns = await self._host.machine.now_ns()
@@ -153,8 +172,15 @@ class Execution:
         await self._host.files.sync_dir(self._at.store.directory)
 
     async def _finish(self, steps: Sequence[Step]) -> None:
+        first = len(self._plan.prepare) + 2
         try:
-            await self._forward(steps, first=len(self._plan.prepare) + 2)
+            try:
+                await self._forward(steps, first=first)
+            except XensnapError as error:
+                if not _is_full(error):
+                    raise
+                await self._release_reserve()  # what is decided is finished now rather than later
+                await self._forward(steps, first=first)
             await self._end(Outcome.DONE)
         except XensnapError as error:
             raise Failed(
@@ -168,6 +194,7 @@ class Execution:
 
     async def _settle(self, error: XensnapError) -> Outcome:
         """After an error of our own: which end can be reached?"""
+        await self._release_reserve()
         try:
             await self._journal.repair()
             await self._remove_half_written()
@@ -269,6 +296,10 @@ class Execution:
     def _could_be_ours(self, directory: str, name: str) -> bool:
         suffix = NEW_FILE_SUFFIX if directory == self._at.store.directory else f".xensnap.json{NEW_FILE_SUFFIX}"
         return name.startswith(".") and name.endswith(suffix)
+
+
+def _is_full(error: XensnapError) -> bool:
+    return (isinstance(error, FileFailed) and error.errno == ENOSPC) or strerror(ENOSPC) in error.cause
 
 
 async def _with_inodes(host: Hypervisor, state: DomainState) -> DomainState:

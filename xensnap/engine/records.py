@@ -38,6 +38,11 @@ class Store(msgspec.Struct, frozen=True):
         return f"{self.directory}/lock"
 
     @property
+    def reserve(self) -> str:
+        """A little space that is given up when there is none left, so that putting back never lacks it."""
+        return f"{self.directory}/reserve"
+
+    @property
     def recover_lock(self) -> str:
         """Keeps two recoverers apart while an orphaned child still holds `lock`."""
         return f"{self.directory}/recover.lock"

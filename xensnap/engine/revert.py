@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from xensnap.engine import configurations, disks, flags, live, names, risks, tree
+from xensnap.engine import configurations, disks, flags, live, names, risks, space, tree
 from xensnap.engine.context import directory
 from xensnap.engine.create import against_name, against_running, overlay_on
 from xensnap.engine.names import SAFETY
@@ -40,6 +40,8 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
     for disk in snapshot.disks:
         reasons.extend(_against(view, disk))
     reasons.extend(live.against_revert(view, snapshot))
+    needs = tuple(space.for_revert(view, snapshot, live.safety_file(view, fresh)))
+    reasons.extend(space.against(view, needs))
     if request.save_current:
         reasons.extend(against_name(view, request.save_current))
     accepted = risks.refuse(reasons, request.accept)
@@ -58,6 +60,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         summary=f"revert {view.domain.name} to snapshot {snapshot.name!r}",
         observed=digest(view),
         snapshot=snapshot.name,
+        bytes_needed=space.bytes_of(needs),
         prepare=(
             *live.leave(view, fresh),
             *together([*overlays, *(TakePoint(disk.vdev, disk.image.path, safety) for disk in internal)]),

@@ -44,6 +44,8 @@ class View(msgspec.Struct, frozen=True):
     """Images that other domains stand on, with one such domain's name each."""
     free_bytes: Mapping[str, int]
     """By directory: those that disks are in, and those that were asked for. One that is not there has no entry."""
+    file_systems: Mapping[str, int] = {}
+    """Which file system each of those directories is on: its device number."""
     taken: frozenset[str] = frozenset()
     """Those of the paths that were asked for which exist."""
     prepared: Mapping[str, Image] = {}
@@ -113,6 +115,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
     disks = [await _disk(host, disk) for disk in domain.disks]
     images = {image.layer.path: image for view in disks if view.chain for image in view.chain}
     others = await _others(host, domain)
+    free = await _free(host, disks, places, store)
     view = View(
         host=host.name,
         root=host.root,
@@ -125,7 +128,8 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         foreign=others.written,
         reached=others.read | others.written,
         unseen=tuple(others.unseen),
-        free_bytes=await _free(host, disks, places),
+        free_bytes=free,
+        file_systems=await _devices(host, free),
         taken=await _taken(host, places),
         prepared=await _prepared(host, places),
         damaged=tuple(error.cause for error in contents.damaged),
@@ -282,9 +286,14 @@ async def _taken(host: Hypervisor, places: Places) -> frozenset[str]:
     return frozenset(taken)
 
 
-async def _free(host: Hypervisor, disks: Iterable[DiskView], places: Places) -> dict[str, int]:
+async def _devices(host: Hypervisor, places: Iterable[str]) -> dict[str, int]:
+    stats = {place: await host.files.stat(place) for place in places}
+    return {place: stat.file.device for place, stat in stats.items() if stat is not None}
+
+
+async def _free(host: Hypervisor, disks: Iterable[DiskView], places: Places, store: Store) -> dict[str, int]:
     beside = {directory(view.disk.path) for view in disks if view.chain}
-    asked = {directory(path) for path in places.files} | places.directories
+    asked = {directory(path) for path in places.files} | places.directories | {store.directory}
     free: dict[str, int] = {}
     for place in sorted(beside | asked):
         stat = await host.files.stat(place)

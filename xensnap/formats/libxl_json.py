@@ -62,6 +62,12 @@ def uuid(config: Config) -> DomainUuid:
     return DomainUuid(str(config["c_info"].get("uuid", "00000000-0000-0000-0000-000000000000")).lower())
 
 
+def memory_bytes(config: Config) -> int:
+    """The most memory that it may have; 0 where the configuration does not tell."""
+    told = config.get("b_info", {}).get("max_memkb", 0)
+    return told << 10 if isinstance(told, int) and told > 0 else 0
+
+
 def kind(config: Config) -> GuestKind | None:
     """How Xen runs it; None where the configuration does not tell."""
     told = config["c_info"].get("type")

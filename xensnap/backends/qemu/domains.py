@@ -12,7 +12,7 @@ from xensnap.errors import NotFound, Usage
 from xensnap.formats import domain_toml
 from xensnap.formats.domain_toml import DomainEntry
 from xensnap.hypervisor import Files, Machine, Saving, Watcher
-from xensnap.model import DescribedBy, Disk, Domain, DomainUuid, Layer, RunState
+from xensnap.model import Disk, Domain, DomainUuid, Layer, RunState
 
 _ENDING = ".toml"
 
@@ -161,7 +161,7 @@ def _domain(directory: str, entry: DomainEntry) -> Domain:
         )
         for disk in entry.disks
     )
-    return Domain(entry.uuid, entry.name, RunState.OFF, disks, described_by=DescribedBy.US)
+    return Domain(entry.uuid, entry.name, RunState.OFF, disks, memory_bytes=entry.memory_bytes)
 
 
 def _distinct(found: list[_Described], key: str) -> None:

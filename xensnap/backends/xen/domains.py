@@ -124,6 +124,7 @@ class XenDomains:
             kind=kind,
             no_live_save=await self._no_live_save(kind),
             no_paused_save=_no_paused_save(kind, drivers=drivers),
+            memory_bytes=libxl_json.memory_bytes(config),
         )
 
     async def _no_live_save(self, kind: GuestKind | None) -> str:
@@ -178,6 +179,7 @@ def _off(uuid: DomainUuid, told: Description) -> Domain:
         disks=libxl_json.disks(told.config),
         described_by=DescribedBy.OPERATOR,
         kind=libxl_json.kind(told.config),
+        memory_bytes=libxl_json.memory_bytes(told.config),
     )
 
 

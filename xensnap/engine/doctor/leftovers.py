@@ -9,7 +9,7 @@ from xensnap.engine.repair_steps import ASIDE, RemoveFile
 from xensnap.engine.store_steps import RewriteRecord
 from xensnap.hypervisor import FileStat
 
-_FIXED = {"lock", "recover.lock", "journal", "journal.1", "domain.libxl-json"}
+_FIXED = {"reserve", "lock", "recover.lock", "journal", "journal.1", "domain.libxl-json"}
 _MODE = 0o600
 
 

@@ -1,0 +1,78 @@
+"""Space: what is refused with its numbers beforehand, and a file system that fills up all the same, at any byte."""
+
+from collections.abc import Callable
+
+import pytest
+
+from simulator import SimulatedHost
+from tests.crash.harness import GUEST, TRIED, nothing_is_left, truth
+from tests.crash.test_every_effect import OPERATIONS, with_history
+from tests.crash.test_running import running
+from xensnap.engine import space
+from xensnap.engine.engine import Engine
+from xensnap.engine.request import CreateRequest, RevertRequest
+from xensnap.errors import ExitCode, Refused, XensnapError
+from xensnap.hypervisor import Capability
+
+STEP = 4096
+LITTLE = 20 * STEP
+
+
+def raised(operation: Callable[[], object]) -> XensnapError | None:
+    try:
+        operation()
+    except XensnapError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("verb", OPERATIONS)
+@pytest.mark.parametrize("kinds", ["i", "e", "ie"])
+def test_a_file_system_that_fills_up_leaves_all_as_it_was(kinds: str, verb: str, monkeypatch) -> None:
+    monkeypatch.setattr(space, "against", lambda view, needs: iter(()))
+    host = with_history(kinds)
+    before = truth(host)
+    ended = host.fork()
+    OPERATIONS[verb](Engine(ended))
+    after = truth(ended)
+    failures = 0
+    for free in range(0, 200 * STEP, STEP):
+        full = host.fork()
+        full.set_capacity(free_bytes=free)
+        TRIED["full"] += 1
+        error = raised(lambda full=full: OPERATIONS[verb](Engine(full)))
+        if error is not None:
+            failures += 1
+            assert error.exit_code is ExitCode.NOTHING_CHANGED, f"{error.cause}: {free} free"
+        assert truth(full) == (after if error is None else before), f"{free} free"
+        nothing_is_left(full, Engine(full).view(GUEST), f"{free} free")
+    assert failures or verb == "delete"
+
+
+def test_a_create_is_refused_with_the_numbers() -> None:
+    host = with_history("ie")
+    host.set_capacity(free_bytes=LITTLE)
+    with pytest.raises(Refused) as refused:
+        Engine(host).plan(GUEST, CreateRequest("more"))
+    (reason,) = refused.value.reasons
+    assert reason.id == "no-space"
+    assert str(LITTLE) in reason.cause
+    assert "xvda" in reason.cause
+    assert "xvdb" in reason.cause, "both disks are on one file system, and are counted together"
+
+
+@pytest.mark.parametrize("request_", [CreateRequest("more"), RevertRequest("first")], ids=["create", "revert"])
+def test_memory_is_counted(request_, needs_memory) -> None:
+    host: SimulatedHost = running("i")
+    free = space.MEMORY_EXTRA  # enough for tables, and not for the guest
+    host.set_capacity(free_bytes=free)
+    with pytest.raises(Refused) as refused:
+        Engine(host).plan(GUEST, request_)
+    assert [reason.id for reason in refused.value.reasons] == ["no-space"]
+    assert "the memory of the guest" in refused.value.cause
+
+
+@pytest.fixture
+def needs_memory(monkeypatch) -> None:
+    able = SimulatedHost.capabilities | {Capability.RUNNING, Capability.MEMORY}
+    monkeypatch.setattr(SimulatedHost, "capabilities", able)
