@@ -171,7 +171,7 @@ class Execution:
         await self._host.files.replace(self._at.store.state, text)
         await self._host.files.sync_dir(self._at.store.directory)
 
-    async def _finish(self, steps: Sequence[Step]) -> None:
+    async def _finish(self, steps: Sequence[Step], *, again: bool = False) -> None:
         first = len(self._plan.prepare) + 2
         try:
             try:
@@ -181,6 +181,9 @@ class Execution:
                     raise
                 await self._release_reserve()  # what is decided is finished now rather than later
                 await self._forward(steps, first=first)
+            if again:
+                # The record's name became durable with the decision, which is not written another time.
+                await self._host.files.sync_dir(self._at.store.directory)
             await self._end(Outcome.DONE)
         except XensnapError as error:
             raise Failed(
@@ -215,7 +218,8 @@ class Execution:
             if abort:
                 raise Refused([_cannot_abort(self._plan)])
             self.why = "it had been decided already, so that undoing would lose what was done"
-            await self._finish((*(step for step in self._plan.prepare if step.repeats), *self._plan.finish))
+            repeated = tuple(step for step in self._plan.prepare if step.repeats)
+            await self._finish((*repeated, *self._plan.finish), again=True)
             return Outcome.DONE
         if abort is False and not await self._can_go_on():
             raise Refused([_cannot_finish(self._plan)])
