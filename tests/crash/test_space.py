@@ -1,6 +1,7 @@
 """Space: what is refused with its numbers beforehand, and a file system that fills up all the same, at any byte."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_a_file_system_that_fills_up_leaves_all_as_it_was(kinds: str, verb: str,
         full = host.fork()
         full.set_capacity(free_bytes=free)
         TRIED["full"] += 1
-        error = raised(lambda full=full: OPERATIONS[verb](Engine(full)))
+        error = raised(partial(OPERATIONS[verb], Engine(full)))
         if error is not None:
             failures += 1
             assert error.exit_code is ExitCode.NOTHING_CHANGED, f"{error.cause}: {free} free"
