@@ -4,6 +4,8 @@ Memory is a small frozen value, and a save file carries exactly that value. Whoe
 another moment has a guest whose cache and disks disagree, as an old memory over a newer disk has.
 """
 
+from enum import StrEnum
+
 import msgspec
 
 from simulator.disk.content import Run, clip, over
@@ -78,17 +80,37 @@ class Memory(msgspec.Struct, frozen=True):
         return replace(self, io_errors=self.io_errors + 1)
 
 
+class AgentManner(StrEnum):
+    """How the agent in a guest behaves when it is asked to freeze the file systems."""
+
+    ANSWERS = "answers"
+    ABSENT = "absent"
+    """Nothing answers, not even whether it is there."""
+    FAILING = "failing"
+    """It cannot freeze, and says so."""
+    SLOW = "slow"
+    """It freezes when nobody waits for it any more."""
+    SHORT = "short"
+    """It freezes, and the guest thaws by itself at once, as Windows does after ten seconds."""
+    HANGS = "hangs"
+    """It freezes, and answers nothing from then on."""
+
+
 class Guest(msgspec.Struct, frozen=True):
     """A guest in a domain: what it remembers, and since when it has been running.
 
     Attributes:
         since_ns: since when it runs, on the monotonic clock; negative while it stands still.
         answers: whether it does what it is asked, such as to suspend itself or to shut down.
+        agent: how its agent behaves.
+        frozen: whether its file systems are frozen, so that nothing gets out of its page cache.
     """
 
     memory: Memory
     since_ns: int = -1
     answers: bool = True
+    agent: AgentManner = AgentManner.ANSWERS
+    frozen: bool = False
 
     @property
     def runs(self) -> bool:
@@ -102,15 +124,15 @@ class Guest(msgspec.Struct, frozen=True):
 
     def stopped(self, ns: int) -> "Guest":
         """It executes nothing any more."""
-        return Guest(self.at(ns), -1, self.answers)
+        return replace(self, memory=self.at(ns), since_ns=-1)
 
     def going(self, ns: int) -> "Guest":
         """It runs from now on."""
-        return self if self.runs else Guest(self.memory, ns, self.answers)
+        return self if self.runs else replace(self, since_ns=ns)
 
     def remembering(self, memory: Memory, ns: int) -> "Guest":
         """It has done something; this is what it remembers now."""
-        return Guest(memory, ns if self.runs else -1, self.answers)
+        return replace(self, memory=memory, since_ns=ns if self.runs else -1)
 
 
 def shown(cache: Cache, below: tuple[Run, ...]) -> tuple[Run, ...]:

@@ -23,6 +23,7 @@ from simulator.faults import points
 from simulator.faults.crash import CrashPoint
 from simulator.faults.watch import Fault, Watching, distinct
 from simulator.inside import Inside, Visible
+from simulator.ports.agent import SimulatedAgent
 from simulator.ports.blocks import SimulatedBlocks
 from simulator.ports.files import SimulatedFiles, failure
 from simulator.ports.images import SimulatedImageTool
@@ -79,7 +80,7 @@ class SimulatedHost(Inside):
         self.images: ImageTool = SimulatedImageTool(self._seat)
         self.files: Files = SimulatedFiles(self._seat)
         self.machine: Machine = SimulatedMachine(self._seat)
-        self.agent: GuestAgent | None = None
+        self.agent: GuestAgent | None = SimulatedAgent(self._seat)
         self.hooks: Hooks | None = None
 
     @classmethod

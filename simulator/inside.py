@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from simulator.disk.content import SECTOR, Run
-from simulator.guest import Cache, Memory, Writer, shown
+from simulator.guest import AgentManner, Cache, Memory, Writer, shown
 from simulator.ports.domains import powered_off
 from simulator.ports.seat import Cell
 from simulator.ports.toolstack import looked_up
@@ -80,6 +80,12 @@ class Inside:
         domid = self.incarnation(domain).domid
         guests = self.world.guests.set(domid, replace(self.world.guests[domid], answers=answers))
         self._cell.world = replace(self.world, guests=guests)
+
+    def guest_agent(self, domain: str, manner: AgentManner | str) -> None:
+        """How the agent in the guest behaves from now on."""
+        domid = self.incarnation(domain).domid
+        guest = replace(self.world.guests[domid], agent=AgentManner(manner))
+        self._cell.world = replace(self.world, guests=self.world.guests.set(domid, guest))
 
     def guest_poweroff(self, domain: str) -> None:
         """The guest flushes its disks and powers off by itself."""

@@ -38,6 +38,8 @@ class Capability(StrEnum):
 
     On Xen 4.17 only HVM guests without PV drivers can.
     """
+    QUIESCE = "quiesce"
+    """Guests can be asked to make their file systems quiet; whether one answers, only asking tells."""
     IMMUTABLE = "immutable"
     """Files can carry the immutable flag."""
 
@@ -477,10 +479,17 @@ class GuestAgent(Protocol):
     """Software in the guest that can make its file systems quiet."""
 
     async def freeze(self, domain: Domain, *, timeout_s: float) -> int:
-        """Freeze the guest's file systems; how many. `Failed`: thawed again. `Unknown` after the time-out: thaw."""
+        """Freeze the guest's file systems; how many.
 
-    async def thaw(self, domain: Domain) -> None:
-        """Undo `freeze`; harmless where nothing is frozen."""
+        It is asked first whether it is there at all. `Failed`, effect none: it is not, or it could not freeze and has
+        thawed again. `Unknown` after the time-out, which is ours and not the guest's: it may freeze yet, so thaw it.
+        """
+
+    async def thaw(self, domain: Domain) -> int:
+        """Undo `freeze`; how many file systems were still frozen, fewer than then where some went on before.
+
+        Harmless where nothing is frozen. `Failed`: they may still be frozen. Answers in a few seconds, or fails.
+        """
 
 
 class Hooks(Protocol):

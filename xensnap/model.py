@@ -120,6 +120,8 @@ class Domain(msgspec.Struct, frozen=True):
     """Why it cannot be saved while it is paused, as of a guest that has to suspend itself."""
     memory_bytes: int = 0
     """The most memory that it may have; 0 where its host does not tell."""
+    never_ran: bool = False
+    """Whether it has executed nothing since it was made: nothing is lost if it is made once more."""
 
     def disk(self, vdev: str) -> Disk | None:
         """The disk that the guest sees as `vdev`, if there is one."""

@@ -24,10 +24,13 @@ def torn(world: World) -> Iterator[Finding]:
 
 
 def standing(world: World) -> Iterator[Finding]:
-    """Domains that are paused or suspended, and watchers that are stopped."""
+    """Domains that are paused or suspended, guests whose file systems are frozen, and watchers that are stopped."""
     for incarnation in world.xen:
         if incarnation.state in {RunState.PAUSED, RunState.SUSPENDED, RunState.DYING}:
             yield Finding("left-standing", incarnation.name, f"it is {incarnation.state}")
+        guest = world.guests.get(incarnation.domid)
+        if guest is not None and guest.frozen:
+            yield Finding("left-frozen", incarnation.name, "its file systems are frozen")
         if incarnation.stopped:
             yield Finding("watcher-left-stopped", incarnation.name, f"pid {incarnation.watcher}")
 

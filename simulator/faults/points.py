@@ -1,10 +1,10 @@
 """The registry of effects: every name at which something can be made to fail or be cut."""
 
 from simulator.core.effects import Cut, Effect, declared
-from simulator.ports import blocks, domains, files, images, machine, roles, saving, toolstack
+from simulator.ports import agent, blocks, domains, files, images, machine, roles, saving, toolstack
 
 # Effects are declared beside the code that performs them; all of it is loaded here, so that none is missing.
-DECLARING = (blocks, domains, files, images, machine, roles, saving, toolstack)
+DECLARING = (agent, blocks, domains, files, images, machine, roles, saving, toolstack)
 
 
 def effects() -> tuple[Effect, ...]:

@@ -17,7 +17,7 @@ from xensnap.errors import Failed, FileFailed, ToolFailed, Unknown, XensnapError
 _UNDONE = ("create", "replace", "rename", "remove", "set-flag", "set-layers", "take")
 
 # What goes to xl, to QEMU's monitor or to a daemon, and is no file.
-_COMMANDS = ("xl.", "qmp.", "watcher.")
+_COMMANDS = ("xl.", "qmp.", "watcher.", "agent.")
 # What is done in several steps has a half between any two of them.
 _STEPPED = ("qemu-img.", "xl.create", "xl.restore", "xl.save", "xl.migrate", "qmp.transaction", "qmp.job-wait")
 
@@ -125,7 +125,7 @@ class Watching:
             text = f"qemu-img: {verb} failed: {words}"
             raise ToolFailed(text, argv=("qemu-img", verb, self._subject), returncode=1, stderr=text, effect=known)
         if effect.name.startswith(_COMMANDS):
-            if effect.name.startswith("qmp.") and known is not Known.NONE:
+            if effect.name.startswith(("qmp.", "agent.")) and known is not Known.NONE:
                 raise Unknown(f"{effect.name} {self._subject}: no answer ({words})")
             raise Failed(f"{effect.name} {self._subject}: {words}", id="command-failed", effect=known)
         if fault.cut is Cut.UNACKNOWLEDGED and _undoes_itself(effect):

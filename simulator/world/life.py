@@ -88,6 +88,7 @@ def attached(world: World, domid: int) -> World:
 def booted(world: World, domid: int) -> World:
     """A guest that remembers nothing, about to begin."""
     boot = world.boots + 1
+    world = replace(world, xen=world.xen.putting(replace(require(world, domid), built=True)))
     return replace(world, guests=world.guests.set(domid, Guest(Memory(boot, latest=world.writes))), boots=boot)
 
 
@@ -306,7 +307,7 @@ def guest_flushed(world: World, domid: int, vdev: str) -> World:
     memory = guest.at(now)
     runs = memory.cache(vdev).dirty
     qemu = world.qemus.get(domid)
-    if not runs or (qemu is not None and qemu.drained):
+    if not runs or guest.frozen or (qemu is not None and qemu.drained):
         return world
     try:
         fs, qemu = graph.wrote(world.fs, qemu or Qemu(0), vdev, runs)

@@ -134,7 +134,9 @@ def _memory_loaded(world: World, program: Build) -> World:
         memory = save_file.read_memory(_read(world, program.memory))
     except SavedError as error:
         raise XlError(str(error), life.destroyed(world, domid)) from None
-    return replace(world, guests=world.guests.set(domid, Guest(memory)), busy=world.busy or bool(memory.writers))
+    xen = world.xen.putting(replace(life.require(world, domid), built=True))
+    guests = world.guests.set(domid, Guest(memory))
+    return replace(world, xen=xen, guests=guests, busy=world.busy or bool(memory.writers))
 
 
 def _let_go(world: World, program: Build) -> World:

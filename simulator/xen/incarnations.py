@@ -53,6 +53,7 @@ class Incarnation(msgspec.Struct, frozen=True):
         qemu, watcher: processes that serve it and look after it; 0 for none.
         stopped: whether the watcher is held by SIGSTOP.
         reboots_from: the disks that the watcher would start it from.
+        built: whether it has a memory; until then xl shows it with none (xen.md 13).
         ran: whether it has executed anything since it was made.
         builder: the pid of the xl that made it; 0 where nobody asked for its steps.
     """
@@ -69,14 +70,15 @@ class Incarnation(msgspec.Struct, frozen=True):
     pauses: int = 1
     shutdown: Shutdown = Shutdown.NO
     dying: bool = False
+    built: bool = False
     ran: bool = False
     builder: int = 0
     dirty_logged: bool = False
 
     @property
     def state(self) -> RunState:
-        """As xl shows it."""
-        if self.dying:
+        """As xl shows it; one without memory is on its way in, or was left there, and nothing can be done with it."""
+        if self.dying or not self.built:
             return RunState.DYING
         match self.shutdown:
             case Shutdown.NO:
@@ -125,6 +127,7 @@ class Xen(msgspec.Struct, frozen=True):
             "" if self.logs_dirty(kind) else f"Xen cannot log dirty pages of a {kind} guest without shadow paging",
             "a guest that is paused cannot suspend itself" if incarnation.suspends_itself else "",
             stored.memory_bytes,
+            not incarnation.ran,
         )
 
     def of(self, uuid: str) -> tuple[Incarnation, ...]:

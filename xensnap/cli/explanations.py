@@ -211,6 +211,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "Along one chain all snapshots are of one kind. Mixed ones end in snapshots that nobody can delete.",
         "Use the kind that is there, or delete those snapshots first.",
     ),
+    "cannot-quiesce": (
+        "The guest cannot be asked to make its file systems quiet: it does not run, or the host has no way to ask.",
+        "Leave out --quiesce, or shut the guest down first.",
+    ),
     "memory-exists": ("The file that the memory was to go to exists already.", "Name a file that does not exist."),
     "needs-memory": ("The option is about memory, and only disks are to be snapshotted.", "Leave it out."),
     "no-immutable-flag": (
@@ -234,6 +238,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "overlay-not-empty": ("The file for an overlay is not empty.", "Name another."),
     "paused-guest": ("A guest that is paused cannot be saved here.", "Unpause it, or use --disk-only."),
     "refcounts-too-narrow": ("The image counts references in too few bits for one more snapshot.", "--type external."),
+    "quiesce-with-memory": (
+        "A checkpoint holds what the guest has not written yet, so its file systems need not be quiet.",
+        "Leave out --quiesce, or the memory: --disk-only.",
+    ),
     "runs-on-another": (
         "The running QEMU writes to other images than the domain's configuration names.",
         "Restart the guest, or correct its configuration.",
@@ -346,6 +354,18 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "qmp-error": ("QEMU refused a command; its own words are in the message.", "Search for those words."),
     "reply-lost": ("QEMU took a command, and no answer came.", "`xensnap recover` looks and goes on."),
     "restore-failed": ("The guest could not be restored from its memory.", "The message has the tool's words."),
+    "agent-failed": (
+        "No agent answers in the guest, or it could not freeze the file systems.",
+        "Install and start a guest agent, or use --quiesce try.",
+    ),
+    "left-frozen": (
+        "The guest was asked to freeze its file systems, and nobody knows whether they are thawed.",
+        "`xensnap recover` when its agent answers; or from within: fsfreeze -u.",
+    ),
+    "not-quiet": (
+        "The guest went on writing before its disks were taken, and a quiet one was required.",
+        "Try again, or leave out --quiesce.",
+    ),
     "save-failed": ("The memory could not be saved; the guest is as before.", "The message has the tool's words."),
     "shutdown-timeout": ("The guest was asked to power off, and still runs.", "Wait, or destroy it."),
     "start-failed": ("The domain could not be started.", "The message has the tool's words."),

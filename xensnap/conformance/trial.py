@@ -287,7 +287,7 @@ def _entry(entry: journal.Entry) -> str:
     match entry:
         case journal.Begin():
             return f"begin: {entry.plan.summary}"
-        case journal.Note():
+        case journal.Note() | journal.Fact():
             return entry.text
         case journal.End():
             return f"end: {entry.outcome}"

@@ -22,7 +22,7 @@ from xensnap.engine.request import Fresh
 from xensnap.engine.rewrite import rewritten
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
-from xensnap.engine.store_steps import RemoveSidecar, WriteSidecar
+from xensnap.engine.store_steps import RemoveSidecar, StayRecognised, WriteSidecar
 from xensnap.engine.trash import needed_by_trash
 from xensnap.engine.view import View, digest
 from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Snapshot
@@ -151,12 +151,13 @@ def _pull_up(view: View, base: HiddenBase, image: Image, above: Image, fresh: Fr
     if image.backing is not None:
         below = backing_for(above.layer.path, Layer(image.backing.path, image.backing.format or Format.RAW))
     changed = [_refreshed(snapshot, above.layer.path, above.layer) for snapshot in _holders(view, above.layer.path)]
+    stay_recognised = (StayRecognised(rewritten(changed)),) if changed else ()
     return _plan(
         view,
         base,
         fresh,
         "merge",
-        prepare=(PullUp(base.vdev, above.layer, below),),
+        prepare=(*stay_recognised, PullUp(base.vdev, above.layer, below)),
         finish=(*rewritten(changed), *_remove(view, base.vdev, image.layer)),
         gone=(base.path,),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 import msgspec
 
@@ -18,6 +19,20 @@ def _nobody(done_bytes: int, total_bytes: int) -> None:
     """For contexts without anybody to tell."""
 
 
+QUIET = "the file systems of the guest were quiet when its points were taken"
+"""The fact that makes a snapshot quiesced."""
+
+
+class Facts(Protocol):
+    """What no look at the host can tell later, written down durably by the operation that knew it."""
+
+    async def remember(self, operation: str, text: str) -> None:
+        """Make it durable. `FileFailed`: unknown."""
+
+    async def of(self, operation: str) -> tuple[str, ...]:
+        """What this operation has remembered, in order."""
+
+
 class Context(msgspec.Struct, frozen=True):
     """The host, the store of the domain, and the operation under way; `tell` says how far its present step is."""
 
@@ -25,6 +40,7 @@ class Context(msgspec.Struct, frozen=True):
     store: Store
     operation: str
     domain_uuid: DomainUuid
+    facts: Facts
     tell: Callable[[int, int], None] = _nobody
     """Told how many bytes of how many the step under way has done, where it knows."""
 
@@ -56,6 +72,13 @@ class Context(msgspec.Struct, frozen=True):
         """The domain, if a QEMU has its images open now."""
         domain = await self.domain()
         return domain if domain is not None and domain.state is not RunState.OFF else None
+
+    async def required(self) -> Domain:
+        """The domain, which has to be there."""
+        domain = await self.running()
+        if domain is None:
+            raise Failed("the guest is gone", id="guest-gone", remedy="Try again with the domain as it is now.")
+        return domain
 
     async def opened_by(self, vdev: str, layer: Layer) -> Domain | None:
         """The domain, if its QEMU has this image open for this disk, as its active layer or below it.

@@ -100,7 +100,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
             operation=fresh.operation,
             ours=(*view.state.ours, *made),
         ),
-        finish=(),
+        finish=live.end(snapshot, request),
         bytes_needed=space.bytes_of(needs),
         warnings=(*accepted, *flags.advice(view, _layers(places)), *_warnings(view)),
     )

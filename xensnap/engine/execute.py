@@ -74,8 +74,8 @@ class Execution:
         self._watch = watch
         uuid = DomainUuid(plan.domain_uuid)
         store = Store.of(host, uuid)
-        self._at = Context(host, store, plan.operation, uuid, self._tell)
         self._journal = Journal(host, store.journal)
+        self._at = Context(host, store, plan.operation, uuid, self._journal, self._tell)
         self.why = ""
         self._total = len(plan.prepare) + 1 + len(plan.finish)
         self._now = Progress(0, self._total, plan.summary)

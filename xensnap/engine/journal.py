@@ -36,6 +36,13 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
     text: str
 
 
+class Fact(msgspec.Struct, frozen=True, tag="fact"):
+    """Something that no look at the host can tell later. Durable before anybody acts on it."""
+
+    operation: str
+    text: str
+
+
 class End(msgspec.Struct, frozen=True, tag="end"):
     """Outcome: `done` or `undone`. Durable before anybody is told."""
 
@@ -44,7 +51,7 @@ class End(msgspec.Struct, frozen=True, tag="end"):
     time_ns: int
 
 
-Entry = Begin | Note | End
+Entry = Begin | Note | Fact | End
 _DECODER = msgspec.json.Decoder(Entry)
 
 
@@ -84,7 +91,7 @@ def pending(data: bytes) -> Begin | None:
                 break
             case Begin() as begun:
                 return begun
-            case Note():
+            case Note() | Fact():
                 noted = True
     if noted:
         cause = "the journal is damaged: an operation was interrupted, and what it was about cannot be read"
@@ -143,46 +150,56 @@ class Journal:
     """The writing side, used by whoever holds the domain's lock."""
 
     def __init__(self, host: HasFiles, path: str) -> None:
-        self._files = host.files
+        self.files = host.files
         self._path = path
 
     async def begin(self, entry: Begin) -> None:
         """Make the intent durable. First barrier of every operation."""
         await self._make_ready()
-        await self._files.append(self._path, encode(entry))
-        await self._files.sync(self._path)
+        await self.files.append(self._path, encode(entry))
+        await self.files.sync(self._path)
 
     async def note(self, operation: str, text: str) -> None:
         """Leave a trace for the reader of the audit trail."""
-        await self._files.append(self._path, encode(Note(operation, text)))
+        await self.files.append(self._path, encode(Note(operation, text)))
+
+    async def remember(self, operation: str, text: str) -> None:
+        """Make a fact durable that nobody can look up later."""
+        await self.files.append(self._path, encode(Fact(operation, text)))
+        await self.files.sync(self._path)
+
+    async def of(self, operation: str) -> tuple[str, ...]:
+        """The facts of an operation, in order."""
+        entries = decode(await read(self, self._path))
+        return tuple(entry.text for entry in entries if isinstance(entry, Fact) and entry.operation == operation)
 
     async def end(self, entry: End) -> None:
         """Make the outcome durable. Last barrier of every operation."""
-        await self._files.append(self._path, encode(entry))
-        await self._files.sync(self._path)
+        await self.files.append(self._path, encode(entry))
+        await self.files.sync(self._path)
 
     async def repair(self) -> None:
         """Cut off a torn tail, or everything written behind it would be invisible to the next reader."""
         try:
-            data = await self._files.read(self._path)
+            data = await self.files.read(self._path)
         except NotFound:
             return
         torn = torn_bytes(data)
         if torn:
-            await self._files.replace(self._path, data[:-torn])
+            await self.files.replace(self._path, data[:-torn])
 
     async def _make_ready(self) -> None:
-        stat = await self._files.stat(self._path)
+        stat = await self.files.stat(self._path)
         directory = self._path.rpartition("/")[0]
         if stat is None:
-            await self._files.create(self._path)
+            await self.files.create(self._path)
             # The directory may be as new as the journal, and the store's root, too: each name is its parent's content.
             for place in (directory, _above(directory), _above(_above(directory))):
-                await self._files.sync_dir(place)
+                await self.files.sync_dir(place)
         elif stat.length_bytes > ROTATE_BYTES:
-            await self._files.rename(self._path, f"{self._path}.1")
-            await self._files.create(self._path)
-            await self._files.sync_dir(directory)
+            await self.files.rename(self._path, f"{self._path}.1")
+            await self.files.create(self._path)
+            await self.files.sync_dir(directory)
         else:
             await self.repair()
 

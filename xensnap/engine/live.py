@@ -17,8 +17,9 @@ from xensnap.engine.live_steps import (
     TakePoints,
 )
 from xensnap.engine.overlay_steps import LayerOf
+from xensnap.engine.quiet_steps import TakeQuietPoints
 from xensnap.engine.records import Store
-from xensnap.engine.request import CreateRequest, Fresh
+from xensnap.engine.request import CreateRequest, Fresh, Quiesce
 from xensnap.engine.steps import Step
 from xensnap.engine.view import View
 from xensnap.errors import Reason
@@ -48,8 +49,15 @@ def no_live_save(view: View) -> str:
     return view.domain.no_live_save
 
 
+def quiets(view: View, request: CreateRequest) -> Quiesce | None:
+    """Whether the guest is asked to be quiet: one that gives its memory, or executes nothing, has no need to."""
+    if request.quiesce is Quiesce.NEVER or wants_memory(view, request) or view.domain.state is not RunState.RUNNING:
+        return None
+    return request.quiesce if Capability.QUIESCE in view.capabilities else None
+
+
 def grade(view: View, request: CreateRequest) -> Consistency:
-    """What the snapshot promises to the software in the guest."""
+    """What the snapshot promises to the software in the guest; that it was quiet is known only when it was."""
     if view.domain.state is RunState.OFF:
         return Consistency.CLEAN
     return Consistency.CHECKPOINT if wants_memory(view, request) else Consistency.CRASH
@@ -89,6 +97,19 @@ def against(view: View, request: CreateRequest) -> Iterator[Reason]:
         yield Reason("no-live-save", f"{name} cannot be saved while it runs: {why}", "Leave out --live.")
     if not memory and (request.live or request.then is not Then.SAME):
         yield Reason("needs-memory", "a disk snapshot never stops the guest", "Leave out --live and --then.")
+    if request.quiesce is Quiesce.REQUIRE and not quiets(view, request):
+        yield _against_quiesce(view, memory=memory)
+
+
+def _against_quiesce(view: View, *, memory: bool) -> Reason:
+    if memory:
+        cause = "a checkpoint holds what the guest has not written yet, so nothing has to be quiet"
+        return Reason("quiesce-with-memory", cause, "Leave out --quiesce, or the memory: --disk-only.")
+    if view.domain.state is not RunState.RUNNING:
+        cause = f"{view.domain.name} is {view.domain.state}, and cannot make its file systems quiet"
+        return Reason("cannot-quiesce", cause, "Let it run, or leave out --quiesce.")
+    cause = f"{view.host} has no way to ask a guest to make its file systems quiet"
+    return Reason("cannot-quiesce", cause, "Leave out --quiesce, or shut the guest down first.")
 
 
 def against_memory_file(view: View, request: CreateRequest, store: Store, name: str) -> Iterator[Reason]:
@@ -111,8 +132,18 @@ def take(view: View, snapshot: Snapshot, request: CreateRequest) -> tuple[Step, 
         Point(disk.vdev, disk.image, disk.tag, disk.overlay.path if disk.overlay else "") for disk in snapshot.disks
     )
     if not snapshot.memory:
-        return (TakePoints(points),)
-    return (Checkpoint(points, snapshot.memory, view.domain.state, request.then, request.live),)
+        if not (quiet := quiets(view, request)):
+            return (TakePoints(points),)
+        required = quiet is Quiesce.REQUIRE
+        return (TakeQuietPoints(points, request.quiesce_timeout_s, required, view.domain.domid),)
+    # A guest that shall end stands still until that is decided: until then it may have to go on.
+    then = Then.PAUSED if request.then is Then.STOPPED else request.then
+    return (Checkpoint(points, snapshot.memory, view.domain.state, then, request.live),)
+
+
+def end(snapshot: Snapshot, request: CreateRequest) -> tuple[Step, ...]:
+    """The step that ends a guest whose memory is kept, if that is asked for."""
+    return (EndDomain(),) if snapshot.memory and request.then is Then.STOPPED else ()
 
 
 def against_revert(view: View, snapshot: Snapshot) -> Iterator[Reason]:

@@ -43,6 +43,10 @@ class LiveStep(StepBase, frozen=True):
 
     points: tuple[Point, ...]
 
+    def said(self) -> str:
+        """The points in words."""
+        return ", ".join(point.says() for point in self.points)
+
     async def _in_use(self, at: Context) -> tuple[Point, ...]:
         """The points whose overlays a guest works on, or has worked on."""
         return tuple([p for p in self.points if p.overlay and await in_use(at, p.vdev, p.overlay)])
@@ -57,6 +61,13 @@ class LiveStep(StepBase, frozen=True):
                 return image is not None and bool(image.tagged(point.tag))
         return False
 
+    async def _left_over(self, at: Context) -> tuple[Remains, ...]:
+        """The overlays that a guest works on, with what they stand on."""
+        return tuple(
+            Remains(HiddenBase(point.vdev, point.image.path, point.image.format), OurFile(point.overlay, "overlay"))
+            for point in await self._in_use(at)
+        )
+
     async def _drop_tags(self, at: Context) -> None:
         for point in self.points:
             if point.tag:
@@ -68,11 +79,11 @@ class TakePoints(LiveStep, frozen=True):
 
     def says(self) -> str:
         """See StepBase."""
-        return f"take the points of all disks at one moment: {_said(self.points)}"
+        return f"take the points of all disks at one moment: {self.said()}"
 
     async def do(self, at: Context) -> None:
         """See StepBase."""
-        domain = await _required(at)
+        domain = await at.required()
         if not await self._taken(at):
             await at.host.blocks.transaction(domain, [point.action() for point in self.points])
 
@@ -96,15 +107,13 @@ class Checkpoint(LiveStep, frozen=True):
     def says(self) -> str:
         """See StepBase."""
         how = "while the guest runs" if self.live else "with the guest stopped"
-        return f"save the memory to {self.memory} {how}, and at its last moment the points of all disks: " + _said(
-            self.points
-        )
+        return f"save the memory to {self.memory} {how}, and at its last moment the points of all disks: {self.said()}"
 
     async def do(self, at: Context) -> None:
         """See StepBase. The file gets its name when it is complete, so whatever has the name is complete."""
         if await self._is_complete(at):
             return
-        domain = await _required(at)
+        domain = await at.required()
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
         await _save(at, domain, partial, self.points, then=self.then, live=self.live)
@@ -127,10 +136,7 @@ class Checkpoint(LiveStep, frozen=True):
 
     async def remains(self, at: Context) -> tuple[Remains, ...]:
         """See StepBase."""
-        return tuple(
-            Remains(HiddenBase(point.vdev, point.image.path, point.image.format), OurFile(point.overlay, "overlay"))
-            for point in await self._in_use(at)
-        )
+        return await self._left_over(at)
 
     async def _is_complete(self, at: Context) -> bool:
         return await at.host.files.stat(self.memory) is not None
@@ -151,7 +157,7 @@ class SaveAway(StepBase, frozen=True):
         """See StepBase. What runs after the memory was saved is the guest of the snapshot, come back already."""
         if await at.host.files.stat(self.memory) is not None:
             return
-        domain = await _required(at)
+        domain = await at.required()
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
         await _save(at, domain, partial, (), then=Then.STOPPED, live=False)
@@ -163,7 +169,10 @@ class SaveAway(StepBase, frozen=True):
         A guest that had run on from this memory would have written to its disks: restoring the same memory again would
         destroy its file systems.
         """
-        if await at.host.files.stat(self.memory) is not None and await at.running() is None:
+        whole = await at.host.files.stat(self.memory) is not None
+        if whole or (self.was is RunState.RUNNING and await at.host.files.stat(self.memory + PARTIAL) is not None):
+            await end_unfinished(at)
+        if whole and await at.running() is None:
             await self._restore(at, self.memory)
         elif await at.host.files.stat(self.memory + PARTIAL) is not None and await at.running() is None:
             # Complete if we died before it got its name; else no guest comes of it, and the disks are all there is.
@@ -262,6 +271,7 @@ class StartDomain(StepBase, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase."""
+        await end_unfinished(at)
         if await at.running() is None:
             await at.host.toolstack.create(at.domain_uuid, paused=self.paused)
 
@@ -284,6 +294,13 @@ class RemoveMemory(StepBase, frozen=True):
             await at.remove(self.memory)
 
 
+async def end_unfinished(at: Context) -> None:
+    """End what an interrupted start or restore has left: it has executed nothing, and may lack who watches it."""
+    domain = await at.running()
+    if domain is not None and domain.state is RunState.PAUSED and domain.never_ran:
+        await at.host.toolstack.destroy(domain)
+
+
 async def put_back(at: Context, was: RunState) -> None:
     """Let a guest that we stopped be as it was.
 
@@ -297,7 +314,7 @@ async def put_back(at: Context, was: RunState) -> None:
     try:
         if domain.state is RunState.SUSPENDED:
             await at.host.toolstack.resume(domain)
-            domain = await _required(at)
+            domain = await at.required()
         if was is RunState.RUNNING and domain.state is RunState.PAUSED:
             await at.host.toolstack.unpause(domain)
         elif was is RunState.PAUSED and domain.state is RunState.RUNNING:
@@ -325,14 +342,3 @@ async def _name(at: Context, partial: str, path: str) -> None:
     await at.host.files.sync(partial)
     await at.host.files.rename(partial, path)
     await at.host.files.sync_dir(directory(path))
-
-
-async def _required(at: Context) -> Domain:
-    domain = await at.running()
-    if domain is None:
-        raise Failed("the guest is gone", id="guest-gone", remedy="Try again with the domain as it is now.")
-    return domain
-
-
-def _said(points: Sequence[Point]) -> str:
-    return ", ".join(point.says() for point in points)

@@ -1,6 +1,7 @@
 """What a caller asks for, as values; and the two facts of the moment that a pure planner cannot make up itself."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 import msgspec
 
@@ -14,6 +15,14 @@ class Fresh(msgspec.Struct, frozen=True):
 
     operation: str
     now_s: int
+
+
+class Quiesce(StrEnum):
+    """Whether a guest makes its file systems quiet for a snapshot of its disks."""
+
+    NEVER = "never"
+    TRY = "try"
+    REQUIRE = "require"
 
 
 class DiskChoice(msgspec.Struct, frozen=True):
@@ -33,7 +42,9 @@ class CreateRequest(msgspec.Struct, frozen=True):
     `then` is what it does afterwards. `memory` is where the memory goes: a file that does not exist yet, a directory
     for a file named after the snapshot, or, empty, a file beside the record. With `needs_memory` a domain that has
     none, because it is off, is refused. With `replace` a snapshot of the same name goes once the new one is durable;
-    with `reuse_external` the overlays that are named exist already, and are empty.
+    with `reuse_external` the overlays that are named exist already, and are empty. `quiesce` lets a guest that runs
+    freeze its file systems, which has to be done within `quiesce_timeout_s` seconds, while the points of its disks are
+    taken; memory needs no such thing.
     """
 
     name: str | None = None
@@ -49,6 +60,8 @@ class CreateRequest(msgspec.Struct, frozen=True):
     needs_memory: bool = False
     replace: bool = False
     reuse_external: bool = False
+    quiesce: Quiesce = Quiesce.NEVER
+    quiesce_timeout_s: float = 10.0
 
 
 class RevertRequest(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from xensnap.errors import ExitCode, Reason, Refused
 from xensnap.model import Pin, Snapshot
 
 
-def rewritten(changed: Iterable[Snapshot]) -> tuple[Step, ...]:
+def rewritten(changed: Iterable[Snapshot]) -> tuple[RewriteRecord | WriteSidecar, ...]:
     """The steps that write these records anew, and the copies beside their images."""
     changed = tuple(changed)
     return (

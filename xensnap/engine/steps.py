@@ -22,9 +22,17 @@ from xensnap.engine.overlay_steps import (
     SwitchLayers,
 )
 from xensnap.engine.point_steps import ApplyPoint, DropPoint, DropSafety, TakePoint
+from xensnap.engine.quiet_steps import TakeQuietPoints
 from xensnap.engine.repair_steps import GiveBackLeaks, PutBack, RemoveFile, ResumeGuest, SetAside
 from xensnap.engine.step import StepBase
-from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteRecord, WriteSidecar
+from xensnap.engine.store_steps import (
+    RemoveRecord,
+    RemoveSidecar,
+    RewriteRecord,
+    StayRecognised,
+    WriteRecord,
+    WriteSidecar,
+)
 from xensnap.engine.trash_steps import RemoveTrashed, ThrowAway
 
 OneStep = (
@@ -43,8 +51,10 @@ OneStep = (
     | RewriteRecord
     | RemoveRecord
     | WriteSidecar
+    | StayRecognised
     | RemoveSidecar
     | TakePoints
+    | TakeQuietPoints
     | Checkpoint
     | SaveAway
     | EndDomain

@@ -5,11 +5,11 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from xensnap.engine import names
-from xensnap.engine.context import Context, directory
+from xensnap.engine.context import QUIET, Context, directory
 from xensnap.engine.step import StepBase
 from xensnap.errors import Damaged, NotFound
 from xensnap.formats import snapshot_record
-from xensnap.model import DiskSnapshot, Fingerprint, Image, Kind, Snapshot
+from xensnap.model import Consistency, DiskSnapshot, Fingerprint, Image, Kind, Snapshot
 
 
 class WriteRecord(StepBase, frozen=True):
@@ -105,6 +105,28 @@ class RemoveSidecar(StepBase, frozen=True):
             await at.remove(self.path)
 
 
+class StayRecognised(StepBase, frozen=True):
+    """See to it that snapshots know their images again if what follows stops halfway and is undone.
+
+    A merge changes the file of an image that reads the same throughout, and undoing does not change it back.
+    """
+
+    records: tuple[RewriteRecord | WriteSidecar, ...]
+
+    def says(self) -> str:
+        """See StepBase."""
+        names_ = sorted({repr(record.snapshot.name) for record in self.records})
+        return f"keep {', '.join(names_)} recognisable, should what follows stop halfway"
+
+    async def do(self, at: Context) -> None:
+        """Nothing yet."""
+
+    async def undo(self, at: Context) -> None:
+        """Undone after what follows it: the records tell of the image as it has been left."""
+        for record in self.records:
+            await record.do(at)
+
+
 async def _is_copy_of(at: Context, path: str, name: str, domain_uuid: str) -> bool:
     try:
         found = snapshot_record.decode(await at.host.files.read(path), path=path)
@@ -126,7 +148,10 @@ async def completed(at: Context, snapshot: Snapshot) -> Snapshot:
         disks.append(disk if image is None else replace(disk, fingerprint=fingerprint(disk, image)))
     memory = await at.host.files.stat(snapshot.memory) if snapshot.memory and not snapshot.memory_bytes else None
     length = snapshot.memory_bytes if memory is None else memory.length_bytes
-    return replace(snapshot, disks=tuple(disks), memory_bytes=length)
+    grade = snapshot.consistency
+    if grade is Consistency.CRASH and disks != list(snapshot.disks) and QUIET in await at.facts.of(at.operation):
+        grade = Consistency.QUIESCED
+    return replace(snapshot, disks=tuple(disks), memory_bytes=length, consistency=grade)
 
 
 def fingerprint(disk: DiskSnapshot, image: Image) -> Fingerprint:

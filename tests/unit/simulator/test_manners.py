@@ -356,13 +356,13 @@ def test_two_restores_of_one_file_at_once_both_succeed(host):
         raise AssertionError("never")
 
 
-def test_during_a_restore_the_domain_is_listed_by_its_name_and_paused(host):
-    """xen.md 13"""
+def test_during_a_restore_the_domain_is_listed_by_its_name_and_has_no_memory_yet(host):
+    """xen.md 13: xl shows it as paused, with Mem 0; what is left so can only be destroyed"""
     save(host, then=Then.STOPPED)
     with host.recording():
         restore(host)
     found = {guest(SimulatedHost(p.world)).state for p in host.recorded if p.effect == "xl.restore"}
-    assert found == {RunState.OFF, RunState.PAUSED, RunState.RUNNING}
+    assert found == {RunState.OFF, RunState.DYING, RunState.PAUSED, RunState.RUNNING}
 
 
 def test_a_restore_can_name_other_disks(host):

@@ -245,12 +245,12 @@ class RunningDomains:
             return domain
         try:
             async with connected(self._connector, domain) as monitor:
-                state = await _state(monitor)
+                state, never_ran = await _state(monitor)
         except (Failed, Unknown):
             # It hung up: on its way out, or gone meanwhile.
             process = await self._processes.find(domain.uuid)
-            state = RunState.DYING
-        return domain if process is None else replace(domain, state=state, domid=process.domid)
+            state, never_ran = RunState.DYING, False
+        return domain if process is None else replace(domain, state=state, domid=process.domid, never_ran=never_ran)
 
     async def _bare(self, uuid: DomainUuid, process: Process) -> Domain:
         return replace(await self._off.inspect(uuid), state=RunState.PAUSED, domid=process.domid)
@@ -295,12 +295,13 @@ def monitor_of(processes: Processes) -> SocketConnector:
     return SocketConnector(where)
 
 
-async def _state(monitor: LocalMonitor) -> RunState:
+async def _state(monitor: LocalMonitor) -> tuple[RunState, bool]:
+    """What it is doing, and whether it has done nothing yet."""
     told = (await monitor.execute("query-status"))["status"]
     state = _STATES.get(told, RunState.PAUSED)
     if state is RunState.PAUSED and (await monitor.execute("query-migrate")).get("status") in memory.UNDER_WAY:
-        return RunState.SUSPENDED
-    return state
+        return RunState.SUSPENDED, False
+    return state, told == "prelaunch"
 
 
 def _opened(path: str, flags: int) -> int:

@@ -125,6 +125,7 @@ class XenDomains:
             no_live_save=await self._no_live_save(kind),
             no_paused_save=_no_paused_save(kind, drivers=drivers),
             memory_bytes=libxl_json.memory_bytes(config),
+            never_ran=line.never_ran,
         )
 
     async def _no_live_save(self, kind: GuestKind | None) -> str:

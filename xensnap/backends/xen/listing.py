@@ -12,7 +12,7 @@ DOM0 = "00000000-0000-0000-0000-000000000000"
 # The name comes first and may hold anything, so a line is read from its end.
 _LINE = re.compile(
     r"(?P<name>.*?) +(?P<domid>\d+) +(?P<mem>\d+) +(?P<vcpus>\d+) +(?P<state>[r-][b-][p-][s-][a-z0-9?-][d-])"
-    r" +[\d.]+ (?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +\S+ +\S+\s*"
+    r" +(?P<seconds>[\d.]+) (?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +\S+ +\S+\s*"
 )
 _BLOCK = re.compile(r"(?P<number>\d+) +\d+ +-?\d+ +(?P<state>\d+) +-?\d+ +-?\d+ +(?P<backend>\S+)\s*")
 _CONNECTED = 4
@@ -28,6 +28,7 @@ class Line(msgspec.Struct, frozen=True):
     domid: DomId
     uuid: DomainUuid
     state: RunState
+    never_ran: bool = False
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -47,7 +48,8 @@ def domains(text: str) -> tuple[Line, ...]:
         if told["uuid"] != DOM0:
             domid, uuid = DomId(int(told["domid"])), DomainUuid(told["uuid"])
             unfinished = told["mem"] == "0" and told["vcpus"] == "0"
-            found.append(Line(told["name"], domid, uuid, _state(told["state"], unfinished=unfinished)))
+            state = _state(told["state"], unfinished=unfinished)
+            found.append(Line(told["name"], domid, uuid, state, never_ran=not float(told["seconds"])))
     return tuple(found)
 
 

@@ -1,0 +1,162 @@
+"""What the crash tests of running guests share: a guest with a past, what can be told of it, and its judges.
+
+After the death of the engine the guest runs, and what it reads (its page cache over its disks) is what it read before,
+or what it read at the snapshot. After the death of the host it is off, and its disks are as before or as after.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from simulator import SimulatedHost, World
+from simulator.checkers import Finding, guests, starts
+from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, Death, Operation, every_crash, held_by, nothing_is_left
+from xensnap.engine.engine import Engine, plan_for
+from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, Quiesce, RevertRequest
+from xensnap.hypervisor import Then
+from xensnap.model import Disk, Format, RunState
+
+UUID = "5c84adcc-bd59-488a-96d2-195f9b599cfe"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the guest reads, or its disks if it is off; what the snapshots hold; the tree."""
+
+    state: RunState
+    reads: object
+    held: object
+    parents: object
+    current: str | None
+
+
+def seen(host: SimulatedHost) -> Seen:
+    listing = Engine(host).list(GUEST)
+    snapshots = listing.contents.snapshots
+    parents = {name: snapshot.parent for name, snapshot in snapshots.items()}
+    state = listing.domain.state
+    reads = host.visible(GUEST) if state is RunState.OFF else host.guest_sees(GUEST)
+    return Seen(state, reads, held_by(host, snapshots), parents, listing.current)
+
+
+def running(kinds: str, kind: str = "pv") -> SimulatedHost:
+    """A guest that runs, has written before and after a checkpoint `first`, and has not flushed all of it.
+
+    A disk for each letter, `i` for qcow2 and `e` for raw. The parent of `first` is `disks`, which has no memory.
+    """
+    host = SimulatedHost.fresh()
+    disks = []
+    for number, letter in enumerate(kinds):
+        form = Format.QCOW2 if letter == "i" else Format.RAW
+        layer = host.create_image(f"/images/xvd{'abcd'[number]}.{form}", form, 4 * CLUSTER)
+        disks.append(Disk(f"xvd{'abcd'[number]}", layer.path, layer.format))
+    host.add_domain(GUEST, UUID, disks, kind=kind)
+    host.start(UUID)
+    for disk in disks:
+        host.guest_writes(GUEST, disk.vdev, 3 * CLUSTER, CLUSTER, flush=True)
+    Engine(host).create(GUEST, CreateRequest("disks", disk_only=True))
+    for disk in disks:
+        host.guest_writes(GUEST, disk.vdev, 0, CLUSTER, flush=True)
+        host.guest_writes(GUEST, disk.vdev, CLUSTER, CLUSTER)
+    Engine(host).create(GUEST, CreateRequest("first"))
+    for disk in disks:
+        host.guest_writes(GUEST, disk.vdev, 0, CLUSTER, flush=True)
+        host.guest_writes(GUEST, disk.vdev, 2 * CLUSTER, CLUSTER)
+    return host
+
+
+OPERATIONS: dict[str, Operation] = {
+    "checkpoint": lambda engine: engine.create(GUEST, CreateRequest("second")),
+    "checkpoint live": lambda engine: engine.create(GUEST, CreateRequest("second", live=True)),
+    "checkpoint and stop": lambda engine: engine.create(GUEST, CreateRequest("second", then=Then.STOPPED)),
+    "disks": lambda engine: engine.create(GUEST, CreateRequest("second", disk_only=True)),
+    "quiet disks": lambda engine: engine.create(
+        GUEST, CreateRequest("second", disk_only=True, quiesce=Quiesce.REQUIRE)
+    ),
+    "revert": lambda engine: engine.revert(GUEST, RevertRequest("first")),
+    "revert disks": lambda engine: engine.revert(GUEST, RevertRequest("disks")),
+    "replace": lambda engine: engine.create(GUEST, CreateRequest("first", replace=True)),
+    "revert disks and stop": lambda engine: engine.revert(GUEST, RevertRequest("first", Then.STOPPED, disks_only=True)),
+    "delete": lambda engine: engine.delete(GUEST, DeleteRequest("first")),
+    "delete all": lambda engine: engine.delete(GUEST, DeleteRequest("disks", children=True)),
+}
+
+PLAIN = ("checkpoint", "disks", "revert", "delete")
+CASES = [
+    *((kinds, verb) for verb in PLAIN for kinds in ("i", "e", "ie")),
+    *(("ie", verb) for verb in OPERATIONS if verb not in PLAIN),
+]
+"""The layouts and operations that are tried."""
+
+
+def guest_for(verb: str, kinds: str) -> SimulatedHost:
+    """The guest that an operation is tried on; a PV guest cannot be saved live."""
+    return running(kinds, "pvh" if "live" in verb else "pv")
+
+
+def findings(world: World) -> Iterator[Finding]:
+    """All that must not be when an operation is over."""
+    for check in (guests.torn, guests.standing, guests.twins, guests.alone, starts.elsewhere):
+        yield from check(world)
+
+
+def judge(host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...] = DEATHS, *, twice: int = 0) -> int:
+    """Die everywhere, recover, and compare with before and after; how many deaths were tried.
+
+    Args:
+        host: the world to start from.
+        operation: what is interrupted.
+        deaths: how.
+        twice: after every so many deaths, die again at every effect of the recovery.
+    """
+    ended = host.fork()
+    operation(Engine(ended))
+    tried = 0
+    for point in every_crash(host, operation):
+        for name, death in deaths:
+            where = f"{point!r}, {name}"
+            allowed = [seen(host), seen(ended)]  # also after a power cut: a guest that was saved can come back whole
+            if name.startswith("host"):
+                allowed += [off(each, death) for each in (host, flushed(host), ended)]
+            TRIED[f"running: {name.partition(',')[0]}"] += 1
+            tried += 1
+            world = death(point.world)
+            recovered(world, allowed, where)
+            if twice and tried % twice == 0:
+                for second in every_crash(SimulatedHost(world), lambda engine: engine.recover(GUEST)):
+                    TRIED["running: again while recovering"] += 1
+                    tried += 1
+                    recovered(death(second.world), allowed, f"{where}; then {second!r}")
+    return tried
+
+
+def off(host: SimulatedHost, death: Callable[[World], World]) -> Seen:
+    return seen(SimulatedHost(death(host.world)))
+
+
+def flushed(host: SimulatedHost) -> SimulatedHost:
+    """As before, with all that the guest had cached on its disks: a freeze does that, and it may do so at any time."""
+    fork = host.fork()
+    fork.guest_flush(GUEST)
+    return fork
+
+
+def recovered(world: World, allowed: list[Seen], where: str) -> None:
+    host = SimulatedHost(world)
+    Engine(host).recover(GUEST)
+    found = seen(host)
+    assert found in allowed, f"between before and after: {where}"
+    sound(host, where)
+
+
+def sound(host: SimulatedHost, where: str) -> None:
+    """Nothing is open, torn, lost, standing still or left over, and every snapshot can be reverted to and deleted."""
+    engine = Engine(host)
+    assert engine.recover(GUEST) is None, where
+    assert not list(findings(host.world)), f"{list(findings(host.world))}: {where}"
+    view = engine.view(GUEST)
+    assert not view.pending, where
+    memories = {snapshot.memory.rpartition("/")[2] for snapshot in view.snapshots.values() if snapshot.memory}
+    nothing_is_left(host, view, where, also=memories)
+    for name in view.snapshots:
+        for request in (RevertRequest(name), DeleteRequest(name)):
+            plan_for(view, request, Fresh("0" * 36, 0))
