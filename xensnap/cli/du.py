@@ -8,7 +8,7 @@ from xensnap.cli.documents import DiskSpace, DuDocument, SnapshotSpace, SpaceDoc
 from xensnap.cli.output import clean, size, table
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, verb
-from xensnap.engine.sizes import Space, Usage, usage
+from xensnap.engine.sizes import Space, SpaceUsed, usage
 from xensnap.engine.view import View, with_current
 
 HEADER = ("NAME", "HELD", "EXCLUSIVE", "SHARED", "RECLAIMABLE")
@@ -35,7 +35,7 @@ def command(session: Session, domain: str, by_disk: bool) -> None:
     session.show(document, lambda: _text(document, by_disk=by_disk))
 
 
-def _document(view: View, used: Usage) -> DuDocument:
+def _document(view: View, used: SpaceUsed) -> DuDocument:
     return DuDocument(
         host=view.host,
         domain=domain_document(view.domain),

@@ -31,7 +31,7 @@ class Space(msgspec.Struct, frozen=True):
         )
 
 
-class Usage(msgspec.Struct, frozen=True):
+class SpaceUsed(msgspec.Struct, frozen=True):
     """The space of a domain's snapshots.
 
     `disks` is by snapshot and disk, `memory` by snapshot. `since` is how much of each disk is not what it was at the
@@ -63,7 +63,7 @@ def held_bytes(view: View) -> dict[str, int]:
     }
 
 
-def usage(view: View, maps: Maps) -> Usage:
+def usage(view: View, maps: Maps) -> SpaceUsed:
     """Measure all snapshots of a domain.
 
     Args:
@@ -71,7 +71,7 @@ def usage(view: View, maps: Maps) -> Usage:
         maps: the clusters of all images in it; one that is missing counts as empty.
     """
     sole = {path: _sole_bytes(states) for path, states in maps.items()}
-    return Usage(
+    return SpaceUsed(
         disks={
             name: {disk.vdev: _space(view, maps, sole, disk) for disk in snapshot.disks}
             for name, snapshot in view.snapshots.items()
