@@ -13,6 +13,7 @@ TEXT = (
     (re.compile(r"^(\S+ +\d+ +\d+ +\d+ +)[r-][b-]([p-][s-][a-z-][d-]) +[\d.]+$", re.MULTILINE), r"\1??\2 <time>"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<uuid>"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( \d\d:\d\d:\d\d\.\d+)?"), "<time>"),
+    (re.compile(r"(?<=safety-)[0-9a-f]{12}\b|(?<=\.xvd[a-z]\.)[0-9a-f]{12}\b"), "<operation>"),
     (re.compile(r"\bmfn 0x[0-9a-f]+"), "mfn <mfn>"),
     (re.compile(r"\bevt \d+"), "evt <evt>"),
     (re.compile(r"\[pid \d+\]"), "[pid <pid>]"),

@@ -16,7 +16,7 @@ def typed(page: str) -> Iterator[str]:
     inside = False
     for line in page.splitlines():
         if line.startswith("```"):
-            inside = line == "```console"
+            inside = line == "```shell-session"
         if not inside or line.startswith((DOM0, GUEST, "```")):
             yield line
 
