@@ -1,14 +1,13 @@
 """Door three for tools: a program by its name, run on a world. The very same functions serve a `Runner` in process."""
 
+# ruff: noqa: PLC0415 -- each call is a process of its own that needs one program only
+
 from collections.abc import Sequence
 
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
-from simulator.serve import xenstore
 from simulator.serve.ended import Ended, Told
-from simulator.serve.xl.run import run as xl
-from simulator.tools.img.run import run as qemu_img
 from simulator.world import World
 
 replace = msgspec.structs.replace
@@ -25,10 +24,16 @@ def run(world: World, argv: Sequence[str], told: Told | None = None) -> Ended:
     name, *rest = argv
     world = replace(world, clock=world.clock.after(STEP_NS))
     if name == "qemu-img":
+        from simulator.tools.img.run import run as qemu_img
+
         done = qemu_img(world.fs, rest, cwd=told.cwd, now_ns=world.clock.now_ns)
         return Ended(world.with_fs(done.fs), done.returncode, done.stdout, done.stderr)
     if name == "xl":
+        from simulator.serve.xl.run import run as xl
+
         return xl(world, rest, told)
     if name.startswith("xenstore-"):
+        from simulator.serve import xenstore
+
         return xenstore.run(world, name, rest)
     raise NotModelled(f"the program {name}")

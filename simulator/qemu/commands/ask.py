@@ -156,7 +156,7 @@ def _block_job(job: BlockJob) -> Told:
         "len": total,
         "offset": done,
         "busy": False,
-        "paused": job.paused or job.status == "pending",
+        "paused": job.paused or (job.status == "pending" and job.held == "ready"),
         "speed": job.speed,
         "io-status": "ok",
         "ready": job.status in {"ready", "standby"},

@@ -6,7 +6,6 @@ from typing import Any
 
 from simulator.world import World
 from simulator.xen.incarnations import Incarnation
-from xensnap.formats import disk_spec, xl_cfg
 from xensnap.formats.device_disk import DeviceDisk
 from xensnap.model import Backend, Disk, Format
 
@@ -76,6 +75,8 @@ def of_file(text: str, *, source: str) -> tuple[str, str | None, str, tuple[Disk
     Raises:
         Usage: the file cannot be read as xl reads it.
     """
+    from xensnap.formats import disk_spec, xl_cfg  # noqa: PLC0415 -- a grammar is loaded when it is needed
+
     read = xl_cfg.parse(text, source=source)
     kind = read.string("type") or ("hvm" if read.string("builder") == "hvm" else "pv")
     specs = read.items("disk") or []
