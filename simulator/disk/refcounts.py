@@ -7,6 +7,7 @@ Write numbers are unique in a world, so equal means the same host cluster.
 import msgspec
 
 from simulator.disk.image import Qcow2
+from simulator.disk.snapshots import Entry
 
 _EXACT_TABLES_MAX = 64
 _EXACT_ENTRIES_MAX = 4096
@@ -28,6 +29,22 @@ def may_snapshot(image: Qcow2) -> bool:
     bits on the limit of the snapshot table comes first.
     """
     return image.refcount_bits >= 16 or most(image) < (1 << image.refcount_bits) - 1
+
+
+def may_apply(image: Qcow2, entry: Entry) -> bool:
+    """Whether what a snapshot holds can be counted once more while it takes the place of the active layer.
+
+    QEMU 7.2.22: where a cluster has all the references that n bits can count, `snapshot -a` fails with -22.
+    """
+    if image.refcount_bits >= 16:
+        return True
+    tables = [image.content, *(each.content for each in image.table)]
+    most_allowed = (1 << image.refcount_bits) - 1
+    return all(
+        sum(table.get(index) == value for table in tables) < most_allowed
+        for index, value in entry.content.items()
+        if value or image.version == 2
+    )
 
 
 def raised(image: Qcow2, clusters: int) -> Qcow2:

@@ -17,7 +17,7 @@ from simulator.disk.chain import Link, OpenError, backing_path, chain, opened, s
 from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, fresh_qcow2
-from simulator.disk.refcounts import repaired
+from simulator.disk.refcounts import may_apply, repaired
 from simulator.disk.snapshots import Entry
 from xensnap.model import Format, Layer
 
@@ -274,6 +274,9 @@ def _size_set(fs: FileSystem, program: SnapshotApply, _now: int) -> FileSystem:
 
 
 def _snapshot_counted(fs: FileSystem, program: SnapshotApply, _now: int) -> FileSystem:
+    if not may_apply(_qcow2(fs, program.layer), _wanted(fs, program)):
+        words = f"Could not apply snapshot '{program.snapshot_id}': Failed to load snapshot: Invalid argument"
+        raise ToolError(words, fs)
     image = op.snapshot_counted(_qcow2(fs, program.layer), _wanted(fs, program))
     return _put(fs, program.layer.path, image, f"Could not apply snapshot '{program.snapshot_id}': {{reason}}")
 

@@ -175,7 +175,7 @@ class Pair:
 
 
 @given(st.lists(COMMANDS, min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_both_monitors_say_the_same(commands: list[tuple[str, dict[str, Any]]]) -> None:
     with tempfile.TemporaryDirectory(prefix="monitor") as scratch:
         pair = Pair(Path(scratch))

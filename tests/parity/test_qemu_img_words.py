@@ -94,7 +94,7 @@ def live(shells: Shells, commands: list[list[str]]) -> None:
 
 
 @given(st.lists(COMMANDS | WRITES, min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_both_tools_say_and_do_the_same(commands: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory(prefix="words") as scratch:
         shells = Shells(Path(scratch))

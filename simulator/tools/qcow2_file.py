@@ -1,0 +1,285 @@
+"""Simulated images as true qcow2 files, and true files as simulated images. From the format's specification.
+
+A file that is read must hold what a simulated write has put there, or zeros: other bytes have no place in a world whose
+clusters name writes, and are refused.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from immutables import Map
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk.content import EMPTY, SECTOR, Content, Run, Value, bytes_of, cluster, pattern, runs_in
+from simulator.disk.image import Qcow2
+from simulator.disk.operations import metadata
+from simulator.disk.snapshots import Entry, Table
+
+_COPIED = 1 << 63
+_ZERO = 1
+_OFFSET = 0x00FFFFFFFFFFFE00
+_COMPRESSED = 1 << 62
+_BACKING_FORMAT = 0xE2792ACA
+
+
+# --- out -------------------------------------------------------------------------------------------------------------
+
+
+def encoded(image: Qcow2) -> bytes:
+    """The file: whole, clean but for the clusters that leak, each shared cluster there once."""
+    if image.corrupted:
+        raise NotModelled("a damaged image as a file: what is damaged in it is not known")
+    return _Writer(image).file()
+
+
+class _Writer:
+    def __init__(self, image: Qcow2) -> None:
+        self._image = image
+        self._size = image.cluster_bytes
+        self._clusters: list[bytes] = [b""]
+        self._counts: list[int] = [1]
+        self._data: dict[tuple[int, Value], int] = {}
+
+    def file(self) -> bytes:
+        image = self._image
+        l1 = self._tables(image.content, image.size_bytes, active=True)
+        entries = [(entry, self._tables(entry.content, entry.size_bytes, active=False)) for entry in image.table]
+        l1_at = self._placed(_words(self._marked(l1)))
+        table = b"".join(self._entry(entry, self._placed(_words(tables)), len(tables)) for entry, tables in entries)
+        table_at = self._placed(table) if table else 0
+        for _ in range(image.leaked + image.pending):
+            self._new(b"")
+        counts_at, counts_clusters = self._refcounts()
+        self._clusters[0] = self._header(l1_at, len(l1), table_at, counts_at, counts_clusters)
+        return b"".join(each.ljust(self._size, b"\0") for each in self._clusters)
+
+    def _new(self, data: bytes) -> int:
+        self._clusters.append(data)
+        self._counts.append(1)
+        return len(self._clusters) - 1
+
+    def _placed(self, data: bytes) -> int:
+        """Where these bytes are, in as many clusters as they need, one after the other."""
+        pieces = [data[at : at + self._size] for at in range(0, len(data), self._size)] or [b""]
+        first, *_ = [self._new(piece) for piece in pieces]
+        return first * self._size
+
+    def _tables(self, content: Content, size_bytes: int, *, active: bool) -> list[int]:
+        """The level 1 table of a layer, whose level 2 tables are placed."""
+        per_table = self._size // 8
+        clusters = -(-size_bytes // self._size)
+        tables: dict[int, list[int]] = {}
+        for index in sorted(content):
+            entries = tables.setdefault(index // per_table, [0] * per_table)
+            entries[index % per_table] = self._pointer(index, content[index])
+        found = [0] * max(1, -(-clusters // per_table))
+        for place, entries in tables.items():
+            if place < len(found):
+                found[place] = self._placed(_words(entries))
+        if active:
+            self._active = {place: at for place, at in enumerate(found) if at}
+        return found
+
+    def _pointer(self, index: int, value: Value) -> int:
+        if value == 0 and self._image.version > 2:
+            return _ZERO
+        known = self._data.get((index, value))
+        if known is None:
+            start, sectors = index * self._image.sectors, self._image.sectors
+            runs = list(runs_in(value, start, sectors))
+            known = self._data[index, value] = self._new(bytes_of(runs, start * SECTOR, self._size))
+        else:
+            self._counts[known] += 1
+        return known * self._size
+
+    def _marked(self, l1: list[int]) -> list[int]:
+        """Pointers of the active layer to what nobody shares say so."""
+        for at in self._active.values():
+            number = at // self._size
+            entries = struct.unpack(f">{self._size // 8}Q", self._clusters[number])
+            self._clusters[number] = _words(
+                entry | _COPIED if entry & _OFFSET and self._counts[entry // self._size] == 1 else entry
+                for entry in entries
+            )
+        return [at | _COPIED if at else 0 for at in l1]
+
+    def _entry(self, entry: Entry, l1_at: int, l1_size: int) -> bytes:
+        identity = str(entry.number).encode()
+        seconds, nanoseconds = divmod(entry.date_ns, 10**9)
+        head = struct.pack(
+            ">QIHHIIQII", l1_at, l1_size, len(identity), len(entry.tag), seconds, nanoseconds, entry.clock_ns, 0,
+            16 if entry.live else 24,
+        )  # fmt: skip
+        extra = struct.pack(">QQ", 0, entry.size_bytes) + (b"" if entry.live else struct.pack(">Q", 0))
+        whole = head + extra + identity + entry.tag
+        return whole.ljust(-(-len(whole) // 8) * 8, b"\0")
+
+    def _refcounts(self) -> tuple[int, int]:
+        """The table of counts and its blocks, which count themselves, too."""
+        per_block = self._size * 8 // self._image.refcount_bits
+        blocks = tables = 0
+        while True:
+            total = len(self._clusters) + blocks + tables
+            need = -(-total // per_block)
+            if (need, -(-need * 8 // self._size)) == (blocks, tables):
+                break
+            blocks, tables = need, -(-need * 8 // self._size)
+        table_at = self._placed(bytes(tables * self._size))
+        first = len(self._clusters)
+        for _ in range(blocks):
+            self._new(b"")
+        pointers = [(first + place) * self._size for place in range(blocks)]
+        data = _words(pointers)
+        for place in range(tables):
+            self._clusters[table_at // self._size + place] = data[place * self._size : (place + 1) * self._size]
+        for place in range(blocks):
+            self._clusters[first + place] = self._block(place * per_block, per_block)
+        return table_at, tables
+
+    def _block(self, first: int, count: int) -> bytes:
+        bits = self._image.refcount_bits
+        counts = self._counts[first : first + count]
+        if bits >= 8:
+            return b"".join(number.to_bytes(bits // 8, "big") for number in counts)
+        packed = bytearray(-(-len(counts) * bits // 8))
+        for place, number in enumerate(counts):
+            packed[place * bits // 8] |= number << (place * bits % 8)
+        return bytes(packed)
+
+    def _header(self, l1_at: int, l1_size: int, table_at: int, counts_at: int, counts_clusters: int) -> bytes:
+        image = self._image
+        third = image.version > 2
+        length = 104 if third else 72
+        form, name = image.backing_format.encode(), image.backing_name.encode("utf-8", "surrogateescape")
+        extension = struct.pack(">II", _BACKING_FORMAT, len(form)) + form.ljust(-(-len(form) // 8) * 8, b"\0")
+        extensions = (extension if form else b"") + bytes(8)
+        name_at = length + len(extensions) if name else 0
+        head = struct.pack(
+            ">4sIQIIQIIQQIIQ", b"QFI\xfb", image.version, name_at, len(name), self._size.bit_length() - 1,
+            image.size_bytes, 0, l1_size, l1_at, counts_at, counts_clusters, len(image.table.entries), table_at,
+        )  # fmt: skip
+        if third:
+            head += struct.pack(">QQQII", 0, 0, 0, image.refcount_bits.bit_length() - 1, length)
+        return head + extensions + name
+
+
+def _words(values: Iterable[int]) -> bytes:
+    numbers = list(values)
+    return struct.pack(f">{len(numbers)}Q", *numbers)
+
+
+# --- in --------------------------------------------------------------------------------------------------------------
+
+
+def decoded(data: bytes) -> Qcow2:
+    """The image in a file. `NotModelled` where it holds bytes that no simulated write has put there."""
+    return _Reader(data).image()
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        fields = struct.unpack_from(">4sIQIIQIIQQIIQ", data)
+        (_, self._version, self._name_at, self._name_length, bits, self._disk_bytes) = fields[:6]
+        (crypt, self._l1_size, self._l1_at, _, _, self._entries, self._table_at) = fields[6:]
+        self._size = 1 << bits
+        self._known: dict[tuple[int, int], Value] = {}
+        order = struct.unpack_from(">I", data, 96)[0] if self._version > 2 else 4
+        self._refcount_bits = 1 << order
+        if crypt or (self._version > 2 and any(struct.unpack_from(">Q", data, 72))):
+            raise NotModelled("an image with incompatible features as a simulated one")
+
+    def image(self) -> Qcow2:
+        content = self._layer(self._l1_at, self._l1_size)
+        entries = list(self._snapshots())
+        table = Table()
+        for entry in entries:
+            table = _holding(table, entry)
+        name = self._data[self._name_at : self._name_at + self._name_length] if self._name_at else b""
+        clusters = {item for each in [content, *(e.content for e in entries)] for item in each.items()}
+        image = Qcow2(
+            self._disk_bytes,
+            self._size,
+            self._version,
+            self._refcount_bits,
+            content,
+            table,
+            name.decode("utf-8", "surrogateescape"),
+            self._backing_format(),
+            end=-(-len(self._data) // self._size),
+            own=EMPTY if entries else content,
+        )
+        used = metadata(image) + len(clusters) + len(entries)
+        return Qcow2(**{name: getattr(image, name) for name in image.__struct_fields__} | {"used": used})
+
+    def _backing_format(self) -> str:
+        at = struct.unpack_from(">I", self._data, 100)[0] if self._version > 2 else 72
+        while at + 8 <= len(self._data):
+            kind, length = struct.unpack_from(">II", self._data, at)
+            if kind == _BACKING_FORMAT:
+                return self._data[at + 8 : at + 8 + length].decode()
+            if not kind:
+                break
+            at += 8 + -(-length // 8) * 8
+        return ""
+
+    def _layer(self, l1_at: int, l1_size: int) -> Content:
+        per_table = self._size // 8
+        found: dict[int, Value] = {}
+        for place, pointer in enumerate(struct.unpack_from(f">{l1_size}Q", self._data, l1_at)):
+            at = pointer & _OFFSET
+            if not at:
+                continue
+            for number, entry in enumerate(struct.unpack_from(f">{per_table}Q", self._data, at)):
+                value = self._value(place * per_table + number, entry)
+                if value is not None:
+                    found[place * per_table + number] = value
+        return Map(found)
+
+    def _value(self, index: int, entry: int) -> Value | None:
+        if entry & _COMPRESSED:
+            raise NotModelled("a compressed cluster as a simulated one")
+        if self._version > 2 and entry & _ZERO:
+            return 0
+        at = entry & _OFFSET
+        if not at:
+            return None
+        known = self._known.get((index, at))
+        if known is None:
+            start, sectors = index * (self._size // SECTOR), self._size // SECTOR
+            raw = self._data[at : at + self._size].ljust(self._size, b"\0")
+            known = self._known[index, at] = cluster(list(_writes(raw, start)), start, sectors)
+        return known
+
+    def _snapshots(self) -> Iterator[Entry]:
+        at = self._table_at
+        for _ in range(self._entries):
+            l1_at, l1_size, id_length, name_length, seconds, nanoseconds, clock, _, extra = struct.unpack_from(
+                ">QIHHIIQII", self._data, at
+            )
+            disk_bytes = struct.unpack_from(">Q", self._data, at + 48)[0] if extra >= 16 else self._disk_bytes
+            identity_at = at + 40 + extra
+            identity = self._data[identity_at : identity_at + id_length].decode()
+            tag = self._data[identity_at + id_length : identity_at + id_length + name_length]
+            content = self._layer(l1_at, l1_size)
+            date_ns = seconds * 10**9 + nanoseconds
+            yield Entry(int(identity), tag, date_ns, disk_bytes, content, extra < 24, clock)
+            at = -(-(identity_at + id_length + name_length) // 8) * 8
+
+
+def _holding(table: Table, entry: Entry) -> Table:
+    """The table with one more entry, whose number may leave a hole behind the last."""
+    same = (*table.tags.get(entry.tag, ()), entry.number)
+    return Table(
+        table.entries.set(entry.number, entry), table.tags.set(entry.tag, same), max(table.highest, entry.number)
+    )
+
+
+def _writes(raw: bytes, start: int) -> Iterator[Run]:
+    """Which write each sector of these bytes comes from."""
+    for at in range(0, len(raw), SECTOR):
+        sector, piece = start + at // SECTOR, raw[at : at + SECTOR]
+        number = int.from_bytes(piece[:8], "little")
+        if piece != pattern(number, sector * SECTOR, SECTOR):
+            raise NotModelled(f"sector {sector} holds bytes that no simulated write has put there")
+        yield sector, sector + 1, number
