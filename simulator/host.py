@@ -236,6 +236,16 @@ class SimulatedHost(Inside):
         self._cell.world = self.world.with_fs(fs)
         return Layer(path, Format(format))
 
+    def add_image(self, path: str, stored: Stored) -> None:
+        """An image as it is, durable, under a free name."""
+        self.make_directory(split(path)[0])
+        try:
+            self._cell.world = self.world.with_fs(
+                self.world.fs.create(path, stored).sync(path).sync_dir(split(path)[0])
+            )
+        except OSError as error:
+            raise failure(error, "create", path) from None
+
     def make_directory(self, path: str) -> None:
         """A directory and all above it, durable."""
         if path in self.world.fs.dirs:

@@ -63,6 +63,7 @@ EACH = {
     "xensnap-sim-domain/1": ["sim", "domain", "add", "guest2", "--disk", "xvda=1M"],
     "xensnap-sim-write/1": ["sim", "write", "guest1", "xvda", "0", "4k"],
     "xensnap-sim-read/1": ["sim", "read", "guest1", "xvda"],
+    "xensnap-sim-image/1": ["sim", "image", "export", "/images/guest1-xvda.qcow2", "out.qcow2"],
     "xensnap-sim-show/1": ["sim", "show"],
     "xensnap-sim-crash/1": ["sim", "crash", "--json", "--at", "30", "create", "guest1"],
     "xensnap-demo/1": ["demo", "--seed", "1"],

@@ -152,3 +152,18 @@ def test_socat_works_on_it(host: Host):
         "id": 7,
         "error": {"class": "CommandNotFound", "desc": "The command nope has not been found"},
     }
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("qemu_img")
+def test_an_image_leaves_the_simulation_as_a_file_and_comes_back(host: Host, tmp_path: Path):
+    host("sim", "write", "pv1", "xvda", "0", "64k")
+    host.script(f"qemu-img snapshot -c point {IMAGE}")
+    file = tmp_path / "out.qcow2"
+    host("sim", "image", "export", IMAGE, str(file))
+    listed = subprocess.run(["qemu-img", "snapshot", "-l", str(file)], capture_output=True, text=True, check=True)
+    assert "point" in listed.stdout
+    host("sim", "image", "import", str(file), "/images/back.qcow2")
+    assert "identical" in host.script(f"qemu-img compare {IMAGE} /images/back.qcow2")
+    host("sim", "image", "export", IMAGE, str(file), code=1)
+    host("sim", "image", "import", str(file), IMAGE, code=1)

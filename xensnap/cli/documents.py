@@ -677,6 +677,15 @@ class SimReadDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xens
     runs: tuple[SeenRun, ...]
 
 
+class SimImageDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-image/1"):
+    """`sim image export` and `sim image import`: an image of the simulated host and a file of this machine."""
+
+    host: str
+    path: str
+    file: str
+    length_bytes: int
+
+
 class SimShowDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-show/1"):
     """`sim show`: the whole host in words, and what can be counted."""
 
@@ -764,6 +773,7 @@ Document = (
     | SimDomainDocument
     | SimWriteDocument
     | SimReadDocument
+    | SimImageDocument
     | SimShowDocument
     | SimCrashDocument
     | DemoDocument

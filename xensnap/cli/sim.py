@@ -13,6 +13,7 @@ from xensnap.cli.session import Session, changing, verb
 from xensnap.cli.sim_crash import crash
 from xensnap.cli.sim_domains import disk, domain
 from xensnap.cli.sim_guest import read, write
+from xensnap.cli.sim_image import image
 from xensnap.cli.sim_place import chosen, place_of
 from xensnap.cli.sim_run import run, shell
 from xensnap.errors import Busy, NotFound, Reason, Refused
@@ -98,6 +99,7 @@ command.add_command(domain)
 command.add_command(disk)
 command.add_command(write)
 command.add_command(read)
+command.add_command(image)
 command.add_command(crash)
 command.add_command(run)
 command.add_command(shell)
