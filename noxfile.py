@@ -24,6 +24,16 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def deep(session: nox.Session) -> None:
+    """Try for long what ordinary runs try a little of: deaths, faults, damage and lives. XENSNAP_DEEP_S tells for how long."""
+    session.install("--editable", ".[test]")
+    seconds = session.env.get("XENSNAP_DEEP_S") or "600"
+    deep = {"HYPOTHESIS_PROFILE": "deep", "XENSNAP_DEEP_S": seconds}
+    places = session.posargs or ["tests/crash", "tests/doctor", "tests/stateful", "tests/discovery"]
+    session.run("pytest", "-n", "auto", *places, env=deep)
+
+
+@nox.session
 def parity(session: nox.Session) -> None:
     """Hold the simulator to real tools and recorded traces."""
     session.install("--editable", ".[test]")

@@ -92,6 +92,9 @@ def counters() -> dict[str, dict[str, int]]:
     """What the tests of this process have counted, by what it is; empty where those tests were not run."""
     sources = {
         "deaths and faults": ("tests.crash.harness", "TRIED"),
+        "sequences of two": ("tests.crash.harness", "COVERED"),
+        "let fail": ("tests.crash.harness", "MET"),
+        "schedules of two processes": ("tests.discovery.interleave", "SCHEDULES"),
         "steps": ("tests.stateful.machine", "STEPS"),
         "compared with libxlutil": ("tests.parity.libxlutil", "COMPARED"),
     }

@@ -21,6 +21,11 @@ GUEST = "guest"
 CLUSTER = 64 * 1024
 TRIED: Counter[str] = Counter()
 """How many deaths of each kind were tried, over all tests of this process."""
+MET: Counter[str] = Counter()
+"""How often each effect was let fail by a plan of faults: what must happen sometimes."""
+
+COVERED: Counter[str] = Counter()
+"""How many sequences of two operations were tried, and how many there are."""
 
 Operation = Callable[[Engine], object]
 Death = tuple[str, Callable[[World], World]]
