@@ -25,7 +25,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def deep(session: nox.Session) -> None:
-    """Try for long what ordinary runs try a little of: deaths, faults, damage and lives. XENSNAP_DEEP_S tells for how long."""
+    """Try for long what ordinary runs try a little of; XENSNAP_DEEP_S tells for how many seconds."""
     session.install("--editable", ".[test]")
     seconds = session.env.get("XENSNAP_DEEP_S") or "600"
     deep = {"HYPOTHESIS_PROFILE": "deep", "XENSNAP_DEEP_S": seconds}

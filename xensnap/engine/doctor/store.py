@@ -57,9 +57,9 @@ def records(seen: Survey) -> Iterator[Finding]:
 
 def twins(seen: Survey) -> Iterator[Finding]:
     """No two records tell of the same content: deleting by one would take what the other tells of."""
-    held: dict[tuple[str, str], str] = {}
+    held: dict[tuple[str, str, str], str] = {}
     for snapshot in seen.view.snapshots.values():
-        keys = [(disk.image.path, disk.fingerprint.snapshot_id or disk.tag) for disk in snapshot.disks]
+        keys = [(disk.image.path, disk.fingerprint.snapshot_id, disk.tag) for disk in snapshot.disks]
         others = {held.setdefault(key, snapshot.name) for key in keys} - {snapshot.name}
         for other in sorted(others):
             cause = f"{other!r} and {snapshot.name!r} tell of the same content: one is a copy of the other"

@@ -40,13 +40,13 @@ def ambiguous(seen: Survey) -> Iterator[Finding]:
 def unknown(seen: Survey) -> Iterator[Finding]:
     """Every tag in the active images is recorded."""
     kept = [disk for snapshot in seen.kept for disk in snapshot.disks]
-    known = {(disk.image.path, disk.fingerprint.snapshot_id) for disk in kept}
+    # By tag alone: an id is given again when the highest is free (QEMU 7.2.22), and says nothing about whose it is.
     tags = {(disk.image.path, disk.tag) for disk in kept}
     for view in seen.view.disks:
         image = view.chain.active if view.chain else None
         for entry in image.snapshots if image else ():
             path = image.layer.path if image else ""
-            if (path, entry.id) in known or (path, entry.tag) in tags:
+            if (path, entry.tag) in tags:
                 continue
             if entry.tag.startswith(SAFETY):
                 step = DropPoint(view.disk.vdev, path, entry.tag, entry.id)

@@ -1,0 +1,47 @@
+"""A domain for the stories, and the script that everybody writes first: qemu-img and mv, and no record of anything."""
+
+from collections.abc import Callable
+
+from simulator import SimulatedHost
+from simulator.tools.qemu_img import Commit, SnapshotApply, SnapshotCreate, SnapshotDelete
+from tests.crash.harness import CLUSTER, GUEST, guest, held_by, scribble
+from xensnap.engine.engine import Engine
+from xensnap.model import Format, Layer
+
+__all__ = ["CLUSTER", "GUEST", "Naive", "fails", "guest", "held", "scribble"]
+
+
+class Naive:
+    """What a script does that knows of nothing but names. It stands for all that were written by hand."""
+
+    def __init__(self, host: SimulatedHost) -> None:
+        self.host = host
+
+    def tag(self, path: str, tag: str) -> str:
+        return self.host.operate(SnapshotCreate(Layer(path, Format.QCOW2), tag))
+
+    def apply(self, path: str, snapshot_id: str) -> str:
+        return self.host.operate(SnapshotApply(Layer(path, Format.QCOW2), snapshot_id))
+
+    def untag(self, path: str, tag: str, snapshot_id: str) -> str:
+        return self.host.operate(SnapshotDelete(Layer(path, Format.QCOW2), tag, snapshot_id))
+
+    def commit(self, top: str, base: Layer) -> str:
+        return self.host.operate(Commit(Layer(top, Format.QCOW2), base))
+
+    def remove(self, path: str) -> None:
+        self.host.run(self.host.files.remove(path))
+
+
+def held(host: SimulatedHost) -> dict[tuple[str, str], object]:
+    """What every snapshot of the domain would give back."""
+    return held_by(host, Engine(host).list(GUEST).contents.snapshots)
+
+
+def fails(work: Callable[[], object]) -> bool:
+    """Whether it ends in an error."""
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - of a naive script anything may come
+        return True
+    return False

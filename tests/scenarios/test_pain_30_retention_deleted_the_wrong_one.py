@@ -1,0 +1,42 @@
+"""A retention policy deleted the snapshot that mattered; there was no preview, and no way to protect one.
+
+Source: QubesOS/qubes-issues#7698, openSUSE/snapper#851, vmware/govmomi#1508, OpenNebula/one#6623.
+"""
+
+import pytest
+
+from tests.scenarios.stage import GUEST, Naive, guest, scribble
+from xensnap.engine.engine import Engine
+from xensnap.engine.request import CreateRequest, DeleteRequest, ForgetRequest, PinRequest, PruneRequest
+from xensnap.engine.retention import Retention
+from xensnap.errors import Refused
+
+
+def story():
+    host = guest("i")
+    for number, name in enumerate(("golden", "monday", "tuesday")):
+        scribble(host, number)
+        Engine(host).create(GUEST, CreateRequest(name))
+    return host
+
+
+def test_a_script_keeps_the_newest_whatever_they_are() -> None:
+    host = story()
+    assert Naive(host).untag("/images/xvda.qcow2", "golden", "1") == ""
+    image = Engine(host).view(GUEST).images["/images/xvda.qcow2"]
+    assert image is not None
+    assert "golden" not in {entry.tag for entry in image.snapshots}
+
+
+def test_a_pin_holds_a_plan_tells_and_the_trash_gives_back() -> None:
+    engine = Engine(story())
+    engine.perform(GUEST, PinRequest("golden", "me"))
+    plan = engine.plan(GUEST, PruneRequest(Retention(last=1)))
+    assert "monday" in plan.summary
+    engine.perform(GUEST, PruneRequest(Retention(last=1)))
+    assert set(engine.list(GUEST).contents.snapshots) == {"golden", "tuesday"}
+    with pytest.raises(Refused, match="pinned"):
+        engine.delete(GUEST, DeleteRequest("golden"))
+    engine.perform(GUEST, ForgetRequest("tuesday"))
+    engine.perform(GUEST, engine.undoing(GUEST))
+    assert set(engine.list(GUEST).contents.snapshots) == {"golden", "tuesday"}
