@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 VARIABLE = "XENSNAP_HOST"
 
 CHOICES = (
-    "Choose one with --host or the variable XENSNAP_HOST: `qemu:DIR` for real images in a directory, `sim` for a "
-    "simulated host, which `xensnap sim init` makes."
+    "Choose one with --host or the variable XENSNAP_HOST: `xen` for the Xen host this is, `qemu:DIR` for real images "
+    "in a directory, `sim` for a simulated host, which `xensnap sim init` makes."
 )
 
 XEN_PLACES = ("/proc/xen", "/etc/xen")
