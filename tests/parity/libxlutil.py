@@ -1,4 +1,4 @@
-"""Debian's libxlutil as an oracle: what the real parsers of xl make of a text.
+"""Debian's libxlutil and libxenlight as oracles: what the real parsers of xl and libxl make of a text.
 
 The library runs in a process of its own, because it ends with `abort()` where one of its assertions fails. That process
 is this very file, which therefore imports nothing but the standard library.
@@ -16,6 +16,9 @@ from typing import Any, Self
 
 NAME = "libxlutil.so.4.17"
 """The version whose `libxl_device_disk` is laid out below; another one would be read wrongly."""
+
+LIGHT = "libxenlight.so.4.17"
+"""libxl itself, of which only what reads and writes JSON works without Xen."""
 
 FORMATS = ("unknown", "qcow", "qcow2", "vhd", "raw", "empty", "qed")
 BACKENDS = ("unknown", "phy", "tap", "qdisk", "standalone")
@@ -67,6 +70,7 @@ def available() -> bool:
     """Whether the library is on this machine."""
     try:
         ctypes.CDLL(NAME)
+        ctypes.CDLL(LIGHT)
     except OSError:
         return False
     return True
@@ -77,6 +81,7 @@ class Library:
 
     def __init__(self) -> None:
         self.xlu = ctypes.CDLL(NAME)
+        self.xl = ctypes.CDLL(LIGHT)
         self.libc = ctypes.CDLL(None)
         pointer, integer, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
         self.libc.open_memstream.restype = pointer
@@ -100,6 +105,8 @@ class Library:
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """Parse one text; what it says goes into `messages`."""
+        if question["kind"].startswith("libxl_"):
+            return self._json(question["kind"], base64.b64decode(question["text"]))
         said, length = ctypes.c_void_p(), ctypes.c_size_t()
         report = self.libc.open_memstream(ctypes.byref(said), ctypes.byref(length))
         config = self.xlu.xlu_cfg_init(report, b"SRC")
@@ -111,6 +118,18 @@ class Library:
         messages = ctypes.string_at(said.value or 0, length.value).decode("latin-1") if length.value else ""
         self.libc.free(said)
         return {**found, "messages": messages}
+
+    def _json(self, kind: str, text: bytes) -> dict[str, Any]:
+        """Read a struct from JSON and write it again. libxl wants a context only to complain to: then it crashes."""
+        context, struct = ctypes.create_string_buffer(1 << 16), ctypes.create_string_buffer(1 << 16)
+        read, write = getattr(self.xl, f"{kind}_from_json"), getattr(self.xl, f"{kind}_to_json")
+        read.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p]
+        write.argtypes, write.restype = [ctypes.c_void_p, ctypes.c_void_p], ctypes.c_void_p
+        getattr(self.xl, f"{kind}_init")(struct)
+        code = read(context, struct, text)
+        if code:
+            return {"code": code}
+        return {"code": 0, "value": json.loads(ctypes.string_at(write(context, struct)))}
 
     def _disk(self, config: int, spec: bytes) -> dict[str, Any]:
         disk = Disk()
@@ -186,6 +205,10 @@ class Oracle:
     def config(self, text: bytes, *, keys: list[str]) -> dict[str, Any]:
         """What `xlu_cfg_readdata` makes of a configuration file, and what the getters say of each key."""
         return self._ask({"kind": "config", "text": base64.b64encode(text).decode(), "keys": keys})
+
+    def json(self, kind: str, text: bytes) -> dict[str, Any]:
+        """What libxl makes of the JSON of a struct: `value` is what it writes after it has read it."""
+        return self._ask({"kind": kind, "text": base64.b64encode(text).decode()})
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         COMPARED[question["kind"]] += 1

@@ -4,18 +4,22 @@ What libxlutil gets wrong, and we do not follow, is named here and nowhere hidde
 why the two answers may not be the same, and `test_the_known_differences_are_still_there` that each is still there.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.parity import libxlutil
 from xensnap.errors import Usage
-from xensnap.formats import disk_spec, xl_cfg
+from xensnap.formats import disk_spec, libxl_json, xl_cfg
+from xensnap.formats.device_disk import DeviceDisk
+from xensnap.model import Format, Layer
 
 pytestmark = pytest.mark.real
 
@@ -231,7 +235,7 @@ def our_disk(spec: str) -> tuple[dict[str, Any] | None, str]:
         disk = disk_spec.parse(spec, source="SRC")
     except Usage as error:
         return None, f"{error.cause}\n"
-    words = {"True": True, "False": False, "<default>": None}
+    words = {"True": True, "False": False}
     named = {name: getattr(disk, name) for name in disk.__struct_fields__}
     return {name: words.get(value, value) if name in DEFBOOLS else value for name, value in named.items()}, ""
 
@@ -250,6 +254,60 @@ def test_a_disk_specification_is_read_as_libxlutil_reads_it(oracle, spec) -> Non
     if disk is not None:
         del disk["grant_usage"]  # newer than the library
         assert disk == {name: theirs["disk"][name] for name in disk}
+
+
+# JSON ----------------------------------------------------------------------------------------------------------------
+
+TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
+DEFBOOL = st.sampled_from(["True", "False", None])
+DEVICES = st.builds(
+    DeviceDisk,
+    backend_domname=TEXTS,
+    pdev_path=TEXTS,
+    vdev=TEXTS,
+    backend=st.sampled_from(libxlutil.BACKENDS),
+    format=st.sampled_from(libxlutil.FORMATS),
+    script=TEXTS,
+    removable=st.integers(0, 1),
+    readwrite=st.integers(0, 1),
+    is_cdrom=st.integers(0, 1),
+    direct_io_safe=st.booleans(),
+    discard_enable=DEFBOOL,
+    specification=st.sampled_from(libxlutil.SPECIFICATIONS),
+    colo_enable=DEFBOOL,
+    colo_host=TEXTS,
+    colo_port=st.integers(0, 65535),
+    colo_export=TEXTS,
+    active_disk=TEXTS,
+    hidden_disk=TEXTS,
+    trusted=DEFBOOL,
+)
+
+
+@given(DEVICES)
+def test_libxl_reads_the_json_of_a_disk_and_writes_the_same(oracle, device) -> None:
+    ours = msgspec.json.encode(device)
+    theirs = oracle.json("libxl_device_disk", ours)
+    assert theirs["code"] == 0
+    assert theirs["value"] == json.loads(ours)  # what has its default value is left out by both
+
+
+CONFIG = {
+    "c_info": {"type": "pv", "name": "gäst", "uuid": "5c84adcc-bd59-488a-96d2-195f9b599cfe"},
+    "b_info": {"max_vcpus": 1, "target_memkb": 163840, "type.pv": {}, "arch_arm": {}, "arch_x86": {}},
+    "disks": [{"pdev_path": "/a.qcow2", "vdev": "xvda", "format": "qcow2", "readwrite": 1}],
+    "on_reboot": "restart",
+}
+
+
+def test_libxl_reads_a_configuration_that_was_put_on_other_layers(oracle) -> None:
+    before = libxl_json.parse(json.dumps(CONFIG).encode(), source="c")
+    after = libxl_json.with_layers(before, {"xvda": Layer("/a.over.qcow2", Format.QCOW2)})
+    for config in (before, after):
+        theirs = oracle.json("libxl_domain_config", libxl_json.dump(config))
+        assert theirs["code"] == 0
+        assert theirs["value"]["disks"] == config["disks"]
+        assert theirs["value"]["c_info"] | config["c_info"] == theirs["value"]["c_info"]
 
 
 # What we do differently on purpose -----------------------------------------------------------------------------------

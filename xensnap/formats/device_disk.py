@@ -5,8 +5,8 @@ from typing import Literal
 
 import msgspec
 
-Defbool = Literal["True", "False", "<default>"]
-"""`libxl_defbool` as libxl writes it into JSON."""
+Defbool = Literal["True", "False"] | None
+"""`libxl_defbool` as libxl writes it into JSON; None, which is not written, leaves the choice to libxl."""
 
 DiskFormat = Literal["unknown", "qcow", "qcow2", "vhd", "raw", "empty", "qed"]
 DiskBackend = Literal["unknown", "phy", "tap", "qdisk", "standalone"]
@@ -32,16 +32,16 @@ class DeviceDisk(msgspec.Struct, frozen=True, omit_defaults=True):
     readwrite: int = 0
     is_cdrom: int = 0
     direct_io_safe: bool = False
-    discard_enable: Defbool = "<default>"
+    discard_enable: Defbool = None
     specification: DiskSpecification = "unknown"
-    colo_enable: Defbool = "<default>"
+    colo_enable: Defbool = None
     colo_host: str | None = None
     colo_port: int = 0
     colo_export: str | None = None
     active_disk: str | None = None
     hidden_disk: str | None = None
-    trusted: Defbool = "<default>"
-    grant_usage: Defbool = "<default>"
+    trusted: Defbool = None
+    grant_usage: Defbool = None
 
 
 def device_number(vdev: str) -> int | None:
