@@ -4,7 +4,7 @@ Everything is deterministic and nothing is shared: two hosts made with the same 
 each other.
 """
 
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import ENOSPC
 from typing import Any, TypeVar
@@ -312,6 +312,14 @@ class SimulatedHost(Inside):
         fault = Fault(at, Cut(cut), error, nth)
         self._watch().arm(fault)
         return fault
+
+    def meanwhile(self, at: int, what: Callable[[], object], cut: Cut | str = Cut.BEFORE) -> None:
+        """Let something happen on this host just before its `at`-th effect from now on, or in the middle of that.
+
+        What has no middle, since it is no child's work, lets nothing happen there.
+        """
+        watch = self._watch(fresh=True)
+        watch.happening[at, Cut(cut)] = what
 
     @property
     def unmet_faults(self) -> tuple[Fault, ...]:

@@ -1,6 +1,7 @@
 """What looks at every effect and meddles: it records the worlds at the cuts, keeps the trace, and lets effects fail."""
 
 import errno as numbers
+from collections.abc import Callable
 from os import strerror
 
 import msgspec
@@ -45,6 +46,7 @@ class Watching:
         self.points: list[CrashPoint] = []
         self.trace: list[Event] = []
         self._waiting: list[tuple[Fault, int]] = []
+        self.happening: dict[tuple[int, Cut], Callable[[], object]] = {}
         self.met: list[Fault] = []
         self._number = 0
         self._seen: dict[str, int] = {}
@@ -75,6 +77,7 @@ class Watching:
                     world = _tried(partial, cell.world)
                     if world is not None:
                         self._record(effect, Cut.PARTLY, world)
+        self._happens(Cut.BEFORE)
         due = self._due
         if due is None:
             return
@@ -90,6 +93,8 @@ class Watching:
         if self.recording:
             self._record(effect, Cut.PARTLY, cell.world)
         started = any(activity.counter for activity in cell.world.agenda)
+        if started:
+            self._happens(Cut.PARTLY)
         if self._due is not None and self._due.cut is Cut.PARTLY and started:
             self._fail(self._due, effect, Known.UNKNOWN)
 
@@ -101,6 +106,11 @@ class Watching:
         if self._due is not None:
             # A program of a single step has no half; the nearest that can fail is its answer.
             self._fail(self._due, effect, Known.UNKNOWN)
+
+    def _happens(self, cut: Cut) -> None:
+        happening = self.happening.pop((self._number, cut), None)
+        if happening is not None:
+            happening()
 
     def _armed(self, effect: Effect) -> Fault | None:
         for fault, count in self._waiting:

@@ -4,7 +4,6 @@ import msgspec
 
 from simulator.core.effects import declare
 from simulator.guest import AgentManner
-from simulator.ports.blocks import domid_of
 from simulator.ports.seat import Seat
 from simulator.world import World, life
 from xensnap.errors import Failed, Unknown
@@ -29,7 +28,7 @@ class SimulatedAgent:
 
     async def freeze(self, domain: Domain, *, timeout_s: float) -> int:
         """All that the guest has cached gets written, and then nothing until it thaws."""
-        domid = domid_of(self._seat.world, domain)
+        domid = domain.domid or 0
 
         def asked(world: World) -> tuple[World, AgentManner]:
             manner = _manner(world, domid)
@@ -50,7 +49,7 @@ class SimulatedAgent:
 
     async def thaw(self, domain: Domain) -> int:
         """All go on; one whose agent hangs stays as it is."""
-        domid = domid_of(self._seat.world, domain)
+        domid = domain.domid or 0
 
         def asked(world: World) -> tuple[World, int | None]:
             if _manner(world, domid) in {AgentManner.ABSENT, AgentManner.HANGS}:
@@ -65,7 +64,7 @@ class SimulatedAgent:
 
 
 def _manner(world: World, domid: int) -> AgentManner:
-    """A guest that executes nothing answers nothing."""
+    """A guest that executes nothing answers nothing; nor does one that has rebooted since, by another door."""
     incarnation = world.xen.there.get(domid)
     return world.guests[domid].agent if incarnation and incarnation.executes else AgentManner.ABSENT
 

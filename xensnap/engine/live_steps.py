@@ -12,8 +12,11 @@ from xensnap.engine.point_steps import drop_tag
 from xensnap.engine.state import HiddenBase, OurFile
 from xensnap.engine.step import Remains, StepBase
 from xensnap.errors import Failed
-from xensnap.hypervisor import Action, TakeInternal, TakeOverlay, Then
+from xensnap.hypervisor import Action, TakeInternal, TakeOverlay, Then, Watcher
 from xensnap.model import Domain, Format, Layer, RunState
+
+REBOOTS_MAX = 3
+"""How often a guest may reboot while its watcher is being stopped."""
 
 PARTIAL = ".part"
 """What a memory file is called until it is complete."""
@@ -113,10 +116,10 @@ class Checkpoint(LiveStep, frozen=True):
         """See StepBase. The file gets its name when it is complete, so whatever has the name is complete."""
         if await self._is_complete(at):
             return
-        domain = await at.required()
+        await at.required()
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
-        await _save(at, domain, partial, self.points, then=self.then, live=self.live)
+        await _save(at, partial, self.points, then=self.then, live=self.live)
         await _name(at, partial, self.memory)
 
     async def undo(self, at: Context) -> None:
@@ -157,10 +160,10 @@ class SaveAway(StepBase, frozen=True):
         """See StepBase. What runs after the memory was saved is the guest of the snapshot, come back already."""
         if await at.host.files.stat(self.memory) is not None:
             return
-        domain = await at.required()
+        await at.required()
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
-        await _save(at, domain, partial, (), then=Then.STOPPED, live=False)
+        await _save(at, partial, (), then=Then.STOPPED, live=False)
         await _name(at, partial, self.memory)
 
     async def undo(self, at: Context) -> None:
@@ -307,10 +310,9 @@ async def put_back(at: Context, was: RunState) -> None:
     Its watcher goes on in any case, but only when the guest is suspended no more: it would take that for its end
     (Xen 4.17.7).
     """
-    domain = await at.running()
-    if domain is None:
+    if await at.running() is None:
         return
-    watcher = await at.host.toolstack.hold_watcher(domain)
+    domain, watcher = await _held(at)
     try:
         if domain.state is RunState.SUSPENDED:
             await at.host.toolstack.resume(domain)
@@ -324,9 +326,22 @@ async def put_back(at: Context, was: RunState) -> None:
             await watcher.resume()
 
 
-async def _save(at: Context, domain: Domain, to: str, points: Sequence[Point], *, then: Then, live: bool) -> None:
+async def _held(at: Context) -> tuple[Domain, Watcher | None]:
+    """The guest with its watcher stopped: from then on a reboot waits. One that came before has another watcher."""
+    for _ in range(REBOOTS_MAX):
+        domain = await at.required()
+        watcher = await at.host.toolstack.hold_watcher(domain)
+        now = await at.running()
+        if now is not None and now.domid == domain.domid:
+            return now, watcher
+        if watcher is not None:
+            await watcher.resume()
+    raise Failed("the guest reboots again and again", id="guest-gone", remedy="Let it come to rest, try again.")
+
+
+async def _save(at: Context, to: str, points: Sequence[Point], *, then: Then, live: bool) -> None:
     """The two phases of a save, the points of the disks between them; the guest's watcher sees nothing of it."""
-    watcher = await at.host.toolstack.hold_watcher(domain)
+    domain, watcher = await _held(at)
     try:
         async with at.host.toolstack.saving(domain, to=to, live=live) as save:
             await save.suspended()

@@ -71,7 +71,7 @@ class TakeQuietPoints(LiveStep, frozen=True):
     async def _freeze(self, at: Context, domain: Domain) -> int:
         """How many file systems are frozen; none where the guest cannot and need not."""
         agent = at.host.agent
-        if agent is None:
+        if agent is None or domain.domid != self.domid:
             return 0
         await at.facts.remember(at.operation, FREEZING)
         try:
