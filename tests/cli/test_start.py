@@ -30,6 +30,12 @@ def test_what_shows_no_host_loads_no_host_and_no_engine(words) -> None:
     assert not modules & (HEAVY | {"xensnap.engine", "xensnap.backends", "xensnap.hypervisor"})
 
 
+@pytest.mark.parametrize("words", [["--version"], ["--help"]], ids=" ".join)
+def test_what_prints_no_document_loads_no_documents(words) -> None:
+    _, modules = loaded(*words)
+    assert not modules & {"msgspec", "xensnap.cli.output", "xensnap.cli.documents"}
+
+
 def test_list_on_real_images_loads_no_event_loop(qemu) -> None:
     qemu.ok("create", "guest1", "-n", "one")
     status, modules = loaded("list", "guest1", XENSNAP_HOST=qemu.host)

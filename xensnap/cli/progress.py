@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from xensnap.cli.output import size
-
 if TYPE_CHECKING:
     from xensnap.engine.execute import Progress, Watch
 
@@ -47,6 +45,8 @@ def line(progress: "Progress", rate: float | None = None) -> str:
     text = f"[{progress.number}/{progress.total}] {progress.text}"
     if progress.done_bytes is None or not progress.total_bytes:
         return text
+    from xensnap.cli.output import size
+
     text += f": {size(progress.done_bytes)} of {size(progress.total_bytes)}"
     return f"{text}, {size(int(rate))}/s" if rate else text
 
