@@ -211,8 +211,8 @@ def test_ctrl_c_cancels_a_job_and_the_guest_goes_on(lab, three, tmp_path) -> Non
         )  # fmt: skip
     try:
         deadline = time.monotonic() + 20
-        # It tells of its first piece, and then QEMU makes it wait.
-        while not re.search(r": \d+ %$", told.read_text(), re.MULTILINE):
+        # It tells how far it is, and then QEMU makes it wait.
+        while not re.search(r": [0-9.]+ \S+ of 1 MiB", told.read_text(), re.MULTILINE):
             assert process.poll() is None, told.read_text()
             assert time.monotonic() < deadline, told.read_text()
             time.sleep(0.01)
