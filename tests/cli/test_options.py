@@ -332,6 +332,15 @@ def test_each_command_has_help(shell, name) -> None:
     assert "Usage: xensnap" in shell.ok(*name.split(), "--help")
 
 
+@pytest.mark.parametrize("name", [name for name in PLAIN if not name.startswith(("conformance", "sim"))])
+def test_help_fits_a_screen_and_begins_with_examples(shell, name) -> None:
+    text = shell.ok(*name.split(), "--help")
+    assert len(text.splitlines()) <= 48
+    examples, options = text.find("\nExamples:\n"), text.find("\nOptions")
+    assert examples < options or name.startswith("domain")
+    assert name.startswith("domain") or examples > 0
+
+
 @pytest.mark.parametrize("option", ["--host=qemu:.", "-v", "--verbose", "--debug", "--xl-exit"])
 def test_the_global_options_stand_before_the_verb(shell, option) -> None:
     shell.ok(option, "sim", "path", "--host", "sim")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from xensnap.cli.command import command_with
 from xensnap.cli.demo_world import DISKS, DOMAIN, Compared, DemoWorld
 from xensnap.cli.documents import DemoDocument, Proof
 from xensnap.cli.list import table_text
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command("demo", short_help="Show disks and memory come back from a snapshot.")
+@command_with("demo", "Show disks and memory come back from a snapshot.", ("xensnap demo", ""))
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Keep a picture of it.")
 @click.option("--plain", is_flag=True, help="No colours.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Repeat the run of this number. [default: another one]")

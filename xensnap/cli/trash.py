@@ -3,6 +3,7 @@
 import click
 
 from xensnap.cli import operate
+from xensnap.cli.command import Verb
 from xensnap.cli.documents import TrashDocument, TrashedDocument
 from xensnap.cli.output import clean, size, utc
 from xensnap.cli.records import domain_document
@@ -23,7 +24,12 @@ def command() -> None:
     """Snapshots that `forget` has thrown away: what they hold stays until the trash is emptied."""
 
 
-@command.command("list", short_help="List what is in the trash.")
+@command.command(
+    "list",
+    cls=Verb,
+    short_help="List what is in the trash.",
+    examples=(("xensnap trash list guest1", ""),),
+)
 @click.argument("domain")
 @verb
 def list_(session: Session, domain: str) -> None:
@@ -36,7 +42,12 @@ def list_(session: Session, domain: str) -> None:
     session.show(document, lambda: "\n".join(lines) or "the trash is empty")
 
 
-@command.command("restore", short_help="Have a snapshot back.")
+@command.command(
+    "restore",
+    cls=Verb,
+    short_help="Have a snapshot back.",
+    examples=(("xensnap trash restore guest1 clean", ""),),
+)
 @click.argument("domain")
 @click.argument("name")
 @dry_run_option
@@ -47,7 +58,15 @@ def restore(session: Session, domain: str, name: str, dry_run: bool) -> None:
     operate.run(session, domain, lambda _engine: RestoreRequest(name), dry_run=dry_run)
 
 
-@command.command("empty", short_help="Delete what is in the trash.")
+@command.command(
+    "empty",
+    cls=Verb,
+    short_help="Delete what is in the trash.",
+    examples=(
+        ("xensnap trash empty guest1", "all of it"),
+        ("xensnap trash empty guest1 clean", "one of them"),
+    ),
+)
 @click.argument("domain")
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--all", "everything", is_flag=True, help="However long it has been there.")
