@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from simulator import NotModelled
 from tests.parity.shells import PLACE, Shells
 
+# A handful in ordinary runs; as many as the profile says where more were asked for.
+EXAMPLES = 40 if settings().max_examples <= 100 else settings().max_examples
+
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_img", "qemu_io")]
 
 NAMES = st.sampled_from(["a", "a", "b", "b", "o", "p", "sub/s", f"{PLACE}/a", "gone", "sub"])
@@ -94,7 +97,7 @@ def live(shells: Shells, commands: list[list[str]]) -> None:
 
 
 @given(st.lists(COMMANDS | WRITES, min_size=1, max_size=12))
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 def test_both_tools_say_and_do_the_same(commands: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory(prefix="words") as scratch:
         shells = Shells(Path(scratch))

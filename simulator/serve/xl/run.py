@@ -14,8 +14,10 @@ _OTHERS = (
     "trigger sysrq debug-keys qemu-monitor-command"
 )
 
+UNMODELLED = frozenset(_OTHERS.split())
+
 SUBCOMMANDS: dict[str, Subcommand] = {
-    **{name: acting.unmodelled(name) for name in _OTHERS.split()},
+    **{name: acting.unmodelled(name) for name in sorted(UNMODELLED)},
     "list": listing.list_,
     "vm-list": listing.vm_list,
     "domid": listing.domid,

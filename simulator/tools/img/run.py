@@ -39,7 +39,22 @@ _SUBCOMMANDS: dict[str, Subcommand] = {
     "resize": change.resize,
     "snapshot": snapshot.snapshot,
 }
-_OTHERS = {"amend", "bench", "bitmap", "dd"}
+NOT_MODELLED = frozenset({"amend", "bench", "bitmap", "dd"})
+
+OPTIONS = {
+    "check": "`-f`, `-r leaks`, `--output`, `-q`, `-U`; `-r all` of sound images",
+    "commit": "`-b`, `-d`, `-f`, `-q`",
+    "compare": "`-f`, `-F`, `-q`, `-U`; `-s` of different sizes",
+    "convert": "`-f`, `-O qcow2` and `raw`, `-l`, `-n`, `-q`, `-U`",
+    "create": "qcow2 and raw; `-b`, `-F`, `-u`, `-q`; `-o` with cluster_size, compat, refcount_bits, size",
+    "info": "`-f`, `--output`, `--backing-chain`, `-U`",
+    "map": "`--output=json` of qcow2 images, without places in files",
+    "measure": "`-O`, `-l`, `--size`, `--output`",
+    "rebase": "`-b`, `-F`, `-u`, `-f`, `-q`",
+    "resize": "`+` and `-`, `--shrink`, `-f`, `-q`",
+    "snapshot": "`-l`, `-c`, `-a`, `-d`, `-q`, `-U`",
+}
+"""What is modelled of each, for people; all of them take `--image-opts` with a plain file, too."""
 
 
 def run(fs: FileSystem, argv: Sequence[str], *, cwd: str = "/", now_ns: int = 0) -> Done:
@@ -52,7 +67,7 @@ def run(fs: FileSystem, argv: Sequence[str], *, cwd: str = "/", now_ns: int = 0)
             return Done(fs, 0, VERSION + _COPYRIGHT)
         subcommand = _SUBCOMMANDS.get(name)
         if subcommand is None:
-            if name in _OTHERS or name.startswith("-"):
+            if name in NOT_MODELLED or name.startswith("-"):
                 raise NotModelled(f"qemu-img {name}")
             raise usage(f"Command not found: {name}")
         after, out, err, code = subcommand(fs, rest, posixpath.normpath(cwd), now_ns)

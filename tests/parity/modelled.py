@@ -1,0 +1,85 @@
+"""The table of what the simulator models, made from its code and from the traces that hold it to the real tools."""
+
+from collections.abc import Iterator
+
+from simulator.qemu.commands import absent
+from simulator.qemu.monitor import COMMANDS
+from simulator.serve import programs
+from simulator.serve.xl.run import SUBCOMMANDS
+from simulator.serve.xl.run import UNMODELLED as XL_UNMODELLED
+from simulator.tools.img.run import NOT_MODELLED, OPTIONS
+from tests.parity import traces
+
+HEAD = """# What is modelled
+
+Made from the code by `XENSNAP_GOLDEN=write pytest tests/parity/test_modelled.py`. Everything that is not in these
+tables raises `NotModelled`, and the tools on the PATH of `xensnap sim run` end with exit code 70 and say what it was.
+
+Versions: QEMU 7.2.22, Xen 4.17.7. A trace is a recording of the real tool that is replayed on the simulator; commands
+of the monitor and of qemu-img are compared with the real tools by random sequences, too (`tests/parity`).
+"""
+
+
+def page() -> str:
+    """docs/reference/modelled.md."""
+    return "\n".join([HEAD, *_monitor(), *_images(), *_xl(), *_others()]) + "\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _used() -> dict[str, list[str]]:
+    """Which traces have which command."""
+    used: dict[str, list[str]] = {}
+    for name in sorted(traces.STORIES):
+        for line in traces.read(name)[1:]:
+            for command in _commands(line):
+                if name not in used.setdefault(command, []):
+                    used[command].append(name)
+    return used
+
+
+def _commands(line: dict[str, object]) -> Iterator[str]:
+    match line:
+        case {"qmp": {"execute": str(command), **rest}}:
+            yield command
+            arguments = rest.get("arguments")
+            actions = arguments.get("actions", []) if isinstance(arguments, dict) else []
+            yield from (f"transaction {each['type']}" for each in actions)
+        case {"argv": [str(program), str(command), *_]}:
+            yield f"{program} {command}"
+
+
+def _monitor() -> Iterator[str]:
+    used = _used()
+    yield "## QMP\n"
+    yield _row("command", "arguments", "traces")
+    yield _row("---", "---", "---")
+    for name, command in sorted(COMMANDS.items()):
+        members = ", ".join(f"`{each}`" for each in command.members if each) or "-"
+        if name == "blockdev-add":
+            members = "qcow2, raw, file; no force-share"
+        yield _row(f"`{name}`", members, ", ".join(used.get(name, [])) or "-")
+    yield f"\nQEMU has {len(absent.NAMES)} commands more, which are refused as not modelled.\n"
+
+
+def _images() -> Iterator[str]:
+    used = _used()
+    yield "## qemu-img\n"
+    yield _row("subcommand", "options", "traces")
+    yield _row("---", "---", "---")
+    for name, options in sorted(OPTIONS.items()):
+        yield _row(f"`{name}`", options, ", ".join(used.get(f"qemu-img {name}", [])) or "-")
+    yield f"\nNot modelled: {', '.join(sorted(NOT_MODELLED))}.\n"
+
+
+def _xl() -> Iterator[str]:
+    yield "## xl\n"
+    yield f"{', '.join(f'`{name}`' for name in sorted(SUBCOMMANDS) if name not in XL_UNMODELLED)}.\n"
+    yield f"Not modelled: {', '.join(sorted(XL_UNMODELLED))}.\n"
+
+
+def _others() -> Iterator[str]:
+    yield "## Xenstore\n"
+    yield ", ".join(f"`{name}`" for name in programs.NAMES if name.startswith("xenstore")) + "; nothing can be written."
