@@ -10,10 +10,11 @@ of a snapshot tells the same as of then.
 import json
 import os
 import re
+from contextlib import suppress
 
 import msgspec
 
-from xensnap.errors import Damaged, NotFound
+from xensnap.errors import Damaged, FileFailed, NotFound
 from xensnap.formats import libxl_json, snapshot_record
 from xensnap.formats.libxl_json import Config
 from xensnap.hypervisor import Files
@@ -50,27 +51,17 @@ class Remembered:
         return tuple(dict.fromkeys((*stores, *self._told)))
 
     async def get(self, uuid: DomainUuid) -> Description | None:
-        """What is remembered of a domain; None where nothing is. `Damaged` names the file."""
+        """What is remembered of a domain; None where nothing is.
+
+        A description that cannot be read keeps nobody from this domain or another: it is as if it were not there.
+        """
         if uuid in self._told:
             return self._told[uuid]
         path = self._path(uuid)
         try:
-            text = await self._files.read(path)
-        except NotFound:
-            newest = await self._newest(uuid)
-            if newest is None:
-                return None
-            config = libxl_json.parse(newest.domain_config.encode("utf-8", "surrogateescape"), source=newest.name)
-            layers = {disk.vdev: disk.overlay or disk.image for disk in newest.disks}
-            return Description(libxl_json.with_layers(config, layers))
-        try:
-            told = json.loads(text)
-            config = libxl_json.parse(json.dumps(told["config"]).encode(), source=path)
-            return Description(config, str(told.get("file", "")))
-        except (ValueError, KeyError, TypeError) as error:
-            raise Damaged(
-                f"{path}: {error}", path=path, remedy="Remove it; the records beside it tell more."
-            ) from error
+            return _decoded(await self._files.read(path), path)
+        except (NotFound, FileFailed, Damaged):
+            return await self._newest(uuid)
 
     def tell(self, uuid: DomainUuid, description: Description) -> None:
         """Know this for now; it is written down with the next `put`."""
@@ -89,18 +80,32 @@ class Remembered:
         await self._files.replace(path, text)
         await self._files.sync_dir(os.path.dirname(path))
 
-    async def _newest(self, uuid: DomainUuid) -> Snapshot | None:
-        """The newest snapshot whose record tells of the domain's configuration."""
+    async def _newest(self, uuid: DomainUuid) -> Description | None:
+        """What the newest snapshot tells whose record has a configuration of libxl's."""
         place = os.path.join(self._root, uuid)
-        found = []
+        found: list[tuple[int, Description]] = []
         for name in await self._files.names(place):
             if name.startswith(_RECORD):
                 path = os.path.join(place, name)
-                try:
-                    found.append(snapshot_record.decode(await self._files.read(path), path=path))
-                except (Damaged, NotFound):
-                    continue
-        return max((one for one in found if one.domain_config), key=lambda one: one.creation_time_s, default=None)
+                with suppress(Damaged, NotFound, FileFailed):
+                    snapshot = snapshot_record.decode(await self._files.read(path), path=path)
+                    found.append((snapshot.creation_time_s, _of_record(snapshot)))
+        return max(found, key=lambda one: one[0], default=(0, None))[1]
 
     def _path(self, uuid: DomainUuid) -> str:
         return os.path.join(self._root, uuid, _NAME)
+
+
+def _decoded(text: bytes, path: str) -> Description:
+    try:
+        told = json.loads(text)
+        config = libxl_json.parse(json.dumps(told["config"]).encode(), source=path)
+        return Description(config, str(told.get("file", "")))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"{path}: {error}", path=path) from error
+
+
+def _of_record(snapshot: Snapshot) -> Description:
+    config = libxl_json.parse(snapshot.domain_config.encode("utf-8", "surrogateescape"), source=snapshot.name)
+    layers = {disk.vdev: disk.overlay or disk.image for disk in snapshot.disks}
+    return Description(libxl_json.with_layers(config, layers))

@@ -396,6 +396,14 @@ def test_fact_19_and_20_qemu_is_asked_on_its_second_monitor_and_let_go_on_before
         assert xen.asked.count("cont") == conts
 
 
+@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"[" * 99999, b'{"config": {"c_info": 1}}', b"\xff"])
+def test_a_description_that_cannot_be_read_keeps_nobody_from_other_domains(xen: ScriptedXen, text: bytes) -> None:
+    off(xen)
+    xen.enter(config("other", OTHER))
+    (xen.place / "store" / UUID / "description.json").write_bytes(text)
+    assert [each.name for each in xen.host.run(xen.host.toolstack.domains())] == ["other"]
+
+
 def test_a_domain_that_runs_is_not_started_again(xen: ScriptedXen) -> None:
     xen.add("pv1")
     with pytest.raises(Busy):
