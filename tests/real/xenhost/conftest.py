@@ -41,7 +41,7 @@ class Reporting:
         reports = [each for kind in ("passed", "failed", "error") for each in terminalreporter.stats.get(kind, [])]
         kept = self.path.with_suffix(".json")
         known = report.read(kept.read_text(encoding="utf-8")) if kept.exists() else []
-        cases = report.merged(known, [case_of(each) for each in reports if "lab" in each.keywords])
+        cases = report.merged(known, [case_of(each) for each in reports if "xen" in each.keywords])
         kept.write_text(report.written(cases), encoding="utf-8")
         self.path.write_text(report.page(cases), encoding="utf-8")
         terminalreporter.write_line(f"written: {self.path}")

@@ -53,7 +53,7 @@ def _head(cases: Sequence[Case]) -> Iterator[str]:
     yield ""
     passed = sum(case.outcome == "passed" for case in cases)
     yield "Cases on a real Xen host inside QEMU ({doc}`../how-to/xen-host`), each with its last outcome:"
-    yield f"{passed} of {len(cases)} passed."
+    yield f"{passed} of {len(cases)} passed. A case that has not been run yet is not in the list."
     for found in [case.properties["versions"] for case in cases if "versions" in case.properties][:1]:
         told = ", ".join(f"{tool} {version}" for tool, version in json.loads(found).items())
         yield f"Versions: {told}."
