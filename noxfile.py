@@ -34,6 +34,14 @@ def deep(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every parser, guided by coverage; arguments go to libFuzzer, such as -max_total_time=3600."""
+    session.install("--editable", ".", "atheris>=3.0.0")
+    corpus = session.create_tmp()
+    session.run("python", "tests/fuzz/parsers.py", corpus, *(session.posargs or ["-max_total_time=60"]))
+
+
+@nox.session
 def parity(session: nox.Session) -> None:
     """Hold the simulator to real tools and recorded traces."""
     session.install("--editable", ".[test]")
