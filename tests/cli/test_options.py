@@ -68,6 +68,8 @@ PLAIN = {
     "sim write": ["guest1", "xvda", "0", "4k"],
     "sim read": ["guest1", "xvda"],
     "sim run": ["true"],
+    "sim image export": ["/images/guest1-xvda.qcow2", "out.qcow2"],
+    "sim image import": ["made.qcow2", "/images/made.qcow2"],
     "sim shell": [],
     "sim crash": ["--at", "1", "create", "guest1"],
 }
@@ -245,6 +247,7 @@ def put_xml(sim) -> None:
 @pytest.fixture
 def prepared(sim, monkeypatch):
     monkeypatch.setenv("SHELL", "/bin/true")
+    sim.ok("sim", "image", "export", "/images/guest1-xvda.qcow2", "made.qcow2")
     monkeypatch.setenv("VISUAL", "sed -i $atyped")
     monkeypatch.setenv("XENSNAP_CONFIG", str(sim.directory / "config.toml"))
     (sim.directory / "config.toml").write_text("[retention.nightly]\nkeep-last = 1\n")

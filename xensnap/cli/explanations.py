@@ -312,6 +312,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "error": ("Something went wrong.", "The message tells more."),
     "failed": ("It was tried and did not work; the message says what is true now.", "Remove the cause, try again."),
     "file-failed": ("The operating system refused a file operation; its words are in the message.", "See df, mount."),
+    "foreign-bytes": (
+        "A file holds bytes that the simulator did not make, so it cannot tell what they are.",
+        "Use images that the simulated host has given out.",
+    ),
     "foreign-simulator": (
         "Another distribution named `simulator` is installed over ours.",
         "pip uninstall simulator, and install xensnap again.",
