@@ -94,7 +94,7 @@ def without_sync(host: Any, *left_out: str) -> Any:
 def journal_without_sync(begin: Any) -> Any:
     async def wrong(self: Any, entry: Any) -> None:
         deaf = copy(self)
-        deaf._files = Instead(self._files, sync=nothing)
+        deaf.files = Instead(self.files, sync=nothing)
         await begin(deaf, entry)
 
     return wrong

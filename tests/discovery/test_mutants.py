@@ -8,6 +8,9 @@ import pytest
 
 from tests.discovery.judgements import Failed, Judgement
 from tests.discovery.mutants import MUTANTS, Mutant
+from tests.discovery.running_mutants import RUNNING_MUTANTS
+
+ALL = (*MUTANTS, *RUNNING_MUTANTS)
 
 
 def known(mutant: Mutant) -> list[pytest.MarkDecorator]:
@@ -15,7 +18,7 @@ def known(mutant: Mutant) -> list[pytest.MarkDecorator]:
 
 
 @pytest.mark.parametrize(
-    "mutant", [pytest.param(mutant, id=mutant.name.replace(" ", "-"), marks=known(mutant)) for mutant in MUTANTS]
+    "mutant", [pytest.param(mutant, id=mutant.name.replace(" ", "-"), marks=known(mutant)) for mutant in ALL]
 )
 def test_the_mutant_is_found(mutant: Mutant, record_property) -> None:
     trial = mutant.judgement()
@@ -25,6 +28,6 @@ def test_the_mutant_is_found(mutant: Mutant, record_property) -> None:
     record_property("found", (str(found.value.effort), str(found.value)))
 
 
-@pytest.mark.parametrize("judgement", dict.fromkeys(mutant.judgement for mutant in MUTANTS))
+@pytest.mark.parametrize("judgement", dict.fromkeys(mutant.judgement for mutant in ALL))
 def test_the_engine_as_it_is_passes(judgement: Judgement) -> None:
     assert judgement()().count

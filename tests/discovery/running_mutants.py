@@ -1,0 +1,240 @@
+"""Engines that are wrong about guests that run, in one small way each; see `mutants`."""
+
+from copy import copy
+from functools import cache
+from typing import Any
+
+from msgspec.structs import replace as remade
+
+from simulator.checkers.guests import torn
+from tests.crash import harness, running
+from tests.crash.test_meanwhile import test_the_guest_ends_meanwhile as the_guest_ends
+from tests.discovery.judgements import Effort, Judgement, Trial, counted
+from tests.discovery.mutants import Instead, Mutant, nothing
+from xensnap.engine import live, live_steps
+from xensnap.engine.engine import Engine
+from xensnap.engine.live_steps import Checkpoint, RestoreMemory, SaveAway
+from xensnap.engine.quiet_steps import TakeQuietPoints
+from xensnap.engine.request import CreateRequest, RevertRequest
+from xensnap.hypervisor import Then
+
+
+@cache
+def deaths(kinds: str, verb: str) -> Judgement:
+    """Death at every effect of an operation on a guest that runs, as in tests/crash."""
+
+    def prepare() -> Trial:
+        host = running.guest_for(verb, kinds)
+
+        def run() -> Effort:
+            with counted("deaths", harness.TRIED) as effort:
+                running.judge(host, running.OPERATIONS[verb])
+            return effort
+
+        return run
+
+    return prepare
+
+
+@cache
+def reboots(kinds: str, verb: str) -> Judgement:
+    """A guest that reboots at every effect of an operation, as in tests/crash."""
+
+    def prepare() -> Trial:
+        def run() -> Effort:
+            with counted("reboots", harness.TRIED) as effort:
+                the_guest_ends(kinds, verb, "reboot")
+            return effort
+
+        return run
+
+    return prepare
+
+
+def one_moment() -> Trial:
+    """A guest that never rests comes back with the memory that fits its disks."""
+    host = running.running("i")
+    host.guest_never_rests(harness.GUEST, "xvda", length_bytes=harness.CLUSTER, end_bytes=4 * harness.CLUSTER)
+
+    def run() -> Effort:
+        with counted("operations", harness.TRIED) as effort:
+            effort.count = 2
+            back = host.fork()
+            Engine(back).create(harness.GUEST, CreateRequest("second"))
+            Engine(back).revert(harness.GUEST, RevertRequest("second", Then.PAUSED))
+            assert not list(torn(back.world)), "memory and disks are of two moments"
+        return effort
+
+    return run
+
+
+def guest_runs_before_the_points(save: Any) -> Any:
+    async def wrong(at: Any, to: str, points: Any, *, then: Then, live: bool) -> None:
+        await save(at, to, (), then=Then.RUNNING, live=live)
+        if points:
+            domain = await at.required()
+            await at.host.blocks.transaction(domain, [point.action() for point in points])
+
+    return wrong
+
+
+def watcher_not_held(held: Any) -> Any:
+    async def wrong(at: Any) -> Any:
+        deaf = remade(at, host=Instead(at.host, toolstack=Instead(at.host.toolstack, hold_watcher=nothing)))
+        return await held(deaf)
+
+    return wrong
+
+
+def watcher_held_once(_: Any) -> Any:
+    async def wrong(at: Any) -> Any:
+        domain = await at.required()
+        return domain, await at.host.toolstack.hold_watcher(domain)
+
+    return wrong
+
+
+def undone_without(step: str) -> Any:
+    """An undo that leaves one thing out."""
+
+    def changed(undo: Any) -> Any:
+        async def wrong(self: Any, at: Any) -> None:
+            await undo(self, remade(at, host=Instead(at.host, toolstack=Instead(at.host.toolstack, **{step: nothing}))))
+
+        return wrong
+
+    return changed
+
+
+def ended_before_it_is_decided(take: Any) -> Any:
+    def wrong(view: Any, snapshot: Any, request: Any) -> Any:
+        steps = take(view, snapshot, request)
+        return tuple(remade(step, then=request.then) if isinstance(step, Checkpoint) else step for step in steps)
+
+    return wrong
+
+
+def never_thawed(_: Any) -> Any:
+    async def wrong(self: Any, at: Any) -> int:
+        return 0
+
+    return wrong
+
+
+def nothing_ended(_: Any) -> Any:
+    return nothing
+
+
+def named_at_once(do: Any) -> Any:
+    async def wrong(self: Any, at: Any) -> None:
+        partial = live_steps.PARTIAL
+        live_steps.PARTIAL = ""
+        try:
+            await do(copy(self), at)
+        finally:
+            live_steps.PARTIAL = partial
+
+    return wrong
+
+
+RUNNING_MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "lets the guest run before the points of its disks are taken",
+        "memory and disks of two moments",
+        "5.2",
+        live_steps,
+        "_save",
+        guest_runs_before_the_points,
+        one_moment,
+    ),
+    Mutant(
+        "does not stop the watcher during a save",
+        "a guest that nobody reboots any more",
+        "5.10",
+        live_steps,
+        "_held",
+        watcher_not_held,
+        deaths("i", "checkpoint"),
+    ),
+    Mutant(
+        "does not look whether the guest has rebooted while its watcher was stopped",
+        "a guest that nobody reboots any more",
+        "5.10",
+        live_steps,
+        "_held",
+        watcher_held_once,
+        reboots("i", "checkpoint"),
+    ),
+    Mutant(
+        "undoes a checkpoint without letting the guest go on",
+        "a guest that is left paused",
+        "5.5",
+        Checkpoint,
+        "undo",
+        undone_without("unpause"),
+        deaths("i", "checkpoint"),
+    ),
+    Mutant(
+        "undoes a checkpoint without reviving the guest",
+        "a guest that is left suspended",
+        "5.5",
+        Checkpoint,
+        "undo",
+        undone_without("resume"),
+        deaths("i", "checkpoint"),
+    ),
+    Mutant(
+        "ends the guest of a checkpoint before it is decided",
+        "a guest that is lost, though the operation was undone",
+        "5.5",
+        live,
+        "take",
+        ended_before_it_is_decided,
+        deaths("i", "checkpoint and stop"),
+    ),
+    Mutant(
+        "gives a memory file its name before it is complete",
+        "a fragment that is taken for a memory",
+        "5.5",
+        Checkpoint,
+        "do",
+        named_at_once,
+        deaths("e", "checkpoint"),
+    ),
+    Mutant(
+        "undoes a revert without bringing the old guest back",
+        "a guest that is lost",
+        "5.4",
+        SaveAway,
+        "undo",
+        undone_without("restore"),
+        deaths("i", "revert"),
+    ),
+    Mutant(
+        "undoes a revert without ending the guest that came back",
+        "a guest that runs on the disks of another moment",
+        "5.5",
+        RestoreMemory,
+        "undo",
+        undone_without("destroy"),
+        deaths("i", "revert"),
+    ),
+    Mutant(
+        "takes what an interrupted start has left for a guest that runs",
+        "a guest that nobody watches",
+        "5.10",
+        live_steps,
+        "end_unfinished",
+        nothing_ended,
+        deaths("ie", "revert disks"),
+    ),
+    Mutant(
+        "does not thaw the guest",
+        "a guest whose file systems are left frozen",
+        "5.5",
+        TakeQuietPoints,
+        "_thaw",
+        never_thawed,
+        deaths("ie", "quiet disks"),
+    ),
+)
