@@ -29,7 +29,7 @@ def deep(session: nox.Session) -> None:
     session.install("--editable", ".[test]")
     seconds = session.env.get("XENSNAP_DEEP_S") or "600"
     deep = {"HYPOTHESIS_PROFILE": "deep", "XENSNAP_DEEP_S": seconds}
-    places = session.posargs or ["tests/crash", "tests/doctor", "tests/stateful", "tests/discovery"]
+    places = session.posargs or ["tests/crash", "tests/doctor", "tests/stateful", "tests/discovery", "tests/parity"]
     session.run("pytest", "-n", "auto", *places, env=deep)
 
 

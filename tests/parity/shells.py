@@ -8,6 +8,7 @@ from typing import Any
 from simulator.disk import chain as chains
 from simulator.disk.content import bytes_of, pattern
 from simulator.disk.filesystem import FileSystem
+from simulator.disk.image import Raw
 from simulator.disk.operations import written
 from simulator.tools.img.opening import probed
 from simulator.tools.img.run import Done
@@ -49,9 +50,17 @@ class Shells:
         """Both say the same and end the same; what that is."""
         told = self.simulated(argv)
         ours, theirs = (told.returncode, normal(told.stdout), normal(told.stderr)), self.real(argv)
+        if argv[:1] == ["measure"] and self._has_raw():
+            # How much of a raw image is holes is the affair of the host's file system.
+            for _, out, _ in (ours, theirs):
+                if isinstance(out, dict):
+                    out.pop("required", None)
         assert ours == theirs, (argv, ours, theirs)
         self.fs = told.fs
         return ours
+
+    def _has_raw(self) -> bool:
+        return any(isinstance(getattr(inode, "stored", None), Raw) for inode in self.fs.inodes.values())
 
     def simulated(self, argv: list[str]) -> Done:
         """What the simulated one says, and the files after it."""

@@ -99,27 +99,27 @@ def measure(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tupl
     form = call.get("O") or "raw"
     if call.has("o"):
         raise NotModelled("qemu-img measure -o")
-    size, data = _measured(fs, call)
+    size, data, bitmaps_possible = _measured(fs, call)
     if form not in {"qcow2", "raw"}:
         raise Failed(f"Unknown file format '{form}'")
     required, full = (
         (size, size) if form == "raw" else (_qcow2_bytes(size, data), _qcow2_bytes(size, -(-size // 65536) * 65536))
     )
     told = {"required": required, "fully-allocated": full}
-    bitmaps = {} if call.has("size") or form == "raw" else {"bitmaps": 0}
+    bitmaps = {"bitmaps": 0} if bitmaps_possible and form == "qcow2" else {}
     if (call.get("output") or "human") == "json":
         return fs, pretty(told | bitmaps) + "\n", "", 0
     lines = f"required size: {required}\nfully allocated size: {full}\n"
     return fs, lines, "", 0
 
 
-def _measured(fs: FileSystem, call: Call) -> tuple[int, int]:
-    """Size and bytes of data, in whole clusters of the copy."""
+def _measured(fs: FileSystem, call: Call) -> tuple[int, int, bool]:
+    """Size and bytes of data, in whole clusters of the copy, and whether the source could hold bitmaps."""
     if call.has("size"):
         size = size_of(call.get("size") or "")
         if size is None:
             raise Failed(SIZE_WORDS)
-        return -(-size // SECTOR) * SECTOR, 0
+        return -(-size // SECTOR) * SECTOR, 0, False
     if len(call.words) != 1:
         raise usage("Either --size N or one filename must be specified.")
     image = opened(fs, call, call.words[0], form=format_given(call), writing=False)
@@ -127,7 +127,7 @@ def _measured(fs: FileSystem, call: Call) -> tuple[int, int]:
     clusters = set[int]()
     for low, high, _ in shown(images):
         clusters.update(range(low * SECTOR // 65536, -(-high * SECTOR // 65536)))
-    return images[0].size_bytes, len(clusters) * 65536
+    return images[0].size_bytes, len(clusters) * 65536, images[0].version > 2
 
 
 def _qcow2_bytes(size: int, data: int) -> int:
