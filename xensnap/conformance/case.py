@@ -3,17 +3,14 @@
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from xensnap.conformance.requirements import REQUIREMENTS, Level
+from xensnap.conformance.trial import Trial
 from xensnap.hypervisor import Capability
 
-if TYPE_CHECKING:
-    from xensnap.conformance.trial import Trial
-
-Body = Callable[["Trial"], None]
+Body = Callable[[Trial], None]
 
 
 class Profile(StrEnum):
