@@ -126,6 +126,15 @@ def left_out(_: Any) -> Any:
     return nothing
 
 
+def without_its_domain(method: Any) -> Any:
+    """A step that has forgotten which domain it is about."""
+
+    async def wrong(self: Any, at: Any) -> None:
+        await method(replace(self, domain_uuid=""), at)
+
+    return wrong
+
+
 def answers(value: Any) -> Wrong:
     """A method that looks at nothing."""
 
@@ -605,9 +614,9 @@ MUTANTS = (
         "does not switch the domain to the base of a commit",
         "the domain starts from an overlay that is gone",
         "5.9",
-        collect,
-        "_is_active",
-        answers(()),
+        CommitDown,
+        "do",
+        without_its_domain,
         state_machine,
     ),
     Mutant(

@@ -92,6 +92,11 @@ def load() -> Configuration:
             text = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             continue
+        except PermissionError as error:
+            # Under another's HOME nobody can tell whether there is a file at all: then it is not ours to read.
+            if os.access(path.parent, os.X_OK):
+                raise _bad(path, str(error.strerror)) from error
+            continue
         except OSError as error:
             raise _bad(path, str(error.strerror)) from error
         found = _over(found, decode(text, path))
