@@ -13,7 +13,7 @@ from tests.real.xenhost.ways import EACH_GUEST, EVERYTHING, Way
 @EACH_GUEST
 def test_memory_and_disks_come_back_together_and_nothing_is_left_behind(lab: XenLab) -> None:
     watchers, files = lab.watchers(), lab.files()
-    remembered = {"description.json", "domain.libxl-json", "journal"}
+    remembered = {"description.json", "domain.libxl-json", "journal", "reserve"}
     lab.face.mark("one")
     lab.xensnap("create", lab.guest.name, "--name", "one")
     assert lab.running()
