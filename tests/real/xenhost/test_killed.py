@@ -31,7 +31,7 @@ def every_step(verb: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("kind", "step"), places)
 
 
-XL_AT_WORK = f"until [ $(cat {STORE}/*/*.save 2> /dev/null | wc -c) -gt 20000000 ]; do sleep 0.1; done"
+XL_AT_WORK = f"until [ -n \"$(find {STORE} -name '*.save' -size +10M)\" ]; do :; done"
 
 
 def die(lab: XenLab, step: str, *words: str) -> bool:
