@@ -31,7 +31,7 @@ def every_step(verb: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("kind", "step"), places)
 
 
-XL_AT_WORK = f"until [ -n \"$(find {STORE} -name '*.save' -size +10M)\" ]; do :; done"
+XL_AT_WORK = f"until [ -n \"$(find {STORE} -name '*.save' -size +10M 2> /dev/null)\" ]; do :; done"
 
 
 def die(lab: XenLab, step: str, *words: str) -> bool:
