@@ -11,7 +11,7 @@ from xensnap.cli.documents import ConfigDiskDocument, ConfigDocument, CreateDocu
 from xensnap.cli.names import full_path
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.cli.snapshot_config import EMPTY, choices, combined, domain_and_file, memory_given, memory_path, read
-from xensnap.engine.request import CreateRequest
+from xensnap.engine.request import CreateRequest, Quiesce
 from xensnap.formats import snapshot_cfg
 from xensnap.formats.snapshot_cfg import SnapshotConfig
 from xensnap.hypervisor import Then
@@ -48,6 +48,21 @@ SEED_NAME = "snapshot-create"
 @click.option("--external-dir", metavar="DIR", default="", help="Where to put overlays. [default: beside the image]")
 @click.option("--live", is_flag=True, help="Let the guest run while its memory is copied; it stops only at the end.")
 @click.option("--then", type=THEN, default="same", show_default=True, help="What the guest does afterwards.")
+@click.option(
+    "--quiesce",
+    type=click.Choice([each.value for each in Quiesce]),
+    default=Quiesce.NEVER.value,
+    show_default=True,
+    help="Whether the guest freezes its file systems for a disk snapshot.",
+)
+@click.option(
+    "--quiesce-timeout",
+    type=click.FloatRange(min=0.1, max=3600.0),
+    default=CreateRequest(None).quiesce_timeout_s,
+    metavar="SECONDS",
+    show_default=True,
+    help="How long that may take.",
+)
 @click.option("--replace", is_flag=True, help="Let it take the place of a snapshot of the same name.")
 @click.option("--reuse-external", is_flag=True, help="Overlays that --disk names may exist, if they are empty.")
 @click.option("--print-config", is_flag=True, help="Show what file and options come to, as a file; change nothing.")
@@ -70,6 +85,8 @@ def command(
     external_dir: str,
     live: bool,
     then: str,
+    quiesce: str,
+    quiesce_timeout: float,
     replace: bool,
     reuse_external: bool,
     print_config: bool,
@@ -118,6 +135,8 @@ def command(
             needs_memory=bool(wanted.memory),
             replace=replace,
             reuse_external=reuse_external,
+            quiesce=Quiesce(quiesce),
+            quiesce_timeout_s=quiesce_timeout,
         )
         result = operate.perform(session, engine, domain, request, dry_run=dry_run)
     if result is not None:
