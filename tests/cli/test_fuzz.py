@@ -43,9 +43,8 @@ def test_no_words_lead_to_a_traceback(world, verb, words, then) -> None:
         place = Path(directory) / "world"
         place.mkdir()
         (place / "world").write_bytes((world / "world").read_bytes())
-        shell = Shell(Path(directory), f"sim:{place}", {"XDG_STATE_HOME": directory})
+        shell = Shell(Path(directory), f"sim:{place}", {"XDG_STATE_HOME": directory, "VISUAL": "true"})
         os.environ.pop("XENSNAP_HOST", None)
-        os.environ["VISUAL"] = "true"
         for line in (["create", "guest1", "-n", "before"], [*verb, *words], ["recover"], ["list", "guest1", *then]):
             result = shell.run(*line)  # which looks for tracebacks and internal errors
             assert result.exit_code in set(ExitCode)

@@ -43,7 +43,7 @@ def test_recover_can_insist_on_either_end(sim) -> None:
     sim.ok("sim", "crash", "--at", "40", "create", "guest1", "-n", "one")
     assert sim.json("recover", "guest1", "--resume")["recovered"][0]["outcome"] == "done"
     assert sim.ok("list", "guest1", "--name-only") == "one\n"
-    sim.ok("sim", "crash", "--at", "40", "create", "guest1", "-n", "two")
+    sim.ok("sim", "crash", "--at", "45", "create", "guest1", "-n", "two")
     assert sim.json("recover", "--all", "--abort")["recovered"][0]["outcome"] == "undone"
     assert sim.ok("list", "guest1", "--name-only") == "one\n"
 
@@ -68,7 +68,7 @@ def interrupted_at(monkeypatch, step: int) -> None:
     """Ctrl-C, as if pressed once, just when this step is told."""
     pressed: list[bool] = []
 
-    def told(now: Progress) -> str:
+    def told(now: Progress, _rate: float | None = None) -> str:
         if now.number == step and not pressed:
             pressed.append(True)
             raise KeyboardInterrupt
