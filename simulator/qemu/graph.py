@@ -88,7 +88,6 @@ class BlockJob(msgspec.Struct, frozen=True):
         auto_finalize, auto_dismiss: whether it ends, and is forgotten, without being told.
         paused: somebody has paused it.
         filter_name, filter_serial: the node that QEMU puts above the images meanwhile.
-        lower: whether it works on images below the root only.
         held: what it was doing when all was done but for what it must be told to do.
     """
 
@@ -108,7 +107,6 @@ class BlockJob(msgspec.Struct, frozen=True):
     paused: bool = False
     filter_name: str = ""
     filter_serial: int = 0
-    lower: bool = False
     held: str = ""
     speed: int = 0
 
@@ -141,7 +139,6 @@ class Qemu(msgspec.Struct, frozen=True):
     pid: int
     drives: tuple[Drive, ...] = ()
     jobs: tuple[BlockJob, ...] = ()
-    lower: bool = False
     held: str = ""
     inactive: bool = False
     drained: bool = False

@@ -137,7 +137,6 @@ def _stream(board: Board, arguments: Arguments) -> Result:
         raise QmpError("backing file specified, but streaming the entire chain")
     job_id = _job_id(board, drive, arguments)
     board = _created(board, job_id, arguments)
-    below_root = place.at > 0
     lower = None if base is None else drive.chain[base].layer
     name = "" if base is None else arguments.get("backing-file", filename(drive, base))
     try:
@@ -154,7 +153,7 @@ def _stream(board: Board, arguments: Arguments) -> Result:
         raise Left(str(error), board) from None
     nothing = place.at + 1 == (len(drive.chain) if base is None else base)
     total = 0 if nothing else graph.current(board.fs, place.node).size_bytes
-    return _begun(board.having(fs, qemu), job_id, arguments, total, lower=below_root)
+    return _begun(board.having(fs, qemu), job_id, arguments, total)
 
 
 def _stop_above(board: Board, place: Place, arguments: Arguments) -> int | None:
@@ -200,7 +199,7 @@ def _created(board: Board, job_id: str, arguments: Arguments) -> Board:
     return board
 
 
-def _begun(board: Board, job_id: str, arguments: Arguments, total: int, *, lower: bool = False) -> Result:
+def _begun(board: Board, job_id: str, arguments: Arguments, total: int) -> Result:
     board = board.happened("JOB_STATUS_CHANGE", status="running", id=job_id)
     job = board.qemu.job(job_id)
     assert job is not None
@@ -211,7 +210,6 @@ def _begun(board: Board, job_id: str, arguments: Arguments, total: int, *, lower
         speed=arguments.get("speed", 0),
         auto_finalize=arguments.get("auto-finalize", True),
         auto_dismiss=arguments.get("auto-dismiss", True),
-        lower=lower,
         filter_serial=number,
         filter_name=arguments.get("filter-node-name", f"#block{number}"),
     )
