@@ -1,6 +1,7 @@
 """The doors to a simulated world: its monitors on a virtual loop, on real sockets, and its tools by name."""
 
 import asyncio
+import json
 import random
 from pathlib import Path
 
@@ -263,3 +264,56 @@ def test_the_image_that_the_shell_made_is_the_one_that_the_host_sees(shell):
     shell("qemu-img create -q -f qcow2 -F qcow2 -b a.qcow2 o.qcow2")
     chain = shell.host.run(shell.host.images.chain(Layer("/images/o.qcow2", Format.QCOW2)))
     assert [Path(image.layer.path).name for image in chain.images] == ["o.qcow2", "a.qcow2"]
+
+
+def test_only_unknown_names_and_wrong_words_have_an_exit_code(shell):
+    """xen.md 5"""
+    assert shell("xl block-list nosuch").stderr == "nosuch is an invalid domain identifier\n"
+    shell("xl unpause 77")
+    shell("xl destroy nosuch", 1)
+    shell("xl save", 2)
+    shell("xl frobnicate", 2)
+
+
+def test_what_xl_tells_of_a_configuration_leaves_out_what_is_nothing(shell):
+    """xen.md 11"""
+    (told,) = json.loads(shell("xl list -l pv1").stdout)
+    config = told["config"]
+    assert (told["domid"], config["c_info"]["domid"]) == (1, 4294967295)
+    (disk,) = config["disks"]
+    assert {"backend", "removable", "is_cdrom"} & disk.keys() == set()
+    assert disk["readwrite"] == 1
+    assert config["b_info"]["claim_mode"] == "True"
+    everything = json.loads(shell("xl list -l").stdout)
+    assert [each["config"].get("disks") for each in everything if each["domid"] == 0] == [None]
+
+
+def test_qemu_says_that_a_paused_domain_runs(host):
+    """xen.md 20"""
+    shell = Shell(host)
+
+    async def status() -> object:
+        client = QMPClient()
+        await client.connect(path_of(host))
+        told = await client.execute("query-status")
+        await client.disconnect()
+        return told
+
+    shell("xl pause pv1")
+    monitors = VirtualMonitors(host.cell)
+    assert monitors.loop.run_until_complete(status()) == {"running": True, "singlestep": False, "status": "running"}
+    monitors.loop.close()
+    assert state(shell) == "--p---"
+
+
+def test_one_tag_twice_and_a_number_that_is_an_id(shell):
+    """xen.md 24"""
+    for tag in ("twice", "twice", "1"):
+        shell(f"qemu-img snapshot -c {tag} a.qcow2")
+    tags = [line.split()[:2] for line in shell("qemu-img snapshot -l a.qcow2").stdout.splitlines()[2:]]
+    assert tags == [["1", "twice"], ["2", "twice"], ["3", "1"]]
+    shell("qemu-img snapshot -d 1 a.qcow2")  # the tag
+    shell("qemu-img snapshot -a 1 a.qcow2")  # the id
+    shell("qemu-img snapshot -d twice a.qcow2")  # the first of them
+    tags = [line.split()[:2] for line in shell("qemu-img snapshot -l a.qcow2").stdout.splitlines()[2:]]
+    assert tags == [["2", "twice"]]
