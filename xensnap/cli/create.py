@@ -52,19 +52,17 @@ SEED_NAME = "snapshot-create"
     "--quiesce",
     type=click.Choice([each.value for each in Quiesce]),
     default=Quiesce.NEVER.value,
-    show_default=True,
-    help="Whether the guest freezes its file systems for a disk snapshot.",
+    help="Let it freeze its file systems.",
 )
 @click.option(
     "--quiesce-timeout",
-    type=click.FloatRange(min=0.1, max=3600.0),
+    type=click.FloatRange(min=1, max=999),
     default=CreateRequest(None).quiesce_timeout_s,
     metavar="SECONDS",
-    show_default=True,
-    help="How long that may take.",
+    help="For how long. [default: 10]",
 )
-@click.option("--replace", is_flag=True, help="Let it take the place of a snapshot of the same name.")
-@click.option("--reuse-external", is_flag=True, help="Overlays that --disk names may exist, if they are empty.")
+@click.option("--replace", is_flag=True, help="Take the place of one of the same name.")
+@click.option("--reuse-external", is_flag=True, help="Overlays may exist, if they are empty.")
 @click.option("--print-config", is_flag=True, help="Show what file and options come to, as a file; change nothing.")
 @accept_option
 @dry_run_option
