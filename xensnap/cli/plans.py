@@ -26,10 +26,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     for later, step in enumerate(plan.finish, number + 2):
         yield from _step(later, step)
     yield f"writes: up to {size(plan.bytes_needed)}" if plan.bytes_needed else "writes: records only"
-    if plan.pause_ms:
-        yield f"pause: about {plan.pause_ms} ms"
     yield from (f"warning: {text}" for text in plan.warnings)
-    yield from (f"afterwards: {text}" for text in plan.afterwards)
 
 
 def _step(number: int, step: Step) -> Iterator[str]:

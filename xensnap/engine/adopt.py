@@ -8,10 +8,11 @@ from msgspec.structs import replace
 from xensnap.engine import risks
 from xensnap.engine.create import against_name
 from xensnap.engine.plan import Plan
+from xensnap.engine.planning import plan_for
 from xensnap.engine.request import AdoptRequest, Fresh
 from xensnap.engine.rewrite import rewritten
 from xensnap.engine.store_steps import WriteRecord, fingerprint
-from xensnap.engine.view import View, digest, missing_below
+from xensnap.engine.view import View, missing_below
 from xensnap.errors import NotFound, Reason, Refused
 from xensnap.model import (
     Consistency,
@@ -119,16 +120,10 @@ def _unknown_tags(view: View) -> Iterator[str]:
 
 
 def _plan(view: View, name: str, fresh: Fresh, summary: str) -> Plan:
-    return Plan(
-        verb="adopt",
-        host=view.host,
-        domain_uuid=view.domain.uuid,
-        domain_name=view.domain.name,
-        operation=fresh.operation,
-        summary=summary,
-        observed=digest(view),
+    return plan_for(
+        view,
+        fresh.operation,
+        "adopt",
+        summary,
         snapshot=name,
-        prepare=(),
-        state=msgspec.structs.replace(view.state, operation=fresh.operation),
-        finish=(),
     )

@@ -18,13 +18,14 @@ from xensnap.engine.create import backing_for, sidecar_paths
 from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
 from xensnap.engine.plan import Plan
+from xensnap.engine.planning import plan_for
 from xensnap.engine.request import Fresh
 from xensnap.engine.rewrite import rewritten
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
 from xensnap.engine.store_steps import RemoveSidecar, StayRecognised, WriteSidecar
 from xensnap.engine.trash import needed_by_trash
-from xensnap.engine.view import View, digest
+from xensnap.engine.view import View
 from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Snapshot
 
 
@@ -205,30 +206,26 @@ def _plan(
     warnings: tuple[str, ...] = (),
 ) -> Plan:
     prepare, finish = flags.around(view, prepare, finish, gone)
-    return Plan(
-        verb="collect",
-        host=view.host,
-        domain_uuid=view.domain.uuid,
-        domain_name=view.domain.name,
-        operation=fresh.operation,
-        summary=f"{verb} the hidden base {base.path} of {view.domain.name}",
-        observed=digest(view),
+    return plan_for(
+        view,
+        fresh.operation,
+        "collect",
+        f"{verb} the hidden base {base.path} of {view.domain.name}",
         image=base.path,
         prepare=prepare,
-        state=_without(view.state, gone, finish, fresh),
+        state=_without(view.state, gone, finish),
         finish=finish,
         warnings=warnings,
     )
 
 
-def _without(state: DomainState, gone: tuple[str, ...], finish: tuple[Step, ...], fresh: Fresh) -> DomainState:
+def _without(state: DomainState, gone: tuple[str, ...], finish: tuple[Step, ...]) -> DomainState:
     removed = {step.layer.path for step in finish if isinstance(step, RemoveImage)}
     removed |= {step.path for step in finish if isinstance(step, RemoveSidecar)}
     written = {step.path for step in finish if isinstance(step, WriteSidecar)}
     known = {entry.path for entry in state.ours}
     return msgspec.structs.replace(
         state,
-        operation=fresh.operation,
         hidden=tuple(base for base in state.hidden if base.path not in gone),
         ours=(
             *(entry for entry in state.ours if entry.path not in removed),

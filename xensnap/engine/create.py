@@ -12,13 +12,14 @@ from xensnap.engine.live_steps import PARTIAL
 from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, ReuseOverlay, SwitchLayers
 from xensnap.engine.plan import Plan
+from xensnap.engine.planning import plan_for
 from xensnap.engine.point_steps import TakePoint
 from xensnap.engine.records import Store
 from xensnap.engine.request import CreateRequest, Fresh
 from xensnap.engine.state import OurFile
 from xensnap.engine.steps import OneStep, Step, Together
 from xensnap.engine.store_steps import WriteRecord, WriteSidecar
-from xensnap.engine.view import Places, View, digest, with_current
+from xensnap.engine.view import Places, View, with_current
 from xensnap.errors import ExitCode, Reason
 from xensnap.hypervisor import Capability
 from xensnap.model import Backing, DiskSnapshot, Format, Image, Kind, Layer, RunState, Snapshot
@@ -76,14 +77,11 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
     made = [OurFile(path, "overlay") for path in places.values()] + [OurFile(path, "sidecar") for path in sidecars]
     if snapshot.memory and directory(snapshot.memory) != store.directory:
         made.append(OurFile(snapshot.memory, "memory"))
-    return Plan(
-        verb="create",
-        host=view.host,
-        domain_uuid=view.domain.uuid,
-        domain_name=view.domain.name,
-        operation=fresh.operation,
-        summary=f"create snapshot {name!r} of {view.domain.name}",
-        observed=digest(view),
+    return plan_for(
+        view,
+        fresh.operation,
+        "create",
+        f"create snapshot {name!r} of {view.domain.name}",
         snapshot=name,
         prepare=(
             *_prepare_disks(view, snapshot),
@@ -95,9 +93,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         ),
         state=msgspec.structs.replace(
             view.state,
-            domain_name=view.domain.name,
             current=name,
-            operation=fresh.operation,
             ours=(*view.state.ours, *made),
         ),
         finish=live.end(snapshot, request),

@@ -11,6 +11,7 @@ from xensnap.engine.create import against_running, sidecar_paths
 from xensnap.engine.live_steps import RemoveMemory
 from xensnap.engine.opened import against_opened
 from xensnap.engine.plan import Plan
+from xensnap.engine.planning import plan_for
 from xensnap.engine.point_steps import DropPoint
 from xensnap.engine.request import DeleteRequest, Fresh
 from xensnap.engine.revert import find
@@ -18,7 +19,7 @@ from xensnap.engine.rewrite import rewritten
 from xensnap.engine.state import HiddenBase
 from xensnap.engine.steps import Step, Together
 from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, fingerprint
-from xensnap.engine.view import View, digest
+from xensnap.engine.view import View
 from xensnap.errors import Reason, Usage
 from xensnap.model import DiskSnapshot, Kind, Snapshot
 
@@ -68,20 +69,15 @@ def plan_removal(
     memories = tuple(_remove_memory(view, snapshot) for snapshot in gone.values() if snapshot.memory)
     removed_paths = {step.path for step in sidecars} | {step.memory for step in memories if step}
     what = ", ".join(repr(name) for name in gone)
-    return Plan(
-        verb=verb,
-        host=view.host,
-        domain_uuid=view.domain.uuid,
-        domain_name=view.domain.name,
-        operation=fresh.operation,
-        summary=f"{verb} {'snapshots' if len(gone) > 1 else 'snapshot'} {what} of {view.domain.name}",
-        observed=digest(view),
+    return plan_for(
+        view,
+        fresh.operation,
+        verb,
+        f"{verb} {'snapshots' if len(gone) > 1 else 'snapshot'} {what} of {view.domain.name}",
         snapshot=about,
-        prepare=(),
         state=msgspec.structs.replace(
             view.state,
             current=tree.surviving_ancestor(view.snapshots, view.state.current, frozenset(gone)),
-            operation=fresh.operation,
             ours=tuple(entry for entry in view.state.ours if entry.path not in removed_paths),
             hidden=tuple(sorted({*view.state.hidden, *_newly_hidden(gone.values())})),
         ),

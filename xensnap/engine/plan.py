@@ -23,9 +23,9 @@ class Plan(msgspec.Struct, frozen=True):
     """What will be done, to what was seen.
 
     `observed` is the hash of the view that it was made from; `apply` refuses when that has moved. `bytes_needed` is an
-    upper bound of what the operation writes, `pause_ms` of how long a guest stands still. `snapshot` is the one that it
-    is about; a collection is about an `image` instead. `request` (JSON) and `planned_s` (seconds since the epoch) are
-    what it was made from besides, so that whoever applies it can make it again and compare.
+    upper bound of what the operation writes. `snapshot` is the one that it is about; a collection is about an `image`
+    instead. `request` (JSON) and `planned_s` (seconds since the epoch) are what it was made from besides, so that
+    whoever applies it can make it again and compare.
     """
 
     verb: str
@@ -44,9 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     snapshot: str = ""
     image: str = ""
     bytes_needed: int = 0
-    pause_ms: int = 0
     warnings: tuple[str, ...] = ()
-    afterwards: tuple[str, ...] = ()
 
     @property
     def point_of_no_return(self) -> bool:

@@ -13,10 +13,11 @@ import msgspec
 from xensnap.engine.create import against_name, sidecar_paths
 from xensnap.engine.disks import sticky_kind
 from xensnap.engine.plan import Plan
+from xensnap.engine.planning import plan_for
 from xensnap.engine.request import Fresh, RedefineRequest, Told, ToldDisk
 from xensnap.engine.state import OurFile
 from xensnap.engine.store_steps import WriteRecord, WriteSidecar, fingerprint
-from xensnap.engine.view import DiskView, View, digest
+from xensnap.engine.view import DiskView, View
 from xensnap.errors import ExitCode, Reason, Refused
 from xensnap.formats.device_disk import same_device
 from xensnap.model import Consistency, DiskSnapshot, Excluded, Image, Kind, RunState, Snapshot
@@ -47,14 +48,11 @@ def plan_redefine(view: View, request: RedefineRequest, fresh: Fresh) -> Plan:
     sidecars = [(path, snapshot) for snapshot in found for path in sidecar_paths(snapshot)]
     active = next((told.name for told in request.told if told.active), view.state.current)
     known = {entry.path for entry in view.state.ours}
-    return Plan(
-        verb="redefine",
-        host=view.host,
-        domain_uuid=view.domain.uuid,
-        domain_name=view.domain.name,
-        operation=fresh.operation,
-        summary=f"record {_what(names)} of {view.domain.name}",
-        observed=digest(view),
+    return plan_for(
+        view,
+        fresh.operation,
+        "redefine",
+        f"record {_what(names)} of {view.domain.name}",
         snapshot=names[0] if len(names) == 1 else "",
         prepare=(
             *(WriteRecord(snapshot) for snapshot in found),
@@ -62,12 +60,9 @@ def plan_redefine(view: View, request: RedefineRequest, fresh: Fresh) -> Plan:
         ),
         state=msgspec.structs.replace(
             view.state,
-            domain_name=view.domain.name,
             current=active,
-            operation=fresh.operation,
             ours=(*view.state.ours, *(OurFile(path, "sidecar") for path, _ in sidecars if path not in known)),
         ),
-        finish=(),
         warnings=tuple(_warnings(view, request.told)),
     )
 

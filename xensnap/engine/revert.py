@@ -10,12 +10,13 @@ from xensnap.engine.create import against_name, against_running, overlay_on
 from xensnap.engine.names import SAFETY
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, RemoveImage, SwitchLayers
 from xensnap.engine.plan import Plan
+from xensnap.engine.planning import plan_for
 from xensnap.engine.point_steps import ApplyPoint, DropSafety, TakePoint
 from xensnap.engine.request import Fresh, RevertRequest
 from xensnap.engine.state import OurFile
 from xensnap.engine.steps import OneStep, Step, Together
 from xensnap.engine.store_steps import fingerprint
-from xensnap.engine.view import View, digest, missing_below
+from xensnap.engine.view import View, missing_below
 from xensnap.errors import Reason
 from xensnap.model import Disk, DiskSnapshot, Format, Image, Kind, Layer, Snapshot
 
@@ -51,14 +52,11 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
     overlays = [_overlay(view, disk, fresh) for disk in snapshot.disks if disk.kind is Kind.EXTERNAL]
     left = [removal for overlay in overlays for removal in _leave_behind(view, overlay.vdev)]
     gone = {removal.layer.path for removal in left}
-    return Plan(
-        verb="revert",
-        host=view.host,
-        domain_uuid=view.domain.uuid,
-        domain_name=view.domain.name,
-        operation=fresh.operation,
-        summary=f"revert {view.domain.name} to snapshot {snapshot.name!r}",
-        observed=digest(view),
+    return plan_for(
+        view,
+        fresh.operation,
+        "revert",
+        f"revert {view.domain.name} to snapshot {snapshot.name!r}",
         snapshot=snapshot.name,
         bytes_needed=space.bytes_of(needs),
         prepare=(
@@ -70,9 +68,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         ),
         state=msgspec.structs.replace(
             view.state,
-            domain_name=view.domain.name,
             current=view.state.current if request.only else snapshot.name,
-            operation=fresh.operation,
             ours=(
                 *(entry for entry in view.state.ours if entry.path not in gone),
                 *(OurFile(overlay.path, "overlay") for overlay in overlays),

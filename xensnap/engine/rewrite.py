@@ -7,11 +7,12 @@ from msgspec.structs import replace
 
 from xensnap.engine.create import against_name, sidecar_paths
 from xensnap.engine.plan import Plan
+from xensnap.engine.planning import plan_for
 from xensnap.engine.request import EditRequest, Fresh, PinRequest, RenameRequest, UnpinRequest
 from xensnap.engine.revert import find
 from xensnap.engine.steps import Step
 from xensnap.engine.store_steps import RemoveRecord, RewriteRecord, WriteSidecar
-from xensnap.engine.view import View, digest
+from xensnap.engine.view import View
 from xensnap.errors import ExitCode, Reason, Refused
 from xensnap.model import Pin, Snapshot
 
@@ -101,16 +102,11 @@ def _against_owner(snapshot: Snapshot, owner: str, now_s: int) -> Iterable[Reaso
 
 
 def _plan(view: View, fresh: Fresh, verb: str, summary: str, about: str, finish: tuple[Step, ...]) -> Plan:
-    return Plan(
-        verb=verb,
-        host=view.host,
-        domain_uuid=view.domain.uuid,
-        domain_name=view.domain.name,
-        operation=fresh.operation,
-        summary=summary,
-        observed=digest(view),
+    return plan_for(
+        view,
+        fresh.operation,
+        verb,
+        summary,
         snapshot=about,
-        prepare=(),
-        state=msgspec.structs.replace(view.state, domain_name=view.domain.name, operation=fresh.operation),
         finish=finish,
     )

@@ -17,6 +17,7 @@ from xensnap.engine import risks, tree
 from xensnap.engine.create import against_name
 from xensnap.engine.delete import against_pin, plan_removal
 from xensnap.engine.plan import Plan
+from xensnap.engine.planning import plan_for
 from xensnap.engine.request import EmptyRequest, ForgetRequest, Fresh, RestoreRequest
 from xensnap.engine.revert import find
 from xensnap.engine.rewrite import rewritten
@@ -131,18 +132,12 @@ def needed_by_trash(view: View, paths: Iterable[str]) -> str:
 
 
 def _plan(view: View, fresh: Fresh, verb: str, name: str) -> Plan:
-    return Plan(
-        verb=verb,
-        host=view.host,
-        domain_uuid=view.domain.uuid,
-        domain_name=view.domain.name,
-        operation=fresh.operation,
-        summary=f"{verb} snapshot {name!r} of {view.domain.name}",
-        observed=digest(view),
+    return plan_for(
+        view,
+        fresh.operation,
+        verb,
+        f"{verb} snapshot {name!r} of {view.domain.name}",
         snapshot=name,
-        prepare=(),
-        state=msgspec.structs.replace(view.state, operation=fresh.operation),
-        finish=(),
     )
 
 

@@ -6,8 +6,8 @@ from xensnap.engine.doctor.finding import Finding, Repair
 from xensnap.engine.doctor.survey import Survey
 from xensnap.engine.execute import REPAIR
 from xensnap.engine.plan import Plan
+from xensnap.engine.planning import plan_for
 from xensnap.engine.state import DomainState
-from xensnap.engine.view import digest
 
 
 def plan_repair(seen: Survey, finding: Finding) -> Plan:
@@ -20,14 +20,11 @@ def plan_repair(seen: Survey, finding: Finding) -> Plan:
     repair = finding.repair
     assert repair is not None, "only what can be repaired is planned"
     view = seen.view
-    return Plan(
-        verb=REPAIR,
-        host=view.host,
-        domain_uuid=view.domain.uuid,
-        domain_name=view.domain.name,
-        operation=seen.fresh,
-        summary=f"repair {view.domain.name}: {finding.id} ({finding.subject})",
-        observed=digest(view),
+    return plan_for(
+        view,
+        seen.fresh,
+        REPAIR,
+        f"repair {view.domain.name}: {finding.id} ({finding.subject})",
         prepare=repair.prepare,
         state=_state(seen, repair),
         finish=repair.finish,
@@ -42,9 +39,7 @@ def _state(seen: Survey, repair: Repair) -> DomainState:
     return msgspec.structs.replace(
         before,
         domain_uuid=seen.view.domain.uuid,
-        domain_name=seen.view.domain.name,
         current=repair.current[0] if repair.current else before.current,
-        operation=seen.fresh,
         ours=(
             *(entry for entry in before.ours if entry.path not in repair.forgets | claimed),
             *repair.claims,
