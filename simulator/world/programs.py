@@ -67,7 +67,7 @@ XlProgram = Build | Save | Migrate
 Step = tuple[str, "Callable[[World, Any], World]"]
 """A name, and what it makes of the world, given the program."""
 
-SUSPENDED_AT = 4
+SUSPENDED_AT = 6
 """How many steps of a `Migrate` end with the guest suspended and the whole stream written."""
 
 
@@ -256,9 +256,10 @@ def _dirty_logged(world: World, program: Migrate) -> World:
     return replace(world, xen=world.xen.putting(replace(incarnation, dirty_logged=True)))
 
 
-def _copied(world: World, _program: Migrate) -> World:
-    """Memory is sent while the guest runs; what it changes is sent again, so nothing of this is kept."""
-    return world
+def _copied(world: World, program: Migrate) -> World:
+    """Memory is sent while the guest runs. What it changes is sent again, so none of this counts (xen-live.md A5)."""
+    length = -(-life.require(world, program.domid).traits.memory_bytes // _PARTS)
+    return _added(world, program, save_file.outdated(length))
 
 
 def _last_sent(world: World, program: Migrate) -> World:
@@ -266,9 +267,8 @@ def _last_sent(world: World, program: Migrate) -> World:
         later = replace(world, clock=world.clock.after(ACKNOWLEDGED_NS))
         raise XlError("failed to suspend at sender", later)
     world = _suspended(world, program)
-    for part in range(_PARTS):
-        world = _memory_written(part)(world, program)
-    return world
+    memory = world.guests[program.domid].at(world.clock.monotonic_ns)
+    return _added(world, program, save_file.body(memory, 0))
 
 
 def _refused(world: World, program: Migrate) -> World:
@@ -294,7 +294,7 @@ _STEPS: dict[type, tuple[Step, ...]] = {
     Migrate: (
         ("file begun", _file_begun),
         ("dirty pages logged", _dirty_logged),
-        ("copied", _copied),
+        *((f"copied {part + 1} of {_PARTS}", _copied) for part in range(_PARTS)),
         ("last pages sent", _last_sent),
         ("refused", _refused),
     ),

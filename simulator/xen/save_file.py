@@ -39,6 +39,11 @@ def body(memory: Memory, length_bytes: int) -> bytes:
     return msgspec.json.encode(memory).ljust(length_bytes - len(END)) + END
 
 
+def outdated(length_bytes: int) -> bytes:
+    """Pages that are sent again later in the stream: there, and of no meaning."""
+    return b" " * length_bytes
+
+
 def _header_end(data: bytes) -> int:
     return max(HEADER_BYTES, data.find(b"\n", len(MAGIC)) + 1)
 

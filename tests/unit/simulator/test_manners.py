@@ -6,7 +6,8 @@ from simulator import Cut, SimulatedHost, after_engine_crash, crash_points
 from simulator.checkers.guests import alone, torn, twins
 from simulator.checkers.leaks import unclean
 from simulator.tools.qemu_img import SnapshotCreate
-from xensnap.errors import Busy, Failed, Refused, XensnapError
+from simulator.world import World
+from xensnap.errors import Busy, Failed, Refused, Usage, XensnapError
 from xensnap.hypervisor import TakeInternal, TakeOverlay, Then
 from xensnap.model import Backend, Backing, DescribedBy, Disk, Domain, DomainUuid, Format, Layer, RunState
 
@@ -70,6 +71,12 @@ def restore(host: SimulatedHost, *, layer: Layer = BASE, paused: bool = False) -
 
 def elapsed_s(host: SimulatedHost, before: SimulatedHost) -> float:
     return (host.world.clock.monotonic_ns - before.world.clock.monotonic_ns) / 1e9
+
+
+def written_bytes(world: World) -> int:
+    stored = world.fs.inode(SAVED).stored
+    assert isinstance(stored, bytes)
+    return len(stored)
 
 
 # --- domains and xl --------------------------------------------------------------------------------------------------
@@ -366,7 +373,7 @@ def test_during_a_restore_the_domain_is_listed_by_its_name_and_has_no_memory_yet
 
 
 def test_a_restore_can_name_other_disks(host):
-    """xen.md 14"""
+    """xen.md 14, xen-live.md B5"""
     save(host, then=Then.STOPPED)
     host.create_image("/images/copy.qcow2")
     domain = restore(host, layer=Layer("/images/copy.qcow2", Format.QCOW2))
@@ -513,6 +520,31 @@ def test_after_an_external_snapshot_save_and_restore_attach_the_base_unless_laye
     assert bool(list(torn(host.world))) == (not switched)
 
 
+@pytest.mark.parametrize("switched", [False, True])
+def test_a_save_file_keeps_the_disks_of_its_moment_until_the_restore_names_others(host, switched):
+    """xen-live.md B5: only what is read of the header at the restore counts, and that can be another"""
+    save(host, then=Then.PAUSED)
+    host.run(host.toolstack.unpause(guest(host)))
+    external(host)
+    host.run(host.toolstack.set_layers(UUID, {"xvda": OVERLAY}))
+    host.run(host.toolstack.destroy(guest(host)))
+    if switched:
+        restore(host, layer=OVERLAY)
+    else:
+        assert host.xl_restore("guest", SAVED) == ""
+    assert host.run(host.blocks.nodes(guest(host)))[0].layer == (OVERLAY if switched else BASE)
+
+
+def test_a_base_that_was_renamed_away_is_all_that_a_start_ever_refuses():
+    """xen-live.md B6"""
+    host = with_guest(described_by=DescribedBy.OPERATOR)
+    host.guest_poweroff("guest")
+    host.run(host.files.rename(BASE.path, "/images/away.qcow2"))
+    with pytest.raises(Usage, match=r"failed to stat /images/a\.qcow2"):
+        host.start("guest")
+    assert guest(host).state is RunState.OFF
+
+
 def test_an_internal_snapshot_goes_into_the_overlay(host):
     """xen.md 23, qemu.md 115"""
     external(host)
@@ -605,3 +637,54 @@ def test_a_live_save_whose_disk_is_full_lets_the_guest_go_on():
         save(host, live=True, held=True)
     assert guest(host).state is RunState.RUNNING
     assert not list(alone(host.world))
+
+
+def test_a_live_stream_is_an_ordinary_save_file_and_a_refused_migration_its_good_end():
+    """xen-live.md A2: the receiver has the file and refuses, xl fails and lets its guest go on"""
+    host = with_guest("pvh")
+    with host.recording():
+        save(host, live=True, held=True)
+    assert [point.cut for point in host.recorded if point.effect == "xl.migrate-end"][-1] is Cut.AFTER
+    assert guest(host).state is RunState.RUNNING
+    domid = guest(host).domid
+    assert host.xl_restore("guest", SAVED) != "", "the name is taken while the source runs on"
+    host.run(host.toolstack.destroy(guest(host)))
+    assert host.xl_restore("guest", SAVED) == ""
+    assert (guest(host).state, domid) == (RunState.RUNNING, 1)
+
+
+@pytest.mark.parametrize("kind", ["pvh", "hvm"])
+def test_a_live_stream_sends_the_memory_while_the_guest_runs_and_a_save_while_it_stands(kind):
+    """xen-live.md A3, A5: the passes before the last one run beside the guest, which makes the file longer"""
+    saved_bytes = {}
+    for live in (False, True):
+        host = with_guest(kind)
+        with host.recording():
+            save(host, live=live, held=True)
+        running = [
+            written_bytes(point.world)
+            for point in host.recorded
+            if point.effect in {"xl.save", "xl.migrate"}
+            and point.cut is Cut.PARTLY
+            and point.world.fs.find(SAVED)
+            and guest(SimulatedHost(point.world)).state is RunState.RUNNING
+        ]
+        saved_bytes[live] = written_bytes(host.world)
+        assert (max(running) > saved_bytes[live] / 2) == live
+    assert saved_bytes[True] > saved_bytes[False]
+
+
+@pytest.mark.parametrize("switched", [False, True])
+def test_who_holds_an_image_is_asked_of_the_kernel_since_qemu_under_xen_locks_nothing(host, switched):
+    """xen-live.md D: a lease is refused for the overlay and for the base that is only read; xenstore knows only one"""
+    if switched:
+        external(host)
+    held = [BASE, OVERLAY] if switched else [BASE]
+    for layer in held:
+        with pytest.raises(Busy, match="qemu-system"):
+            host.run(host.images.require_unused(layer))
+        host.run(host.images.inspect(layer))
+    assert [disk.layer for disk in guest(host).disks] == [BASE]
+    host.run(host.toolstack.destroy(guest(host)))
+    for layer in held:
+        host.run(host.images.require_unused(layer))
