@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import tag_by_hand
 from tests.cli.reference import commands_page, configuration_page, errors_page, json_page, man_page
-from tests.cli.test_options import put_xml
+from tests.cli.test_options import put_capsule, put_xml
 from xensnap.cli.documents import Document
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
@@ -67,6 +67,7 @@ EACH = {
     "xensnap-sim-show/1": ["sim", "show"],
     "xensnap-sim-crash/1": ["sim", "crash", "--json", "--at", "30", "create", "guest1"],
     "xensnap-demo/1": ["demo", "--seed", "1"],
+    "xensnap-replay/1": ["replay", "capsule.json"],
     "xensnap-error/1": ["list", "nobody"],
 }
 
@@ -93,6 +94,7 @@ def test_each_document_is_what_its_schema_says(sim, schema) -> None:
     tag_by_hand(sim, "by-hand")
     sim.ok("pin", "guest1", "after", "--owner", "me")
     put_xml(sim)
+    put_capsule(sim)
     (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "x", "--dry-run", "--json"))
     words = EACH[schema]
     document = validated(sim.run(*words, *([] if "--json" in words else ["--json"])).stdout)

@@ -6,7 +6,10 @@ import click
 import pytest
 
 from tests.cli.conftest import UUID, tag_by_hand
+from xensnap.cli import conformance_files as files
 from xensnap.cli.main import ALIASES, main
+from xensnap.conformance.capsule import capsule_of, encode
+from xensnap.conformance.run import Options
 
 HOST = "sim:elsewhere"
 REPORTS = ("junit", "tap", "markdown", "html")
@@ -58,6 +61,7 @@ PLAIN = {
     "conformance list": [],
     "conformance compare": ["run.jsonl", "run.jsonl"],
     "conformance report": ["run.jsonl"],
+    "replay": ["capsule.json"],
     "sim init": [],
     "sim reset": [],
     "sim path": [],
@@ -145,6 +149,9 @@ GOOD = {
     "conformance run --stride": ["9"],
     "conformance run --known-broken": ["known"],
     "conformance run --jsonl": ["out.jsonl"],
+    "conformance run --capsules": ["capsules"],
+    "replay --html": ["replay.html"],
+    "replay --host": ["sim"],
     **{f"conformance {name} --{kind}": [f"out.{kind}"] for name in ("run", "report") for kind in REPORTS},
     "conformance list --profile": ["core"],
     "sim init --seed": ["7"],
@@ -203,6 +210,7 @@ BAD = {
     "conformance run --stride": "0",
     "conformance run --known-broken": "missing",
     "conformance run --jsonl": ".",
+    "replay --html": ".",
     **{f"conformance {name} --{kind}": "." for name in ("run", "report") for kind in REPORTS},
     "conformance list --profile": "none",
     "sim init --seed": "-1",
@@ -214,7 +222,7 @@ BAD = {
     "demo --seed": "-1",
 }
 BAD_ANYWHERE = {"--host": "nowhere", "--wait": "-1", "--accept": "anything"}
-ANY_TEXT = {"create --description", "pin --owner", "pin --why"}
+ANY_TEXT = {"create --description", "pin --owner", "pin --why", "conformance run --capsules"}
 """Options whose every value is good."""
 
 
@@ -248,6 +256,14 @@ def put_xml(sim) -> None:
     (sim.directory / "domain.xml").write_text(f"<domain><uuid>{UUID}</uuid></domain>")
 
 
+def put_capsule(sim) -> None:
+    """A run, and a capsule of it for `replay`. Its case passes, so that replaying it shows the same."""
+    sim.ok("conformance", "run", "core/disks-come-back", "--host", "sim", "--jsonl", "run.jsonl")
+    run, options = files.read_run(str(sim.directory / "run.jsonl")), Options()
+    held = capsule_of(run.cases[0], run, host="sim", options=options, versions=files.versions())
+    (sim.directory / "capsule.json").write_bytes(encode(held))
+
+
 @pytest.fixture
 def prepared(sim, monkeypatch):
     monkeypatch.setenv("SHELL", "/bin/true")
@@ -263,7 +279,7 @@ def prepared(sim, monkeypatch):
     tag_by_hand(sim, "by-hand")
     sim.ok("pin", "guest1", "pinned", "--owner", "me")
     put_xml(sim)
-    sim.ok("conformance", "run", "core/disks-come-back", "--host", "sim", "--jsonl", "run.jsonl")
+    put_capsule(sim)
     (sim.directory / "known").write_text("core/odd-names-work  a reference")
     sim.ok("forget", "guest1", "thrown")
     (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "planned", "--dry-run", "--json"))

@@ -1,7 +1,6 @@
 """`xensnap conformance` as CI and people call it."""
 
 import json
-import sys
 
 import pytest
 from click.testing import CliRunner
@@ -12,8 +11,8 @@ BROKEN = "tests.conformance.broken:applies_nothing"
 
 
 @pytest.fixture
-def run(monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def run(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # where capsules go, unless told otherwise
 
     def invoke(*words: object):
         return CliRunner().invoke(main, ["conformance", *map(str, words)])

@@ -56,7 +56,7 @@ def test_a_broken_host_is_found(broken: OpenPlace, case: str) -> None:
 def test_what_differs_is_told_block_by_block_with_who_wrote_it() -> None:
     found = ended(CASES["core/disks-come-back"], next(iter(BROKEN)))
     assert found.blocks[0] == (
-        "xvda block 4: write 3 (xsct0-1 xvda blocks 4 to 23, after create 's') "
+        "xvda blocks 4 to 8: write 3 (xsct0-1 xvda blocks 4 to 23, after create 's') "
         "instead of write 1 (xsct0-1 xvda blocks 0 to 8, after its definition)"
     )
 

@@ -61,7 +61,7 @@ def test_junit_counts_and_names_what_went_wrong(bad) -> None:
     assert int(suite.attrib["skipped"]) == len(suite.findall("testcase/skipped"))
     (case,) = suite.findall("testcase[@name='disks-come-back']")
     (failure,) = case.findall("failure")
-    assert "xvda block 4: write 3" in (failure.text or "")
+    assert "xvda blocks 4 to 8: write 3" in (failure.text or "")
     assert {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")} == {
         "requirements": "C4 C6 C9 R1 T3",
         "level": "MUST",
@@ -97,7 +97,7 @@ def test_the_page_stands_alone_and_shows_hosts_side_by_side(bad, good) -> None:
     assert page.count('<details class="case"') == len(bad.cases) + len(good.cases)
     for outside in ("http://", "https://", "src=", "@import"):
         assert outside not in page
-    assert "xvda block 4: write 3" in page
+    assert "xvda blocks 4 to 8: write 3" in page
     assert "write down the decision" in page
 
 

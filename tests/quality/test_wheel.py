@@ -117,6 +117,37 @@ def test_the_demo_runs_from_the_wheel_alone(environment) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
+BROKEN_HOST = """
+from xensnap.conformance.places.simulated import SimulatedPlace
+
+class Images:
+    def __init__(self, images):
+        self.images = images
+    def __getattr__(self, name):
+        return getattr(self.images, name)
+    async def snapshot_apply(self, *arguments, **named):
+        pass
+
+def make(seed):
+    place = SimulatedPlace(seed)
+    place.host.images = Images(place.host.images)
+    return place
+"""
+
+
+def test_a_failure_seen_elsewhere_is_seen_again_with_the_wheel_alone(environment, tmp_path) -> None:
+    (tmp_path / "broken_host.py").write_text(BROKEN_HOST, encoding="utf-8")
+    case = ["core/disks-come-back", "--host", "broken_host:make", "--capsules", str(tmp_path)]
+    here = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    argv = [sys.executable, "-m", "xensnap.cli", "conformance", "run", *case]
+    made = subprocess.run(argv, cwd=tmp_path, env=here, capture_output=True, text=True, check=False)
+    assert (made.returncode, "replay" in made.stderr) == (1, True), made.stderr
+    capsule = str(tmp_path / "core-disks-come-back-0.json")
+    again = environment.xensnap("replay", capsule, "--host", "broken_host:make", python_path=str(tmp_path))
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.splitlines()[-1] == "The same as then, in each of 7 deeds."
+
+
 def assert_says_what_to_do(answer: subprocess.CompletedProcess[str]) -> None:
     assert answer.returncode == 2, answer.stderr
     assert len(answer.stderr.splitlines()) == 1, answer.stderr

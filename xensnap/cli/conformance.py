@@ -1,25 +1,21 @@
 """`conformance`: try a host with the cases, and tell it in every form that somebody reads."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from xensnap.cli import conformance_files as files
 from xensnap.cli.command import Verb
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, told, verb
-from xensnap.errors import Damaged, ExitCode, Failed, NotFound, Usage
+from xensnap.errors import ExitCode, NotFound, Usage
 
 if TYPE_CHECKING:
     from xensnap.conformance.case import Case
     from xensnap.conformance.events import CaseEnded, Event
-    from xensnap.conformance.reports.outcomes import RunOutcome
-    from xensnap.conformance.run import OpenPlace
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -82,6 +78,13 @@ def reporting(function: Function) -> Function:
 @click.option("--stride", type=click.IntRange(1), default=1, help="Try only every so many-th death of a process.")
 @click.option("--known-broken", metavar="FILE", help="Cases known to fail: a line each, id and reference.")
 @click.option("--jsonl", metavar="FILE", help="Write every event, as `compare` and `report` read it.")
+@click.option(
+    "--capsules",
+    metavar="DIR",
+    default="xensnap-capsules",
+    show_default=True,
+    help="Where each failure leaves a file for `xensnap replay`.",
+)
 @reporting
 @verb
 def run(
@@ -93,6 +96,7 @@ def run(
     stride: int,
     known_broken: str | None,
     jsonl: str | None,
+    capsules: str,
     reports: dict[str, str],
 ) -> None:
     """Try each CASE (`profile/name`) on a place made for it: all cases, or those that are named.
@@ -106,13 +110,15 @@ def run(
     chosen = _chosen(cases, profiles)
     options = Options(seed=seed, shard=shard, stride=stride, known_broken=_known(known_broken))
     events: list[Event] = []
-    with _writing(jsonl) as write:
-        for event in run_cases(chosen, opener(session.host_spec), clock=time.monotonic, options=options):
+    with files.writing(jsonl) as write:
+        for event in run_cases(chosen, files.opener(session.host_spec), clock=time.monotonic, options=options):
             events.append(event)
             write(event)
             _show(session, event)
     outcome = gather(events)
-    _write_reports((outcome,), reports)
+    for path in files.write_capsules(capsules, outcome, host=session.host_spec or "sim", options=options):
+        session.warn(f"to see it again: xensnap replay {path}")
+    files.write_reports((outcome,), reports)
     click.get_current_context().exit(DONE_BADLY if outcome.ended.bad else DONE_WELL)
 
 
@@ -139,7 +145,7 @@ def compare_runs(session: Session, old: str, new: str) -> None:
     """Tell what was lost, gained and changed from one run to another; exit code 1 if something was lost."""
     from xensnap.conformance.reports import compare
 
-    comparison = compare.compare(read_run(old), read_run(new))
+    comparison = compare.compare(files.read_run(old), files.read_run(new))
     if session.json:
         import msgspec
 
@@ -155,7 +161,7 @@ def compare_runs(session: Session, old: str, new: str) -> None:
 @told
 def report(_session: Session, runs: tuple[str, ...], reports: dict[str, str]) -> None:
     """Write reports of runs that were made before; --html shows several hosts side by side."""
-    _write_reports(tuple(read_run(path) for path in runs), reports)
+    files.write_reports(tuple(files.read_run(path) for path in runs), reports)
 
 
 def _chosen(ids: tuple[str, ...], profiles: tuple[str, ...]) -> "tuple[Case, ...]":
@@ -169,35 +175,14 @@ def _chosen(ids: tuple[str, ...], profiles: tuple[str, ...]) -> "tuple[Case, ...
     )
 
 
-def opener(spec: str | None) -> "OpenPlace":
-    """What makes places ready on the host that was chosen.
-
-    Raises:
-        Usage: there is no such host to be tried.
-    """
-    kind, colon, rest = (spec or "sim").partition(":")
-    if kind == "sim" and not colon:
-        from xensnap.conformance.places.simulated import SimulatedPlace
-
-        return SimulatedPlace
-    if kind == "qemu":
-        from xensnap.conformance.places.plain_qemu import QemuPlace
-
-        return lambda _seed: QemuPlace(rest or None)
-    remedy = "Say sim, qemu, qemu:DIR, or MODULE:FACTORY for a host of your own."
-    if not (colon and rest.isidentifier()):
-        raise Usage(f"the host {spec!r} cannot be tried", id="bad-host", remedy=remedy)
-    try:
-        factory: OpenPlace = getattr(import_module(kind), rest)
-    except (ImportError, AttributeError) as error:
-        raise Usage(f"there is no factory {spec}: {error}", id="bad-host", remedy=remedy) from error
-    return factory
-
-
 def _known(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
-    lines = [line.split(maxsplit=1) for line in _read(path).decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [
+        line.split(maxsplit=1)
+        for line in files.read_bytes(path).decode("utf-8", "replace").splitlines()
+        if line.strip()
+    ]
     if bad := [words[0] for words in lines if len(words) < 2]:
         raise Usage(f"{path}: {bad[0]} has no reference", remedy="Write an id and a reference in each line.")
     return {words[0]: words[1].strip() for words in lines}
@@ -222,66 +207,3 @@ def _show(session: Session, event: "Event") -> None:
 def _line(ended: "CaseEnded") -> str:
     words = f": {ended.words}" if ended.words else ""
     return "\n".join([f"{ended.state}  {ended.case}{words}", *(f"    {block}" for block in ended.blocks)])
-
-
-# --- Files -----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _writing(path: str | None) -> "Iterator[Callable[[Event], object]]":
-    """Write each event as it happens, so that a run that is cut off has left what it saw."""
-    if path is None:
-        yield lambda _: None
-        return
-    from xensnap.conformance.events import encode
-
-    try:
-        with Path(path).open("wb", buffering=0) as file:
-            yield lambda event: file.write(encode(event))
-    except OSError as error:
-        raise Failed(f"cannot write {path}: {error.strerror}", id="file-failed") from error
-
-
-def _write_reports(runs: "tuple[RunOutcome, ...]", wanted: dict[str, str]) -> None:
-    for kind, path in wanted.items():
-        if kind != "html" and len(runs) != 1:
-            raise Usage(f"--{kind} tells of one run", remedy="Only --html shows several side by side.")
-        module = import_module(f"xensnap.conformance.reports.{kind}")
-        text: str = module.html(runs) if kind == "html" else getattr(module, kind)(runs[0])
-        try:
-            Path(path).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise Failed(f"cannot write {path}: {error.strerror}", id="file-failed") from error
-
-
-def read_run(path: str) -> "RunOutcome":
-    """A run as `--jsonl` wrote it.
-
-    Raises:
-        NotFound: there is no such file.
-        Damaged: it is no run, or was cut off.
-    """
-    import msgspec
-
-    from xensnap.conformance.events import decode
-    from xensnap.conformance.reports.outcomes import gather
-
-    events = []
-    for number, line in enumerate(_read(path).splitlines(), 1):
-        try:
-            events.append(decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Damaged(f"{path}:{number}: {error}", path=path, remedy="Run again with --jsonl.") from error
-    try:
-        return gather(events)
-    except ValueError as error:
-        raise Damaged(f"{path}: {error}", path=path, remedy="Run again with --jsonl.") from error
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise NotFound(f"{path}: no such file", id="no-such-file") from error
-    except OSError as error:
-        raise Failed(f"cannot read {path}: {error.strerror}", id="file-failed") from error

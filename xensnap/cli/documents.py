@@ -721,6 +721,18 @@ class DemoDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap
     passed: bool
 
 
+class ReplayDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-replay/1"):
+    """`replay`: how many deeds were done again, how it ended now, and in what it is not as it was then."""
+
+    case: str
+    host: str
+    seed: int
+    deeds: int
+    ended: str
+    same: bool
+    differs: tuple[str, ...]
+
+
 class EventDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-event/1"):
     """One line of `--events`: a `step` begins, or the step under way makes `progress`. Numbers count from 1."""
 
@@ -777,6 +789,7 @@ Document = (
     | SimShowDocument
     | SimCrashDocument
     | DemoDocument
+    | ReplayDocument
     | ErrorDocument
 )
 """All of them, in the order of the reference."""

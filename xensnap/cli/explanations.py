@@ -26,6 +26,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     ),
     "bad-domain-name": ("A domain cannot have this name.", "Use letters, digits, dots, dashes and underscores."),
     "bad-host": ("--host or XENSNAP_HOST names no kind of host.", "Use xen, qemu:DIR, sim or sim:DIR."),
+    "foreign-host": (
+        "A replay capsule names a host that is code of somebody's own; a file does not get to choose what code is run.",
+        "Name that host with --host, if you trust it, or another one.",
+    ),
     "bad-name": (
         "A name becomes part of file names and a tag in images: it must be safe as the one and short enough for both.",
         "Use 1 to 200 bytes without '/', control characters or a leading '.' or '-'.",

@@ -53,7 +53,8 @@ class Did(msgspec.Struct, frozen=True, tag="did", tag_field="event"):
     """Something was done in a case: an operation with its plan, or a deed of the guest.
 
     `told` is how it ended: `done`, or the ids of the reasons for a refusal, or an error in words. `journal` is what the
-    domain's journal has of it; `tree` how the snapshots stand afterwards.
+    domain's journal has of it, with the time since the operation began; `before` and `tree` are how the snapshots stand
+    before it and afterwards.
     """
 
     case: str
@@ -62,6 +63,7 @@ class Did(msgspec.Struct, frozen=True, tag="did", tag_field="event"):
     plan: tuple[str, ...] = ()
     journal: tuple[str, ...] = ()
     tree: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
 
 
 class CaseEnded(msgspec.Struct, frozen=True, tag="case-ended", tag_field="event"):

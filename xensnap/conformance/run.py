@@ -65,14 +65,14 @@ def run_cases(
         first.close()
     counts: Counter[str] = Counter()
     for each in mine:
-        yield CaseBegan(each.id, each.profile, each.level, each.requirements, each.story)
+        yield began(each)
         if missing := sorted(need.value for need in each.needs - declared):
             ended = CaseEnded(each.id, State.UNSUPPORTED, 0.0, f"the host does not declare {', '.join(missing)}")
         elif there := sorted(lack.value for lack in each.lacks & declared):
             ended = CaseEnded(each.id, State.NOT_RUN, 0.0, f"needs a host without {', '.join(there)}")
         else:
             told: list[Event] = []
-            ended = _carried_out(each, open_place, clock=clock, options=options, tell=told.append)
+            ended = carry_out(each, open_place, clock=clock, options=options, tell=told.append)
             yield from told
         counts[ended.state.value] += 1
         yield ended
@@ -80,9 +80,15 @@ def run_cases(
     yield RunEnded(dict(sorted(counts.items())), clock() - began_s, bad)
 
 
-def _carried_out(
+def began(case: Case) -> CaseBegan:
+    """The first event of a case."""
+    return CaseBegan(case.id, case.profile, case.level, case.requirements, case.story)
+
+
+def carry_out(
     case: Case, open_place: OpenPlace, *, clock: Callable[[], float], options: Options, tell: Callable[[Event], None]
 ) -> CaseEnded:
+    """Carry one case out on a place of its own, whatever the host declares. `tell` gets each deed as it is done."""
     began_s = clock()
     blocks: tuple[str, ...] = ()
     try:

@@ -1,6 +1,8 @@
 """What a case works with: guests of its own, operations that leave a trace, and comparisons that name the culprit."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from xensnap.conformance.events import Did, Event
@@ -23,7 +25,7 @@ class Broken(AssertionError):
 
     Args:
         words: what was expected, and what is.
-        blocks: the blocks that differ, each with who wrote what it holds.
+        blocks: the blocks that differ, in runs, each with who wrote what it holds.
     """
 
     def __init__(self, words: str, blocks: tuple[str, ...] = ()) -> None:
@@ -90,20 +92,19 @@ class Trial:
             raise Broken(f"{what}: expected {wanted!r}, found {found!r}")
 
     def same(self, found: Mapping[str, Content], wanted: Mapping[str, Content], what: str) -> None:
-        """Disks must show the very same blocks. Where not, tell for each who wrote what is there instead."""
+        """Disks must show the very same blocks. Where not, tell for each run who wrote what is there."""
         blocks: list[str] = []
+        count = 0
         for vdev in sorted({*found, *wanted}):
             here, there = found.get(vdev, ()), wanted.get(vdev, ())
             if len(here) != len(there):
                 blocks.append(f"{vdev}: {len(here)} blocks instead of {len(there)}")
-            pairs = enumerate(zip(here, there, strict=False))
-            blocks += [
-                f"{vdev} block {at}: {self._wrote(now)} instead of {self._wrote(then)}"
-                for at, (now, then) in pairs
-                if now != then
-            ]
+            for low, high, now, then in differing(here, there):
+                which = f"block {low}" if low == high else f"blocks {low} to {high}"
+                blocks.append(f"{vdev} {which}: {self._wrote(now)} instead of {self._wrote(then)}")
+                count += high - low + 1
         if blocks:
-            raise Broken(f"{what}: {len(blocks)} blocks differ", tuple(blocks))
+            raise Broken(f"{what}: {count} blocks differ" if count else f"{what}: sizes differ", tuple(blocks))
 
     def refused(self, work: Callable[[], object], *ids: str) -> Refused:
         """This must be refused, for one of these reasons if any are given, with remedies, and change nothing."""
@@ -127,6 +128,15 @@ class Trial:
             return "zeros"
         deed = self._writes[number] if 0 < number < len(self._writes) else "nobody that we know"
         return f"write {number} ({deed})"
+
+
+def differing(found: Content, wanted: Content) -> Iterator[tuple[int, int, int, int]]:
+    """Where two contents differ: the first and the last block of each run, what is there, and what should be."""
+    pairs = enumerate(zip(found, wanted, strict=False))
+    for (now, then), run in groupby(pairs, key=itemgetter(1)):
+        if now != then:
+            numbers = [at for at, _ in run]
+            yield numbers[0], numbers[-1], now, then
 
 
 class Guest:
@@ -235,12 +245,13 @@ class Guest:
 
     def apply(self, plan: Plan) -> None:
         """Carry out a plan that was made before."""
+        before = self.tree()
         try:
             self.engine.apply(plan)
         except XensnapError as error:
-            self.trial.did(f"apply: {plan.summary}", _ended(error), plan=_steps(plan))
+            self.trial.did(f"apply: {plan.summary}", _ended(error), plan=_steps(plan), before=before, tree=self.tree())
             raise
-        self._done(f"apply: {plan.summary}", plan)
+        self._done(f"apply: {plan.summary}", plan, before)
 
     def recover(self, *, abort: bool | None = None) -> str:
         """Bring an interrupted operation to its end; how it ended, empty where there was none."""
@@ -267,30 +278,37 @@ class Guest:
 
     def _do(self, verb: str, request: Request, name: str) -> None:
         deed = f"{self.name}: {verb} {name!r}"
+        before = self.tree()
         try:
             result = getattr(self.engine, verb)(self.name, request)
         except XensnapError as error:
-            self.trial.did(deed, _ended(error), tree=self.tree())
+            self.trial.did(deed, _ended(error), before=before, tree=self.tree())
             raise
         self.last = f"{verb} {name!r}"
-        self._done(deed, result.plan)
+        self._done(deed, result.plan, before)
 
-    def _done(self, deed: str, plan: Plan) -> None:
-        self.trial.did(deed, plan=_steps(plan), journal=self._journal(plan.operation), tree=self.tree())
+    def _done(self, deed: str, plan: Plan, before: tuple[str, ...]) -> None:
+        history = self._journal(plan.operation)
+        self.trial.did(deed, plan=_steps(plan), journal=history, before=before, tree=self.tree())
 
     def _journal(self, operation: str) -> tuple[str, ...]:
         data = self.host.run(journal.read(self.host, Store.of(self.host, self.domain().uuid).journal))
-        return tuple(_entry(entry) for entry in journal.decode(data) if entry.operation == operation)
+        return _timeline([entry for entry in journal.decode(data) if entry.operation == operation])
 
 
-def _entry(entry: journal.Entry) -> str:
-    match entry:
-        case journal.Begin():
-            return f"begin: {entry.plan.summary}"
-        case journal.Note() | journal.Fact():
-            return entry.text
-        case journal.End():
-            return f"end: {entry.outcome}"
+def _timeline(entries: list[journal.Entry]) -> tuple[str, ...]:
+    """The journal of one operation in words. Only its two ends have a time."""
+    began_ns = next((entry.time_ns for entry in entries if isinstance(entry, journal.Begin)), 0)
+    told = []
+    for entry in entries:
+        match entry:
+            case journal.Begin():
+                told.append(f"begin: {entry.plan.summary}")
+            case journal.Note() | journal.Fact():
+                told.append(entry.text)
+            case journal.End():
+                told.append(f"end: {entry.outcome}, {(entry.time_ns - began_ns) / 1e6:.1f} ms after it began")
+    return tuple(told)
 
 
 def _steps(plan: Plan) -> tuple[str, ...]:

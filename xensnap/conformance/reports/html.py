@@ -3,8 +3,9 @@
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from xensnap.conformance.events import BAD, State
-from xensnap.conformance.reports.outcomes import RunOutcome, coverage
+from xensnap.conformance.capsule import Capsule
+from xensnap.conformance.events import BAD, RunBegan, RunEnded, State
+from xensnap.conformance.reports.outcomes import CaseOutcome, RunOutcome, coverage
 from xensnap.errors import Usage
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ def html(runs: tuple[RunOutcome, ...]) -> str:
     return _template().render(
         runs=runs, hosts=hosts, rows=rows, profiles=profiles, states=[state.value for state in State], bad=BAD
     )
+
+
+def replayed(capsule: Capsule, now: CaseOutcome) -> str:
+    """The page of one case that was carried out again."""
+    began = RunBegan(capsule.host, capsule.seed, (capsule.case,), capsule.capabilities, capsule.versions)
+    bad = int(now.ended.state in BAD)
+    return html((RunOutcome(began, (now,), RunEnded({now.ended.state.value: 1}, now.ended.seconds, bad)),))
 
 
 def _template() -> "Template":
