@@ -16,16 +16,16 @@ SHELLS = ("bash", "zsh", "fish")
 
 def domains(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """The domains of the host that the words before choose."""
-    with suppress(Exception), ctx.ensure_object(Session).engine(changes=False) as engine:
-        return _items(((domain.name, domain.state) for domain in engine.domains()), incomplete)
+    with suppress(Exception), ctx.ensure_object(Session).reader() as reader:
+        return _items(((domain.name, domain.state) for domain in reader.domains()), incomplete)
     return []
 
 
 def snapshots(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
     """The snapshots of the domain that stands before."""
     domain = ctx.params.get("domain")
-    with suppress(Exception), ctx.ensure_object(Session).engine(changes=False) as engine:
-        records = engine.list(domain or "").contents.snapshots.values()
+    with suppress(Exception), ctx.ensure_object(Session).reader() as reader:
+        records = reader.list(domain or "").contents.snapshots.values()
         return _items(((record.name, record.description or record.consistency) for record in records), incomplete)
     return []
 

@@ -17,9 +17,9 @@ from xensnap.cli.session import Session, verb
 @verb
 def command(session: Session, domain: str) -> None:
     """Name the snapshot that the disks of DOMAIN come from; nothing where there is none."""
-    with session.engine(changes=False) as engine:
-        host = engine.host.name
-        listing = engine.list(domain)
+    with session.reader() as reader:
+        host = reader.host.name
+        listing = reader.list(domain)
     session.recovery_due(listing.domain.name, listing.pending)
     document = CurrentDocument(host, domain_document(listing.domain), listing.current, listing.pending or None)
     session.show(document, lambda: clean(listing.current or ""))

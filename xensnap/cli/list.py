@@ -17,7 +17,7 @@ from xensnap.cli.session import Session, verb
 from xensnap.cli.times import PAST, When
 from xensnap.cli.tree import tree_text
 from xensnap.engine import tree
-from xensnap.engine.engine import Engine, Listing
+from xensnap.engine.reading import Listing, Reader
 from xensnap.errors import Usage
 
 HEADER = ("", "NAME", "WHEN", "KIND", "CONSISTENCY", "PARENT", "DISKS")
@@ -102,17 +102,17 @@ def command(
     if domain is None:
         if wanted_name is not None or filters(0) != Filters():
             raise Usage("snapshots were asked for, but of no domain", id="domain-missing", remedy="Name the domain.")
-        with session.engine(changes=False) as engine:
-            _show_domains(session, engine, name_only=shape["name_only"])
+        with session.reader() as reader:
+            _show_domains(session, reader, name_only=shape["name_only"])
         return
-    with session.engine(changes=False) as engine:
-        host = engine.host.name
-        listing = engine.list(domain)
-        chosen = filters(engine.now_s())
+    with session.reader() as reader:
+        host = reader.host.name
+        listing = reader.list(domain)
+        chosen = filters(reader.now_s())
         if chosen.above is not None:
             tree.known(listing.contents.snapshots, chosen.above, domain=listing.domain.name)
         names = wanted(listing.contents.snapshots, chosen, current=listing.current)
-        names = _sorted(engine, listing, names, sort)
+        names = ORDERS[sort](listing.contents.snapshots, names) if sort in ORDERS else _by_size(reader, listing, names)
     document = _document(host, listing, wanted_name, names)
     session.recovery_due(listing.domain.name, listing.pending)
     for cause in document.damaged:
@@ -128,12 +128,11 @@ def _require_one_shape(session: Session, shape: Mapping[str, bool]) -> None:
         raise Usage(f"{' and '.join(given)} contradict each other", id="contradiction", remedy="Use one of them.")
 
 
-def _sorted(engine: Engine, listing: Listing, names: tuple[str, ...], order: str) -> tuple[str, ...]:
-    records = listing.contents.snapshots
-    if order != "size":
-        return ORDERS[order](records, names)
+def _by_size(reader: Reader, listing: Listing, names: tuple[str, ...]) -> tuple[str, ...]:
     from xensnap.engine import sizes
+    from xensnap.engine.engine import Engine
 
+    engine = Engine(reader.host)
     held = sizes.held_bytes(engine.view(listing.domain.uuid))
     return tuple(sorted(names, key=lambda name: -held.get(name, 0)))
 
@@ -256,8 +255,8 @@ def long_text(snapshot: SnapshotDocument) -> str:
     return "\n".join(map(clean, lines))
 
 
-def _show_domains(session: Session, engine: Engine, *, name_only: bool) -> None:
-    listings = [engine.list(domain.uuid) for domain in engine.domains()]
+def _show_domains(session: Session, reader: Reader, *, name_only: bool) -> None:
+    listings = [reader.list(domain.uuid) for domain in reader.domains()]
     entries = tuple(
         DomainsEntry(
             uuid=each.domain.uuid,
@@ -277,7 +276,7 @@ def _show_domains(session: Session, engine: Engine, *, name_only: bool) -> None:
         for each in entries
     ]
     session.show(
-        DomainsDocument(engine.host.name, entries),
+        DomainsDocument(reader.host.name, entries),
         lambda: (
             "\n".join(row[0] for row in rows)
             if name_only

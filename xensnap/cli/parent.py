@@ -25,9 +25,9 @@ from xensnap.engine import tree
 def command(session: Session, domain: str, snapshot: str | None, name: str | None) -> None:
     """Name the parent of the snapshot NAME of DOMAIN, or of the one that DOMAIN is at; nothing where there is none."""
     wanted = one_name(name, snapshot)
-    with session.engine(changes=False) as engine:
-        host = engine.host.name
-        listing = engine.list(domain)
+    with session.reader() as reader:
+        host = reader.host.name
+        listing = reader.list(domain)
     records = listing.contents.snapshots
     of = listing.current if wanted is None else tree.known(records, wanted, domain=listing.domain.name).name
     above = tree.parent(records, of) if of is not None else None

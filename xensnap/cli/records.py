@@ -1,5 +1,7 @@
 """Snapshots and domains as documents, and their words that several verbs share."""
 
+from typing import TYPE_CHECKING
+
 from xensnap.cli.documents import (
     DiskDocument,
     DomainDocument,
@@ -9,9 +11,11 @@ from xensnap.cli.documents import (
     SnapshotDocument,
 )
 from xensnap.cli.output import utc
-from xensnap.engine.engine import Recovered
 from xensnap.formats.snapshot_record import kind_word
 from xensnap.model import DiskSnapshot, Domain, Pin, Snapshot
+
+if TYPE_CHECKING:
+    from xensnap.engine.engine import Recovered
 
 
 def domain_document(domain: Domain) -> DomainDocument:
@@ -63,7 +67,7 @@ def pinned_text(pin: PinnedDocument) -> str:
     return f"by {pin.owner}{until}{f': {pin.why}' if pin.why else ''}"
 
 
-def recovered_document(recovered: Recovered | None) -> RecoveredDocument | None:
+def recovered_document(recovered: "Recovered | None") -> RecoveredDocument | None:
     """How an interrupted operation ended."""
     if recovered is None:
         return None

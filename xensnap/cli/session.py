@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xensnap.cli.configuration import Configuration
     from xensnap.cli.documents import Document
     from xensnap.engine.engine import Engine
+    from xensnap.engine.reading import Reader
     from xensnap.hypervisor import Hypervisor
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -96,21 +97,35 @@ class Session:
     @contextmanager
     def engine(self, *, changes: bool) -> "Iterator[Engine]":
         """The engine on the chosen host; a simulated one is saved when this is left."""
-        from xensnap import hosts
         from xensnap.engine.engine import Engine
 
-        said = self.configuration
         wait_s = self.wait_s if changes else 0.0
+        watching = progress.watching(verbose=self.verbose, events=self.events)
+        with self._opened(changes=changes, wait_s=wait_s) as host, watching as watch:
+            self.stage = Stage.ACTING if changes else Stage.BEFORE
+            yield Engine(host, watch=watch, wait_s=wait_s)
+        self.stage = Stage.DONE if changes else Stage.BEFORE
+
+    @contextmanager
+    def reader(self) -> "Iterator[Reader]":
+        """What only looks at the store on the chosen host, and is there at once."""
+        from xensnap.engine.reading import Reader
+
+        with self._opened(changes=False, wait_s=0.0) as host:
+            yield Reader(host)
+
+    @contextmanager
+    def _opened(self, *, changes: bool, wait_s: float) -> "Iterator[Hypervisor]":
+        from xensnap import hosts
+
+        said = self.configuration
         with hosts.open_host(
             self.chosen_host, changes=changes, wait_s=wait_s, root=self.root, domain_config=self.domain_config
         ) as host:
             self.host_name = host.name
             if said.hook and changes:
                 self._add_hooks(host, said)
-            with progress.watching(verbose=self.verbose, events=self.events) as watch:
-                self.stage = Stage.ACTING if changes else Stage.BEFORE
-                yield Engine(host, watch=watch, wait_s=wait_s)
-        self.stage = Stage.DONE if changes else Stage.BEFORE
+            yield host
 
     def show(self, document: "Document", text: Callable[[], str]) -> None:
         """The document with `--json`, else the text."""

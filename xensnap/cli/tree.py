@@ -23,9 +23,9 @@ HERE = "you are here"
 @verb
 def command(session: Session, domain: str) -> None:
     """Draw how the snapshots of DOMAIN come from each other, and where the domain is among them."""
-    with session.engine(changes=False) as engine:
-        host = engine.host.name
-        listing = engine.list(domain)
+    with session.reader() as reader:
+        host = reader.host.name
+        listing = reader.list(domain)
     records = listing.contents.snapshots
     session.recovery_due(listing.domain.name, listing.pending)
     document = TreeDocument(

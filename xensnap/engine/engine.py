@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from xensnap.engine import hooks, journal, records
+from xensnap.engine import hooks, journal
 from xensnap.engine.adopt import plan_adopt
 from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
 from xensnap.engine.create import places_of, plan_create
@@ -19,7 +19,8 @@ from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_ch
 from xensnap.engine.journal import Entry
 from xensnap.engine.plan import Plan
 from xensnap.engine.prune import plan_prune
-from xensnap.engine.records import Contents, Store
+from xensnap.engine.reading import AsyncReader, Reader
+from xensnap.engine.records import Store
 from xensnap.engine.redefine import plan_redefine
 from xensnap.engine.replace import plan_replacement
 from xensnap.engine.request import (
@@ -58,20 +59,6 @@ RECOVER_WAIT_S = 30.0
 """How long a recovery waits for a child that outlived its engine: qemu-img on a large image can take this long."""
 
 
-class Listing(msgspec.Struct, frozen=True):
-    """What the store says of a domain. Reading it takes no lock and opens no image."""
-
-    domain: Domain
-    contents: Contents
-    pending: str = ""
-
-    @property
-    def current(self) -> str | None:
-        """The snapshot that the domain's present state comes from, if its record is still there."""
-        current = self.contents.state.current
-        return current if current in self.contents.snapshots else None
-
-
 class Result(msgspec.Struct, frozen=True):
     """What an operation did. `recovered` tells of an older one that had to be brought to its end first."""
 
@@ -89,7 +76,7 @@ class Recovered(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class AsyncEngine:
+class AsyncEngine(AsyncReader):
     """All operations on one host.
 
     Args:
@@ -99,26 +86,11 @@ class AsyncEngine:
     """
 
     def __init__(self, host: Hypervisor, *, watch: Watch = ignore, wait_s: float = 0.0) -> None:
-        self.host = host
+        super().__init__(host)
         self._watch = watch
         self._wait_s = wait_s
 
     # Looking ---------------------------------------------------------------------------------------------------------
-
-    async def domains(self) -> tuple[Domain, ...]:
-        """All domains of the host."""
-        return await self.host.toolstack.domains()
-
-    async def list(self, ref: str) -> Listing:
-        """The snapshots of a domain. Changes nothing; `NotFound` without such a domain."""
-        domain = await self.host.toolstack.inspect(ref)
-        contents = await records.load(self.host, domain.uuid, name=domain.name)
-        pending = journal.due(await journal.read(self.host, Store.of(self.host, domain.uuid).journal))
-        return Listing(domain, contents, pending)
-
-    async def now_s(self) -> int:
-        """The host's clock: seconds since the epoch."""
-        return await self.host.machine.now_ns() // 1_000_000_000
 
     async def view(self, ref: str) -> View:
         """Everything about a domain, its images included. Changes nothing."""
@@ -442,24 +414,12 @@ def _request_of(plan: Plan) -> Request:
         raise Usage(f"the plan does not tell what was asked for: {error}", id="bad-plan", remedy=remedy) from error
 
 
-class Engine:
+class Engine(Reader):
     """The same operations for callers without an event loop; see `AsyncEngine` for each."""
 
     def __init__(self, host: Hypervisor, *, watch: Watch = ignore, wait_s: float = 0.0) -> None:
-        self.host = host
+        super().__init__(host)
         self.aio = AsyncEngine(host, watch=watch, wait_s=wait_s)
-
-    def domains(self) -> tuple[Domain, ...]:
-        """See AsyncEngine."""
-        return self.host.run(self.aio.domains())
-
-    def list(self, ref: str) -> Listing:
-        """See AsyncEngine."""
-        return self.host.run(self.aio.list(ref))
-
-    def now_s(self) -> int:
-        """See AsyncEngine."""
-        return self.host.run(self.aio.now_s())
 
     def view(self, ref: str) -> View:
         """See AsyncEngine."""

@@ -1,15 +1,13 @@
 """The journal: what is about to be done is durable before it is done, what came of it is durable last.
 
-One entry a line: CRC-32 in eight hex digits, a space, JSON. A last line that is torn, or does not match its sum, was
-never acknowledged to anybody and does not count. The file is also the audit trail.
+One entry a line, as `lines` has it. The file is also the audit trail.
 """
 
-import zlib
-from collections.abc import Iterator
 from typing import Protocol
 
 import msgspec
 
+from xensnap.engine import lines
 from xensnap.engine.plan import Plan
 from xensnap.errors import Damaged, NotFound
 from xensnap.hypervisor import Files
@@ -63,15 +61,14 @@ class HasFiles(Protocol):
 
 def encode(entry: Entry) -> bytes:
     """One line."""
-    text = msgspec.json.encode(entry)
-    return b"%08x %s\n" % (zlib.crc32(text), text)
+    return lines.line(msgspec.json.encode(entry))
 
 
 def decode(data: bytes) -> tuple[Entry, ...]:
     """All entries up to the first that is torn or damaged: the audit trail."""
     entries: list[Entry] = []
     for line in data.splitlines(keepends=True):
-        entry = _line(line)
+        entry = _entry(line)
         if entry is None:
             break
         entries.append(entry)
@@ -85,8 +82,8 @@ def pending(data: bytes) -> Begin | None:
         Damaged: there are notes of an operation whose beginning cannot be read, so nobody knows what is half done.
     """
     noted = False
-    for line in _from_the_end(data):
-        match _line(line):
+    for line in lines.from_the_end(data):
+        match _entry(line):
             case End():
                 break
             case Begin() as begun:
@@ -112,29 +109,18 @@ def due(data: bytes) -> str:
 def torn_bytes(data: bytes) -> int:
     """How many bytes at the end belong to an entry that was never acknowledged."""
     torn = 0
-    for line in _from_the_end(data):
-        if _line(line) is not None:
+    for line in lines.from_the_end(data):
+        if _entry(line) is not None:
             break
         torn += len(line)
     return torn
 
 
-def _from_the_end(data: bytes) -> Iterator[bytes]:
-    """The lines, last one first, with their line ends. Takes no longer for a long journal than for a short one."""
-    end = len(data)
-    while end:
-        start = data.rfind(b"\n", 0, end - 1) + 1
-        yield data[start:end]
-        end = start
-
-
-def _line(line: bytes) -> Entry | None:
-    if not line.endswith(b"\n") or line[8:9] != b" ":
-        return None
-    text = line[9:-1]
+def _entry(line: bytes) -> Entry | None:
+    text = lines.text_of(line)
     try:
-        return _DECODER.decode(text) if int(line[:8], 16) == zlib.crc32(text) else None
-    except (ValueError, msgspec.DecodeError):
+        return None if text is None else _DECODER.decode(text)
+    except msgspec.DecodeError:
         return None
 
 
