@@ -12,6 +12,7 @@ nox.options.sessions = ["tests", "types", "lint"]
 nox.options.reuse_existing_virtualenvs = True
 
 PROJECT = Path(__file__).parent
+AXE = "axe-core@4"
 LINTERS = ("import-linter", "mypy", "nox", "ruff")
 FLOOR = re.compile(r"(?P<name>[A-Za-z0-9._-]+)>=(?P<version>[0-9.]+)")
 
@@ -59,6 +60,18 @@ def xen(session: nox.Session) -> None:
         page.with_suffix(".json").unlink(missing_ok=True)  # the outcomes of runs before this one
     where = [] if any(word.startswith("tests/") for word in more) else ["tests/real/xenhost"]
     session.run("pytest", *where, f"--xen={wanted}", f"--xen-report={page}", "-n2", "--dist=worksteal", *more)
+
+
+@nox.session
+def viewer(session: nox.Session) -> None:
+    """Open the HTML report in a real browser; `-- pictures` also takes the documentation's pictures anew."""
+    session.install("--editable", ".[test,viewer]")
+    session.run(
+        "npm", "install", "--silent", "--prefix", f"{session.virtualenv.location}/share/viewer", AXE, external=True
+    )
+    pictures = session.posargs[:1] == ["pictures"]
+    env = {"XENSNAP_SCREENSHOTS": "write"} if pictures else {}
+    session.run("pytest", "tests/viewer", *session.posargs[pictures:], env=env)
 
 
 @nox.session
