@@ -97,6 +97,15 @@ class Context(msgspec.Struct, frozen=True):
                     below = below.backing
         return None
 
+    async def tops(self, vdev: str) -> tuple[str, ...]:
+        """The images that the domain's QEMU has on top for this disk; none where there is no QEMU."""
+        running = await self.running()
+        if running is None:
+            return ()
+        with suppress(Failed):
+            return tuple(node.layer.path for node in await self.host.blocks.nodes(running) if node.vdev == vdev)
+        return ()
+
     async def image(self, layer: Layer) -> Image | None:
         """The image, or None where there is no such file or no such format in it (yet)."""
         try:

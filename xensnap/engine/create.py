@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from xensnap.engine import disks, flags, live, names, risks, space
+from xensnap.engine import disks, elsewhere, flags, live, names, risks, space
 from xensnap.engine.context import directory
 from xensnap.engine.disks import Covered
 from xensnap.engine.live_steps import PARTIAL
@@ -260,4 +260,5 @@ def _warnings(view: View) -> tuple[str, ...]:
         for disk in view.disks
         if disk.chain and len(disk.chain.images) > DEPTH_WARNING
     ]
-    return (*deep, *(f"a record cannot be read: {cause}" for cause in view.damaged))
+    damaged = (f"a record cannot be read: {cause}" for cause in view.damaged)
+    return (*deep, *elsewhere.on_create(view.configuration), *damaged)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from xensnap.engine.context import Context, directory
+from xensnap.engine.context import Context, directory, unbelieved
 from xensnap.engine.overlay_steps import LayerOf, in_use
 from xensnap.engine.point_steps import drop_tag
 from xensnap.engine.state import HiddenBase, OurFile
@@ -64,6 +64,16 @@ class LiveStep(StepBase, frozen=True):
                 return image is not None and bool(image.tagged(point.tag))
         return False
 
+    async def _require_taken(self, at: Context) -> None:
+        """No point is believed that cannot be seen. What became of a guest that has ended since, nobody can see."""
+        for point in self.points:
+            if point.tag:
+                image = await at.image(point.image)
+                if image is not None and not image.tagged(point.tag):
+                    raise unbelieved(f"{point.image.path} has no snapshot {point.tag!r}")
+            elif (tops := await at.tops(point.vdev)) and point.overlay not in tops:
+                raise unbelieved(f"the guest works on {', '.join(tops)} as {point.vdev}, not on {point.overlay}")
+
     async def _left_over(self, at: Context) -> tuple[Remains, ...]:
         """The overlays that a guest works on, with what they stand on."""
         return tuple(
@@ -89,6 +99,7 @@ class TakePoints(LiveStep, frozen=True):
         domain = await at.required()
         if not await self._taken(at):
             await at.host.blocks.transaction(domain, [point.action() for point in self.points])
+            await self._require_taken(at)
 
     async def undo(self, at: Context) -> None:
         """See StepBase. Overlays in use stay: then the operation is finished instead."""
@@ -120,6 +131,7 @@ class Checkpoint(LiveStep, frozen=True):
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
         await _save(at, partial, self.points, then=self.then, live=self.live)
+        await self._require_taken(at)
         await _name(at, partial, self.memory)
 
     async def undo(self, at: Context) -> None:

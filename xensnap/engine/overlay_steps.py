@@ -1,7 +1,6 @@
 """Steps on overlays and chains: what external snapshots are made of."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import ClassVar
 
 import msgspec
@@ -285,10 +284,8 @@ async def _switch(at: Context, layers: Mapping[str, Layer]) -> None:
 
 async def in_use(at: Context, vdev: str, overlay: str) -> bool:
     """Whether a guest works on an overlay, or has worked on it."""
-    running = await at.running()
-    if running is not None:
-        with suppress(Failed):  # a QEMU that is gone works on nothing
-            return any(n.vdev == vdev and n.layer.path == overlay for n in await at.host.blocks.nodes(running))
+    if tops := await at.tops(vdev):
+        return overlay in tops
     layer = Layer(overlay, Format.QCOW2)
     return await at.image(layer) is not None and await at.host.images.holds_data(layer)
 

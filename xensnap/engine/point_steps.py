@@ -136,9 +136,19 @@ async def _delete(at: Context, vdev: str, image: Image, entries: tuple[InternalS
     if opener is not None:
         for entry in entries:
             await at.host.blocks.delete_internal(opener, vdev, tag=entry.tag, snapshot_id=entry.id)
+        await _require_gone(at, image, entries)
         return
     for entry in entries:
         await at.host.images.snapshot_delete(image.layer, tag=entry.tag, snapshot_id=entry.id)
     if not entries:
         await at.host.images.check(image.layer, repair_leaks=True)
+    await _require_gone(at, image, entries)
     await at.host.files.sync(image.layer.path)
+
+
+async def _require_gone(at: Context, image: Image, entries: tuple[InternalSnapshot, ...]) -> None:
+    """What was deleted must not be there any more, whatever was answered."""
+    left = await at.image(image.layer) if entries else None
+    for entry in entries:
+        if left is not None and any(each.id == entry.id for each in left.tagged(entry.tag)):
+            raise unbelieved(f"{image.layer.path} still has the snapshot {entry.tag!r}")

@@ -45,6 +45,7 @@ class TakeQuietPoints(LiveStep, frozen=True):
             await self._thaw(at)
             raise
         thawed = await self._thaw(at)
+        await self._require_taken(at)
         if frozen and thawed >= frozen:
             await at.facts.remember(at.operation, QUIET)
         elif self.required:

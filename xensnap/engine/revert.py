@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from xensnap.engine import configurations, disks, flags, live, names, risks, space, tree
+from xensnap.engine import configurations, disks, elsewhere, flags, live, names, risks, space, tree
 from xensnap.engine.context import directory
 from xensnap.engine.create import against_name, against_running, overlay_on
 from xensnap.engine.names import SAFETY
@@ -88,6 +88,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
             *accepted,
             *flags.advice(view, {overlay.vdev: overlay.layer for overlay in overlays}),
             *_warnings(view, find(view, request.name), overlays, gone),
+            *elsewhere.on_revert(snapshot, view.configuration, fresh.now_s),
             *_told(request),
         ),
     )
