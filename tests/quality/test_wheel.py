@@ -4,78 +4,15 @@ A distribution of that name exists in the public registry. Installed after ours 
 first use of the simulator must notice and say what to do, whatever way the wrong package came to be there.
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
-import sysconfig
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import xensnap
-
-PROJECT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """A virtual environment that holds our wheel, and sees the dependencies of the running one."""
-
-    root: Path
-
-    @property
-    def python(self) -> Path:
-        return self.root / "bin" / "python"
-
-    def pip(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "pip", "--python", str(self.python), "--disable-pip-version-check"]
-        run(*command, *arguments, "--quiet")
-
-    def xensnap(self, *arguments: str, python_path: str = "") -> subprocess.CompletedProcess[str]:
-        """Run the installed command away from the project, as somebody who has only the wheel."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XENSNAP"))}
-        if python_path:
-            environment["PYTHONPATH"] = python_path
-        return subprocess.run(
-            [self.root / "bin" / "xensnap", *arguments],
-            cwd=self.root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-
-def run(*command: str) -> None:
-    answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
-    assert answer.returncode == 0, f"{command}:\n{answer.stdout}{answer.stderr}"
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    for module in ("build", "hatchling", "pip"):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"capability missing: {module} is not installed; the extra 'test' has it")
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder))
-    (path,) = folder.glob("*.whl")
-    return path
-
-
-@pytest.fixture
-def environment(wheel, tmp_path) -> Environment:
-    made = Environment(tmp_path / "environment")
-    run(sys.executable, "-m", "venv", "--without-pip", str(made.root))
-    made.pip("install", "--no-deps", "--no-index", str(wheel))
-    # The dependencies come from the running environment, after the clean one on the path, so nothing is downloaded.
-    (site_packages,) = made.root.glob("lib/python*/site-packages")
-    paths = sysconfig.get_paths()
-    (site_packages / "dependencies.pth").write_text(f"{paths['purelib']}\n{paths['platlib']}\n", encoding="utf-8")
-    return made
 
 
 @pytest.fixture

@@ -116,8 +116,10 @@ def run(
             write(event)
             _show(session, event)
     outcome = gather(events)
-    for path in files.write_capsules(capsules, outcome, host=session.host_spec or "sim", options=options):
-        session.warn(f"to see it again: xensnap replay {path}")
+    held = files.write_capsules(capsules, outcome, host=session.host_spec or "sim", options=options)
+    if held:
+        others = f"; {len(held) - 1} others are in {capsules}" if held[1:] else ""
+        session.warn(f"to see it again: xensnap replay {held[0]}{others}")
     files.write_reports((outcome,), reports)
     click.get_current_context().exit(DONE_BADLY if outcome.ended.bad else DONE_WELL)
 
