@@ -447,7 +447,7 @@ class SimulatedHost(Inside):
     def xl_restore(self, domain: str, memory: str, *, paused: bool = False) -> str:
         """`xl restore` by the operator, believed as he would; what it says on stderr, empty where it went well."""
         header = programs.header_of(self.world, memory)
-        traits = replace(self.world.xen.traits.get(header.uuid, Traits()), kind=header.kind)
+        traits = replace(self.world.xen.traits.get(header.uuid, Traits()), kind=header.kind, items=header.items)
         program = programs.Build(header.uuid, domain, traits, header.disks, memory, paused)
         try:
             self._xl(program, self.world)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from xensnap.model import Backing, Chain, Domain, DomainUuid, Extent, FileId, Image, InternalSnapshot, Layer
+from xensnap.model import Backing, Chain, Described, Domain, DomainUuid, Extent, FileId, Image, InternalSnapshot, Layer
 
 T = TypeVar("T")
 
@@ -424,6 +424,22 @@ class Toolstack(Protocol):
     async def configuration(self, uuid: DomainUuid) -> str:
         """The domain's configuration as its toolstack writes it, for the record. Reading only."""
 
+    async def described(self, text: str, *, source: str) -> Described:
+        """What the toolstack makes of the text of a configuration file that an operator wrote. Reading only.
+
+        `source` names the file: in the errors, and where the toolstack reads files itself it has to hold this text.
+        `Usage` or `Failed` with the toolstack's own words where it cannot be read.
+        """
+
+    async def set_configuration(self, uuid: DomainUuid, text: str, *, file: str = "") -> None:
+        """From now on the domain has this configuration, in the form of `configuration`: its name, its machine.
+
+        Needs the name to be free and the disks to be those that the domain has. Their active layers stay what they
+        are, whatever the text says. A guest that runs goes on with what it has. `file` is the operator's own that says
+        the same, for hosts that start domains from such; empty where there is none. `NotFound`, `FileFailed`: none.
+        Durable on return.
+        """
+
     async def set_layers(self, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
         """From now on the domain starts from these active layers (by vdev), in every source that we may write.
 
@@ -455,6 +471,9 @@ class Toolstack(Protocol):
         self, memory: str, *, uuid: DomainUuid, layers: Mapping[str, Layer], paused: bool, configuration: str = ""
     ) -> Domain:
         """Bring a saved domain back on these disks. Needs uuid and name to be free and each disk to open.
+
+        With a `configuration`, the host takes what may differ from that: name, bridges, actions on events. The machine
+        has to be the one that was saved.
 
         `Failed`: no such domain runs, though a domid may be used up; every disk was looked at, not believed.
         """

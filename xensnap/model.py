@@ -122,10 +122,24 @@ class Domain(msgspec.Struct, frozen=True):
     """The most memory that it may have; 0 where its host does not tell."""
     never_ran: bool = False
     """Whether it has executed nothing since it was made: nothing is lost if it is made once more."""
+    described_in: str = ""
+    """The operator's own file that it is started from, absolute, where the host was told of one."""
 
     def disk(self, vdev: str) -> Disk | None:
         """The disk that the guest sees as `vdev`, if there is one."""
         return next((disk for disk in self.disks if disk.vdev == vdev), None)
+
+
+class Described(msgspec.Struct, frozen=True):
+    """What a toolstack makes of the text of a configuration file: a domain that need not be there.
+
+    `text` is in the form that the toolstack itself writes; `uuid` is empty where the file leaves it open.
+    """
+
+    text: str
+    name: str
+    uuid: str
+    disks: tuple[Disk, ...]
 
 
 class FileId(msgspec.Struct, frozen=True, order=True):

@@ -14,20 +14,22 @@ from simulator.qemu.graph import Qemu
 from simulator.world import World, life
 from simulator.world.life import XlError
 from simulator.world.programs import Build
+from simulator.xen import configurations, save_file
 from simulator.xen import domains as xen
-from simulator.xen import save_file
 from simulator.xen.incarnations import Traits
 from simulator.xen.save_file import SavedError
 from xensnap.errors import Effect as Known
 from xensnap.errors import Failed, NotFound, Reason, Refused
 from xensnap.hypervisor import Saving, Watcher
-from xensnap.model import Backend, Disk, Domain, DomainUuid, Layer, RunState
+from xensnap.model import Backend, Described, Disk, Domain, DomainUuid, Layer, RunState
 
 replace = msgspec.structs.replace
 
 _DOMAINS = declare("toolstack.domains", "all domains are listed", writes=False)
 _INSPECT = declare("toolstack.inspect", "one domain is looked up", writes=False)
 _CONFIGURATION = declare("toolstack.configuration", "a domain's stored configuration is read", writes=False)
+_DESCRIBED = declare("toolstack.described", "a configuration file is read", writes=False)
+_SET_CONFIGURATION = declare("toolstack.set-configuration", "a domain's stored configuration is replaced", writes=True)
 _SET_LAYERS = declare("toolstack.set-layers", "a domain is switched to other active layers", writes=True)
 _CREATE = declare("xl.create", "a domain is made and started", writes=True)
 _RESTORE = declare("xl.restore", "a domain is made out of a save file", writes=True)
@@ -56,7 +58,27 @@ class SimulatedToolstack:
     async def configuration(self, uuid: DomainUuid) -> str:
         """As libxl would store it."""
         world = await self._seat.look(_CONFIGURATION, uuid)
-        return xen.configuration(_stored(world, uuid))
+        return configurations.text(_stored(world, uuid), _traits(world, uuid).items)
+
+    async def described(self, text: str, *, source: str) -> Described:
+        """As xl reads an operator's file, or as libxl's JSON has it."""
+        await self._seat.look(_DESCRIBED, source)
+        told = configurations.read(text, source=source)
+        domain = Domain(DomainUuid(told.uuid or ""), told.name, RunState.OFF, told.disks, kind=told.kind)
+        return Described(configurations.text(domain, told.items), told.name, told.uuid or "", told.disks)
+
+    async def set_configuration(self, uuid: DomainUuid, text: str, *, file: str = "") -> None:
+        """In what is stored. The active layers stay."""
+        told = configurations.read(text, source="the configuration")
+
+        def changed(world: World) -> tuple[World, None]:
+            known = replace(_stored(world, uuid), kind=told.kind, described_in=file)
+            traits = replace(_traits(world, uuid), kind=told.kind, items=told.items)
+            known_to_xen = replace(world.xen, traits=world.xen.traits.set(uuid, traits))
+            domains = world.domains.set(uuid, xen.off(known, name=told.name))
+            return replace(world, domains=domains, xen=known_to_xen), None
+
+        await self._seat.change(_SET_CONFIGURATION, uuid, changed)
 
     async def set_layers(self, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
         """In the stored configuration and in what the watcher reboots with; durable. An operator's file stays."""
@@ -125,7 +147,6 @@ class SimulatedToolstack:
         self, memory: str, *, uuid: DomainUuid, layers: Mapping[str, Layer], paused: bool, configuration: str = ""
     ) -> Domain:
         """`xl restore CONFIG SAVE`: the configuration names these disks, whatever the save file says (xen.md 14)."""
-        del configuration  # what it could change beside name and disks is not modelled as different
         world = self._seat.world
         if world.xen.of(uuid):
             raise Failed(f"a domain {uuid} is there already", id="domain-exists", remedy="Destroy it first.")
@@ -138,7 +159,9 @@ class SimulatedToolstack:
             disks = xen.with_layers(known or Domain(uuid, header.name, RunState.OFF, header.disks), layers).disks
         except KeyError as error:
             raise Failed(f"{memory}: the domain has no disk {error.args[0]}", id="disk-not-found") from None
-        traits = replace(_traits(world, uuid), kind=header.kind)
+        given = configurations.read(configuration, source=memory).items if configuration else header.items
+        items = configurations.restored(header.items, given)
+        traits = replace(_traits(world, uuid), kind=header.kind, items=items)
         program = Build(uuid, known.name if known else header.name, traits, disks, memory, paused)
         return await self._built(_RESTORE, program)
 

@@ -169,7 +169,8 @@ def _file_begun(world: World, program: Save | Migrate) -> World:
         later = replace(world, clock=world.clock.after(_HELD_NS))
         raise XlError("unable to retrieve domain configuration", later)
     stored = world.domains[incarnation.uuid]
-    told = Header(incarnation.traits.kind, incarnation.name, incarnation.uuid, stored.disks, incarnation.domid)
+    traits = incarnation.traits
+    told = Header(traits.kind, incarnation.name, incarnation.uuid, stored.disks, incarnation.domid, traits.items)
     try:
         fs = world.fs
         if fs.find(program.path) is None:

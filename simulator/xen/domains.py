@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-import msgspec
 from immutables import Map
 
-from xensnap.model import Disk, Domain, DomainUuid, GuestKind, Layer, RunState
+from xensnap.model import Disk, Domain, DomainUuid, Layer, RunState
 
 Domains = Map[str, Domain]
 """Domains by UUID. A configuration is replaced at once and synced, so no crash ever leaves half of one."""
@@ -21,6 +20,7 @@ def off(domain: Domain, *, uuid: str = "", name: str = "", disks: tuple[Disk, ..
         described_by=domain.described_by,
         kind=domain.kind,
         memory_bytes=domain.memory_bytes,
+        described_in=domain.described_in,
     )
 
 
@@ -39,20 +39,3 @@ def switched(disks: tuple[Disk, ...], layers: Mapping[str, Layer]) -> tuple[Disk
 
 def _switched(disk: Disk, layer: Layer) -> Disk:
     return Disk(disk.vdev, layer.path, layer.format, disk.readonly, disk.cdrom, disk.backend)
-
-
-def configuration(domain: Domain) -> str:
-    """The stored configuration in the shape of libxl's JSON: what a record keeps of it, not all that libxl writes."""
-    disks = [
-        {
-            "pdev_path": disk.path,
-            "vdev": disk.vdev,
-            "backend": disk.backend.value,
-            "format": disk.format.value,
-            "readwrite": int(not disk.readonly),
-            "is_cdrom": disk.cdrom,
-        }
-        for disk in domain.disks
-    ]
-    config = {"c_info": {"type": domain.kind or GuestKind.PV, "name": domain.name, "uuid": domain.uuid}, "disks": disks}
-    return msgspec.json.format(msgspec.json.encode(config), indent=4).decode() + "\n"

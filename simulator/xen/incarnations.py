@@ -37,6 +37,7 @@ class Traits(msgspec.Struct, frozen=True):
         pinned: whether the operator's file gives a uuid; without, each start has a new one.
         operator_disks: what the operator's file names, or None where the description is ours.
         memory_bytes: length of a save file's body.
+        items: what its configuration says beside all this, as `configurations` keeps it.
     """
 
     kind: GuestKind = GuestKind.PV
@@ -44,6 +45,7 @@ class Traits(msgspec.Struct, frozen=True):
     pinned: bool = True
     operator_disks: tuple[Disk, ...] | None = None
     memory_bytes: int = 16384
+    items: str = ""
 
 
 class Incarnation(msgspec.Struct, frozen=True):
@@ -128,6 +130,7 @@ class Xen(msgspec.Struct, frozen=True):
             "a guest that is paused cannot suspend itself" if incarnation.suspends_itself else "",
             stored.memory_bytes,
             not incarnation.ran,
+            stored.described_in,
         )
 
     def of(self, uuid: str) -> tuple[Incarnation, ...]:

@@ -27,6 +27,7 @@ class Header(msgspec.Struct, frozen=True):
     uuid: str
     disks: tuple[Disk, ...]
     domid: int = 0
+    items: str = ""
 
 
 def header(told: Header) -> bytes:

@@ -114,6 +114,7 @@ GOOD = {
     "create --reuse-external": ["--disk", "xvdb=external:/images/new.qcow2"],
     "revert --only": ["xvdb"],
     "revert --save-current": ["kept"],
+    "revert --use-config": ["guest1.cfg"],
     "list --name": ["before"],
     "info --name": ["before"],
     "revert --name": ["before"],
@@ -180,6 +181,7 @@ BAD = {
     "revert --then": "asleep",
     "revert --only": "xvdz",
     "revert --save-current": "before",
+    "revert --use-config": "missing.cfg",
     "list --name": "nothing",
     "list --sort": "colour",
     "list --from": "nothing",
@@ -280,6 +282,8 @@ def prepared(sim, monkeypatch):
     sim.ok("pin", "guest1", "pinned", "--owner", "me")
     put_xml(sim)
     put_capsule(sim)
+    disks = ("'/a,qcow2,xvda'", "'/b,raw,xvdb'", "'/c,raw,hdc,cdrom'")
+    (sim.directory / "guest1.cfg").write_text(f"name = 'guest1'\ndisk = [{', '.join(disks)}]\n")
     (sim.directory / "known").write_text("core/odd-names-work  a reference")
     sim.ok("forget", "guest1", "thrown")
     (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "planned", "--dry-run", "--json"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xensnap.engine.configurations import settings
+from xensnap.engine.settings import read as settings
 
 
 def active(shell, vdev: str) -> str:
@@ -82,7 +82,7 @@ def test_a_configuration_that_is_another_by_now_is_told_before_it_is_reverted(qe
 
 def test_settings_are_those_that_are_not_about_disks() -> None:
     text = 'name = "g"\nmemory = 64\ndisk = [ "a,b" ]\nvif = [ "" ]\n'
-    assert settings(text) == {"name": '"g"', "memory": "64", "vif": '[ "" ]'}
+    assert settings(text) == {"name": '"g"', "memory": "64", "vif[0]": '""'}
     assert settings(json.dumps({"c_info": {"name": "g"}, "disks": [{"vdev": "xvda"}], "nics": [1]}) + "\0") == {
         "c_info.name": '"g"',
         "nics[0]": "1",

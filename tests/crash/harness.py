@@ -12,6 +12,7 @@ from simulator import SimulatedHost, World
 from simulator.checkers.leaks import files, unclean
 from simulator.faults.crash import CrashPoint, after_engine_crash, after_host_crash
 from simulator.host import crash_points
+from xensnap.engine import settings
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
 from xensnap.engine.view import View
@@ -53,6 +54,7 @@ class Truth:
     parents: object
     pins: object
     current: str | None
+    configuration: object
 
 
 def truth(host: SimulatedHost) -> Truth:
@@ -61,7 +63,12 @@ def truth(host: SimulatedHost) -> Truth:
     snapshots = listing.contents.snapshots
     parents = {name: snapshot.parent for name, snapshot in snapshots.items()}
     pins = {name for name, snapshot in snapshots.items() if snapshot.pin}
-    return Truth(host.visible(GUEST), held_by(host, snapshots), parents, pins, listing.current)
+    return Truth(host.visible(GUEST), held_by(host, snapshots), parents, pins, listing.current, configured(host))
+
+
+def configured(host: SimulatedHost) -> object:
+    """What is stored of the domain besides its disks."""
+    return settings.read(host.run(host.toolstack.configuration(Engine(host).list(GUEST).domain.uuid)))
 
 
 def held_by(host: SimulatedHost, snapshots: Mapping[str, Snapshot]) -> dict[tuple[str, str], object]:

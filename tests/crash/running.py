@@ -9,7 +9,18 @@ from dataclasses import dataclass
 
 from simulator import SimulatedHost, World
 from simulator.checkers import Finding, guests, starts
-from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, Death, Operation, every_crash, held_by, nothing_is_left
+from tests.crash.harness import (
+    CLUSTER,
+    DEATHS,
+    GUEST,
+    TRIED,
+    Death,
+    Operation,
+    configured,
+    every_crash,
+    held_by,
+    nothing_is_left,
+)
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, Quiesce, RevertRequest
 from xensnap.hypervisor import Then
@@ -27,6 +38,7 @@ class Seen:
     held: object
     parents: object
     current: str | None
+    configuration: object
 
 
 def seen(host: SimulatedHost) -> Seen:
@@ -35,7 +47,7 @@ def seen(host: SimulatedHost) -> Seen:
     parents = {name: snapshot.parent for name, snapshot in snapshots.items()}
     state = listing.domain.state
     reads = host.visible(GUEST) if state is RunState.OFF else host.guest_sees(GUEST)
-    return Seen(state, reads, held_by(host, snapshots), parents, listing.current)
+    return Seen(state, reads, held_by(host, snapshots), parents, listing.current, configured(host))
 
 
 def running(kinds: str, kind: str = "pv") -> SimulatedHost:

@@ -141,8 +141,7 @@ def command(
         warnings = (*wanted.warnings, *result.warnings)
         operate.show_result(session, msgspec.structs.replace(result, warnings=warnings), CreateDocument)
     else:
-        for warning in wanted.warnings:
-            session.warn(f"warning: {warning}")
+        session.warnings(wanted.warnings)
 
 
 def _called() -> str | None:

@@ -91,6 +91,23 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     ),
     "no-such-effect": ("The operation has fewer effects than the number to die at.", "Give a smaller number."),
     "uuid-taken": ("A simulated domain has this UUID already.", "Give another."),
+    "configuration-differs": (
+        "The memory of a snapshot is that of one machine, and the configuration asked for makes another one.",
+        "Only name, targets of disks, bridges and actions on events may differ; or leave the memory: --disks-only.",
+    ),
+    "configuration-disks": (
+        "The configuration that a domain is to get has other disks than the domain.",
+        "Attach or detach disks first, or correct the file.",
+    ),
+    "configuration-moved": ("The configuration file was changed while it was read.", "Try again."),
+    "configuration-of-another": (
+        "The configuration file describes a domain with another UUID.",
+        "Name the right file, or correct its UUID.",
+    ),
+    "configuration-unknown": (
+        "The record of a snapshot does not tell the configuration that its memory was saved with.",
+        "Revert without --keep-config and --use-config, or with --disks-only.",
+    ),
     "contradiction": ("Two options contradict each other.", "Give one of them."),
     "domain-missing": ("A snapshot was asked for without its domain.", "Name the domain first."),
     "name-missing": ("The verb works on one snapshot, and none was named.", "`xensnap list DOMAIN` shows the names."),

@@ -184,6 +184,5 @@ def show_result(session: Session, result: Result, document: type[OperationDocume
     )
     if recovered:
         session.warn(recovered_text(recovered))
-    for warning in result.warnings:
-        session.warn(f"warning: {warning}")
+    session.warnings(warning for warning in result.warnings if warning not in session.announced)
     session.show(told, lambda: f"done: {plan.summary}")

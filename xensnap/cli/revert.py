@@ -6,7 +6,7 @@ from xensnap.cli import operate
 from xensnap.cli.choices import THEN
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, optional_snapshot_argument
-from xensnap.cli.names import one_name
+from xensnap.cli.names import full_path, local_file, one_name
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.request import RevertRequest
 from xensnap.errors import Usage
@@ -20,6 +20,7 @@ from xensnap.hypervisor import Then
     ("xensnap revert guest1 clean", "disks, and memory if it has some"),
     ("xensnap revert guest1 clean --save-current broken", "and keep what is given up"),
     ("xensnap revert guest1 clean --only xvdb --then stopped", "one disk of it"),
+    ("xensnap revert guest1 clean --use-config guest1.cfg", "as this file has it"),
 )
 @domain_argument
 @optional_snapshot_argument
@@ -29,6 +30,8 @@ from xensnap.hypervisor import Then
 )
 @click.option("--disks-only", is_flag=True, help="Leave the memory of the snapshot alone; a guest that runs boots.")
 @click.option("--only", multiple=True, metavar="VDEV", help="Only this disk, without memory; can be repeated.")
+@click.option("--keep-config", is_flag=True, help="Keep the configuration that it has now; memory has to fit it.")
+@click.option("--use-config", metavar="FILE", help="Give it the configuration in this file instead.")
 @click.option("--save-current", metavar="NAME", default="", help="First take a snapshot of what would be given up.")
 @accept_option
 @dry_run_option
@@ -42,6 +45,8 @@ def command(
     then: str,
     disks_only: bool,
     only: tuple[str, ...],
+    keep_config: bool,
+    use_config: str | None,
     save_current: str,
     accept: tuple[str, ...],
     dry_run: bool,
@@ -49,11 +54,25 @@ def command(
     """Make DOMAIN what it was at the snapshot NAME.
 
     What its disks have held since their last snapshot is given up, and a guest that runs is ended: it comes back with
-    its memory if the snapshot has it. Every snapshot stays.
+    its memory if the snapshot has it, and with the configuration of that; else its configuration stays. Every snapshot
+    stays.
     """
     wanted = one_name(name, snapshot, needed_by="revert") or ""
     if save_current and dry_run and session.json:
         cause = "one plan file cannot hold two plans, and --save-current makes two"
         raise Usage(cause, id="two-plans", remedy="Plan `create` and `revert` one after the other.")
-    request = RevertRequest(wanted, Then(then), disks_only, only, save_current, accept)
+    text, path = _text_of(use_config) if use_config is not None else ("", "")
+    request = RevertRequest(wanted, Then(then), disks_only, only, save_current, accept, keep_config, text, path)
     operate.run(session, domain, lambda _engine: request, dry_run=dry_run)
+
+
+def _text_of(path: str) -> tuple[str, str]:
+    """What a configuration file of this machine says, and where it is, absolute."""
+    try:
+        text = local_file(path).decode()
+    except UnicodeDecodeError as error:
+        cause = f"{path}: no UTF-8 at byte {error.start}"
+        raise Usage(cause, id="bad-domain-config", remedy="Correct the file.") from error
+    if not text.strip():
+        raise Usage(f"{path} is empty", id="bad-domain-config", remedy="Give the configuration of a domain.")
+    return text, full_path(path, host="")

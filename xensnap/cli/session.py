@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from functools import wraps
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xensnap.cli.configuration import Configuration
     from xensnap.cli.documents import Document
     from xensnap.engine.engine import Engine
+    from xensnap.engine.plan import Plan
     from xensnap.engine.reading import Reader
     from xensnap.hypervisor import Hypervisor
 
@@ -57,6 +58,7 @@ class Session:
     events: bool = False
     asked_wait_s: float | None = None
     stage: Stage = Stage.BEFORE
+    announced: tuple[str, ...] = ()
     _configuration: "Configuration | None" = None
 
     @property
@@ -103,7 +105,7 @@ class Session:
         watching = progress.watching(verbose=self.verbose, events=self.events)
         with self._opened(changes=changes, wait_s=wait_s) as host, watching as watch:
             self.stage = Stage.ACTING if changes else Stage.BEFORE
-            yield Engine(host, watch=watch, wait_s=wait_s)
+            yield Engine(host, watch=watch, announce=self._announce, wait_s=wait_s)
         self.stage = Stage.DONE if changes else Stage.BEFORE
 
     @contextmanager
@@ -126,6 +128,17 @@ class Session:
             if said.hook and changes:
                 self._add_hooks(host, said)
             yield host
+
+    def _announce(self, plan: "Plan") -> None:
+        """Say what should be known before it is done. Of a second plan that is told at the end, with what it did."""
+        if not self.announced:
+            self.announced = plan.warnings
+            self.warnings(plan.warnings)
+
+    def warnings(self, texts: Iterable[str]) -> None:
+        """Warn of each of these."""
+        for text in texts:
+            self.warn(f"warning: {text}")
 
     def show(self, document: "Document", text: Callable[[], str]) -> None:
         """The document with `--json`, else the text."""

@@ -1,60 +1,80 @@
-"""In what a domain's configuration is another one than at a snapshot. Pure.
+"""Which configuration a revert leaves the domain with, and what is against it. Pure."""
 
-The texts are the toolstack's: JSON, TOML or `xl.cfg`. Lines about disks are passed over, since a revert changes those.
-"""
-
-import json
-import re
 from collections.abc import Iterator
-from typing import Any
 
+from xensnap.engine import settings
+from xensnap.engine.request import RevertRequest
 from xensnap.engine.view import View
-from xensnap.model import Snapshot
-
-_ABOUT_DISKS = {"disk", "disks"}
-_SETTING = re.compile(r"\s*(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(?P<value>.*?)\s*\Z", re.DOTALL)
+from xensnap.errors import Reason, Usage
+from xensnap.model import Described, Snapshot
 
 
-def differing(view: View, snapshot: Snapshot) -> tuple[str, ...]:
-    """The settings that are different now, each as `key: then -> now`; none where either text is not known."""
-    then, now = settings(snapshot.domain_config), settings(view.configuration)
-    if not then or not now:
-        return ()
-    return tuple(
-        f"{key}: {then.get(key, 'unset')} -> {now.get(key, 'unset')}"
-        for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key)
-    )
+def after_revert(view: View, snapshot: Snapshot, request: RevertRequest) -> str:
+    """The text that the domain is configured with from then on; empty where it stays as it is.
+
+    A guest that comes back with its memory comes back as the machine that it was.
+    """
+    if view.wanted is not None:
+        return view.wanted.text
+    if not snapshot.memory or request.keep_config:
+        return ""
+    then = snapshot.domain_config
+    return then if settings.of_the_machine(then, view.configuration) else ""
 
 
-def settings(text: str) -> dict[str, str]:
-    """What a configuration says but for its disks, by key; parts of a whole by their path."""
-    if not text:
-        return {}
-    try:
-        return dict(_leaves("", json.loads(text.rstrip("\0"))))
-    except ValueError:
-        return dict(_lines(text))
+def with_memory(view: View, snapshot: Snapshot, request: RevertRequest) -> str:
+    """What the restore of its memory is told to take name, bridges and actions from; empty for those of the memory."""
+    return after_revert(view, snapshot, request) or (view.configuration if request.keep_config else "")
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Every scalar by its path."""
-    if isinstance(value, dict):
-        for key, below in value.items():
-            if key not in _ABOUT_DISKS:
-                yield from _leaves(f"{path}.{key}" if path else key, below)
-    elif isinstance(value, list):
-        for number, below in enumerate(value):
-            yield from _leaves(f"{path}[{number}]", below)
-    else:
-        yield path, json.dumps(value, ensure_ascii=False)
+def against(view: View, snapshot: Snapshot, request: RevertRequest) -> Iterator[Reason]:
+    """All that is against the configuration that is asked for.
+
+    Raises:
+        Usage: two are asked for.
+    """
+    if request.keep_config and request.use_config:
+        cause = "to keep the configuration and to use another contradict each other"
+        raise Usage(cause, id="contradiction", remedy="Ask for one of them.")
+    if view.wanted is not None:
+        yield from _against_wanted(view, view.wanted, request.config_file or "the configuration")
+    name = settings.name(after_revert(view, snapshot, request))
+    if name != view.domain.name and name in view.other_names:
+        cause = f"the configuration has the name {name!r}, and there is a domain of that name already"
+        yield Reason("name-taken", cause, "Rename that domain, or keep the configuration: --keep-config.")
+    if not snapshot.memory or not (request.keep_config or request.use_config):
+        return
+    which = request.config_file if view.wanted is not None else "the configuration that it has now"
+    text = view.wanted.text if view.wanted is not None else view.configuration
+    if not settings.read(snapshot.domain_config):
+        cause = f"nobody knows with which configuration the memory of {snapshot.name!r} was saved"
+        yield Reason("configuration-unknown", cause, "Revert without it, or the disks alone: --disks-only.")
+    elif found := settings.of_the_machine(snapshot.domain_config, text):
+        cause = f"the memory of {snapshot.name!r} is that of another machine than {which} tells: {', '.join(found)}"
+        remedy = "Only name, targets of disks, bridges and actions on events may differ; or revert with --disks-only."
+        yield Reason("configuration-differs", cause, remedy)
 
 
-def _lines(text: str) -> Iterator[tuple[str, str]]:
-    """`key = value` lines above the first table; what is in tables or goes on over lines is about disks."""
-    for line in text.splitlines():
-        if line.lstrip().startswith("["):
-            return
-        found = _SETTING.match(line)
-        if found and found["key"] not in _ABOUT_DISKS:
-            yield found["key"], found["value"]
+def _against_wanted(view: View, wanted: Described, source: str) -> Iterator[Reason]:
+    domain = view.domain
+    if wanted.uuid and wanted.uuid.lower() != domain.uuid:
+        cause = f"{source} describes the domain {wanted.uuid}, and {domain.name} is {domain.uuid}"
+        yield Reason("configuration-of-another", cause, "Give it the UUID of the domain, or leave it out.")
+    here, there = {disk.vdev for disk in domain.disks}, {disk.vdev for disk in wanted.disks}
+    if here != there:
+        cause = f"{source} has other disks ({', '.join(sorted(there))}) than {domain.name} ({', '.join(sorted(here))})"
+        yield Reason("configuration-disks", cause, "Attach or detach disks first; a revert does not.")
+
+
+def told(view: View, snapshot: Snapshot, request: RevertRequest) -> Iterator[str]:
+    """What becomes of the configuration, in words, before anything is done."""
+    text = after_revert(view, snapshot, request)
+    if text and (changes := settings.differing(view.configuration, text)):
+        why = "with its memory comes back" if view.wanted is None else f"from {request.config_file or 'what was given'}"
+        yield f"the configuration becomes another one ({why}): {', '.join(changes)}"
+    elif not text and (changes := settings.differing(snapshot.domain_config, view.configuration)):
+        yield f"the configuration is not what it was then, and stays what it is now: {', '.join(changes)}"
+    for disk in view.wanted.disks if view.wanted is not None else ():
+        now = view.domain.disk(disk.vdev)
+        if now is not None and now.path != disk.path:
+            yield f"{disk.vdev} is not put on {disk.path or 'nothing'}, as the file says: a revert decides that"

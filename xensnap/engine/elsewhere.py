@@ -6,7 +6,7 @@ Neither is a reason to refuse: nothing on the host breaks. But who goes back has
 import re
 from collections.abc import Iterator
 
-from xensnap.engine import configurations
+from xensnap.engine import settings
 from xensnap.model import Snapshot
 
 _TPM = re.compile(r"vtpms?\b|-tpmdev\b|\btpm-(?:tis|crb|emulator|passthrough)\b")
@@ -22,7 +22,7 @@ def kept_elsewhere(configuration: str) -> tuple[str, ...]:
     Args:
         configuration: libxl's JSON, a description in TOML, or `xl.cfg`; an unknown text tells nothing.
     """
-    told = [f"{key} {value}" for key, value in configurations.settings(configuration).items()]
+    told = [f"{key} {value}" for key, value in settings.read(configuration).items()]
     found = {"its TPM": _TPM, "the variables of its firmware": _FIRMWARE}
     return tuple(what for what, pattern in found.items() if any(pattern.search(line) for line in told))
 

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -46,7 +46,7 @@ from xensnap.engine.trash import plan_empty, plan_forget, plan_restore
 from xensnap.engine.treatment import Diagnosis, examine, treat
 from xensnap.engine.undo import given_up_for, plan_undo
 from xensnap.engine.verify import Looked, look
-from xensnap.engine.view import ANYWHERE, View, digest, observe
+from xensnap.engine.view import ANYWHERE, Places, View, digest, observe
 from xensnap.errors import Damaged, ExitCode, Failed, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
 from xensnap.model import Domain, DomainUuid, Extent
@@ -57,6 +57,13 @@ _OPERATION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 RECOVER_WAIT_S = 30.0
 """How long a recovery waits for a child that outlived its engine: qemu-img on a large image can take this long."""
+
+
+Announce = Callable[[Plan], None]
+
+
+def silent(plan: Plan) -> None:
+    """For callers who do not want to know beforehand."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -82,12 +89,16 @@ class AsyncEngine(AsyncReader):
     Args:
         host: the ports to work through.
         watch: told before each step.
+        announce: told each plan that is going to be carried out, before anything is done.
         wait_s: seconds to wait for a domain that somebody else works on.
     """
 
-    def __init__(self, host: Hypervisor, *, watch: Watch = ignore, wait_s: float = 0.0) -> None:
+    def __init__(
+        self, host: Hypervisor, *, watch: Watch = ignore, announce: Announce = silent, wait_s: float = 0.0
+    ) -> None:
         super().__init__(host)
         self._watch = watch
+        self._announce = announce
         self._wait_s = wait_s
 
     # Looking ---------------------------------------------------------------------------------------------------------
@@ -111,8 +122,7 @@ class AsyncEngine(AsyncReader):
 
     async def plan(self, ref: str, request: Request) -> Plan:
         """What would be done. Changes nothing; `Refused` with all reasons."""
-        places = places_of(request) if isinstance(request, CreateRequest) else ANYWHERE
-        return plan_for(await observe(self.host, ref, places), request, await self._fresh())
+        return plan_for(await observe(self.host, ref, _places(request)), request, await self._fresh())
 
     # Acting ----------------------------------------------------------------------------------------------------------
 
@@ -248,6 +258,7 @@ class AsyncEngine(AsyncReader):
             raise Failed(cause, id=error.id, remedy=error.remedy, effect=error.effect) from error
 
     async def _carry_out(self, plan: Plan, recovered: Recovered | None) -> Result:
+        self._announce(plan)
         told = await hooks.before(self.host, plan)
         try:
             await Execution(self.host, plan, self._watch).run()
@@ -265,8 +276,7 @@ class AsyncEngine(AsyncReader):
             cause = "this plan stands for two: what would be given up is saved first, which changes what is planned"
             remedy = "Plan `create` and `revert` one after the other, or use `revert --save-current` without a plan."
             raise Usage(cause, id="two-plans", remedy=remedy)
-        places = places_of(request) if isinstance(request, CreateRequest) else ANYWHERE
-        view = await observe(self.host, plan.domain_uuid, places)
+        view = await observe(self.host, plan.domain_uuid, _places(request))
         remedy = "Make a new plan with --dry-run --json."
         if digest(view) != plan.observed:
             cause = f"{plan.domain_name} is not what it was when the plan was made"
@@ -361,6 +371,17 @@ def _frees_images(plan: Plan) -> bool:
     return plan.verb in ("delete", "prune", "empty")
 
 
+def _places(request: Request) -> Places:
+    """What the request speaks of that has to be looked at before planning."""
+    match request:
+        case CreateRequest():
+            return places_of(request)
+        case RevertRequest():
+            return Places(configuration=request.use_config, configuration_file=request.config_file)
+        case _:
+            return ANYWHERE
+
+
 def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:
     """The plan for a request, with the request in it."""
     if view.state_problem:
@@ -417,9 +438,11 @@ def _request_of(plan: Plan) -> Request:
 class Engine(Reader):
     """The same operations for callers without an event loop; see `AsyncEngine` for each."""
 
-    def __init__(self, host: Hypervisor, *, watch: Watch = ignore, wait_s: float = 0.0) -> None:
+    def __init__(
+        self, host: Hypervisor, *, watch: Watch = ignore, announce: Announce = silent, wait_s: float = 0.0
+    ) -> None:
         super().__init__(host)
-        self.aio = AsyncEngine(host, watch=watch, wait_s=wait_s)
+        self.aio = AsyncEngine(host, watch=watch, announce=announce, wait_s=wait_s)
 
     def view(self, ref: str) -> View:
         """See AsyncEngine."""

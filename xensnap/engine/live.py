@@ -182,12 +182,14 @@ def leave(view: View, fresh: Fresh) -> tuple[Step, ...]:
     return (SaveAway(safety, view.domain.state, layers),)
 
 
-def come_back(view: View, snapshot: Snapshot, fresh: Fresh, overlays: Mapping[str, Layer]) -> tuple[Step, ...]:
+def come_back(
+    view: View, snapshot: Snapshot, fresh: Fresh, overlays: Mapping[str, Layer], configuration: str
+) -> tuple[Step, ...]:
     """Restore the memory of the snapshot on the disks of the snapshot, standing still."""
     if not snapshot.memory:
         return ()
     layers = tuple(LayerOf(d.vdev, overlays.get(d.vdev, d.layer)) for d in view.domain.disks if d.path)
-    return (RestoreMemory(snapshot.memory, layers, safety_file(view, fresh)),)
+    return (RestoreMemory(snapshot.memory, layers, safety_file(view, fresh), configuration),)
 
 
 def go_on(view: View, snapshot: Snapshot, then: Then, fresh: Fresh) -> tuple[Step, ...]:

@@ -229,11 +229,13 @@ class RestoreMemory(StepBase, frozen=True):
     """Bring the guest of a checkpoint back, standing still, on the disks of that moment.
 
     `safety` is the memory of the guest before it; only while that is there is the guest that runs ours to end again.
+    Of a `configuration` the guest gets what may differ from the one that is in the memory file.
     """
 
     memory: str
     layers: tuple[LayerOf, ...]
     safety: str = ""
+    configuration: str = ""
 
     def says(self) -> str:
         """See StepBase."""
@@ -244,7 +246,9 @@ class RestoreMemory(StepBase, frozen=True):
         if await at.running() is not None:
             return
         layers = {each.vdev: each.layer for each in self.layers}
-        domain = await at.host.toolstack.restore(self.memory, uuid=at.domain_uuid, layers=layers, paused=True)
+        domain = await at.host.toolstack.restore(
+            self.memory, uuid=at.domain_uuid, layers=layers, paused=True, configuration=self.configuration
+        )
         tops = {node.vdev: node.layer.path for node in await at.host.blocks.nodes(domain)}
         for vdev, layer in layers.items():
             if tops.get(vdev, layer.path) != layer.path:

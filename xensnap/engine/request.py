@@ -69,6 +69,10 @@ class RevertRequest(msgspec.Struct, frozen=True):
 
     With `disks_only` the memory stays where it is, and a guest that is to run starts anew; `only` some disks implies
     that. `save_current` is the name of a snapshot to be taken first, of what would be given up.
+
+    The configuration is that of the snapshot if its memory comes back, else it stays what it is. With `keep_config` it
+    stays in any case, and with `use_config`, the text of `config_file`, it is replaced by that one; with memory only
+    what a guest cannot see of its machine may differ.
     """
 
     name: str
@@ -77,6 +81,9 @@ class RevertRequest(msgspec.Struct, frozen=True):
     only: tuple[str, ...] = ()
     save_current: str = ""
     accept: tuple[str, ...] = ()
+    keep_config: bool = False
+    use_config: str = ""
+    config_file: str = ""
 
 
 class DeleteRequest(msgspec.Struct, frozen=True):

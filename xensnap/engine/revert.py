@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from xensnap.engine import configurations, disks, elsewhere, flags, live, names, risks, space, tree
+from xensnap.engine import configurations, disks, elsewhere, flags, live, names, risks, settings, space, tree
+from xensnap.engine.configuration_steps import ConfigurationOf, Configure
 from xensnap.engine.context import directory
 from xensnap.engine.create import against_name, against_running, overlay_on
 from xensnap.engine.names import SAFETY
@@ -41,6 +42,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
     for disk in snapshot.disks:
         reasons.extend(_against(view, disk))
     reasons.extend(live.against_revert(view, snapshot))
+    reasons.extend(configurations.against(view, snapshot, request))
     needs = tuple(space.for_revert(view, snapshot, live.safety_file(view, fresh)))
     reasons.extend(space.against(view, needs))
     if request.save_current:
@@ -61,10 +63,17 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         bytes_needed=space.bytes_of(needs),
         prepare=(
             *live.leave(view, fresh),
+            *_configure(view, configurations.after_revert(view, snapshot, request), request),
             *together([*overlays, *(TakePoint(disk.vdev, disk.image.path, safety) for disk in internal)]),
             *together([_apply(disk, safety) for disk in internal]),
             *_switch(view, overlays),
-            *live.come_back(view, snapshot, fresh, {overlay.vdev: overlay.layer for overlay in overlays}),
+            *live.come_back(
+                view,
+                snapshot,
+                fresh,
+                {overlay.vdev: overlay.layer for overlay in overlays},
+                configurations.with_memory(view, snapshot, request),
+            ),
         ),
         state=msgspec.structs.replace(
             view.state,
@@ -87,6 +96,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         warnings=(
             *accepted,
             *flags.advice(view, {overlay.vdev: overlay.layer for overlay in overlays}),
+            *configurations.told(view, snapshot, request),
             *_warnings(view, find(view, request.name), overlays, gone),
             *elsewhere.on_revert(snapshot, view.configuration, fresh.now_s),
             *_told(request),
@@ -151,6 +161,14 @@ def _image(view: View, disk: DiskSnapshot) -> Image:
     image = view.images[disk.image.path]
     assert image is not None, "planned after _against found it there"
     return image
+
+
+def _configure(view: View, text: str, request: RevertRequest) -> tuple[Step, ...]:
+    now = ConfigurationOf(view.configuration, view.domain.described_in)
+    after = ConfigurationOf(text, request.config_file or now.file)
+    if not text or (after.file == now.file and not settings.differing(now.text, text)):
+        return ()
+    return (Configure(now, after),)
 
 
 def _switch(view: View, overlays: list[MakeOverlay]) -> tuple[Step, ...]:
@@ -234,9 +252,6 @@ def _against_internal(view: View, disk: DiskSnapshot, image: Image) -> Iterator[
 
 
 def _warnings(view: View, snapshot: Snapshot, overlays: list[MakeOverlay], gone: set[str]) -> Iterator[str]:
-    changed = configurations.differing(view, snapshot)
-    if changed:
-        yield f"the configuration is not what it was then, and stays what it is now: {', '.join(changed)}"
     for disk in view.domain.disks:
         if snapshot.disk(disk.vdev) is None and not disk.cdrom and not disk.readonly and disk.path:
             yield f"{disk.vdev} is not in the snapshot and stays as it is"

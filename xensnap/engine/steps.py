@@ -1,5 +1,6 @@
 """All kinds of step as one type, so that a plan can be written down and read back."""
 
+from xensnap.engine.configuration_steps import Configure
 from xensnap.engine.context import Context
 from xensnap.engine.flag_steps import Freeze, Thaw
 from xensnap.engine.live_steps import (
@@ -43,6 +44,7 @@ OneStep = (
     | MakeOverlay
     | ReuseOverlay
     | SwitchLayers
+    | Configure
     | CommitDown
     | PullUp
     | Reback

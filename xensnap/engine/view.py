@@ -17,7 +17,7 @@ from xensnap.engine.state import DomainState
 from xensnap.errors import Damaged, NotFound, Reason, Refused, XensnapError
 from xensnap.formats.trashed import Trashed
 from xensnap.hypervisor import Capability, Hypervisor
-from xensnap.model import Chain, Disk, Domain, FileId, Format, Image, Kind, Layer, RunState, Snapshot
+from xensnap.model import Chain, Described, Disk, Domain, FileId, Format, Image, Kind, Layer, RunState, Snapshot
 
 
 class DiskView(msgspec.Struct, frozen=True):
@@ -63,6 +63,10 @@ class View(msgspec.Struct, frozen=True):
     pending: str = ""
     """Summary of an operation that was interrupted and waits for `recover`."""
     configuration: str = ""
+    wanted: Described | None = None
+    """The configuration that was asked for, as the toolstack reads it."""
+    other_names: frozenset[str] = frozenset()
+    """What the other domains are called."""
     opened: Opened = Opened()
     """What the QEMU of a domain that runs writes to."""
     trashed: Mapping[str, Trashed] = {}
@@ -86,12 +90,16 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Places(msgspec.Struct, frozen=True):
-    """Where a request wants new files: by name, and directories for those that we name."""
+    """What a request speaks of and the domain does not know yet: new files, by name or by the directory for them."""
 
     files: frozenset[str] = frozenset()
     directories: frozenset[str] = frozenset()
     within: frozenset[str] = frozenset()
     """What may be a directory: if so, all names in it are taken."""
+    configuration: str = ""
+    """The text of a configuration file that the toolstack is to read, if any."""
+    configuration_file: str = ""
+    """Where that text is from."""
 
 
 ANYWHERE = Places()
@@ -104,7 +112,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
     Args:
         host: where.
         ref: name, UUID or domid.
-        places: where the request wants new files.
+        places: what the request speaks of.
 
     Raises:
         NotFound: no such domain.
@@ -113,6 +121,9 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
     store = Store.of(host, domain.uuid)
     contents = await records.load(host, domain.uuid, name=domain.name)
     disks = [await _disk(host, disk) for disk in domain.disks]
+    wanted = None
+    if places.configuration:
+        wanted = await host.toolstack.described(places.configuration, source=places.configuration_file)
     images = {image.layer.path: image for view in disks if view.chain for image in view.chain}
     others = await _others(host, domain)
     free = await _free(host, disks, places, store)
@@ -137,6 +148,8 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         memories=await _memories(host, contents.snapshots.values()),
         pending=journal.due(await journal.read(host, store.journal)),
         configuration=await host.toolstack.configuration(domain.uuid),
+        wanted=wanted,
+        other_names=others.names,
         opened=await opened_by(host, domain),
         trashed=contents.trashed,
         state_problem=contents.state_problem,
@@ -159,6 +172,8 @@ def digest(view: View) -> str:
             view.pending,
             sorted(view.opened.tops.items()),
             view.state_problem,
+            view.configuration,
+            view.wanted,
             sorted(view.trashed.items()),
         ]
     )
@@ -220,13 +235,13 @@ class _Others(msgspec.Struct, frozen=True):
     written: dict[FileId, str] = {}
     read: dict[FileId, str] = {}
     unseen: list[str] = []
+    names: frozenset[str] = frozenset()
 
 
 async def _others(host: Hypervisor, domain: Domain) -> _Others:
-    found = _Others()
-    for other in await host.toolstack.domains():
-        if other.uuid == domain.uuid:
-            continue
+    others = [other for other in await host.toolstack.domains() if other.uuid != domain.uuid]
+    found = _Others(names=frozenset(other.name for other in others))
+    for other in others:
         for disk in other.disks:
             into = found.read if disk.readonly else found.written
             for file in await _reached(host, disk.layer) if disk.path else ():

@@ -6,7 +6,7 @@ booleans are the words "True" and "False", and what has its default value is abs
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xensnap.errors import Damaged
@@ -15,6 +15,24 @@ from xensnap.model import Backend, Disk, DomainUuid, Format, GuestKind, Layer
 Config = dict[str, Any]
 """One domain's configuration, decoded."""
 
+EVENTS = ("on_poweroff", "on_reboot", "on_watchdog", "on_crash", "on_soft_reset")
+"""What is done when a guest ends."""
+
+_FILLED_IN = (
+    "c_info.domid",
+    "c_info.ssidref",
+    "b_info.avail_vcpus",
+    "b_info.target_memkb",
+    "b_info.video_memkb",
+    "b_info.shadow_memkb",
+    "b_info.iommu_memkb",
+    "b_info.sched_params",
+    "b_info.claim_mode",
+    "b_info.arch_arm",
+    "b_info.arch_x86",
+    "b_info.device_model_version",
+    "b_info.tee",
+)
 _EMPTY = "empty"
 _DEFAULT = "unknown"
 
@@ -96,6 +114,33 @@ def with_layers(config: Config, layers: Mapping[str, Layer]) -> Config:
 def with_identity(config: Config, *, uuid: DomainUuid, name: str) -> Config:
     """The same domain under this UUID and name."""
     return config | {"c_info": config["c_info"] | {"uuid": uuid, "name": name}}
+
+
+def with_what_may_differ(config: Config, given: Config) -> Config:
+    """The same machine, with the bridges and the actions on events that another configuration tells."""
+    nics = [dict(nic) for nic in config.get("nics", ())]
+    for nic, other in zip(nics, given.get("nics", ()), strict=False):
+        nic.update({"bridge": other["bridge"]} if "bridge" in other else {})
+    kept = {key: value for key, value in config.items() if key not in EVENTS}
+    events = {key: given[key] for key in EVENTS if key in given}
+    return kept | ({"nics": nics} if nics else {}) | events
+
+
+def items(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """All items of a configuration by their path; empty objects are nothing, and defaults are not spelled out."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from items(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from items(inner, f"{path}[{at}]")
+    elif value not in ("False", 0):
+        yield path, value
+
+
+def is_filled_in(item: str) -> bool:
+    """Whether libxl fills it in when it makes a domain, or it says nothing about the machine that the guest sees."""
+    return item.startswith(_FILLED_IN)
 
 
 def _disk(told: Mapping[str, Any]) -> Disk:

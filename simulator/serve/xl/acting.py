@@ -7,15 +7,15 @@ import msgspec
 from simulator.core.unmodelled import NotModelled
 from simulator.ports.domains import powered_off
 from simulator.serve.ended import Ended, Told
-from simulator.serve.xl import configuration
 from simulator.serve.xl.words import Refused, domid_of, read, there
 from simulator.world import World, life, programs
 from simulator.world.life import XlError
-from simulator.xen import save_file
+from simulator.xen import configurations, save_file
+from simulator.xen.configurations import Written
 from simulator.xen.domains import switched
 from simulator.xen.incarnations import Incarnation, Shutdown, Traits
 from xensnap.errors import Usage
-from xensnap.model import Disk, Domain, DomainUuid, GuestKind, RunState
+from xensnap.model import Domain, DomainUuid, GuestKind, RunState
 
 replace = msgspec.structs.replace
 
@@ -54,24 +54,24 @@ def create(world: World, argv: Sequence[str], told: Told) -> Ended:
     """`xl create FILE`; with `-p` it stays paused, with `-e` nobody watches it."""
     words = read("create", argv, "hFnqpecVAf:", least=1)
     path = _absolute(told.cwd, words.words[0])
-    name, uuid, kind, disks = _file(world, path, words.words[0])
+    file = _file(world, path, words.words[0])
     head = "" if words.has("q") else f"Parsing config from {words.words[0]}\n"
     rng, fresh = world.rng.uuid()
-    known = world.xen.traits.get(uuid or "", Traits())
-    traits = replace(known, kind=GuestKind(kind), pinned=uuid is not None, operator_disks=disks)
-    if uuid is None:
+    known = world.xen.traits.get(file.uuid or "", Traits())
+    traits = replace(known, kind=file.kind, pinned=file.uuid is not None, operator_disks=file.disks, items=file.items)
+    if file.uuid is None:
         world = replace(world, rng=rng)
-    program = programs.Build(uuid or fresh, name, traits, disks, paused=words.has("p"))
+    program = programs.Build(file.uuid or fresh, file.name, traits, file.disks, paused=words.has("p"))
     return _built(world, program, head, watched=not words.has("e"))
 
 
-def _file(world: World, path: str, shown: str) -> tuple[str, str | None, str, tuple[Disk, ...]]:
+def _file(world: World, path: str, shown: str) -> Written:
     number = world.fs.find(path)
     stored = getattr(world.fs.inodes.get(number or 0), "stored", None)
     if not isinstance(stored, bytes):
         raise Refused(f"Failed to read config file: {shown}: No such file or directory", code=3)
     try:
-        return configuration.of_file(stored.decode("utf-8", "surrogateescape"), source=shown)
+        return configurations.of_file(stored.decode("utf-8", "surrogateescape"), source=shown)
     except Usage as error:
         raise Refused(f"{error.cause}\nFailed to parse config: Invalid argument", code=3) from None
 
@@ -107,15 +107,16 @@ def restore(world: World, argv: Sequence[str], told: Told) -> Ended:
         raise Refused("File has wrong magic number - corrupt or for a different tool?") from None
     name, uuid, disks, source = header.name, header.uuid, header.disks, "<saved>"
     if len(words.words) > 1:
-        name, given, _, disks = _file(world, _absolute(told.cwd, words.words[0]), words.words[0])
+        given = _file(world, _absolute(told.cwd, words.words[0]), words.words[0])
         rng, fresh = world.rng.uuid()
-        world, uuid, source = replace(world, rng=rng), given or fresh, words.words[0]
+        world, uuid, source = replace(world, rng=rng), given.uuid or fresh, words.words[0]
+        name, disks = given.name, given.disks
     head = (
         f"Loading new save file {shown} (new xl fmt info 0x3/0x0/1097)\n"
         " Savefile contains xl domain config in JSON format\n"
         f"Parsing config from {source}\n"
     )
-    traits = replace(world.xen.traits.get(header.uuid, Traits()), kind=header.kind)
+    traits = replace(world.xen.traits.get(header.uuid, Traits()), kind=header.kind, items=header.items)
     program = programs.Build(uuid, name, traits, disks, path, words.has("p"))
     kind = "PV" if header.kind is GuestKind.PV else "HVM"
     tail = (
@@ -324,8 +325,8 @@ def config_update(world: World, argv: Sequence[str], told: Told) -> Ended:
     found = there(world, domid)
     if found is None:
         raise Refused(f"{_AVOID}Domain {domid} does not exist.")
-    _, _, _, disks = _file(world, _absolute(told.cwd, words.words[1]), words.words[1])
-    layers = {disk.vdev: disk.layer for disk in disks}
+    file = _file(world, _absolute(told.cwd, words.words[1]), words.words[1])
+    layers = {disk.vdev: disk.layer for disk in file.disks}
     changed = replace(found, reboots_from=switched(found.reboots_from, layers))
     out = f"setting dom{domid} configuration\n"
     return Ended(replace(world, xen=world.xen.putting(changed)), 0, out, _AVOID)

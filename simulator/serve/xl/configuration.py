@@ -1,12 +1,12 @@
-"""Configurations: what `xl list -l` prints of a domain, and what an operator's file says."""
+"""Configurations: what `xl list -l` prints of a domain."""
 
 import json
 from collections.abc import Iterable
 from typing import Any
 
 from simulator.world import World
+from simulator.xen import configurations
 from simulator.xen.incarnations import Incarnation
-from xensnap.formats.device_disk import DeviceDisk
 from xensnap.model import Backend, Disk, Format
 
 _NO_DOMID = 4294967295
@@ -30,7 +30,9 @@ def listed(world: World, chosen: Iterable[Incarnation], *, dom0: bool) -> str:
 def config(world: World, each: Incarnation) -> dict[str, Any]:
     """What libxl has stored of a domain."""
     stored = world.domains.get(each.uuid)
-    return spelled(each.traits.kind.value, each.name, each.uuid, stored.disks if stored else each.disks)
+    told = spelled(each.traits.kind.value, each.name, each.uuid, stored.disks if stored else each.disks)
+    items = configurations.decoded(each.traits.items)
+    return told | items | {"b_info": told["b_info"] | items.get("b_info", {})}
 
 
 def spelled(kind: str, name: str, uuid: str, disks: Iterable[Disk]) -> dict[str, Any]:
@@ -67,25 +69,3 @@ def _disk(disk: Disk) -> dict[str, Any]:
     if not disk.readonly:
         told["readwrite"] = 1
     return told | {"colo_restore_enable": "False"}
-
-
-def of_file(text: str, *, source: str) -> tuple[str, str | None, str, tuple[Disk, ...]]:
-    """Name, UUID, kind and disks of an operator's configuration file.
-
-    Raises:
-        Usage: the file cannot be read as xl reads it.
-    """
-    from xensnap.formats import disk_spec, xl_cfg  # noqa: PLC0415 -- a grammar is loaded when it is needed
-
-    read = xl_cfg.parse(text, source=source)
-    kind = read.string("type") or ("hvm" if read.string("builder") == "hvm" else "pv")
-    specs = read.items("disk") or []
-    disks = tuple(_of_spec(disk_spec.parse(str(spec), source=source)) for spec in specs)
-    return read.string("name") or "", read.string("uuid"), kind, disks
-
-
-def _of_spec(device: DeviceDisk) -> Disk:
-    form = Format(device.format) if device.format in set(Format) else Format.RAW
-    backend = Backend(device.backend) if device.backend in set(Backend) else Backend.QDISK
-    vdev, path, cdrom = device.vdev or "", device.pdev_path or "", bool(device.is_cdrom)
-    return Disk(vdev, path, form, readonly=not device.readwrite, cdrom=cdrom, backend=backend)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xensnap.errors import Effect, NotFound
+from xensnap.errors import Effect, NotFound, Usage
 from xensnap.model import DescribedBy, DomainUuid, Format, Layer, RunState
 
 NOBODY = DomainUuid("00000000-0000-4000-8000-000000000000")
@@ -72,3 +72,24 @@ def test_the_configuration_names_domain_and_disks(bench, toolstack, guest):
         assert word in told
     with pytest.raises(NotFound):
         bench.run(toolstack.configuration(NOBODY))
+
+
+def test_a_domain_has_the_configuration_that_it_was_given_and_its_disks(bench, toolstack, guest):
+    before = bench.run(toolstack.configuration(guest.uuid))
+    told = bench.run(toolstack.described(before, source="FILE"))
+    assert (told.name, told.uuid, told.disks) == (guest.name, guest.uuid, guest.disks)
+    moved = before.replace("a.qcow2", "another.qcow2").replace(f'"{guest.name}"', '"renamed"')
+    bench.run(toolstack.set_configuration(guest.uuid, moved))
+    after = bench.run(toolstack.inspect(guest.uuid))
+    assert (after.name, after.disks) == ("renamed", guest.disks)
+    bench.run(toolstack.set_configuration(guest.uuid, before))
+    assert bench.run(toolstack.inspect(guest.uuid)) == guest
+    assert bench.run(toolstack.configuration(guest.uuid)) == before
+    with pytest.raises(NotFound) as caught:
+        bench.run(toolstack.set_configuration(NOBODY, before))
+    assert caught.value.effect is Effect.NONE
+
+
+def test_what_is_no_configuration_is_told_with_its_source(bench, toolstack, guest):
+    with pytest.raises(Usage, match="FILE"):
+        bench.run(toolstack.described("name = [", source="FILE"))

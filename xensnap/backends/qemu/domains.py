@@ -12,7 +12,7 @@ from xensnap.errors import NotFound, Usage
 from xensnap.formats import domain_toml
 from xensnap.formats.domain_toml import DomainEntry
 from xensnap.hypervisor import Files, Machine, Saving, Watcher
-from xensnap.model import Disk, Domain, DomainUuid, Layer, RunState
+from xensnap.model import Described, Disk, Domain, DomainUuid, Layer, RunState
 
 _ENDING = ".toml"
 
@@ -60,6 +60,17 @@ class OffDomains:
         """See `Toolstack.configuration`."""
         return (await self._one(uuid)).text
 
+    async def described(self, text: str, *, source: str) -> Described:
+        """See `Toolstack.described`: a domain file."""
+        entry = domain_toml.parse(text, source=source, fresh_uuid=await self._machine.fresh_id())
+        return Described(text, entry.name, entry.uuid, _domain(self._directory, entry).disks)
+
+    async def set_configuration(self, uuid: DomainUuid, text: str, *, file: str = "") -> None:
+        """See `Toolstack.set_configuration`. The domain's own file says it; no other one is needed."""
+        found = await self._one(uuid)
+        layers = {disk.vdev: Layer(disk.path, disk.format) for disk in found.entry.disks if disk.path}
+        await self._write(found, domain_toml.with_layers(text, layers))
+
     async def set_layers(self, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
         """See `Toolstack.set_layers`."""
         found = await self._one(uuid)
@@ -73,9 +84,7 @@ class OffDomains:
         after = _domain(self._directory, entry)
         expected = {disk.vdev: layers.get(disk.vdev, disk.layer) for disk in found.domain.disks}
         assert {disk.vdev: disk.layer for disk in after.disks} == expected
-        stat = await self._files.stat(found.path)
-        await self._files.replace(found.path, text.encode(), mode=stat.mode if stat else 0o600)
-        await self._files.sync_dir(self._directory)
+        await self._write(found, text)
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
         """See `Toolstack.create`."""
@@ -137,6 +146,11 @@ class OffDomains:
             raise Usage(f"{path}: no UTF-8 at byte {error.start}", id="bad-domain-file") from error
         entry = domain_toml.parse(text, source=path, fresh_uuid=await self._machine.fresh_id())
         return _Described(path, text, entry, _domain(self._directory, entry))
+
+    async def _write(self, found: _Described, text: str) -> None:
+        stat = await self._files.stat(found.path)
+        await self._files.replace(found.path, text.encode(), mode=stat.mode if stat else 0o600)
+        await self._files.sync_dir(self._directory)
 
     async def _one(self, uuid: DomainUuid) -> _Described:
         for one in await self._described():

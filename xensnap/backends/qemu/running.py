@@ -26,7 +26,7 @@ from xensnap.errors import Effect, Failed, FileFailed, NotFound, Reason, Refused
 from xensnap.formats import domain_toml
 from xensnap.formats.domain_toml import DomainEntry
 from xensnap.hypervisor import Files, ImageTool, Saving, Watcher
-from xensnap.model import Domain, DomainUuid, Layer, RunState
+from xensnap.model import Described, Domain, DomainUuid, Layer, RunState
 
 # QEMU's words (qapi/run-state.json). What is not here has stopped for a reason of its own, and `cont` may help.
 _STATES = {
@@ -97,6 +97,14 @@ class RunningDomains:
     async def configuration(self, uuid: DomainUuid) -> str:
         """See `Toolstack.configuration`."""
         return await self._off.configuration(uuid)
+
+    async def described(self, text: str, *, source: str) -> Described:
+        """See `Toolstack.described`."""
+        return await self._off.described(text, source=source)
+
+    async def set_configuration(self, uuid: DomainUuid, text: str, *, file: str = "") -> None:
+        """See `Toolstack.set_configuration`."""
+        await self._off.set_configuration(uuid, text, file=file)
 
     async def set_layers(self, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
         """See `Toolstack.set_layers`."""

@@ -52,7 +52,8 @@ class XenDomains:
             config = configs.get(line.domid, {"c_info": {"name": line.name}})
             known = _recorded(line, config, off)
             file = off.pop(known).file if known in off else ""
-            found.append(Found(await self._running(line, config, known), config, line.uuid, file))
+            domain = msgspec.structs.replace(await self._running(line, config, known), described_in=file)
+            found.append(Found(domain, config, line.uuid, file))
         found += [Found(_off(uuid, told), told.config, uuid, told.file) for uuid, told in off.items()]
         return tuple(sorted(found, key=lambda one: one.domain.name))
 
@@ -181,6 +182,7 @@ def _off(uuid: DomainUuid, told: Description) -> Domain:
         described_by=DescribedBy.OPERATOR,
         kind=libxl_json.kind(told.config),
         memory_bytes=libxl_json.memory_bytes(told.config),
+        described_in=told.file,
     )
 
 

@@ -79,10 +79,16 @@ class Starts:
         finally:
             await self._files.remove(path)
 
-    async def restore(self, memory: str, *, uuid: DomainUuid, name: str, layers: Mapping[str, Layer]) -> Domain:
-        """Bring a saved domain back, paused, under this identity and on these disks. Errors as `Toolstack.restore`."""
+    async def restore(
+        self, memory: str, *, uuid: DomainUuid, name: str, layers: Mapping[str, Layer], given: Config | None = None
+    ) -> Domain:
+        """Bring a saved domain back, paused, under this identity and on these disks. Errors as `Toolstack.restore`.
+
+        What may differ from what was saved is taken from the configuration that is given.
+        """
         head = await self._head(memory)
-        config = libxl_json.with_identity(libxl_json.with_layers(head.config, layers), uuid=uuid, name=name)
+        saved = head.config if given is None else libxl_json.with_what_may_differ(head.config, given)
+        config = libxl_json.with_identity(libxl_json.with_layers(saved, layers), uuid=uuid, name=name)
         feed = Feed(savefile.encode(_with(head, config)), memory, head.length_bytes)
         return await self._start(uuid, config, ["restore", "-p", "/dev/stdin"], feed)
 

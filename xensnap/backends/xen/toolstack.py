@@ -16,7 +16,7 @@ from xensnap.backends.xen.xl import Xl, words
 from xensnap.errors import Busy, Effect, ExitCode, Failed, FileFailed, NotFound, Reason, Refused
 from xensnap.formats import libxl_json
 from xensnap.hypervisor import Files, ImageTool, Machine, Saving, Watcher
-from xensnap.model import Backend, Domain, DomainUuid, DomId, Layer, RunState
+from xensnap.model import Backend, Described, Domain, DomainUuid, DomId, Layer, RunState
 
 _GONE_S_MAX = 60.0
 _REVIVE_S_MAX = 120.0
@@ -79,6 +79,28 @@ class XenToolstack:
         """See `Toolstack.configuration`."""
         config = (await self._domains.find(uuid)).config
         return libxl_json.dump(config).decode("utf-8", "surrogateescape")
+
+    async def described(self, text: str, *, source: str) -> Described:
+        """See `Toolstack.described`: as xl itself reads the file, which must hold that text still.
+
+        Where the file gives no UUID, xl makes one up, another one each time.
+        """
+        if (await self._files.read(source)).decode("utf-8", "surrogateescape") != text:
+            cause = f"{source} is not what it was when it was read"
+            raise Refused([Reason("configuration-moved", cause, "Try again.", ExitCode.BUSY)])
+        config, again = await self._xl.read_file(source), await self._xl.read_file(source)
+        uuid = libxl_json.uuid(config)
+        told = libxl_json.dump(config).decode("utf-8", "surrogateescape")
+        pinned = uuid if uuid == libxl_json.uuid(again) else ""
+        return Described(told, libxl_json.name(config), pinned, libxl_json.disks(config))
+
+    async def set_configuration(self, uuid: DomainUuid, text: str, *, file: str = "") -> None:
+        """See `Toolstack.set_configuration`: what is remembered. libxl's own of a guest that runs stays as it is."""
+        found = await self._domains.find(uuid)
+        told = libxl_json.parse(text.encode("utf-8", "surrogateescape"), source="the configuration")
+        config = libxl_json.with_layers(told, {disk.vdev: disk.layer for disk in found.domain.disks if disk.path})
+        config = libxl_json.with_identity(config, uuid=found.uuid, name=libxl_json.name(config))
+        await self._remembered.put(uuid, Description(config, file))
 
     async def set_layers(self, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
         """See `Toolstack.set_layers`. The operator's own file is out of reach.
@@ -184,11 +206,13 @@ class XenToolstack:
         uuid: DomainUuid,
         layers: Mapping[str, Layer],
         paused: bool,
-        configuration: str = "",  # noqa: ARG002 -- the memory file has the one that fits it
+        configuration: str = "",
     ) -> Domain:
-        """See `Toolstack.restore`."""
+        """See `Toolstack.restore`. The memory file has the configuration of its machine, which xl restores with."""
         name = (await self._domains.find(uuid)).domain.name
-        domain = await self._starts.restore(memory, uuid=uuid, name=name, layers=layers)
+        text = configuration.encode("utf-8", "surrogateescape")
+        given = libxl_json.parse(text, source="the configuration") if text else None
+        domain = await self._starts.restore(memory, uuid=uuid, name=name, layers=layers, given=given)
         if not paused:
             await self.unpause(domain)
         return await self.inspect(uuid)

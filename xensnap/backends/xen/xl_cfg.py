@@ -22,26 +22,8 @@ _PLAIN = {
     "nested_hvm": "nestedhvm",
     "localtime": "localtime",
 }
-_EVENTS = ("on_poweroff", "on_reboot", "on_crash", "on_watchdog", "on_soft_reset")
 _HVM = {"bios": "bios", "boot": "boot", "usb": "usb", "usbdevice": "usbdevice", "serial": "serial"}
 _NIC = {"mac": "mac", "bridge": "bridge", "model": "model", "script": "script", "ifname": "vifname"}
-
-# What xl fills in by itself when a domain is made, or what says nothing about the machine that a guest sees.
-_FILLED_IN = (
-    "c_info.domid",
-    "c_info.ssidref",
-    "b_info.avail_vcpus",
-    "b_info.target_memkb",
-    "b_info.video_memkb",
-    "b_info.shadow_memkb",
-    "b_info.iommu_memkb",
-    "b_info.sched_params",
-    "b_info.claim_mode",
-    "b_info.arch_arm",
-    "b_info.arch_x86",
-    "b_info.device_model_version",
-    "b_info.tee",
-)
 
 
 def write(config: Config) -> bytes:
@@ -56,9 +38,9 @@ def changes(config: Config) -> bytes:
 
 def differences(wanted: Config, told: Config) -> list[str]:
     """What xl would make otherwise than wanted, as names of libxl's items. What xl fills in by itself is none."""
-    ours, theirs = dict(_flat(wanted, "")), dict(_flat(told, ""))
-    items = {*ours, *theirs}
-    return sorted(item for item in items if ours.get(item) != theirs.get(item) and not item.startswith(_FILLED_IN))
+    ours, theirs = dict(libxl_json.items(wanted)), dict(libxl_json.items(told))
+    both = {*ours, *theirs}
+    return sorted(item for item in both if ours.get(item) != theirs.get(item) and not libxl_json.is_filled_in(item))
 
 
 def _identity(config: Config) -> Iterator[str]:
@@ -83,7 +65,7 @@ def _machine(config: Config) -> Iterator[str]:
                 yield f"{key} = {_value(of_kind[item])}"
         yield f"vga = {_quoted(of_kind.get('vga', {}).get('kind', 'cirrus'))}"
         yield f"vnc = {_value(of_kind.get('vnc', {}).get('enable', 'False'))}"
-    for event in _EVENTS:
+    for event in libxl_json.EVENTS:
         if event in config:
             yield f"{event} = {_quoted(str(config[event]).replace('_', '-'))}"
     nics = [
@@ -122,15 +104,3 @@ def _quoted(text: str) -> str:
 
 def _text(lines: tuple[str, ...]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-
-
-def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """All items of a configuration by their path; empty objects are nothing, and defaults are not spelled out."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else key)
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from _flat(inner, f"{path}[{at}]")
-    elif value not in ("False", 0):
-        yield path, value

@@ -1,0 +1,131 @@
+"""Configurations of domains: the JSON that is stored, and what an operator's file says.
+
+Beside name, UUID, kind and disks a configuration has items that the simulator does nothing with but keep, compare and
+give back: memory, processors, network interfaces, what to do on events.
+"""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from xensnap.errors import Usage
+from xensnap.formats.device_disk import DeviceDisk
+from xensnap.model import Backend, Disk, Domain, Format, GuestKind
+
+_READ_APART = frozenset({"name", "uuid", "type", "builder", "disk", "vif", "memory", "maxmem"})
+_NAMED = {"vcpus": "max_vcpus", "extra": "cmdline"}
+_MAY_DIFFER = re.compile(r"on_\w+")
+_KIB_PER_MIB = 1024
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a configuration says. `uuid` is None where a file leaves it open; `items` is JSON, empty for none."""
+
+    name: str
+    uuid: str | None
+    kind: GuestKind
+    disks: tuple[Disk, ...]
+    items: str = ""
+
+
+def text(domain: Domain, items: str) -> str:
+    """The stored configuration in the shape of libxl's JSON: what a record keeps of it, not all that libxl writes."""
+    disks = [
+        {
+            "pdev_path": disk.path,
+            "vdev": disk.vdev,
+            "backend": disk.backend.value,
+            "format": disk.format.value,
+            "readwrite": int(not disk.readonly),
+            "is_cdrom": disk.cdrom,
+        }
+        for disk in domain.disks
+    ]
+    info = {"type": domain.kind or GuestKind.PV, "name": domain.name, "uuid": domain.uuid}
+    config = {"c_info": info, **decoded(items), "disks": disks}
+    return msgspec.json.format(msgspec.json.encode(config), indent=4).decode() + "\n"
+
+
+def read(written: str, *, source: str) -> Written:
+    """Such a text, or an operator's own file.
+
+    Raises:
+        Usage: it is neither.
+    """
+    if not written.lstrip().startswith("{"):
+        return of_file(written, source=source)
+    try:
+        told = json.loads(written)
+        info = told.pop("c_info")
+        disks = tuple(_of_json(disk) for disk in told.pop("disks", []))
+        return Written(info["name"], info.get("uuid"), GuestKind(info.get("type", "pv")), disks, encoded(told))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Usage(f"{source}: no configuration of a domain: {error}", id="bad-config") from error
+
+
+def of_file(written: str, *, source: str) -> Written:
+    """An operator's configuration file, as xl reads it.
+
+    Raises:
+        Usage: xl could not read it.
+    """
+    from xensnap.formats import disk_spec, xl_cfg  # noqa: PLC0415 -- a grammar is loaded when it is needed
+
+    file = xl_cfg.parse(written, source=source)
+    kind = file.string("type") or ("hvm" if file.string("builder") == "hvm" else "pv")
+    disks = tuple(_of_spec(disk_spec.parse(str(spec), source=source)) for spec in file.items("disk") or [])
+    machine: dict[str, Any] = {}
+    memory, most = file.number("memory"), file.number("maxmem")
+    if memory is not None:
+        machine |= {"max_memkb": (most or memory) * _KIB_PER_MIB, "target_memkb": memory * _KIB_PER_MIB}
+    items: dict[str, Any] = {}
+    for key, setting in file.settings.items():
+        if _MAY_DIFFER.fullmatch(key):
+            items[key] = setting.value
+        elif key not in _READ_APART:
+            machine[_NAMED.get(key, key)] = setting.value
+    items |= {"b_info": machine} if machine else {}
+    items |= {"nics": [_nic(each) for each in file.items("vif") or []]} if file.items("vif") else {}
+    return Written(file.string("name") or "", file.string("uuid"), GuestKind(kind), disks, encoded(items))
+
+
+def restored(saved: str, given: str) -> str:
+    """The items of a domain that is restored: those that were saved, with the bridges and actions that are given."""
+    before, now = decoded(saved), decoded(given)
+    after = {key: value for key, value in before.items() if not _MAY_DIFFER.fullmatch(key)}
+    after |= {key: value for key, value in now.items() if _MAY_DIFFER.fullmatch(key)}
+    for nic, other in zip(after.get("nics", []), now.get("nics", []), strict=False):
+        nic.update({"bridge": other["bridge"]} if "bridge" in other else {})
+    return encoded(after)
+
+
+def decoded(items: str) -> dict[str, Any]:
+    """The items as JSON has them."""
+    told: dict[str, Any] = json.loads(items) if items else {}
+    return told
+
+
+def encoded(items: dict[str, Any]) -> str:
+    """The items as they are kept: the same text for the same items."""
+    return json.dumps(items, sort_keys=True) if items else ""
+
+
+def _nic(spec: object) -> dict[str, str]:
+    pairs = [part.partition("=") for part in str(spec).split(",") if part]
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _of_json(told: dict[str, Any]) -> Disk:
+    form = Format(told["format"]) if told.get("format") in set(Format) else Format.RAW
+    backend = Backend(told["backend"]) if told.get("backend") in set(Backend) else Backend.QDISK
+    readonly = not told.get("readwrite")
+    return Disk(told["vdev"], told.get("pdev_path", ""), form, readonly, bool(told.get("is_cdrom")), backend)
+
+
+def _of_spec(device: DeviceDisk) -> Disk:
+    form = Format(device.format) if device.format in set(Format) else Format.RAW
+    backend = Backend(device.backend) if device.backend in set(Backend) else Backend.QDISK
+    vdev, path, cdrom = device.vdev or "", device.pdev_path or "", bool(device.is_cdrom)
+    return Disk(vdev, path, form, readonly=not device.readwrite, cdrom=cdrom, backend=backend)

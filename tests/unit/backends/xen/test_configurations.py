@@ -1,0 +1,77 @@
+"""Configurations on a Xen host: what a file says as xl reads it, what is remembered, what a restore takes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.backends.xen.scripted import UUID, ScriptedXen, config, disk, save_bytes
+from tests.unit.backends.xen.test_facts import look, off, restored
+from xensnap.errors import Refused
+from xensnap.formats import libxl_json, savefile
+from xensnap.model import DomainUuid
+
+OWN = DomainUuid(UUID)
+
+
+@pytest.fixture
+def xen(tmp_path: Path) -> ScriptedXen:
+    return ScriptedXen(tmp_path)
+
+
+def written(xen: ScriptedXen, *uuids: str, **items: Any) -> Path:
+    """An operator's file, of which xl tells this; its UUID is the next of these at each reading."""
+    path = xen.place / "new.cfg"
+    path.write_text("what xl reads")
+    left = list(uuids)
+
+    def read(_create: str, _path: str) -> tuple[int, bytes]:
+        told = config("renamed", left.pop(0), disks=[disk("xvda", "/elsewhere", "raw")])
+        return 0, json.dumps({**told, **items}).encode()
+
+    xen.instead["-N"] = read
+    return path
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_file_without_a_uuid_has_another_one_at_each_reading(xen: ScriptedXen, *, pinned: bool) -> None:
+    path = written(xen, UUID, UUID if pinned else "f9f83f5f-24ea-424e-9e79-9198b4b537ac")
+    told = xen.host.run(xen.host.toolstack.described("what xl reads", source=str(path)))
+    assert (told.name, told.uuid) == ("renamed", UUID if pinned else "")
+    assert [each.path for each in told.disks] == ["/elsewhere"]
+
+
+def test_a_file_that_is_another_by_now_is_not_read(xen: ScriptedXen) -> None:
+    path = written(xen)
+    with pytest.raises(Refused) as caught:
+        xen.host.run(xen.host.toolstack.described("what it said before", source=str(path)))
+    assert caught.value.id == "configuration-moved"
+
+
+def test_a_domain_that_is_off_is_remembered_as_it_was_configured_last(xen: ScriptedXen) -> None:
+    layer = off(xen)
+    path = written(xen, UUID, UUID, on_crash="destroy")
+    told = xen.host.run(xen.host.toolstack.described("what xl reads", source=str(path)))
+    xen.host.run(xen.host.toolstack.set_configuration(OWN, told.text, file=str(path)))
+    found = look(xen, "renamed")
+    assert (found.uuid, found.described_in, [each.layer for each in found.disks]) == (UUID, str(path), [layer])
+    assert '"on_crash": "destroy"' in xen.host.run(xen.host.toolstack.configuration(OWN))
+
+
+def test_a_restore_takes_bridges_and_actions_of_another_configuration_and_nothing_of_its_machine(
+    xen: ScriptedXen,
+) -> None:
+    layer = off(xen)
+    restored(xen, [layer])
+    saved = config("pv1", disks=[disk("xvda", layer.path, "raw")])
+    saved |= {"nics": [{"mac": "00:16:3e:00:00:01", "bridge": "xenbr0"}], "on_crash": "destroy", "on_reboot": "restart"}
+    memory = xen.place / "m.save"
+    memory.write_bytes(save_bytes(saved))
+    given = saved | {"b_info": {"max_memkb": 1}, "nics": [{"mac": "other", "bridge": "xenbr1"}], "on_crash": "preserve"}
+    text = libxl_json.dump({key: value for key, value in given.items() if key != "on_reboot"}).decode()
+    layers = {"xvda": layer}
+    xen.host.run(xen.host.toolstack.restore(str(memory), uuid=OWN, layers=layers, paused=True, configuration=text))
+    fed = savefile.parse(xen.fed[: savefile.length(xen.fed[:48], path="x")], path="x").config
+    assert fed["nics"] == [{"mac": "00:16:3e:00:00:01", "bridge": "xenbr1"}]
+    assert (fed["on_crash"], fed["b_info"], "on_reboot" in fed) == ("preserve", saved["b_info"], False)
