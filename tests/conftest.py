@@ -94,7 +94,7 @@ def counters() -> dict[str, dict[str, int]]:
         "deaths and faults": ("tests.crash.harness", "TRIED"),
         "sequences of two": ("tests.crash.harness", "COVERED"),
         "let fail": ("tests.crash.harness", "MET"),
-        "schedules of two processes": ("tests.discovery.interleave", "SCHEDULES"),
+        "schedules": ("tests.discovery.interleave", "SCHEDULES"),
         "steps": ("tests.stateful.machine", "STEPS"),
         "compared with libxlutil": ("tests.parity.libxlutil", "COMPARED"),
     }

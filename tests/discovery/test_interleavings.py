@@ -1,15 +1,52 @@
-"""Two engine processes on one domain at once: one after the other, or one is told who is busy (design 5.6)."""
+"""Engine processes on one domain at once: one after the other, or one is told who is busy (design 5.6)."""
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from simulator import SimulatedHost
+from tests.crash.harness import GUEST
+from tests.crash.running import running, seen, sound
 from tests.crash.test_every_effect import with_history
-from tests.discovery.interleave import allowed, at_once, judge_interleavings
+from tests.discovery.bystanders import DEEDS, happens
+from tests.discovery.interleave import LOCKED, AsyncOperation, Ending, allowed, at_once, effects, judge_interleavings
 from tests.discovery.judgements import PAIRS
+from xensnap.engine.engine import Engine
+from xensnap.engine.request import CreateRequest, DeleteRequest, PinRequest, RenameRequest, RevertRequest
 
 TURNS = st.lists(st.integers(0, 60), max_size=40)
+
+TRIOS: dict[str, tuple[AsyncOperation, ...]] = {
+    "create, revert, delete": (
+        lambda engine: engine.create(GUEST, CreateRequest("one")),
+        lambda engine: engine.revert(GUEST, RevertRequest("leaf")),
+        lambda engine: engine.delete(GUEST, DeleteRequest("middle")),
+    ),
+    "rename, pin, delete": (
+        lambda engine: engine.perform(GUEST, RenameRequest("middle", "centre")),
+        lambda engine: engine.perform(GUEST, PinRequest("middle", "me")),
+        lambda engine: engine.delete(GUEST, DeleteRequest("middle")),
+    ),
+    "three creates": tuple(
+        lambda engine, name=name: engine.create(GUEST, CreateRequest(name))  # type: ignore[misc]
+        for name in ("one", "two", "one")
+    ),
+}
+
+RUNNING: dict[str, tuple[AsyncOperation, ...]] = {
+    "checkpoint and disks": (
+        lambda engine: engine.create(GUEST, CreateRequest("one")),
+        lambda engine: engine.create(GUEST, CreateRequest("two", disk_only=True)),
+    ),
+    "checkpoint and revert": (
+        lambda engine: engine.create(GUEST, CreateRequest("one")),
+        lambda engine: engine.revert(GUEST, RevertRequest("first")),
+    ),
+    "revert and delete": (
+        lambda engine: engine.revert(GUEST, RevertRequest("first")),
+        lambda engine: engine.delete(GUEST, DeleteRequest("first")),
+    ),
+}
 
 
 @pytest.fixture(scope="module", params=["i", "e"])
@@ -17,21 +54,73 @@ def host(request) -> SimulatedHost:
     return with_history(request.param)
 
 
+def alive(host: SimulatedHost) -> object:
+    """What is seen of a guest that runs, which stands nowhere still and has nothing left over."""
+    sound(host, "several at once")
+    return seen(host)
+
+
 @pytest.mark.parametrize("pair", PAIRS)
 def test_whoever_is_preempted_anywhere(host, pair) -> None:
     judge_interleavings(host, PAIRS[pair])
 
 
+@pytest.mark.parametrize("pair", RUNNING)
+def test_whoever_is_preempted_while_the_guest_runs(pair) -> None:
+    judge_interleavings(running("ie"), RUNNING[pair], look=alive)
+
+
 @pytest.mark.parametrize("wait_s", [0, 600])
-@pytest.mark.parametrize("pair", PAIRS)
-def test_in_any_order_of_turns(host, pair, wait_s) -> None:
-    endings = allowed(host, PAIRS[pair], waiting=bool(wait_s))
+@pytest.mark.parametrize("group", [*PAIRS, *TRIOS])
+def test_in_any_order_of_turns(host, group, wait_s) -> None:
+    works = (PAIRS | TRIOS)[group]
+    endings = allowed(host, works, waiting=bool(wait_s))
 
     @settings(max_examples=20)
     @given(TURNS)
     @example([])
     @example([1, 2] * 20)
     def holds(turns: list[int]) -> None:
-        assert at_once(host, PAIRS[pair], turns, wait_s=wait_s) in endings
+        assert at_once(host, works, turns, wait_s=wait_s) in endings
 
     holds()
+
+
+@pytest.mark.parametrize("pair", RUNNING)
+def test_in_any_order_of_turns_while_the_guest_reboots(pair) -> None:
+    host, works = running("ie"), RUNNING[pair]
+    rebooted = host.fork()
+    DEEDS["reboots"](rebooted)
+    endings = [ending for at in (host, rebooted) for ending in after_all(at, works)]
+    longest = sum(effects(host, work) for work in works)
+
+    happened: list[bool] = []
+
+    @settings(max_examples=20)
+    @given(TURNS, st.integers(1, longest))
+    def holds(turns: list[int], when: int) -> None:
+        def reboots(fork: SimulatedHost) -> None:
+            fork.meanwhile(when, lambda: happened.append(happens(fork, DEEDS["reboots"])))
+
+        found = at_once(host, works, turns, wait_s=0, look=recovered, beside=reboots)
+        assert found.truth in [ending.truth for ending in endings], found.outcomes
+
+    holds()
+    assert any(happened)
+
+
+def recovered(host: SimulatedHost) -> object:
+    """As `alive`, when what a reboot has interrupted was brought to its end."""
+    Engine(host).recover(GUEST)
+    return alive(host)
+
+
+def after_all(host: SimulatedHost, works: tuple[AsyncOperation, ...]) -> list[Ending]:
+    """What may come of them, and what was there before any; then with a reboot afterwards, too."""
+    ends = [*allowed(host, works, waiting=False, look=alive), Ending((LOCKED,) * len(works), alive(host))]
+
+    def rebooted(found: SimulatedHost) -> object:
+        happens(found, DEEDS["reboots"])
+        return alive(found)
+
+    return [*ends, *allowed(host, works, waiting=False, look=rebooted)]

@@ -7,11 +7,11 @@ from typing import ClassVar
 import msgspec
 
 from xensnap.engine.context import Context, directory, unbelieved
-from xensnap.engine.overlay_steps import LayerOf, in_use
+from xensnap.engine.overlay_steps import LayerOf, in_use, require_off
 from xensnap.engine.point_steps import drop_tag
 from xensnap.engine.state import HiddenBase, OurFile
 from xensnap.engine.step import Remains, StepBase
-from xensnap.errors import Failed
+from xensnap.errors import Effect, Failed
 from xensnap.hypervisor import Action, TakeInternal, TakeOverlay, Then, Watcher
 from xensnap.model import Domain, Format, Layer, RunState
 
@@ -55,14 +55,27 @@ class LiveStep(StepBase, frozen=True):
         return tuple([p for p in self.points if p.overlay and await in_use(at, p.vdev, p.overlay)])
 
     async def _taken(self, at: Context) -> bool:
-        """Whether the transaction has been: QEMU takes all points or none, so any of them tells."""
-        if await self._in_use(at):
-            return True
-        for point in self.points:
-            if point.tag:
-                image = await at.image(point.image)
-                return image is not None and bool(image.tagged(point.tag))
-        return False
+        """Whether the transaction has been. Overlays alone tell that only where there are no tags.
+
+        A guest that reboots starts from the overlays, taken or not. Where it does, and a tag is missing, the moment of
+        the one is past, and that of the other has never been.
+        """
+        tags = [point for point in self.points if point.tag]
+        for point in tags:
+            image = await at.image(point.image)
+            if image is None or not image.tagged(point.tag):
+                return False
+        return bool(tags) or bool(await self._in_use(at))
+
+    async def _overtaken(self, at: Context) -> bool:
+        """Whether the guest works on overlays above points of which others were never taken."""
+        return bool(await self._in_use(at)) and not await self._taken(at)
+
+    async def _require_not_overtaken(self, at: Context) -> None:
+        """`Failed` where the guest has started from its overlays before the other points were taken."""
+        if await self._overtaken(at):
+            cause = "the guest has started anew meanwhile, and its disks are of two moments"
+            raise Failed(cause, id="guest-gone", remedy="Try again with the domain as it is now.")
 
     async def _require_taken(self, at: Context) -> None:
         """No point is believed that cannot be seen. What became of a guest that has ended since, nobody can see."""
@@ -98,16 +111,25 @@ class TakePoints(LiveStep, frozen=True):
         """See StepBase."""
         domain = await at.required()
         if not await self._taken(at):
+            await self._require_not_overtaken(at)
             await at.host.blocks.transaction(domain, [point.action() for point in self.points])
             await self._require_taken(at)
 
     async def undo(self, at: Context) -> None:
-        """See StepBase. Overlays in use stay: then the operation is finished instead."""
+        """See StepBase. Overlays in use stay: then the operation is finished instead, or they have a hidden base."""
         await self._drop_tags(at)
 
     async def must_go_on(self, at: Context) -> bool:
         """An overlay that the guest works on holds what exists nowhere else."""
         return bool(await self._in_use(at))
+
+    async def can_go_on(self, at: Context) -> bool:
+        """The points are of one moment, or none is taken yet."""
+        return not await self._overtaken(at)
+
+    async def remains(self, at: Context) -> tuple[Remains, ...]:
+        """See StepBase."""
+        return await self._left_over(at)
 
 
 class Checkpoint(LiveStep, frozen=True):
@@ -132,6 +154,7 @@ class Checkpoint(LiveStep, frozen=True):
         await at.host.files.create(partial)
         await _save(at, partial, self.points, then=self.then, live=self.live)
         await self._require_taken(at)
+        await self._require_covered(at)
         await _name(at, partial, self.memory)
 
     async def undo(self, at: Context) -> None:
@@ -152,6 +175,14 @@ class Checkpoint(LiveStep, frozen=True):
     async def remains(self, at: Context) -> tuple[Remains, ...]:
         """See StepBase."""
         return await self._left_over(at)
+
+    async def _require_covered(self, at: Context) -> None:
+        """`Failed` where a disk was attached meanwhile: the memory knows it, and no point of it was taken."""
+        domain, covered = await at.domain(), {point.vdev for point in self.points}
+        for disk in domain.disks if domain is not None else ():
+            if disk.path and not disk.readonly and not disk.cdrom and disk.vdev not in covered:
+                cause = f"{disk.vdev} was attached meanwhile, and the memory of the guest must not come back without it"
+                raise Failed(cause, id="disk-not-covered", remedy="Take the checkpoint again.", effect=Effect.UNKNOWN)
 
     async def _is_complete(self, at: Context) -> bool:
         return await at.host.files.stat(self.memory) is not None
@@ -198,7 +229,9 @@ class SaveAway(StepBase, frozen=True):
         await put_back(at, self.was)
 
     async def _restore(self, at: Context, memory: str) -> None:
-        layers = {each.vdev: each.layer for each in self.layers}
+        """On the disks that it had when it was saved: one that was detached before that is in no memory of it."""
+        domain = await at.domain()
+        layers = {each.vdev: each.layer for each in self.layers if domain is None or domain.disk(each.vdev)}
         await at.host.toolstack.restore(memory, uuid=at.domain_uuid, layers=layers, paused=True)
 
     async def can_go_on(self, at: Context) -> bool:
@@ -242,9 +275,11 @@ class RestoreMemory(StepBase, frozen=True):
         return f"restore the memory of {self.memory}, standing still"
 
     async def do(self, at: Context) -> None:
-        """See StepBase. What the toolstack says of it is not believed: every disk must be the one that was meant."""
-        if await at.running() is not None:
-            return
+        """See StepBase. What the toolstack says of it is not believed: every disk must be the one that was meant.
+
+        It is never done again, so a guest that is there has been started by somebody else, from the disks alone.
+        """
+        await require_off(at)
         layers = {each.vdev: each.layer for each in self.layers}
         domain = await at.host.toolstack.restore(
             self.memory, uuid=at.domain_uuid, layers=layers, paused=True, configuration=self.configuration

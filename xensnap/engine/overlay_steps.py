@@ -92,11 +92,15 @@ class LayerOf(msgspec.Struct, frozen=True):
 
 
 class SwitchLayers(StepBase, frozen=True):
-    """Let the domain start from other active layers, all disks at once. Their content must be the same, or unwanted."""
+    """Let the domain start from other active layers, all disks at once. Their content must be the same, or unwanted.
+
+    Where it is `unwanted`, nobody may have started the domain from the old ones meanwhile.
+    """
 
     domain_uuid: str
     before: tuple[LayerOf, ...]
     after: tuple[LayerOf, ...]
+    unwanted: bool = False
 
     def says(self) -> str:
         """See StepBase."""
@@ -105,6 +109,8 @@ class SwitchLayers(StepBase, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase."""
         await _switch(at, {new.vdev: new.layer for new in self.after})
+        if self.unwanted:
+            await require_off(at)
 
     async def undo(self, at: Context) -> None:
         """What stands as we found it or left it is put back; a domain that is gone has nothing to switch.
@@ -270,6 +276,13 @@ class RemoveImage(StepBase, frozen=True):
         if stat is not None:
             await at.host.images.require_unused(self.layer)  # not even the domain itself may have it open
         await at.remove(self.layer.path)
+
+
+async def require_off(at: Context) -> None:
+    """`Failed` where somebody has started the domain in the middle of an operation that has ended it."""
+    if await at.running() is not None:
+        cause = "somebody has started the domain meanwhile"
+        raise Failed(cause, id="running-already", remedy="Try again, when nobody else works on it.")
 
 
 async def _switch(at: Context, layers: Mapping[str, Layer]) -> None:

@@ -38,6 +38,7 @@ class TakeQuietPoints(LiveStep, frozen=True):
         if await self._taken(at):
             await self._thaw(at)
             return
+        await self._require_not_overtaken(at)
         frozen = await self._freeze(at, domain)
         try:
             await at.host.blocks.transaction(domain, [point.action() for point in self.points])
@@ -63,6 +64,8 @@ class TakeQuietPoints(LiveStep, frozen=True):
 
     async def can_go_on(self, at: Context) -> bool:
         """A moment that was not quiet, or of which nobody knows it, is none that was required."""
+        if await self._overtaken(at):
+            return False
         return not self.required or QUIET in await at.facts.of(at.operation)
 
     async def remains(self, at: Context) -> tuple[Remains, ...]:

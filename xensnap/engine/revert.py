@@ -176,7 +176,7 @@ def _switch(view: View, overlays: list[MakeOverlay]) -> tuple[Step, ...]:
         return ()
     after = tuple(LayerOf(overlay.vdev, Layer(overlay.path, Format.QCOW2)) for overlay in overlays)
     before = tuple(LayerOf(disk.vdev, disk.layer) for disk in map(view.domain.disk, (a.vdev for a in after)) if disk)
-    return (SwitchLayers(view.domain.uuid, before, after),)
+    return (SwitchLayers(view.domain.uuid, before, after, unwanted=True),)
 
 
 def _leave_behind(view: View, vdev: str) -> Iterator[RemoveImage]:

@@ -217,6 +217,10 @@ async def _prepared(monitor: Monitor, top: Node, action: Action, added: list[str
         data = {"device": root, "name": action.tag}
         return {"type": "blockdev-snapshot-internal-sync", "data": data}
     # Fresh, since a name given up is not free before its image is closed; 31 characters at most.
+    if graph.same_file(top.layer.path, action.overlay.path):
+        # A guest that has rebooted meanwhile; QEMU under Xen takes no lock that would keep it from opening it twice.
+        cause = f"QEMU works on {action.overlay.path} as {action.vdev} already"
+        raise Failed(cause, id="image-open", remedy="Look at the domain again: it has been started anew.")
     name = f"{action.vdev[:18]}-{uuid.uuid4().hex[:12]}"
     # Without its backing file: the image that is open already becomes that, as it is in QEMU.
     await monitor.execute("blockdev-add", image_options(action.overlay, name) | {"backing": None})
