@@ -153,7 +153,8 @@ def judge(host: SimulatedHost, operation: Operation, name: str) -> int:
     happened = 0
     for number in every_effect(host, operation):
         for cut in cuts:
-            busy, done = host.fork(), []
+            busy = host.fork()
+            done: list[bool] = []
             busy.meanwhile(number, partial(_noted, busy, deed, done), cut)
             error = performs(busy, operation)
             TRIED["somebody meanwhile"] += 1
