@@ -3,26 +3,33 @@
 from collections.abc import Mapping
 
 from simulator.core.effects import Effect, declare
-from simulator.disk.chain import Link, OpenError, backing_path, chain, opened, seen
+from simulator.disk.chain import Link, OpenError, chain, seen
 from simulator.disk.content import SECTOR
-from simulator.disk.extents import by_state
-from simulator.disk.files import Inode, allocated, length
+from simulator.disk.files import length
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image as Stored
 from simulator.disk.image import Qcow2
 from simulator.disk.operations import metadata
 from simulator.disk.refcounts import leaks
 from simulator.disk.snapshots import TAG_BYTES_MAX, Table
-from simulator.ports.files import failure
 from simulator.ports.machine import openers
+from simulator.ports.reading import (
+    inode_of,
+    opened_image,
+    read_chain,
+    read_extents,
+    read_holds_data,
+    read_image,
+    require_present,
+)
 from simulator.ports.seat import GIVE_WAY, Seat
 from simulator.tools import qemu_img
 from simulator.tools.qemu_img import Program, ToolError
 from simulator.world import World
 from xensnap import errors
-from xensnap.errors import Busy, Damaged, NotFound, Reason, Refused, ToolFailed
+from xensnap.errors import Busy, NotFound, Reason, Refused, ToolFailed
 from xensnap.hypervisor import CheckResult, Opener
-from xensnap.model import Backing, Chain, Extent, FileId, Format, Image, InternalSnapshot, Layer
+from xensnap.model import Backing, Chain, Extent, Format, Image, InternalSnapshot, Layer
 
 _INSPECT = declare("image.inspect", "an image's header and snapshot table are read", writes=False)
 _CHAIN = declare("image.chain", "the headers of a whole chain are read", writes=False)
@@ -53,28 +60,18 @@ class SimulatedImageTool:
 
     async def inspect(self, layer: Layer) -> Image:
         """One image; what it stands on is not looked at."""
-        return _read((await self._seat.look(_INSPECT, layer.path)).fs, layer)
+        return read_image((await self._seat.look(_INSPECT, layer.path)).fs, layer)
 
     async def chain(self, layer: Layer) -> Chain:
         """All of them, the active layer first; a backing file whose format the header does not say is refused."""
         fs = (await self._seat.look(_CHAIN, layer.path)).fs
-        images: list[Image] = []
-        seen: set[int] = set()
-        lower: Layer | None = layer
-        while lower is not None:
-            image = _read(fs, lower)
-            if image.file.inode in seen:
-                raise Damaged(f"{lower.path}: the backing files form a loop", path=lower.path)
-            seen.add(image.file.inode)
-            images.append(image)
-            lower = _below(image)
-        return Chain(tuple(images))
+        return read_chain(fs, layer)
 
     async def require_unused(self, layer: Layer) -> None:
         """The gate: `Busy` at once where somebody writes, and for a mere reader after half a second."""
         seat = self._seat
         world = await seat.look(_REQUIRE_UNUSED, layer.path)
-        _present(world.fs, layer.path)
+        require_present(world.fs, layer.path)
         found = openers(world, layer.path)
         if found and not any(opener.writing for opener in found):
             await GIVE_WAY
@@ -86,26 +83,17 @@ class SimulatedImageTool:
     async def holds_data(self, layer: Layer) -> bool:
         """Whether it has clusters of its own."""
         fs = (await self._seat.look(_HOLDS_DATA, layer.path)).fs
-        _present(fs, layer.path)
-        stored = _inode(fs, layer.path).stored
-        if layer.format is Format.RAW or stored == b"":
-            return bool(length(stored))
-        image = _opened(fs, layer).image
-        return bool(image.content)
+        return read_holds_data(fs, layer)
 
     async def extents(self, layer: Layer) -> Mapping[str, tuple[Extent, ...]]:
         """Which clusters each state of the image has, by the number of the write and the index."""
-        fs = (await self._seat.look(_EXTENTS, layer.path)).fs
-        _present(fs, layer.path)
-        if layer.format is Format.QCOW2 and _inode(fs, layer.path).stored == b"":
-            return {"": ()}
-        return by_state(_opened(fs, layer).image)
+        return read_extents((await self._seat.look(_EXTENTS, layer.path)).fs, layer)
 
     async def create_overlay(self, path: str, *, backing: Backing, size_bytes: int) -> None:
         """An empty overlay in the empty file that is there."""
         _whole_sectors(size_bytes)
         await self.require_unused(Layer(path, Format.RAW))
-        if length(_inode(self._seat.world.fs, path).stored):
+        if length(inode_of(self._seat.world.fs, path).stored):
             cause = f"{path} is not empty, so it is not the file that was made for this overlay"
             raise Refused([Reason("overlay-not-empty", cause, "Choose another name for the overlay.")])
         await self._run(_CREATE, qemu_img.CreateOverlay(path, backing.name, _format(backing), size_bytes))
@@ -137,7 +125,7 @@ class SimulatedImageTool:
     async def commit(self, top: Layer, *, into: Layer) -> None:
         """What the top holds, written down."""
         below = (await self.chain(top)).images[1:]
-        target = _read(self._seat.world.fs, into)
+        target = read_image(self._seat.world.fs, into)
         if target.file not in {image.file for image in below}:
             raise NotFound(f"{into.path} is not below {top.path}", id="not-in-chain")
         _unwritten(self._seat.world, top.path)
@@ -147,7 +135,7 @@ class SimulatedImageTool:
     async def rebase(self, layer: Layer, *, backing: Backing | None, copy: bool) -> None:
         """Another backing file, the content kept where `copy`."""
         await self.require_unused(layer)
-        _read(self._seat.world.fs, layer)
+        read_image(self._seat.world.fs, layer)
         name, form = (backing.name, _format(backing)) if backing else ("", "")
         known = errors.Effect.UNKNOWN if copy else errors.Effect.NONE
         await self._run(_REBASE, qemu_img.Rebase(layer, name, form, copy), known)
@@ -156,13 +144,13 @@ class SimulatedImageTool:
         """Another size."""
         _whole_sectors(size_bytes)
         await self.require_unused(layer)
-        _read(self._seat.world.fs, layer)
+        read_image(self._seat.world.fs, layer)
         await self._run(_RESIZE, qemu_img.Resize(layer, size_bytes), errors.Effect.NONE)
 
     async def check(self, layer: Layer, *, repair_leaks: bool = False) -> CheckResult:
         """Leaks and corruptions, by count."""
         if layer.format is Format.RAW:
-            _read(self._seat.world.fs, layer)
+            read_image(self._seat.world.fs, layer)
             return CheckResult()
         if repair_leaks:
             await self.require_unused(layer)
@@ -176,14 +164,14 @@ class SimulatedImageTool:
     async def measure_bytes(self, layer: Layer) -> int:
         """As `qemu-img measure -O qcow2` reckons it: all metadata of a full image, and the clusters that hold data."""
         world = await self._seat.look(_MEASURE, layer.path)
-        _read(world.fs, layer)
+        read_image(world.fs, layer)
         _unwritten(world, layer.path)
         argv = ("qemu-img", "measure", "-O", "qcow2", "-f", layer.format, layer.path)
         return measured(tuple(link.image for link in _links(world.fs, layer, argv)))
 
     async def copy_out(self, layer: Layer, *, snapshot_id: str, to: str) -> None:
         """A standalone image of one snapshot; not durable yet, as qemu-img leaves it."""
-        _present(self._seat.world.fs, layer.path)
+        require_present(self._seat.world.fs, layer.path)
         _unwritten(self._seat.world, layer.path)
         await self.require_unused(Layer(to, Format.RAW))
         self._entry(layer, snapshot_id)
@@ -193,7 +181,7 @@ class SimulatedImageTool:
         if layer.format is not Format.QCOW2:
             cause = f"{layer.path}: {layer.format} images hold no internal snapshots"
             raise Refused([Reason("no-internal-snapshots", cause, "Take an external snapshot.")])
-        image = _opened(self._seat.world.fs, layer).image
+        image = opened_image(self._seat.world.fs, layer).image
         assert isinstance(image, Qcow2)
         return image.table
 
@@ -253,54 +241,8 @@ def _unwritten(world: World, path: str) -> None:
         raise _busy(path, writing)
 
 
-def _present(fs: FileSystem, path: str) -> None:
-    if fs.find(path) is None:
-        raise NotFound(f"{path}: no such image", id="image-not-found")
-
-
-def _inode(fs: FileSystem, path: str) -> Inode:
-    try:
-        return fs.inode(path)
-    except OSError as error:
-        raise failure(error, "read", path) from None
-
-
-def _opened(fs: FileSystem, layer: Layer) -> Link:
-    try:
-        return opened(fs, layer)
-    except OpenError as error:
-        if error.missing:
-            raise NotFound(f"{layer.path}: no such image", id="image-not-found") from None
-        raise Damaged(f"{layer.path}: {error}", path=layer.path) from None
-
-
-def _read(fs: FileSystem, layer: Layer) -> Image:
-    """An image's metadata as our own reader finds it: a raw image is any file at all."""
-    if layer.format not in {Format.RAW, Format.QCOW2}:
-        cause = f"{layer.path}: {layer.format} images are not supported"
-        remedy = "Convert it with `qemu-img convert -O qcow2`."
-        raise Refused([Reason("unsupported-format", cause, remedy)])
-    if layer.format is Format.RAW:
-        _present(fs, layer.path)
-        stored, number = _inode(fs, layer.path).stored, fs.number(layer.path)
-        size = -(-length(stored) // SECTOR) * SECTOR
-        return Image(layer, FileId(fs.device, number), size, length(stored), allocated(stored))
-    return told(fs, _opened(fs, layer))
-
-
-def _below(image: Image) -> Layer | None:
-    backing = image.backing
-    if backing is None:
-        return None
-    if backing.format is None:
-        cause = f"{image.layer.path}: the header does not say in which format its backing file {backing.name!r} is"
-        remedy = f"If you know it: qemu-img rebase -u -f qcow2 -F FORMAT -b {backing.name} {image.layer.path}"
-        raise Refused([Reason("backing-format-missing", cause, remedy)])
-    return Layer(backing.path, backing.format)
-
-
 def _links(fs: FileSystem, layer: Layer, argv: tuple[str, ...]) -> tuple[Link, ...]:
-    _opened(fs, layer)
+    opened_image(fs, layer)
     try:
         return chain(fs, layer)
     except OpenError as error:
@@ -323,31 +265,6 @@ def _whole_sectors(size_bytes: int) -> None:
 def _failed(error: ToolError, program: Program | tuple[str, ...], known: errors.Effect) -> ToolFailed:
     argv = program if isinstance(program, tuple) else qemu_img.argv(program)
     return ToolFailed(error.words, argv=argv, returncode=1, stderr=f"{error.words}\n", effect=known)
-
-
-def told(fs: FileSystem, link: Link) -> Image:
-    """An image as its header tells it."""
-    image = link.image
-    file = FileId(fs.device, link.number)
-    layer = Layer(link.path, Format(link.format))
-    assert isinstance(image, Qcow2)
-    backing = None
-    if image.backing_name:
-        form = Format(image.backing_format) if image.backing_format else None
-        backing = Backing(image.backing_name, backing_path(link.path, image.backing_name), form)
-    return Image(
-        layer,
-        file,
-        image.size_bytes,
-        image.length_bytes,
-        image.allocated_bytes,
-        cluster_size_bytes=image.cluster_bytes,
-        compat=image.compat,
-        refcount_bits=image.refcount_bits,
-        backing=backing,
-        snapshots=image.table.told,
-        corrupt=bool(image.corrupted),
-    )
 
 
 def measured(images: tuple[Stored, ...]) -> int:

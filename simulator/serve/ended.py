@@ -1,8 +1,12 @@
-"""How a simulated program has ended."""
+"""How a simulated program runs: where, and how it has ended or what it is still at."""
+
+from collections.abc import Callable
 
 import msgspec
 
 from simulator.world import World
+from simulator.world.life import XlError
+from simulator.world.programs import XlProgram
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -19,3 +23,16 @@ class Told(msgspec.Struct, frozen=True):
 
     cwd: str = "/"
     stdin: bytes = b""
+
+
+class Working(msgspec.Struct, frozen=True):
+    """An xl that takes several steps, between any two of which it can die.
+
+    Attributes:
+        world: before its first step.
+        told: how it ends in the world after its last step, or after the one that failed.
+    """
+
+    world: World
+    program: XlProgram
+    told: Callable[[World, XlError | None], Ended]

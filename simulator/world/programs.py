@@ -27,6 +27,11 @@ ACKNOWLEDGED_NS = 60_000_000_000
 _HELD_NS = 11_000_000_000
 _PARTS = 3
 _CREATED_MODE = 0o644
+_DEVICES = "/dev/"
+"""What is written there is nowhere: `/dev/null`, or a pipe."""
+_PIPE = "/dev/fd/"
+"""A pipe whose reader takes the head and leaves."""
+_BROKEN_NS = 600_000_000
 
 
 class Build(msgspec.Struct, frozen=True, tag="xl-build"):
@@ -34,6 +39,7 @@ class Build(msgspec.Struct, frozen=True, tag="xl-build"):
 
     Attributes:
         memory: the save file, or nothing for a boot.
+        data: the save file itself, where it comes on xl's standard input; then `memory` is only what that is called.
         paused: `-p`.
         serial: the pid of this xl, by which it knows its domain from that of another that builds the same.
     """
@@ -45,6 +51,7 @@ class Build(msgspec.Struct, frozen=True, tag="xl-build"):
     memory: str = ""
     paused: bool = False
     serial: int = 0
+    data: bytes = b""
 
 
 class Save(msgspec.Struct, frozen=True, tag="xl-save"):
@@ -74,7 +81,7 @@ SUSPENDED_AT = 6
 def argv(program: XlProgram) -> tuple[str, ...]:
     """The command line that the real host would run."""
     match program:
-        case Build(_, name, _, _, memory, paused, _):
+        case Build(_, name, _, _, memory, paused):
             flags = ("-p",) if paused else ()
             return ("xl", "restore", *flags, name, memory) if memory else ("xl", "create", *flags, name)
         case Save(domid, path, then):
@@ -102,7 +109,7 @@ def _name_checked(world: World, program: Build) -> World:
     life.require_name(world, program.name)
     if program.memory:
         try:
-            save_file.read_header(_read(world, program.memory))
+            save_file.read_header(_saved(world, program))
         except SavedError as error:
             raise XlError(str(error)) from None
     return world
@@ -131,7 +138,7 @@ def _memory_loaded(world: World, program: Build) -> World:
     if not program.memory:
         return life.booted(world, domid)
     try:
-        memory = save_file.read_memory(_read(world, program.memory))
+        memory = save_file.read_memory(_saved(world, program))
     except SavedError as error:
         raise XlError(str(error), life.destroyed(world, domid)) from None
     xen = world.xen.putting(replace(life.require(world, domid), built=True))
@@ -148,6 +155,10 @@ def _let_go(world: World, program: Build) -> World:
 def header_of(world: World, path: str) -> Header:
     """The configuration in a save file."""
     return save_file.read_header(_read(world, path))
+
+
+def _saved(world: World, program: Build) -> bytes:
+    return program.data or _read(world, program.memory)
 
 
 def _read(world: World, path: str) -> bytes:
@@ -168,9 +179,9 @@ def _file_begun(world: World, program: Save | Migrate) -> World:
         # xen.md 19: a held monitor harms xl itself.
         later = replace(world, clock=world.clock.after(_HELD_NS))
         raise XlError("unable to retrieve domain configuration", later)
-    stored = world.domains[incarnation.uuid]
-    traits = incarnation.traits
-    told = Header(traits.kind, incarnation.name, incarnation.uuid, stored.disks, incarnation.domid, traits.items)
+    head = head_of(world, incarnation)
+    if program.path.startswith(_DEVICES):
+        return world
     try:
         fs = world.fs
         if fs.find(program.path) is None:
@@ -178,12 +189,22 @@ def _file_begun(world: World, program: Save | Migrate) -> World:
         world = world.with_fs(fs.update(program.path, lambda _: b""))
     except OSError as error:
         raise XlError(f"Failed to open {program.path}: {strerror(error.errno or 0)}") from None
-    return _added(world, program, save_file.header(told))
+    return _added(world, program, head)
+
+
+def head_of(world: World, incarnation: Incarnation) -> bytes:
+    """The head of a save file of this domain, made now."""
+    traits, disks = incarnation.traits, world.domains[incarnation.uuid].disks
+    return save_file.header(Header(traits.kind, incarnation.name, incarnation.uuid, disks, traits.items))
 
 
 def _suspend_asked(world: World, program: Save) -> World:
     """A guest that is paused, has ended, or has no QEMU any more does not answer (xen.md 3)."""
     incarnation = life.require(world, program.domid)
+    if program.path.startswith(_PIPE):
+        # xen-live.md E2: the reader has left, and xl resumes the guest after any failure.
+        later = replace(life.resumed(world, program.domid), clock=world.clock.after(_BROKEN_NS))
+        raise XlError("libxl_domain_suspend failed (rc=-3): Broken pipe", later)
     if not incarnation.ran and incarnation.suspends_itself:
         # xen.md 10: restored with -p and never run, its page tables are not what a save expects.
         raise XlError("xc_domain_save: Bad mfn ... during page table walk", world)
@@ -230,6 +251,8 @@ def _added(world: World, program: Save | Migrate, data: bytes) -> World:
         assert isinstance(stored, bytes)
         return stored + data
 
+    if program.path.startswith(_DEVICES):
+        return world
     try:
         return world.with_fs(world.fs.update(program.path, more))
     except OSError as error:
@@ -237,7 +260,7 @@ def _added(world: World, program: Save | Migrate, data: bytes) -> World:
         raise XlError(words, life.resumed(world, program.domid)) from None
 
 
-def _saved(world: World, program: Save) -> World:
+def _let_be(world: World, program: Save) -> World:
     match program.then:
         case "-p":
             return life.resumed(world, program.domid, pauses=1)
@@ -257,10 +280,14 @@ def _dirty_logged(world: World, program: Migrate) -> World:
     return replace(world, xen=world.xen.putting(replace(incarnation, dirty_logged=True)))
 
 
-def _copied(world: World, program: Migrate) -> World:
+def _copied(part: int) -> Callable[[World, Migrate], World]:
     """Memory is sent while the guest runs. What it changes is sent again, so none of this counts (xen-live.md A5)."""
-    length = -(-life.require(world, program.domid).traits.memory_bytes // _PARTS)
-    return _added(world, program, save_file.outdated(length))
+
+    def copied(world: World, program: Migrate) -> World:
+        length = -(-life.require(world, program.domid).traits.memory_bytes // _PARTS)
+        return _added(world, program, (b"" if part else save_file.BEGIN) + save_file.outdated(length))
+
+    return copied
 
 
 def _last_sent(world: World, program: Migrate) -> World:
@@ -269,7 +296,7 @@ def _last_sent(world: World, program: Migrate) -> World:
         raise XlError("failed to suspend at sender", later)
     world = _suspended(world, program)
     memory = world.guests[program.domid].at(world.clock.monotonic_ns)
-    return _added(world, program, save_file.body(memory, 0))
+    return _added(world, program, save_file.last(memory))
 
 
 def _refused(world: World, program: Migrate) -> World:
@@ -290,12 +317,12 @@ _STEPS: dict[type, tuple[Step, ...]] = {
         ("suspend asked", _suspend_asked),
         ("suspended", _suspended),
         *((f"written {part + 1} of {_PARTS}", _memory_written(part)) for part in range(_PARTS)),
-        ("saved", _saved),
+        ("saved", _let_be),
     ),
     Migrate: (
         ("file begun", _file_begun),
         ("dirty pages logged", _dirty_logged),
-        *((f"copied {part + 1} of {_PARTS}", _copied) for part in range(_PARTS)),
+        *((f"copied {part + 1} of {_PARTS}", _copied(part)) for part in range(_PARTS)),
         ("last pages sent", _last_sent),
         ("refused", _refused),
     ),

@@ -6,11 +6,13 @@ give back: memory, processors, network interfaces, what to do on events.
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from xensnap.errors import Usage
+from xensnap.formats import libxl_json
 from xensnap.formats.device_disk import DeviceDisk
 from xensnap.model import Backend, Disk, Domain, Format, GuestKind
 
@@ -18,6 +20,19 @@ _READ_APART = frozenset({"name", "uuid", "type", "builder", "disk", "vif", "memo
 _NAMED = {"vcpus": "max_vcpus", "extra": "cmdline"}
 _MAY_DIFFER = re.compile(r"on_\w+")
 _KIB_PER_MIB = 1024
+_NO_DOMID = 4294967295
+_MACHINE: dict[str, Any] = {
+    "max_vcpus": 1,
+    "avail_vcpus": [0],
+    "max_memkb": 163840,
+    "target_memkb": 163840,
+    "video_memkb": 0,
+    "claim_mode": "True",
+    "arch_arm": {},
+    "arch_x86": {"msr_relaxed": "False"},
+}
+_EVENTS = {"on_reboot": "restart", "on_soft_reset": "soft_reset"}
+"""What a configuration says that an operator's file left open; items that say the same are none."""
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -60,7 +75,7 @@ def read(written: str, *, source: str) -> Written:
         told = json.loads(written)
         info = told.pop("c_info")
         disks = tuple(_of_json(disk) for disk in told.pop("disks", []))
-        return Written(info["name"], info.get("uuid"), GuestKind(info.get("type", "pv")), disks, encoded(told))
+        return Written(info["name"], info.get("uuid"), GuestKind(info.get("type", "pv")), disks, _beyond(told))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Usage(f"{source}: no configuration of a domain: {error}", id="bad-config") from error
 
@@ -88,7 +103,39 @@ def of_file(written: str, *, source: str) -> Written:
             machine[_NAMED.get(key, key)] = setting.value
     items |= {"b_info": machine} if machine else {}
     items |= {"nics": [_nic(each) for each in file.items("vif") or []]} if file.items("vif") else {}
-    return Written(file.string("name") or "", file.string("uuid"), GuestKind(kind), disks, encoded(items))
+    return Written(file.string("name") or "", file.string("uuid"), GuestKind(kind), disks, _beyond(items))
+
+
+def spelled(kind: GuestKind, name: str, uuid: str, disks: Iterable[Disk], items: str = "") -> dict[str, Any]:
+    """A configuration in libxl's JSON, as `xl list -l` tells it: what has its default is absent (xen.md 11)."""
+    more = decoded(items)
+    told: dict[str, Any] = {
+        "c_info": {"type": kind.value, "name": name, "domid": _NO_DOMID, "uuid": uuid, "run_hotplug_scripts": "True"},
+        "b_info": _MACHINE | {f"type.{kind}": {}} | more.pop("b_info", {}),
+        **_EVENTS,
+        **more,
+    }
+    if entries := [_spelled(disk) for disk in disks]:
+        told["disks"] = entries
+    return told
+
+
+def stored(config: dict[str, Any]) -> bytes:
+    """A configuration as libxl's userdata has it: a string of C."""
+    return libxl_json.dump(config) + b"\0"
+
+
+def items_of(config: dict[str, Any]) -> str:
+    """The items of a configuration in libxl's JSON."""
+    return _beyond({key: value for key, value in config.items() if key not in {"c_info", "disks"}})
+
+
+def _beyond(items: dict[str, Any]) -> str:
+    """The items that say more than would be there without them."""
+    machine = items.get("b_info", {})
+    left = {key: value for key, value in items.items() if key != "b_info" and _EVENTS.get(key) != value}
+    differing = {k: v for k, v in machine.items() if not k.startswith("type.") and _MACHINE.get(k) != v}
+    return encoded(left | ({"b_info": differing} if differing else {}))
 
 
 def restored(saved: str, given: str) -> str:
@@ -115,6 +162,19 @@ def encoded(items: dict[str, Any]) -> str:
 def _nic(spec: object) -> dict[str, str]:
     pairs = [part.partition("=") for part in str(spec).split(",") if part]
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _spelled(disk: Disk) -> dict[str, Any]:
+    told: dict[str, Any] = {"pdev_path": disk.path, "vdev": disk.vdev}
+    if disk.backend is not Backend.QDISK or disk.format is Format.RAW:
+        told["backend"] = disk.backend.value
+    told["format"] = disk.format.value if disk.path else "empty"
+    if disk.cdrom:
+        told["removable"] = 1
+        told["is_cdrom"] = 1
+    if not disk.readonly:
+        told["readwrite"] = 1
+    return told | {"colo_restore_enable": "False"}
 
 
 def _of_json(told: dict[str, Any]) -> Disk:

@@ -1,18 +1,32 @@
-"""Save files: a header with the configuration, then the memory, then a mark that it is all there.
+"""Save files: a head with the configuration, then libxl's stream with the memory, as `xl save` writes them (4.17).
 
-Not the bytes of libxl's stream, but what is in it, where it is torn, and how long it is. A file that lacks the mark
-is a fragment, as a killed or failed save leaves it.
+The records are libxl's and libxc's own, each with its length, so that whoever looks only at the structure finds what
+he expects. What they hold is no page of memory but all that a simulated guest remembers.
 """
+
+import struct
 
 import msgspec
 
 from simulator.guest import Memory
+from simulator.xen import configurations
+from xensnap.errors import Damaged
+from xensnap.formats import libxl_json, savefile
+from xensnap.formats.savefile import Head
 from xensnap.model import Disk, GuestKind
 
-MAGIC = b"Xen saved domain, xl format (simulated)\n"
-END = b"\nEND\n"
-HEADER_BYTES = 3161
-"""Length of what a save leaves that never began (xen.md 6)."""
+MANDATORY_FLAGS = 3
+"""A configuration in JSON, and a stream of version 2."""
+_LIBXL = savefile.STREAM + struct.pack(">2I", 2, 0)
+_CONTEXT = struct.pack("<2I", 1, 0)
+_LIBXC = b"\xff" * 8 + b"XENF" + struct.pack(">IHHI", 3, 0, 0, 0) + struct.pack("<IHHII", 1, 12, 0, 4, 17)
+_PAGES = 1
+_END = bytes(8)
+BEGIN = _LIBXL + _CONTEXT + _LIBXC
+"""What comes before the pages."""
+_RECORD = struct.Struct("<2I")
+_AFTER = _END + _END
+"""The end of libxc's records, and of libxl's."""
 
 
 class SavedError(Exception):
@@ -26,44 +40,65 @@ class Header(msgspec.Struct, frozen=True):
     name: str
     uuid: str
     disks: tuple[Disk, ...]
-    domid: int = 0
     items: str = ""
 
 
 def header(told: Header) -> bytes:
     """The first bytes of a save file."""
-    return (MAGIC + msgspec.json.encode(told) + b"\n").ljust(HEADER_BYTES)
+    config = configurations.spelled(told.kind, told.name, told.uuid, told.disks, told.items)
+    return savefile.encode(Head(config, MANDATORY_FLAGS, 0, b"", 0))
+
+
+def announced(data: bytes) -> str:
+    """How xl tells of a head: its flags, and the length of what is optional in it."""
+    _, mandatory, optional, length = struct.unpack_from("<4I", data, 32)
+    return f"0x{mandatory:x}/0x{optional:x}/{length}"
 
 
 def body(memory: Memory, length_bytes: int) -> bytes:
-    """The rest of it."""
-    return msgspec.json.encode(memory).ljust(length_bytes - len(END)) + END
+    """The rest of it, this long where the memory fits in."""
+    pages = msgspec.json.encode(memory)
+    length = max(length_bytes - len(BEGIN) - _RECORD.size - len(_AFTER), len(pages))
+    return BEGIN + _record(pages.ljust(length)) + _AFTER
 
 
 def outdated(length_bytes: int) -> bytes:
     """Pages that are sent again later in the stream: there, and of no meaning."""
-    return b" " * length_bytes
+    return _record(b" " * length_bytes)
 
 
-def _header_end(data: bytes) -> int:
-    return max(HEADER_BYTES, data.find(b"\n", len(MAGIC)) + 1)
+def last(memory: Memory) -> bytes:
+    """What ends a stream in which other pages came before: those that count."""
+    return _record(msgspec.json.encode(memory)) + _AFTER
+
+
+def _record(pages: bytes) -> bytes:
+    pages = pages.ljust(len(pages) + -len(pages) % 8)
+    return _RECORD.pack(_PAGES, len(pages)) + pages
 
 
 def read_header(data: bytes) -> Header:
     """The configuration in a save file; `SavedError` where there is none."""
-    if not data.startswith(MAGIC) or len(data) < HEADER_BYTES:
+    if len(data) < savefile.FIXED_BYTES or not data.startswith(savefile.MAGIC):
         raise SavedError("File has wrong magic number - not a save file")
     try:
-        return msgspec.json.decode(data[len(MAGIC) : _header_end(data)].strip(), type=Header)
-    except msgspec.DecodeError:
+        config = savefile.parse(data[: savefile.length(data, path="")], path="").config
+    except Damaged:
         raise SavedError("File has a damaged header") from None
+    kind = libxl_json.kind(config) or GuestKind.PV
+    name, uuid, disks = libxl_json.name(config), libxl_json.uuid(config), libxl_json.disks(config)
+    return Header(kind, name, uuid, disks, configurations.items_of(config))
 
 
 def read_memory(data: bytes) -> Memory:
     """The memory in a save file; `SavedError` where it is a fragment."""
-    if not data.endswith(END):
-        raise SavedError("restore failed: stream truncated")
+    at, pages = savefile.length(data, path="") + len(BEGIN), b""
+    while data[at : at + len(_AFTER)] != _AFTER:
+        if len(data) < at + _RECORD.size:
+            raise SavedError("restore failed: stream truncated")
+        _, length = _RECORD.unpack_from(data, at)
+        pages, at = data[at + _RECORD.size : at + _RECORD.size + length], at + _RECORD.size + length
     try:
-        return msgspec.json.decode(data[_header_end(data) : -len(END)].strip(), type=Memory)
+        return msgspec.json.decode(pages.strip(), type=Memory)
     except msgspec.DecodeError:
         raise SavedError("restore failed: stream damaged") from None

@@ -6,7 +6,8 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.ports.domains import powered_off
-from simulator.serve.ended import Ended, Told
+from simulator.serve.ended import Ended, Told, Working
+from simulator.serve.xl import configuration
 from simulator.serve.xl.words import Refused, domid_of, read, there
 from simulator.world import World, life, programs
 from simulator.world.life import XlError
@@ -20,6 +21,7 @@ from xensnap.model import Domain, DomainUuid, GuestKind, RunState
 replace = msgspec.structs.replace
 
 _ACKNOWLEDGED_NS = 60_000_000_000
+_STDIN = "/dev/stdin"
 
 _SAVE_HELP = """Usage: xl [-vtTf] save [options] <Domain> <CheckpointFile> [<ConfigFile>]
 
@@ -50,13 +52,20 @@ Options:
 # --- making ----------------------------------------------------------------------------------------------------------
 
 
-def create(world: World, argv: Sequence[str], told: Told) -> Ended:
-    """`xl create FILE`; with `-p` it stays paused, with `-e` nobody watches it."""
+def create(world: World, argv: Sequence[str], told: Told, *, dry: bool = False) -> Ended | Working:
+    """`xl create FILE`; with `-p` it stays paused, with `-e` nobody watches it.
+
+    Args:
+        dry: `xl -N`: nothing is made, and the configuration is told in libxl's JSON.
+    """
     words = read("create", argv, "hFnqpecVAf:", least=1)
     path = _absolute(told.cwd, words.words[0])
     file = _file(world, path, words.words[0])
     head = "" if words.has("q") else f"Parsing config from {words.words[0]}\n"
     rng, fresh = world.rng.uuid()
+    if dry:
+        config = configurations.spelled(file.kind, file.name, file.uuid or fresh, file.disks, file.items)
+        return Ended(replace(world, rng=rng), 0, configuration.written(config) + "\n", head)
     known = world.xen.traits.get(file.uuid or "", Traits())
     traits = replace(known, kind=file.kind, pinned=file.uuid is not None, operator_disks=file.disks, items=file.items)
     if file.uuid is None:
@@ -80,29 +89,23 @@ def _absolute(cwd: str, path: str) -> str:
     return path if path.startswith("/") else f"{cwd.rstrip('/')}/{path}"
 
 
-def restore(world: World, argv: Sequence[str], told: Told) -> Ended:
-    """`xl restore [CONFIG] FILE`: it is believed that the disks open, and nobody looks (xen.md 8)."""
+def restore(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
+    """`xl restore [CONFIG] FILE`: it is believed that the disks open, and nobody looks (xen.md 8).
+
+    The file can be a pipe, `/dev/stdin`.
+    """
     words = read("restore", argv, "hFpedVA", least=1, help_text=_RESTORE_HELP)
     shown = words.words[-1]
     path = _absolute(told.cwd, shown)
-    number = world.fs.find(path)
-    if number is None:
-        raise Refused("Can't open restore file: No such file or directory")
-    if path in world.fs.dirs:
-        raise Refused(
-            f"libxl: error: libxl_utils.c:505:libxl_read_exactly: failed to read header from {shown}: Is a directory\n"
-            "xl: fatal error: xl_vmcontrol.c:713: Is a directory: "
-            'libxl_read_exactly( ctx, restore_fd, &hdr, sizeof(hdr), restore_source, "header")'
-        )
-    stored = world.fs.inode(path).stored
-    if stored == b"":
+    data = told.stdin if path == _STDIN else _file_of(world, path, shown)
+    if not data:
         raise Refused(
             f"libxl: error: libxl_utils.c:505:libxl_read_exactly: file/stream truncated reading header from {shown}\n"
             "xl: fatal error: xl_vmcontrol.c:713: Protocol error: "
             'libxl_read_exactly( ctx, restore_fd, &hdr, sizeof(hdr), restore_source, "header")'
         )
     try:
-        header = save_file.read_header(stored if isinstance(stored, bytes) else b"?")
+        header = save_file.read_header(data)
     except save_file.SavedError:
         raise Refused("File has wrong magic number - corrupt or for a different tool?") from None
     name, uuid, disks, source = header.name, header.uuid, header.disks, "<saved>"
@@ -112,17 +115,33 @@ def restore(world: World, argv: Sequence[str], told: Told) -> Ended:
         world, uuid, source = replace(world, rng=rng), given.uuid or fresh, words.words[0]
         name, disks = given.name, given.disks
     head = (
-        f"Loading new save file {shown} (new xl fmt info 0x3/0x0/1097)\n"
+        f"Loading new save file {shown} (new xl fmt info {save_file.announced(data)})\n"
         " Savefile contains xl domain config in JSON format\n"
         f"Parsing config from {source}\n"
     )
     traits = replace(world.xen.traits.get(header.uuid, Traits()), kind=header.kind, items=header.items)
     program = programs.Build(uuid, name, traits, disks, path, words.has("p"))
+    if path == _STDIN:
+        program = replace(program, data=data)
     kind = "PV" if header.kind is GuestKind.PV else "HVM"
     tail = (
         f"xc: info: Found x86 {kind} domain from Xen 4.17\nxc: info: Restoring domain\nxc: info: Restore successful\n"
     )
     return _built(world, program, head, tail, watched=not words.has("e"))
+
+
+def _file_of(world: World, path: str, shown: str) -> bytes:
+    """What is in a save file; an image is not looked into."""
+    if path in world.fs.dirs:
+        raise Refused(
+            f"libxl: error: libxl_utils.c:505:libxl_read_exactly: failed to read header from {shown}: Is a directory\n"
+            "xl: fatal error: xl_vmcontrol.c:713: Is a directory: "
+            'libxl_read_exactly( ctx, restore_fd, &hdr, sizeof(hdr), restore_source, "header")'
+        )
+    if world.fs.find(path) is None:
+        raise Refused("Can't open restore file: No such file or directory")
+    stored = world.fs.inode(path).stored
+    return stored if isinstance(stored, bytes) else b"?"
 
 
 _UNDONE = (
@@ -132,7 +151,7 @@ _UNDONE = (
 )
 
 
-def _built(world: World, program: programs.Build, head: str, tail: str = "", *, watched: bool) -> Ended:
+def _built(world: World, program: programs.Build, head: str, tail: str = "", *, watched: bool) -> Working:
     domid = world.xen.next_domid
     used = replace(world, xen=replace(world.xen, next_domid=domid + 1))
     if any(each.name == program.name for each in world.xen):
@@ -151,21 +170,27 @@ def _built(world: World, program: programs.Build, head: str, tail: str = "", *, 
                 f"for disk {place}\n"
             )
             raise Refused(head + words + _UNDONE.format(domid), world=used, code=1 if program.memory else 3)
-    try:
-        world = programs.tried(_without_name_check(world, program), program)
-    except XlError as error:
-        raise Refused(f"{head}{error.words}", world=error.world or used) from None
-    if not watched:
-        world = life.without_watcher(world, life.require(world, domid))
-    return Ended(world, 0, "", head + tail)
+
+    def ended(after: World, error: XlError | None) -> Ended:
+        if error is not None:
+            raise Refused(f"{head}{error.words}", world=error.world or used)
+        made = max((each.domid for each in after.xen.of(program.uuid)), default=0)
+        if made and not watched:
+            after = life.without_watcher(after, life.require(after, made))
+        return Ended(after, 0, "", head + tail)
+
+    return Working(_described(world, program), program, ended)
 
 
-def _without_name_check(world: World, program: programs.Build) -> World:
+def _described(world: World, program: programs.Build) -> World:
     """A domain that was off is known under its uuid; what the host stores of it is what xl was told now."""
     known = world.domains.get(program.uuid)
     described = known.described_by if known else Domain(DomainUuid(program.uuid), "", RunState.OFF, ()).described_by
-    kind = program.traits.kind
-    domain = Domain(DomainUuid(program.uuid), program.name, RunState.OFF, program.disks, None, described, kind)
+    kind, memory = program.traits.kind, known.memory_bytes if known else 0
+    uuid = DomainUuid(program.uuid)
+    domain = Domain(
+        uuid, program.name, RunState.OFF, program.disks, described_by=described, kind=kind, memory_bytes=memory
+    )
     return replace(world, domains=world.domains.set(program.uuid, domain))
 
 
@@ -241,7 +266,7 @@ def unpause(world: World, argv: Sequence[str], _told: Told) -> Ended:
 # --- saving ----------------------------------------------------------------------------------------------------------
 
 
-def save(world: World, argv: Sequence[str], told: Told) -> Ended:
+def save(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
     """`xl save`: then the domain is gone, or with `-c` runs on, or with `-p` is paused."""
     words = read("save", argv, "hcpD", least=2, help_text=_SAVE_HELP)
     domid = domid_of(world, words.words[0])
@@ -253,18 +278,22 @@ def save(world: World, argv: Sequence[str], told: Told) -> Ended:
             "libxl: error: libxl_dom.c:1216:libxl__userdata_path: unable to find domain info for domain "
             f"{domid}: No such file or directory\nunable to retrieve domain configuration"
         )
-    if path in world.fs.dirs or path.rpartition("/")[0] not in {*world.fs.dirs, ""}:
+    if not path.startswith("/dev/") and (path in world.fs.dirs or path.rpartition("/")[0] not in {*world.fs.dirs, ""}):
         raise Refused(f"Failed to open temp file {shown} for writing")
     then = "-p" if words.has("p") else "-c" if words.has("c") else ""
     kind = "PV" if found.traits.kind is GuestKind.PV else "HVM"
-    head = f"Saving to {shown} new xl format (info 0x3/0x0/1097)\nxc: info: Saving domain {domid}, type x86 {kind}\n"
-    try:
-        return Ended(programs.tried(world, programs.Save(domid, path, then)), 0, "", head)
-    except XlError as error:
-        raise Refused(head + _save_failed(world, found, error), world=error.world) from None
+    info = save_file.announced(programs.head_of(world, found))
+    head = f"Saving to {shown} new xl format (info {info})\nxc: info: Saving domain {domid}, type x86 {kind}\n"
+
+    def ended(after: World, error: XlError | None) -> Ended:
+        if error is not None:
+            raise Refused(head + _save_failed(found, error), world=error.world)
+        return Ended(after, 0, "", head)
+
+    return Working(world, programs.Save(domid, path, then), ended)
 
 
-def _save_failed(world: World, found: Incarnation, error: XlError) -> str:
+def _save_failed(found: Incarnation, error: XlError) -> str:
     """The words for a guest that does not answer, for a full file system, or whatever else it was."""
     domid = found.domid
     if "acknowledge" in error.words:
@@ -286,7 +315,6 @@ def _save_failed(world: World, found: Incarnation, error: XlError) -> str:
             f"libxl: error: libxl_stream_write.c:347:libxl__xc_domain_save_done: Domain {domid}:saving domain: domain "
             "responded to suspend request: No space left on device\nFailed to save domain, resuming domain"
         )
-    del world
     return error.words
 
 

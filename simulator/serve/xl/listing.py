@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from simulator.serve.ended import Ended, Told
+from simulator.serve.ended import Ended, Told, Working
 from simulator.serve.xl import configuration
 from simulator.serve.xl.words import DOM0, Refused, domid_of, read, there
 from simulator.world import World
@@ -12,13 +12,15 @@ from xensnap.model import Backend, GuestKind
 
 MEMORY_MIB = 160
 _DOM0_MIB = 1536
+_IDLE = 50
+"""An idle guest uses about this fraction of a processor."""
 _HEAD = "Name                                        ID   Mem VCPUs\tState\tTime(s)"
 _HEAD_LONG = "   UUID                            Reason-Code\tSecurity Label"
 _REASONS = {Shutdown.POWEROFF: 0, Shutdown.REBOOT: 1, Shutdown.SUSPEND: 2, Shutdown.CRASH: 3}
 _LETTERS = {Shutdown.POWEROFF: "-", Shutdown.REBOOT: "r", Shutdown.SUSPEND: "s", Shutdown.CRASH: "c"}
 _BLOCKS = "Vdev  BE  handle state evt-ch ring-ref BE-path                       "
 
-Subcommand = Callable[[World, Sequence[str], Told], Ended]
+Subcommand = Callable[[World, Sequence[str], Told], Ended | Working]
 
 
 def list_(world: World, argv: Sequence[str], _told: Told) -> Ended:
@@ -35,7 +37,7 @@ def list_(world: World, argv: Sequence[str], _told: Told) -> Ended:
     long = words.has("v")
     lines = [_HEAD + (_HEAD_LONG if long else "")]
     if not words.words or not chosen:
-        lines.append(_line("Domain-0", 0, _DOM0_MIB, 2, "r-----", DOM0 if long else "", "-"))
+        lines.append(_line("Domain-0", 0, _DOM0_MIB, 2, "r-----", DOM0 if long else "", "-", seconds=500.0))
     lines += [_domain(world, each, long=long) for each in chosen]
     return Ended(world, 0, "\n".join(lines) + "\n")
 
@@ -44,13 +46,14 @@ def _domain(world: World, each: Incarnation, *, long: bool) -> str:
     reason = f"{_REASONS[each.shutdown]:x}" if each.shutdown else "-"
     building = each.pauses and each.domid not in world.guests
     memory = 0 if building else MEMORY_MIB - (each.traits.kind is GuestKind.HVM)
-    return _line(
-        each.name, each.domid, memory, 0 if building else 1, letters(world, each), each.uuid if long else "", reason
-    )
+    # One that has executed anything has used up some time of a processor; an idle guest little.
+    seconds = 0.1 + _lived(world, each) / 1e9 / _IDLE if each.ran else 0.0
+    state, vcpus = letters(world, each), 0 if building else 1
+    return _line(each.name, each.domid, memory, vcpus, state, each.uuid if long else "", reason, seconds=seconds)
 
 
-def _line(name: str, domid: int, memory: int, vcpus: int, state: str, uuid: str, reason: str) -> str:
-    line = f"{name:<40} {domid:5} {memory:5} {vcpus:5}     {state}  {0.0:8.1f}"
+def _line(name: str, domid: int, memory: int, vcpus: int, state: str, uuid: str, reason: str, *, seconds: float) -> str:
+    line = f"{name:<40} {domid:5} {memory:5} {vcpus:5}     {state}  {seconds:8.1f}"
     return line + (f" {uuid} {reason:>8} {'-':>16}" if uuid else "")
 
 
@@ -138,6 +141,10 @@ def block_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
             virtual = device_number(disk.vdev) or 0
             path = f"/local/domain/0/backend/{kind}/{number}/{virtual}"
             state = 6 if found and found.shutdown and found.shutdown is not Shutdown.SUSPEND else 4
+            if found and not found.traits.drivers:
+                # No driver of the guest's has connected to it (Xen 4.17.7, HVM with emulated disks).
+                lines.append(f"{virtual:<5} 0   {number:<6} 1     -1     -1       {path:<30}".rstrip())
+                continue
             lines.append(f"{virtual:<5} 0   {number:<6} {state}     8      8        {path:<30}".rstrip())
     return Ended(world, 0, "\n".join(lines) + "\n", "".join(complaints))
 
