@@ -7,7 +7,7 @@ each other.
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import ENOSPC
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -84,7 +84,7 @@ class SimulatedHost(Inside):
         self.hooks: Hooks | None = None
 
     @classmethod
-    def fresh(cls, seed: int = 0, *, shadow_paging: bool = False) -> "SimulatedHost":
+    def fresh(cls, seed: int = 0, *, shadow_paging: bool = False) -> Self:
         """An empty host that has just booted, with `/images` and the store's root.
 
         Args:
@@ -101,15 +101,15 @@ class SimulatedHost(Inside):
         """The process that works through these ports."""
         return self._seat.pid
 
-    def fork(self) -> "SimulatedHost":
+    def fork(self) -> Self:
         """The same process in a world of its own from here on. Costs the same however large the world is."""
-        forked = SimulatedHost(self.world, pid=self.pid)
-        forked._order = self._order
+        forked = type(self)(self.world, pid=self.pid)
+        forked._order = self._order  # noqa: SLF001 - one's own kind
         return forked
 
-    def another(self) -> "SimulatedHost":
+    def another(self) -> Self:
         """A second engine process on this very host: both see what the other does."""
-        other = SimulatedHost.__new__(SimulatedHost)
+        other = type(self).__new__(type(self))
         self._cell.world, pid = self.world.started("xensnap", engine=True)
         other._sit(self._cell, pid)  # noqa: SLF001 - one's own kind
         return other

@@ -18,6 +18,8 @@ from xensnap.model import FileId
 
 _POLL_NS = 50_000_000
 
+FsChange = Callable[[FileSystem], FileSystem]
+
 
 def failure(error: OSError, what: str, path: str, known: Effect = Effect.NONE) -> FileFailed:
     """The operating system's answer as the ports tell it."""
@@ -53,24 +55,25 @@ class SimulatedFiles:
 
     async def replace(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
         """Written beside, synced, renamed. A death halfway leaves the sibling, short or whole."""
-        head, tail = split(path)
-        beside = posixpath.join(head, f".{tail}.new")
+        half, whole = self.beside(path, data, mode)
+        await self._alter("replace", "replace", path, lambda fs: whole(fs).rename(_sibling(path), path), (half, whole))
+
+    def beside(self, path: str, data: bytes, mode: int) -> tuple[FsChange, FsChange]:
+        """What `replace` does first: the sibling, half of it written, and all of it."""
+        sibling = _sibling(path)
 
         def half(fs: FileSystem) -> FileSystem:
-            return _written(fs, beside, data[: len(data) // 2], mode)
+            return _written(fs, sibling, data[: len(data) // 2], mode)
 
         def whole(fs: FileSystem) -> FileSystem:
-            return _written(fs, beside, data, mode).sync(beside)
+            return _written(fs, sibling, data, mode).sync(sibling)
 
-        def renamed(fs: FileSystem) -> FileSystem:
-            return whole(fs).rename(beside, path)
-
-        await self._alter("replace", "replace", path, renamed, (half, whole))
+        return half, whole
 
     async def append(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
         """More at the end. A death halfway tears the tail."""
 
-        def added(part: bytes) -> Callable[[FileSystem], FileSystem]:
+        def added(part: bytes) -> FsChange:
             def change(fs: FileSystem) -> FileSystem:
                 if fs.find(path) is None:
                     fs = fs.create(path, mode=mode)
@@ -102,7 +105,7 @@ class SimulatedFiles:
             missing.insert(0, full)
             full = posixpath.dirname(full)
 
-        def made(paths: list[str]) -> Callable[[FileSystem], FileSystem]:
+        def made(paths: list[str]) -> FsChange:
             def change(fs: FileSystem) -> FileSystem:
                 for one in paths:
                     fs = fs if one in fs.dirs else fs.mkdir(one)
@@ -202,8 +205,8 @@ class SimulatedFiles:
         verb: str,
         what: str,
         path: str,
-        change: Callable[[FileSystem], FileSystem],
-        partials: tuple[Callable[[FileSystem], FileSystem], ...] = (),
+        change: FsChange,
+        partials: tuple[FsChange, ...] = (),
         *,
         known: Effect = Effect.NONE,
     ) -> None:
@@ -235,6 +238,11 @@ def _bytes(stored: Stored, path: str) -> bytes:
     if isinstance(stored, bytes):
         return stored
     raise NotModelled(f"the bytes of the image {path}")
+
+
+def _sibling(path: str) -> str:
+    head, tail = split(path)
+    return posixpath.join(head, f".{tail}.new")
 
 
 def _written(fs: FileSystem, path: str, data: bytes, mode: int) -> FileSystem:

@@ -116,7 +116,7 @@ class Seat:
         if cell.world.busy:
             cell.world = life.lived(cell.world)
         if cell.watch is not None:
-            cell.watch.begins(effect, subject, cell, tuple(map(_lifted, partials)), self.pid)
+            cell.watch.begins(effect, subject, cell, tuple(map(lifted, partials)), self.pid)
         world = cell.world
         fs = change(world.fs)
         cell.world = replace(world, fs=fs, clock=world.clock.after(EFFECT_NS), effects=world.effects + 1)
@@ -124,5 +124,6 @@ class Seat:
             cell.watch.happened(effect, cell)
 
 
-def _lifted(change: Callable[[FileSystem], FileSystem]) -> Partial:
+def lifted(change: Callable[[FileSystem], FileSystem]) -> Partial:
+    """A change of the files as one of the world."""
     return lambda world: replace(world, fs=change(world.fs))

@@ -22,7 +22,7 @@ def run(world: World, argv: Sequence[str], told: Told | None = None) -> Ended:
     """One program to its end. `NotModelled` where it does something that is not modelled."""
     told = told or Told()
     name, *rest = argv
-    world = replace(world, clock=world.clock.after(STEP_NS))
+    world = later(world)
     if name == "qemu-img":
         from simulator.tools.img.run import run as qemu_img
 
@@ -36,4 +36,25 @@ def run(world: World, argv: Sequence[str], told: Told | None = None) -> Ended:
         from simulator.serve import xenstore
 
         return xenstore.run(world, name, rest)
+    if name == "qemu-storage-daemon":
+        from simulator.serve import storage_daemon
+
+        return storage_daemon.run(world, rest, told)
+    if name == "cp":
+        return _copied(world, rest)
     raise NotModelled(f"the program {name}")
+
+
+def later(world: World) -> World:
+    """A program has been started, which takes its time."""
+    return replace(world, clock=world.clock.after(STEP_NS))
+
+
+def _copied(world: World, argv: Sequence[str]) -> Ended:
+    """`cp` of one file into one that is there; holes stay holes, since an image is no heap of bytes here."""
+    source, target = (word for word in argv if not word.startswith("--"))
+    try:
+        stored = world.fs.inode(source).stored
+        return Ended(world.with_fs(world.fs.update(target, lambda _: stored)))
+    except OSError as error:
+        return Ended(world, 1, "", f"cp: error copying '{source}' to '{target}': {error.strerror}\n")

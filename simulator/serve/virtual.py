@@ -1,12 +1,23 @@
 """Door two: the monitors of a world on the deterministic loop, for any asyncio client that connects to UNIX sockets."""
 
+import errno
+import json
+import os
+import re
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+from immutables import Map
+
 from simulator.core.loop import Peer, SimulatedLoop
 from simulator.ports.seat import Cell
-from simulator.world import line
+from simulator.serve.low import effects
+from simulator.world import life, line
 from simulator.world.line import MONITORS, Line
+from xensnap.errors import XensnapError
+
+replace = msgspec.structs.replace
 
 POLL_S = 0.05
 """How often the world moves while QEMU has something to do and no client waits for a time of its own."""
@@ -28,6 +39,10 @@ class VirtualMonitors:
         self._served: dict[tuple[int, str], list[_Connection]] = {}
         self._ticking = False
         self.loop = SimulatedLoop(latency_s, self._passed)
+        for domid, qemu in cell.world.qemus.items():
+            if qemu.ears:
+                # Whoever was connected has gone with the loop that he was on.
+                cell.world = life.with_qemu(cell.world, domid, replace(qemu, ears=Map()))
         self.attend()
 
     def attend(self) -> None:
@@ -36,16 +51,40 @@ class VirtualMonitors:
             for which in MONITORS:
                 self.loop.listening(socket_path(which, domid), partial(self._accept, domid, which))
 
-    def _accept(self, domid: int, which: str) -> Peer:
+    async def dial(self, path: str, _deadline: float) -> str:
+        """The address under which a client reaches a monitor.
+
+        Raises:
+            OSError: there is no such socket, or nobody listens on it any more (xen.md 25).
+        """
+        self.attend()
+        found = re.fullmatch(r"/var/run/xen/qmp-(\w+)-(\d+)", path)
+        domid = int(found[2]) if found else 0
+        if domid not in self.cell.world.xen.there:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        self._require(domid)
+        return path
+
+    def close(self) -> None:
+        """Hang up on everybody, and end the loop with whatever was still on its way."""
+        for queue in self._served.values():
+            for connection in list(queue):
+                connection.received(None)
+        self.loop.close()
+
+    def _require(self, domid: int) -> None:
         if domid not in self.cell.world.qemus:
-            raise ConnectionRefusedError(111, "Connection refused")
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+    def _accept(self, domid: int, which: str) -> Peer:
+        self._require(domid)
         return _Connection(self, domid, which)
 
     def arrived(self, connection: "_Connection") -> None:
         """A client has come: it is served now, or when those before it have gone."""
         queue = self._served.setdefault((connection.domid, connection.which), [])
         queue.append(connection)
-        if len(queue) == 1:
+        if queue[0] is connection:
             connection.served()
 
     def left(self, connection: "_Connection") -> None:
@@ -91,9 +130,11 @@ class _Connection:
         self._monitors.arrived(self)
 
     def served(self) -> None:
-        """The monitor is ours: greet, and take what was sent before."""
+        """The monitor is ours: greet, and take what was sent before. Nothing, while a stranger keeps it to himself."""
         if self.domid not in self._cell.world.qemus:
             self._write(None)
+            return
+        if self._cell.world.held(self.domid) == self.which:
             return
         self._cell.world, self._line, greeting = line.opened(self._cell.world, self.domid, self.which)
         self._write(greeting)
@@ -106,9 +147,26 @@ class _Connection:
         elif self._line is None:
             self._unread += data
         else:
-            self._cell.world, self._line, answer = line.said(self._cell.world, self._line, data)
-            self._tell(answer)
-            self._monitors.changed()
+            self._said(self._line, data)
+
+    def _said(self, heard: Line, data: bytes) -> None:
+        """A message of the client's, which is an effect where it is a command."""
+        cell, effect = self._cell, effects.of_command(_command(data))
+        try:
+            if effect is not None and cell.watch is not None:
+                cell.watch.begins(effect, "", cell, (), 0)
+            cell.world, self._line, answer = line.said(cell.world, heard, data)
+            if effect is not None and effect.writes:
+                cell.world = cell.world.counted()
+                if cell.watch is not None:
+                    cell.watch.happened(effect, cell)
+        except XensnapError:
+            # A fault on the line: the client learns nothing but that QEMU has hung up.
+            self._over = True
+            self._write(None)
+            return
+        self._tell(answer)
+        self._monitors.changed()
 
     def hear(self) -> None:
         """Tell what has happened."""
@@ -129,3 +187,11 @@ class _Connection:
             self._cell.world = line.closed(self._cell.world, self._line)
         self._over = True
         self._monitors.left(self)
+
+
+def _command(data: bytes) -> str:
+    """The name of the command in a message; empty where it is only a part of one, or none."""
+    try:
+        return str(json.loads(data)["execute"])
+    except (ValueError, KeyError, TypeError):
+        return ""

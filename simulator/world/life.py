@@ -82,6 +82,7 @@ def attached(world: World, domid: int) -> World:
     ide = incarnation.traits.kind is GuestKind.HVM
     fs, qemu = graph.started(world.fs, pid, incarnation.disks, ide=ide)
     xen = world.xen.putting(replace(incarnation, qemu=pid))
+    xen = xen.logged(f"qemu-dm-{incarnation.name}.log", "".join(f"{line}\n" for line in qemu.log), anew=True)
     return replace(world, fs=fs, xen=xen, qemus=world.qemus.set(domid, qemu))
 
 
@@ -92,11 +93,13 @@ def booted(world: World, domid: int) -> World:
     return replace(world, guests=world.guests.set(domid, Guest(Memory(boot, latest=world.writes))), boots=boot)
 
 
-def watched(world: World, domid: int) -> World:
-    """The daemon that reboots and cleans up the domain."""
+def watched(world: World, domid: int, *, anew: bool = True) -> World:
+    """The daemon that reboots and cleans up the domain; it goes on in its log after a reboot."""
     incarnation = require(world, domid)
     world, pid = world.started(f"xl create {incarnation.name}")
-    return replace(world, xen=world.xen.putting(replace(incarnation, watcher=pid)))
+    words = f"Waiting for domain {incarnation.name} (domid {domid}) to die [pid {pid}]\n"
+    xen = world.xen.putting(replace(incarnation, watcher=pid, log=f"xl-{incarnation.name}.log"))
+    return replace(world, xen=xen.logged(f"xl-{incarnation.name}.log", words, anew=anew))
 
 
 # --- standing still and going on -------------------------------------------------------------------------------------
@@ -204,6 +207,7 @@ def watchers_looked(world: World) -> World:
 
 
 def _acted(world: World, incarnation: Incarnation) -> World:
+    world = replace(world, xen=world.xen.logged(incarnation.log, _told(incarnation)))
     if incarnation.shutdown is Shutdown.SUSPEND:
         return without_watcher(world, incarnation)
     world = destroyed(world, incarnation.domid)
@@ -218,9 +222,26 @@ def _acted(world: World, incarnation: Incarnation) -> World:
             traits=incarnation.traits,
             disks=incarnation.reboots_from,
         )
-        return unpaused(watched(booted(attached(world, domid), domid), domid), domid)
+        return unpaused(watched(booted(attached(world, domid), domid), domid, anew=False), domid)
     except XlError as error:
         return world if error.world is None else error.world
+
+
+_REASONS = {Shutdown.POWEROFF: 0, Shutdown.REBOOT: 1, Shutdown.SUSPEND: 2, Shutdown.CRASH: 3}
+
+
+def _told(incarnation: Incarnation) -> str:
+    """What the daemon writes of what it sees (Xen 4.17.7)."""
+    reason = _REASONS[incarnation.shutdown]
+    head = f"Domain {incarnation.domid} has shut down, reason code {reason} 0x{reason:x}\n"
+    if incarnation.shutdown is Shutdown.SUSPEND:
+        return f"{head}Domain has suspended.\nDone. Exiting now\n"
+    reboots = incarnation.shutdown is Shutdown.REBOOT
+    return (
+        f"{head}Action for shutdown reason code {reason} is {'restart' if reboots else 'destroy'}\n"
+        f"Domain {incarnation.domid} needs to be cleaned up: destroying the domain\n"
+        f"Done. {'Rebooting' if reboots else 'Exiting'} now\n"
+    )
 
 
 # --- configurations --------------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ class Incarnation(msgspec.Struct, frozen=True):
 
     Attributes:
         qemu, watcher: processes that serve it and look after it; 0 for none.
+        log: the file that the watcher writes into, called as the domain was when it was started.
         stopped: whether the watcher is held by SIGSTOP.
         reboots_from: the disks that the watcher would start it from.
         built: whether it has a memory; until then xl shows it with none (xen.md 13).
@@ -68,6 +69,7 @@ class Incarnation(msgspec.Struct, frozen=True):
     reboots_from: tuple[Disk, ...]
     qemu: int = 0
     watcher: int = 0
+    log: str = ""
     stopped: bool = False
     pauses: int = 1
     shutdown: Shutdown = Shutdown.NO
@@ -104,12 +106,22 @@ class Incarnation(msgspec.Struct, frozen=True):
 
 
 class Xen(msgspec.Struct, frozen=True):
-    """What the hypervisor and xl know beside the stored configurations."""
+    """What the hypervisor and xl know beside the stored configurations.
+
+    Attributes:
+        logs: what daemons and QEMUs have written, by the names of the files in /var/log/xen.
+    """
 
     there: Map[int, Incarnation] = Map()
     traits: Map[str, Traits] = Map()
     next_domid: int = 1
     virt_caps: tuple[str, ...] = VIRT_CAPS
+    logs: Map[str, str] = Map()
+
+    def logged(self, file: str, text: str, *, anew: bool = False) -> "Xen":
+        """With this added to a log; a new daemon or QEMU begins its own."""
+        before = "" if anew else self.logs.get(file, "")
+        return replace(self, logs=self.logs.set(file, before + text))
 
     def logs_dirty(self, kind: GuestKind) -> bool:
         """Whether it can tell which pages of such a guest have changed (xen-live.md A1)."""

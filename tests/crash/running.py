@@ -50,12 +50,12 @@ def seen(host: SimulatedHost) -> Seen:
     return Seen(state, reads, held_by(host, snapshots), parents, listing.current, configured(host))
 
 
-def running(kinds: str, kind: str = "pv") -> SimulatedHost:
+def running(kinds: str, kind: str = "pv", *, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
     """A guest that runs, has written before and after a checkpoint `first`, and has not flushed all of it.
 
     A disk for each letter, `i` for qcow2 and `e` for raw. The parent of `first` is `disks`, which has no memory.
     """
-    host = SimulatedHost.fresh()
+    host = host_kind.fresh()
     disks = []
     for number, letter in enumerate(kinds):
         form = Format.QCOW2 if letter == "i" else Format.RAW
@@ -100,9 +100,9 @@ CASES = [
 """The layouts and operations that are tried."""
 
 
-def guest_for(verb: str, kinds: str) -> SimulatedHost:
+def guest_for(verb: str, kinds: str, *, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
     """The guest that an operation is tried on; a PV guest cannot be saved live."""
-    return running(kinds, "pvh" if "live" in verb else "pv")
+    return running(kinds, "pvh" if "live" in verb else "pv", host_kind=host_kind)
 
 
 def findings(world: World) -> Iterator[Finding]:
@@ -132,17 +132,17 @@ def judge(host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...] =
             TRIED[f"running: {name.partition(',')[0]}"] += 1
             tried += 1
             world = death(point.world)
-            recovered(world, allowed, where)
+            recovered(type(host)(world), allowed, where)
             if twice and tried % twice == 0:
-                for second in every_crash(SimulatedHost(world), lambda engine: engine.recover(GUEST)):
+                for second in every_crash(type(host)(world), lambda engine: engine.recover(GUEST)):
                     TRIED["running: again while recovering"] += 1
                     tried += 1
-                    recovered(death(second.world), allowed, f"{where}; then {second!r}")
+                    recovered(type(host)(death(second.world)), allowed, f"{where}; then {second!r}")
     return tried
 
 
 def off(host: SimulatedHost, death: Callable[[World], World]) -> Seen:
-    return seen(SimulatedHost(death(host.world)))
+    return seen(type(host)(death(host.world)))
 
 
 def flushed(host: SimulatedHost) -> SimulatedHost:
@@ -152,8 +152,7 @@ def flushed(host: SimulatedHost) -> SimulatedHost:
     return fork
 
 
-def recovered(world: World, allowed: list[Seen], where: str) -> None:
-    host = SimulatedHost(world)
+def recovered(host: SimulatedHost, allowed: list[Seen], where: str) -> None:
     Engine(host).recover(GUEST)
     found = seen(host)
     assert found in allowed, f"between before and after: {where}"

@@ -22,7 +22,7 @@ def guest(bench):
 def test_a_domain_is_told_with_its_disks(bench, toolstack, guest, directory):
     found = bench.run(toolstack.inspect("guest"))
     assert found == guest
-    assert (found.state, found.domid, found.described_by) == (RunState.OFF, None, DescribedBy.US)
+    assert (found.state, found.domid, found.described_by) == (RunState.OFF, None, bench.described_by)
     assert [disk.layer for disk in found.disks] == [
         Layer(f"{directory}/a.qcow2", Format.QCOW2),
         Layer(f"{directory}/b.raw", Format.RAW),

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import signal
+from collections.abc import Callable
 
 from xensnap.errors import Busy, FileFailed, NotFound, Refused
 from xensnap.hypervisor import Machine, Opener
@@ -24,10 +25,13 @@ class Gate:
 
     Args:
         machine: says who has, and waits.
+        lease: whether a lease of this kind is granted on a file, and given back: True, False where somebody has it
+            open, None where there are no leases; errors as `to_write`.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, lease: Callable[[str, int], bool | None] | None = None) -> None:
         self._machine = machine
+        self._lease = lease or _lease
 
     async def to_write(self, path: str) -> None:
         """Return when no process has the image open.
@@ -45,7 +49,7 @@ class Gate:
 
     async def _pass(self, path: str, kind: int) -> None:
         waited_s, pause_s = 0.0, _FIRST_PAUSE_S
-        while (granted := _lease(path, kind)) is not True:
+        while (granted := self._lease(path, kind)) is not True:
             # Where there are no leases, /proc must tell; else it only names who, and most readers have gone before it
             # has been read once.
             openers = await self._machine.openers(path) if granted is None else ()

@@ -37,6 +37,7 @@ class QemuImg:
         read: one image's metadata.
         read_through: a whole chain's metadata.
         read_holds_data: whether an image has clusters.
+        read_extents: what each state of an image has.
         program: qemu-img's name or path.
         daemon: qemu-storage-daemon's, which alone can delete a snapshot by its id.
     """
@@ -50,6 +51,7 @@ class QemuImg:
         read: Callable[[Layer], Image] = read_image,
         read_through: Callable[[Layer], Chain] = read_chain,
         read_holds_data: Callable[[Layer], bool] = read_holds_data,
+        read_extents: Callable[[Layer], Mapping[str, tuple[Extent, ...]]] = read_extents,
         program: str = "qemu-img",
         daemon: str = "qemu-storage-daemon",
     ) -> None:
@@ -59,6 +61,7 @@ class QemuImg:
         self._read = read
         self._read_through = read_through
         self._read_holds_data = read_holds_data
+        self._read_extents = read_extents
         self._program = program
         self._daemon = daemon
 
@@ -80,7 +83,7 @@ class QemuImg:
 
     async def extents(self, layer: Layer) -> Mapping[str, tuple[Extent, ...]]:
         """See `ImageTool.extents`."""
-        return read_extents(layer)
+        return self._read_extents(layer)
 
     async def create_overlay(self, path: str, *, backing: Backing, size_bytes: int) -> None:
         """See `ImageTool.create_overlay`."""

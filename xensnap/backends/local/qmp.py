@@ -10,7 +10,7 @@ work and closed again, waiting for the greeting is bounded, and silence means th
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from time import monotonic
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from xensnap.backends.local.waiting import loop
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from qemu.qmp import EventListener, QMPClient
 
+Dial = Callable[[str, float], Awaitable["str | socket.socket"]]
 M = TypeVar("M", bound=Monitor)
 M_co = TypeVar("M_co", bound=Monitor, covariant=True)
 
@@ -126,10 +127,13 @@ class SocketConnector:
 
     Args:
         where: the path of a domain's socket, or None where the domain has no QEMU.
+        dial: connects to a path by a time of the running loop, and gives what the library takes for an address;
+            `OSError` where nobody listens, `TimeoutError` where there is no room even to wait.
     """
 
-    def __init__(self, where: Callable[[Domain], Awaitable[str | None]]) -> None:
+    def __init__(self, where: Callable[[Domain], Awaitable[str | None]], dial: "Dial | None" = None) -> None:
         self._where = where
+        self._dial = dial or _dialled
 
     async def connect(self, domain: Domain, *, timeout_s: float) -> LocalMonitor:
         """See `MonitorConnector.connect`."""
@@ -137,15 +141,16 @@ class SocketConnector:
         if path is None:
             raise _gone(f"{domain.name} has no QEMU")
         await loop()
+        import asyncio
         import logging
 
         from qemu.qmp import ConnectError
 
         # Without any handler, logging would print the library's words on stderr; they are in our errors.
         logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
-        deadline = monotonic() + timeout_s
+        deadline = asyncio.get_running_loop().time() + timeout_s
         try:
-            return await _negotiated(path, deadline)
+            return await _negotiated(partial(self._dial, path, deadline), deadline)
         except TimeoutError as error:
             cause = f"another client holds the monitor of {domain.name} ({path}), for more than {timeout_s} s"
             raise Busy(cause, id="monitor-busy") from error
@@ -172,7 +177,7 @@ async def connected(connector: Connects[M], domain: Domain, *, timeout_s: float 
         await monitor.close()
 
 
-async def _negotiated(path: str, deadline: float) -> LocalMonitor:
+async def _negotiated(dial: "Callable[[], Awaitable[str | socket.socket]]", deadline: float) -> LocalMonitor:
     """A monitor that takes commands. Errors are those of the library, of the socket, and `TimeoutError`.
 
     What QEMU still has to say to a client that was killed within a command comes to the next one: before the greeting,
@@ -185,13 +190,14 @@ async def _negotiated(path: str, deadline: float) -> LocalMonitor:
     from qemu.qmp import ConnectError, EventListener, ExecInterruptedError, QMPClient, StateError
     from qemu.qmp.qmp_client import GreetingError, NegotiationError
 
+    clock = asyncio.get_running_loop().time
     while True:
         client, listener = QMPClient(), EventListener()
         client.register_listener(listener)
-        line = await _dialled(path, deadline)
+        line = await dial()
         monitor = LocalMonitor(client, listener)
         try:
-            async with asyncio.timeout(max(deadline - monotonic(), 0)):
+            async with asyncio.timeout_at(deadline):
                 await client.connect(line)
                 await client.execute("query-name")
         except ConnectError as error:
@@ -208,7 +214,7 @@ async def _negotiated(path: str, deadline: float) -> LocalMonitor:
         else:
             return monitor
         # A QEMU that has ended refuses the next connection, so this ends.
-        if monotonic() >= deadline:
+        if clock() >= deadline:
             raise TimeoutError
 
 
@@ -225,7 +231,7 @@ async def _dialled(path: str, deadline: float) -> "socket.socket":
                 line.connect(path)
             except BlockingIOError:
                 # QEMU's backlog holds one client. asyncio would take this for a connection being made.
-                if monotonic() >= deadline:
+                if asyncio.get_running_loop().time() >= deadline:
                     raise TimeoutError from None
                 await asyncio.sleep(_BACKLOG_PAUSE_S)
             else:

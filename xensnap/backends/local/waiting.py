@@ -8,7 +8,7 @@ the caller's, `loop()` returns at once.
 # ruff: noqa: PLC0415, BLE001 -- asyncio loads when it is used; any error of gathered work is kept and raised
 
 import sys
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import coroutine
 from typing import Any, TypeVar
 
@@ -42,15 +42,23 @@ async def gather(*work: Awaitable[Any]) -> list[Any]:
     return [one.result for one in started]
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, in an event loop from where it first needs one."""
+def run(work: Coroutine[Any, Any, T], looped: Callable[[Coroutine[Any, Any, T]], T] | None = None) -> T:
+    """Run a coroutine to its end, in an event loop from where it first needs one.
+
+    Args:
+        work: the coroutine. Where it merely gives way it goes on at once.
+        looped: runs the rest in a loop; asyncio's own if none is given.
+    """
     try:
-        asked = work.send(None)
+        while (asked := work.send(None)) is None:
+            pass
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     if asked is not _NEEDS_LOOP:
         work.close()
         raise RuntimeError(f"the coroutine waits for {asked!r}, which is no concern of this host")
+    if looped is not None:
+        return looped(_rest(work))
     import asyncio
 
     return asyncio.run(_rest(work))
@@ -68,7 +76,8 @@ class _Started:
     def advance(self) -> None:
         """Go to the end, or to where a loop is needed."""
         try:
-            asked = next(self.steps)
+            while (asked := next(self.steps)) is None:
+                pass
         except StopIteration as end:
             self.ended, self.result = True, end.value
         except Exception as error:
