@@ -118,4 +118,4 @@ class SimulatedSaving:
 def _taken_back(world: World, domid: int) -> World:
     # xen-live.md A4: without this the transaction at the suspend point is refused with a misleading error.
     qemu = life.qemu_of(world, domid)
-    return life.with_qemu(world, domid, life.replace(qemu, inactive=False))
+    return life.with_qemu(world, domid, life.replace(qemu, inactive=False, status="running"))

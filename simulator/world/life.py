@@ -13,7 +13,7 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk.content import SECTOR, Run
 from simulator.guest import Guest, Memory
 from simulator.qemu import graph
-from simulator.qemu.graph import Qemu
+from simulator.qemu.graph import Event, Qemu
 from simulator.xen import domains as stored
 from simulator.xen.incarnations import Incarnation, Shutdown, Traits
 from xensnap.model import Disk, Domain, DomainUuid, GuestKind, Layer, RunState
@@ -144,7 +144,9 @@ def suspended(world: World, domid: int) -> World:
     incarnation = require(world, domid)
     world = changed(world, replace(incarnation, shutdown=Shutdown.SUSPEND))
     if incarnation.traits.kind is GuestKind.HVM:
-        world = with_qemu(world, domid, replace(qemu_of(world, domid), inactive=True))
+        # libxl stops this QEMU and saves its devices as if it moved away (xen.md 20, xen-live.md A4).
+        qemu = replace(qemu_of(world, domid), inactive=True, status="paused")
+        world = with_qemu(world, domid, qemu.telling((Event("STOP", {}),)))
     return watchers_looked(world)
 
 
@@ -154,7 +156,10 @@ def resumed(world: World, domid: int, *, pauses: int = 0) -> World:
     if incarnation.shutdown is not Shutdown.SUSPEND:
         return world
     if domid in world.qemus:
-        world = with_qemu(world, domid, replace(world.qemus[domid], inactive=False))
+        qemu = world.qemus[domid]
+        if qemu.status == "paused":
+            qemu = replace(qemu, status="running").telling((Event("RESUME", {}),))
+        world = with_qemu(world, domid, replace(qemu, inactive=False))
     return changed(world, replace(incarnation, shutdown=Shutdown.NO, pauses=incarnation.pauses + pauses))
 
 

@@ -1,43 +1,53 @@
-"""Names for what programs and monitors do to a simulated host, when somebody works through them instead of the ports.
+"""Which effect it is to run a program or to tell QEMU a command: the ports' own where they would do the same.
 
-They are no points of the ports' registry: who draws faults there draws the same whether these doors are used or not.
+What only these doors do has names of its own, which are no points of the ports' registry: who draws faults there draws
+the same whether these doors are used or not.
 """
 
 from collections.abc import Sequence
 
 from simulator.core.effects import Effect
+from simulator.faults import points
 from simulator.qemu.monitor import COMMANDS
-from simulator.serve.xl.run import SUBCOMMANDS
 
-_TOLD_BY_XL = {"list", "vm-list", "domid", "domname", "uptime", "block-list", "info", "-N"}
-_TOLD_BY_IMG = {"compare", "info", "map", "measure"}
-
-_PROGRAMS = {
-    name: Effect(f"tool.{name}", writes=name in {"cp", "qemu-storage-daemon"}, summary=f"{name} is run")
-    for name in ("cp", "qemu-storage-daemon", "xenstore-exists", "xenstore-list", "xenstore-ls", "xenstore-read")
-}
-_XL = {name: Effect(f"tool.xl-{name}", name not in _TOLD_BY_XL, f"xl {name} is run") for name in (*SUBCOMMANDS, "-N")}
+_PORTS = {effect.name: effect for effect in points.effects()}
+_TOLD = {"list", "vm-list", "domid", "domname", "uptime", "block-list", "info", "-N", "compare", "map", ""}
+_SNAPSHOT = {"-c": "snapshot-create", "-a": "snapshot-apply", "-d": "snapshot-delete"}
 _QMP = {
-    name: Effect(f"monitor.{name}", not name.startswith(("query-", "x-debug-")), f"QEMU is told {name}")
-    for name in COMMANDS
+    "blockdev-snapshot-delete-internal-sync": "qmp.snapshot-delete",
+    "query-named-block-nodes": "qmp.query-nodes",
 }
-STOPPED = Effect("daemon.stop", writes=True, summary="an xl that watches a domain is stopped")
-CONTINUED = Effect("daemon.continue", writes=True, summary="an xl that watches a domain goes on")
-MIGRATE = Effect("tool.xl-migrate", writes=True, summary="xl sends a domain's memory, up to its suspension")
-REFUSED = Effect("tool.xl-migrate-end", writes=True, summary="xl is refused the migration, and the domain goes on")
+STOPPED = _PORTS["watcher.stop"]
+CONTINUED = _PORTS["watcher.continue"]
+MIGRATE = _PORTS["xl.migrate"]
+REFUSED = _PORTS["xl.migrate-end"]
 
 
 def of_program(argv: Sequence[str]) -> Effect:
     """What it is to run this."""
     name, first = argv[0], argv[1] if len(argv) > 1 else ""
-    if name == "xl":
-        return _XL.get(first, Effect(f"tool.xl-{first}", writes=False, summary="xl is run"))
     if name == "qemu-img":
-        reads = first in _TOLD_BY_IMG or (first == "check" and "-r" not in argv)
-        return Effect(f"tool.qemu-img-{first}", writes=not reads, summary=f"qemu-img {first} is run")
-    return _PROGRAMS.get(name, Effect(f"tool.{name}", writes=False, summary="a program is run"))
+        first = _of_image(first, argv)
+    known = _PORTS.get(f"{name}.{first}")
+    if known is not None:
+        return known
+    writes = first not in _TOLD and not name.startswith("xenstore-")
+    return Effect(f"{name}.{first}", writes, f"{name} {first} is run")
+
+
+def _of_image(verb: str, argv: Sequence[str]) -> str:
+    if verb == "snapshot":
+        return next((_SNAPSHOT[word] for word in argv if word in _SNAPSHOT), "info")
+    if verb == "create" and "-u" in argv:
+        return "create-overlay"
+    if verb == "convert" and "-l" in argv:
+        return "copy-out"
+    return "repair" if verb == "check" and "-r" in argv else verb
 
 
 def of_command(name: str) -> Effect | None:
-    """What it is to tell QEMU this; None for what no effect is worth, as the negotiation."""
-    return _QMP.get(name)
+    """What it is to tell QEMU this; None for what is no command."""
+    if name not in COMMANDS:
+        return None
+    called = _QMP.get(name, f"qmp.{name}")
+    return _PORTS.get(called) or Effect(called, not name.startswith(("query-", "x-debug-")), f"QEMU is told {name}")

@@ -11,7 +11,7 @@ How a QEMU calls its disks differs from host to host; what is done with them doe
 import os
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,15 @@ class MonitorBlocks(ABC):
     async def nodes(self, domain: Domain) -> tuple[Node, ...]:
         """See `BlockLayer.nodes`."""
         now = await self._read(domain)
-        return tuple(self.top(now, domain, disk.vdev) for disk in domain.disks if _is_open(disk))
+        open_ = (node for disk in domain.disks if _is_open(disk) for node in self._open_as(now, domain, disk.vdev))
+        return tuple(open_)
+
+    def _open_as(self, now: Graph, domain: Domain, vdev: str) -> Iterator[Node]:
+        """The root of a disk, and the other roots that write to the very same image; none where it is not open."""
+        node = self._root(now, domain, vdev)
+        if node is not None:
+            yield node
+            yield from (other for _, other in _twins(now, node))
 
     async def _read(self, domain: Domain) -> Graph:
         """The graph, for who only looks: a job that has just ended is left to whoever waits for it, for a while."""
@@ -91,16 +99,12 @@ class MonitorBlocks(ABC):
     def _writable_top(self, now: Graph, domain: Domain, vdev: str) -> Node:
         """The root of a disk, provided that its image is open for nothing else in this QEMU."""
         node = self.top(now, domain, vdev)
-        for device in now.devices():
-            other = now.top(device, vdev)
-            if other is None or other.node_name == node.node_name or other.readonly:
-                continue
-            if graph.same_file(other.layer.path, node.layer.path):
-                # Each writes the tables of the image as it knows them: what one adds, the other loses (Xen 4.17.7, HVM
-                # before the guest's kernel has unplugged its emulated disks).
-                cause = f"QEMU of {domain.name} has {node.layer.path} open twice, as {vdev} and as {device}"
-                remedy = "Wait until the guest's own drivers have taken the disk over, or shut the guest down."
-                raise Refused([Reason("image-open-twice", cause, remedy)])
+        for device, _ in _twins(now, node):
+            # Each writes the tables of the image as it knows them: what one adds, the other loses (Xen 4.17.7, HVM
+            # before the guest's kernel has unplugged its emulated disks).
+            cause = f"QEMU of {domain.name} has {node.layer.path} open twice, as {vdev} and as {device}"
+            remedy = "Wait until the guest's own drivers have taken the disk over, or shut the guest down."
+            raise Refused([Reason("image-open-twice", cause, remedy)])
         return node
 
     async def transaction(self, domain: Domain, actions: Sequence[Action]) -> None:
@@ -184,6 +188,16 @@ class MonitorBlocks(ABC):
         await self._settle(monitor)
         await graph.close_unused(monitor)
         return list(graph.chain(self._writable_top(await graph.read(monitor), domain, vdev)))
+
+
+def _twins(now: Graph, node: Node) -> Iterator[tuple[str, Node]]:
+    """The other devices that write to the image of this root, each with its own root."""
+    for device in now.devices():
+        other = now.top(device, node.vdev)
+        if other is None or other.node_name == node.node_name or other.readonly:
+            continue
+        if graph.same_file(other.layer.path, node.layer.path):
+            yield device, other
 
 
 def _is_open(disk: Disk) -> bool:

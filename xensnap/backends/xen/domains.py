@@ -136,9 +136,8 @@ class XenDomains:
         needed = _CAN_DO.get(kind, ()) if kind else ()
         if self._capabilities & set(needed):
             return ""
-        return (
-            f"Xen here has no {' or '.join(needed) or 'way'} to log the pages that a {kind or 'such a'} guest dirties"
-        )
+        paging = " or ".join({"shadow": "shadow paging"}.get(each, each) for each in needed) or "way"
+        return f"Xen here has no {paging} to log the pages that a {kind or 'such a'} guest dirties"
 
 
 CAPABILITIES = frozenset(

@@ -9,7 +9,8 @@ from xensnap.engine.repair_steps import ASIDE, RemoveFile
 from xensnap.engine.store_steps import RewriteRecord
 from xensnap.hypervisor import FileStat
 
-_FIXED = {"reserve", "lock", "recover.lock", "journal", "journal.1", "domain.libxl-json"}
+_FIXED = {"reserve", "lock", "recover.lock", "journal", "journal.1", "domain.libxl-json", "description.json"}
+"""What is always in a store, or on some hosts: the last is what a Xen host remembers of a domain that is off."""
 _MODE = 0o600
 
 
@@ -29,7 +30,7 @@ def files(seen: Survey) -> Iterator[Finding]:
             continue
         elif _what(name):
             if not _may_be_needed(seen, name):
-                yield _leftover(path, stat, f"{_what(name)}, which no snapshot has")
+                yield _leftover(path, stat, f"{_what(name)}, which nobody needs")
         elif names.is_overlay(name) or names.is_sidecar(name):
             continue  # images may be in the store, too, and are looked at as images
         else:
@@ -63,6 +64,8 @@ def _what(name: str) -> str:
         return "memory whose save was interrupted"
     if name.endswith(".save"):
         return "the memory of a guest"
+    if name == "start.cfg":
+        return "a configuration for a start that was interrupted"
     return "a file that was being written" if name.startswith(".") and name.endswith(".new") else ""
 
 
