@@ -173,12 +173,13 @@ def damaged(world: World, damage: Damage) -> World:
             fs = world.fs.symlink(damage.path, damage.target) if damage.target else _made(world, damage)
             return world.with_fs(fs)
         case Vanish():
-            return world.with_fs(_durable(world.fs.link_away(damage.path), damage.path))
+            return world.with_fs(_durable(_unflagged(world.fs, damage.path).link_away(damage.path), damage.path))
         case Move():
-            return world.with_fs(_durable(world.fs.rename(damage.path, damage.to), damage.path, damage.to))
+            fs = _unflagged(world.fs, damage.path).rename(damage.path, damage.to)
+            return world.with_fs(_durable(fs, damage.path, damage.to))
         case Copy():
             stored = world.fs.inode(damage.path).stored
-            fs = world.fs if world.fs.find(damage.to) is None else world.fs.link_away(damage.to)
+            fs = world.fs if world.fs.find(damage.to) is None else _unflagged(world.fs, damage.to).link_away(damage.to)
             return world.with_fs(_durable(fs.create(damage.to, stored).sync(damage.to), damage.to))
         case Chmod():
             number, inode = world.fs.number(damage.path), world.fs.inode(damage.path)
@@ -191,6 +192,11 @@ def damaged(world: World, damage: Damage) -> World:
 
 def _made(world: World, damage: Plant) -> FileSystem:
     return _durable(world.fs.create(damage.path, damage.content).sync(damage.path), damage.path)
+
+
+def _unflagged(fs: FileSystem, path: str) -> FileSystem:
+    """Whoever did it was root, and knew `chattr -i`."""
+    return fs.flag(path, immutable=False) if fs.has_flags and fs.inode(path).immutable else fs
 
 
 def _durable(fs: FileSystem, *paths: str) -> FileSystem:

@@ -35,7 +35,7 @@ LOADED_BY_NAME = ("xensnap.cli.", "xensnap.conformance.cases.", "xensnap.conform
 OFFERED = (
     "simulator.checkers.",
     "simulator.faults.",
-    "simulator.serve.",
+    "xensnap.doors",
     "xensnap.conformance.",
     "xensnap.testing.",
     "xensnap.libxl",
