@@ -119,7 +119,14 @@ def every_effect(host: SimulatedHost, operation: Operation) -> Iterator[int]:
     yield from sorted({point.number for point in every_crash(host, operation) if point.effect != "lock.release"})
 
 
-def judge(host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...] = DEATHS, *, twice: bool = False) -> int:
+def judge(
+    host: SimulatedHost,
+    operation: Operation,
+    deaths: tuple[Death, ...] = DEATHS,
+    *,
+    twice: bool = False,
+    every: int = 1,
+) -> int:
     """Die everywhere, recover, and compare with before and after. How many deaths were tried.
 
     Args:
@@ -127,25 +134,38 @@ def judge(host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...] =
         operation: what is interrupted.
         deaths: how.
         twice: die again at every effect of the recovery.
+        every: of all deaths every so many are tried.
     """
     before = truth(host)
     ended = host.fork()
     operation(Engine(ended))
     after = truth(ended)
     tried = 0
-    for point in every_crash(host, operation):
-        for name, death in deaths:
-            where = f"{point!r}, {name}"
-            world = death(point.world)
-            tried += 1
-            TRIED[name.partition(",")[0]] += 1
-            _recovered(type(host)(world), before, after, where)
-            if twice:
-                for second in every_crash(type(host)(world), lambda engine: engine.recover(GUEST)):
-                    tried += 1
-                    TRIED["again while recovering"] += 1
-                    _recovered(type(host)(death(second.world)), before, after, f"{where}; then {second!r}")
+    for point, (name, death) in sampled(host, operation, deaths, every):
+        where = f"{point!r}, {name}"
+        world = death(point.world)
+        tried += 1
+        TRIED[name.partition(",")[0]] += 1
+        _recovered(type(host)(world), before, after, where)
+        if twice:
+            for second in every_crash(type(host)(world), lambda engine: engine.recover(GUEST)):
+                tried += 1
+                TRIED["again while recovering"] += 1
+                _recovered(type(host)(death(second.world)), before, after, f"{where}; then {second!r}")
     return tried
+
+
+def sampled(
+    host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...], every: int
+) -> Iterator[tuple[CrashPoint, Death]]:
+    """Every so many of the deaths at every effect; where they are not all, those of each kind at other effects."""
+    points = list(every_crash(host, operation))
+    together = [
+        (point, deaths[(place + turn) % len(deaths)])
+        for turn in range(len(deaths))
+        for place, point in enumerate(points)
+    ]
+    yield from together[::every]
 
 
 def _recovered(host: SimulatedHost, before: Truth, after: Truth, where: str) -> None:

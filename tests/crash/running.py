@@ -20,6 +20,7 @@ from tests.crash.harness import (
     every_crash,
     held_by,
     nothing_is_left,
+    sampled,
 )
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import CreateRequest, DeleteRequest, Fresh, Quiesce, RevertRequest
@@ -111,7 +112,9 @@ def findings(world: World) -> Iterator[Finding]:
         yield from check(world)
 
 
-def judge(host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...] = DEATHS, *, twice: int = 0) -> int:
+def judge(
+    host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...] = DEATHS, *, twice: int = 0, every: int = 1
+) -> int:
     """Die everywhere, recover, and compare with before and after; how many deaths were tried.
 
     Args:
@@ -119,25 +122,27 @@ def judge(host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...] =
         operation: what is interrupted.
         deaths: how.
         twice: after every so many deaths, die again at every effect of the recovery.
+        every: of all deaths every so many are tried.
     """
     ended = host.fork()
     operation(Engine(ended))
     tried = 0
-    for point in every_crash(host, operation):
-        for name, death in deaths:
-            where = f"{point!r}, {name}"
-            allowed = [seen(host), seen(ended)]  # also after a power cut: a guest that was saved can come back whole
-            if name.startswith("host"):
-                allowed += [off(each, death) for each in (host, flushed(host), ended)]
-            TRIED[f"running: {name.partition(',')[0]}"] += 1
-            tried += 1
-            world = death(point.world)
-            recovered(type(host)(world), allowed, where)
-            if twice and tried % twice == 0:
-                for second in every_crash(type(host)(world), lambda engine: engine.recover(GUEST)):
-                    TRIED["running: again while recovering"] += 1
-                    tried += 1
-                    recovered(type(host)(death(second.world)), allowed, f"{where}; then {second!r}")
+    may_be: dict[str, list[Seen]] = {}
+    for name, death in deaths:
+        may_be[name] = [seen(host), seen(ended)]  # also after a power cut: a guest that was saved can come back whole
+        if name.startswith("host"):
+            may_be[name] += [off(each, death) for each in (host, flushed(host), ended)]
+    for point, (name, death) in sampled(host, operation, deaths, every):
+        where, allowed = f"{point!r}, {name}", may_be[name]
+        TRIED[f"running: {name.partition(',')[0]}"] += 1
+        tried += 1
+        world = death(point.world)
+        recovered(type(host)(world), allowed, where)
+        if twice and tried % twice == 0:
+            for second in every_crash(type(host)(world), lambda engine: engine.recover(GUEST)):
+                TRIED["running: again while recovering"] += 1
+                tried += 1
+                recovered(type(host)(death(second.world)), allowed, f"{where}; then {second!r}")
     return tried
 
 

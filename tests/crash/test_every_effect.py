@@ -18,9 +18,9 @@ from xensnap.engine.retention import Retention
 LAYOUTS = ("i", "e", "ii", "ie", "ee", "iie")
 
 
-def with_history(kinds: str) -> SimulatedHost:
+def with_history(kinds: str, *, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
     """root - middle - leaf, and a branch beside leaf; the guest is on the branch and has written since."""
-    host = guest(kinds)
+    host = guest(kinds, host_kind=host_kind)
     engine = Engine(host)
     for place, name in enumerate(("root", "middle", "leaf")):
         scribble(host, place)

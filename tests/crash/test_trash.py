@@ -1,11 +1,24 @@
 """Snapshots thrown away, had back, and given up at last; death at every effect of each."""
 
+from collections.abc import Callable
+
 import pytest
 
 from simulator import SimulatedHost
 from simulator.core.effects import Cut
 from simulator.tools.qemu_img import SnapshotCreate
-from tests.crash.harness import DEATHS, ENGINE_DEATHS, GUEST, HOST_DEATHS, every_effect, guest, held_by, judge, scribble
+from tests.crash.harness import (
+    DEATHS,
+    ENGINE_DEATHS,
+    GUEST,
+    HOST_DEATHS,
+    Operation,
+    every_effect,
+    guest,
+    held_by,
+    judge,
+    scribble,
+)
 from tests.crash.harness import truth as seen
 from tests.crash.test_every_effect import with_history
 from tests.crash.test_every_fault import told
@@ -102,7 +115,7 @@ def test_a_tag_that_another_tool_has_made_is_adopted() -> None:
     assert host.visible(GUEST) == before
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, tuple[Callable[[str], SimulatedHost], Operation]] = {
     "forget": (with_history, lambda engine: engine.perform(GUEST, ForgetRequest("middle"))),
     "restore": (thrown_away, lambda engine: engine.perform(GUEST, RestoreRequest("middle"))),
     "empty": (thrown_away, lambda engine: engine.perform(GUEST, EmptyRequest("middle"))),

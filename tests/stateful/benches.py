@@ -146,8 +146,8 @@ def _run(argv: list[str]) -> None:
 class SimBench:
     """A simulated host; nothing is read but what the simulator says a guest would find."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self.sim = SimulatedHost.fresh(seed)
+    def __init__(self, seed: int = 0, kind: type[SimulatedHost] = SimulatedHost) -> None:
+        self.sim = kind.fresh(seed)
         self.host: Hypervisor = self.sim
         self.engine = Engine(self.sim)
         self._disks: list[Disk] = []
