@@ -12,8 +12,8 @@ import msgspec
 from simulator.disk.files import Inode
 from simulator.world import World
 from simulator.xen import domains
-from simulator.xen.configuration import spelled, stored
-from simulator.xen.incarnations import Incarnation
+from simulator.xen.configurations import items_of, spelled, stored
+from simulator.xen.incarnations import Incarnation, Traits
 from xensnap.errors import Damaged
 from xensnap.formats import libxl_json
 from xensnap.formats.device_disk import device_number
@@ -53,7 +53,7 @@ def read(world: World, path: str) -> bytes | None:
         return "".join(map(_spelled_out, world.xen.logs[name].splitlines(keepends=True))).encode("utf-8", "replace")
     each, kind = _meant(world, path)
     disks = _disks(world, each) if kind == "libxl-json" else each.reboots_from
-    return stored(spelled(each.traits.kind.value, each.name, each.uuid, disks))
+    return stored(spelled(each.traits.kind, each.name, each.uuid, disks, each.traits.items))
 
 
 def written(world: World, path: str, data: bytes) -> World:
@@ -109,14 +109,18 @@ def reconciled(world: World, root: str) -> World:
         config = _remembered(world, f"{root}/{uuid}/description.json")
         if config is not None:
             now = domains.off(known, name=libxl_json.name(config), disks=libxl_json.disks(config))
-            if now != known:
-                world = replace(world, domains=world.domains.set(uuid, now))
+            now = replace(now, kind=libxl_json.kind(config))
+            traits = world.xen.traits.get(uuid, Traits())
+            traits = replace(traits, kind=now.kind or traits.kind, items=items_of(config))
+            if now != known or traits != world.xen.traits.get(uuid):
+                xen = replace(world.xen, traits=world.xen.traits.set(uuid, traits))
+                world = replace(world, domains=world.domains.set(uuid, now), xen=xen)
     return world
 
 
 def remembering(world: World, root: str, domain: Domain) -> World:
     """The world whose store remembers a domain that is off."""
-    config = spelled((domain.kind or GuestKind.PV).value, domain.name, domain.uuid, domain.disks)
+    config = spelled(domain.kind or GuestKind.PV, domain.name, domain.uuid, domain.disks)
     text = json.dumps({"config": config, "file": ""}, indent=4).encode() + b"\n"
     place = f"{root}/{domain.uuid}"
     fs = world.fs.mkdir(place).create(f"{place}/description.json", text)
