@@ -3,7 +3,7 @@
 import pytest
 
 from xensnap.errors import Effect, Failed, NotFound, Usage
-from xensnap.model import DomainUuid, Format, Layer, RunState
+from xensnap.model import DescribedBy, DomainUuid, Format, Layer, RunState
 
 NOBODY = DomainUuid("00000000-0000-4000-8000-000000000000")
 
