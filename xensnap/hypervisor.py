@@ -8,6 +8,7 @@ Everything is `async def`, yet nothing here or in the engine imports asyncio: th
 for is `Hypervisor.gather`. Where nothing waits, `drive` runs a coroutine to its end without any loop.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
@@ -15,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from xensnap.errors import Failed
 from xensnap.model import Backing, Chain, Described, Domain, DomainUuid, Extent, FileId, Image, InternalSnapshot, Layer
 
 T = TypeVar("T")
@@ -334,6 +336,47 @@ class JobState(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+PATIENCE_S = 60.0
+"""How long a block job may come no nearer to its end before nobody waits for it any longer."""
+
+
+class Headway:
+    """Whether a job comes nearer to its end: after each stretch of time less must be left than at its beginning.
+
+    What has been copied tells nothing, for a guest that writes faster than its disk is copied has the job copy the same
+    places for ever. One that has not said yet how much there is to do has all of it left.
+
+    Args:
+        patience_s: length of a stretch, seconds.
+        now_s: when it begins, on a clock that never goes back.
+    """
+
+    def __init__(self, patience_s: float, now_s: float) -> None:
+        self._patience_s = patience_s
+        self._began_s = now_s
+        self._left: float = math.inf
+
+    def is_lost(self, state: JobState, now_s: float) -> bool:
+        """Whether a stretch is over, and has brought nothing."""
+        left = state.total_bytes - state.done_bytes if state.total_bytes else math.inf
+        if now_s < self._began_s + self._patience_s:
+            self._left = left if self._left == math.inf else self._left
+            return False
+        lost = left >= self._left
+        self._began_s, self._left = now_s, left
+        return lost
+
+
+def stalled(domain: str, patience_s: float) -> Failed:
+    """The error of who has waited for a job without headway."""
+    cause = (
+        f"copying a disk of {domain} has come no nearer to its end in {patience_s:g} s: "
+        "the guest writes faster, or the storage is too slow"
+    )
+    remedy = "Try again when the guest writes less: `xensnap chain compact`."
+    return Failed(cause, id="job-stalled", remedy=remedy)
+
+
 class Job(Protocol):
     """A block job that runs in QEMU. It outlives us; `BlockLayer.job` finds it again."""
 
@@ -342,11 +385,19 @@ class Job(Protocol):
     async def state(self) -> JobState:
         """How it stands now. `NotFound`: it ended and QEMU has forgotten it. One round trip."""
 
-    async def wait(self, *, progress: Callable[[JobState], None] | None = None) -> JobState:
-        """Return when it is ready or concluded. `Failed` when it ended with an error: unknown, look at the chain."""
+    async def wait(
+        self, *, progress: Callable[[JobState], None] | None = None, patience_s: float = PATIENCE_S
+    ) -> JobState:
+        """Return when it is ready or concluded. `Failed` when it ended with an error: unknown, look at the chain.
 
-    async def complete(self) -> None:
-        """Let a ready job pivot, and return when it has. `Failed`: none."""
+        `Failed` with id `job-stalled` when it makes no headway for so long (see `Headway`): none, it still runs.
+        """
+
+    async def complete(self, *, patience_s: float = PATIENCE_S) -> None:
+        """Let a ready job pivot, and return when it has. `Failed`: none.
+
+        `Failed` with id `job-stalled`: unknown. It still runs and may pivot yet; `cancel` it, then look at the chain.
+        """
 
     async def cancel(self) -> None:
         """End it without a pivot, and return when it is gone. The images read the same as before."""

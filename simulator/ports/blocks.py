@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from simulator.core.effects import Effect, declare
-from simulator.core.unmodelled import NotModelled
 from simulator.disk.content import SECTOR
 from simulator.disk.filesystem import FileSystem
 from simulator.ports.children import Child
@@ -15,10 +14,20 @@ from simulator.qemu import jobs, points
 from simulator.qemu.graph import BlockJob, Drive, Qemu
 from simulator.qemu.points import External, Internal, QmpError
 from simulator.world import World
-from simulator.world.monitor import JOB_STEP_NS, Transaction, Work
+from simulator.world.monitor import JOB_STEP_NS, Transaction, Work, job_of
 from xensnap.errors import Busy, Failed, NotFound, Reason, Refused
 from xensnap.errors import Effect as Known
-from xensnap.hypervisor import Action, Job, JobState, Node, TakeInternal, TakeOverlay
+from xensnap.hypervisor import (
+    PATIENCE_S,
+    Action,
+    Headway,
+    Job,
+    JobState,
+    Node,
+    TakeInternal,
+    TakeOverlay,
+    stalled,
+)
 from xensnap.model import Domain, Layer
 
 replace = msgspec.structs.replace
@@ -31,12 +40,12 @@ _COMMIT = declare("qmp.block-commit", "a job that writes images into one below t
 _STREAM = declare("qmp.block-stream", "a job that copies up what lies below an image is started", writes=True)
 _JOBS = declare("qmp.query-jobs", "how a job stands is asked", writes=False)
 _WAIT = declare("qmp.job-wait", "time passes until a job is ready or over", writes=True)
-_COMPLETE = declare("qmp.job-complete", "a job that is ready pivots", writes=True)
+_COMPLETE = declare("qmp.job-complete", "a job that is ready is told to pivot", writes=True)
+_PIVOT = declare("qmp.job-pivot", "time passes until a job that was told to has pivoted", writes=True)
 _CANCEL = declare("qmp.job-cancel", "a job is ended without a pivot", writes=True)
 _DISMISS = declare("qmp.job-dismiss", "a job that is over is forgotten", writes=True)
 
 _PATIENCE_NS = 5_000_000_000
-_WAITS_MAX = 20_000
 
 
 GraphChange = Callable[[FileSystem, Qemu], tuple[FileSystem, Qemu]]
@@ -52,7 +61,9 @@ class SimulatedBlocks:
         """The roots in the domain's order; of an HVM guest's disk both copies, until it has unplugged one."""
         await self._settled(domain)
         world = await self._seat.look(_NODES, domain.name)
-        return tuple(_node(drive, 0) for drive in _qemu(world, domain).drives)
+        told = tuple(_node(drive, 0) for drive in _qemu(world, domain).drives)
+        self.went_on(domain)
+        return told
 
     async def transaction(self, domain: Domain, actions: Sequence[Action]) -> None:
         """All or none; it goes on in QEMU when we die."""
@@ -134,6 +145,15 @@ class SimulatedBlocks:
             raise Busy(f"another program keeps the monitor of {domain.name}", id="monitor-busy")
         return domid_of(seat.world, domain), qemu
 
+    def went_on(self, domain: Domain) -> None:
+        """A question has been answered: a job that was told to pivot does it before the next one comes."""
+        cell = self._seat.cell
+        for activity in cell.world.agenda:
+            if isinstance(activity.program, Work) and activity.program.domid == domid_of(cell.world, domain):
+                job = job_of(cell.world, activity.program)
+                if job is not None and job.ordered:
+                    cell.world = cell.world.went_on(activity.pid)
+
     async def told(self, effect: Effect, domain: Domain, change: GraphChange, *, job_id: str = "") -> None:
         """One command that QEMU carries out at once; with a job's id, that job goes on by itself from then on."""
         domid, _ = await self.monitor(domain)
@@ -161,33 +181,47 @@ class SimulatedJob:
     async def state(self) -> JobState:
         """As `query-jobs` tells it."""
         await self._blocks.monitor(self._domain)
-        return self._told(await self._seat.look(_JOBS, self.id))
+        told = self._told(await self._seat.look(_JOBS, self.id))
+        self._blocks.went_on(self._domain)
+        return told
 
-    async def wait(self, *, progress: Callable[[JobState], None] | None = None) -> JobState:
+    async def wait(
+        self, *, progress: Callable[[JobState], None] | None = None, patience_s: float = PATIENCE_S
+    ) -> JobState:
         """Time passes, in which QEMU and the guest go on; every step of the job is a place to die."""
+        return await self._until(lambda state: state.ready or state.concluded, _WAIT, patience_s, progress)
+
+    async def complete(self, *, patience_s: float = PATIENCE_S) -> None:
+        """The base is the root from now on. Between the order and its execution is a place to die."""
+        await self._blocks.told(_COMPLETE, self._domain, lambda fs, qemu: jobs.ordered(fs, qemu, self._job(qemu)))
+        await self._until(lambda state: state.concluded, _PIVOT, patience_s)
+
+    async def _until(
+        self,
+        done: Callable[[JobState], bool],
+        effect: Effect,
+        patience_s: float,
+        progress: Callable[[JobState], None] | None = None,
+    ) -> JobState:
         seat, cell = self._seat, self._seat.cell
-        await seat.begin(_WAIT, self.id)
-        for _ in range(_WAITS_MAX):
+        await seat.begin(effect, self.id)
+        headway = Headway(patience_s, _seconds(cell.world))
+        while True:
             state = self._told(cell.world)
             if progress:
                 progress(state)
-            if state.ready or state.concluded:
+            if done(state):
                 break
+            if headway.is_lost(state, _seconds(cell.world)):
+                raise stalled(self._domain.name, patience_s)
             if cell.watch is not None:
-                cell.watch.halfway(_WAIT, cell)
+                cell.watch.halfway(effect, cell)
             await GIVE_WAY
             cell.world = cell.world.slept(JOB_STEP_NS)
-        else:
-            raise NotModelled(f"waiting for ever: the job {self.id} does not catch up with its guest")
         cell.world = cell.world.counted()
         if cell.watch is not None:
-            cell.watch.happened(_WAIT, cell)
+            cell.watch.happened(effect, cell)
         return await self._seen(state)
-
-    async def complete(self) -> None:
-        """The base is the root from now on."""
-        await self._blocks.told(_COMPLETE, self._domain, lambda fs, qemu: jobs.completed(fs, qemu, self._job(qemu)))
-        await self._seen(self._told(self._seat.world))
 
     async def cancel(self) -> None:
         """One that is over already is only forgotten."""
@@ -223,6 +257,10 @@ class SimulatedJob:
         if job is None:
             raise NotFound(f"QEMU of {self._domain.name} knows no job {self.id!r}", id="no-such-job")
         return job
+
+
+def _seconds(world: World) -> float:
+    return world.clock.monotonic_ns / 1e9
 
 
 def domid_of(world: World, domain: Domain) -> int:

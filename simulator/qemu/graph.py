@@ -89,6 +89,7 @@ class BlockJob(msgspec.Struct, frozen=True):
         paused: somebody has paused it.
         filter_name, filter_serial: the node that QEMU puts above the images meanwhile.
         held: what it was doing when all was done but for what it must be told to do.
+        ordered: it has been told to pivot, and has not yet.
     """
 
     id: str
@@ -109,6 +110,7 @@ class BlockJob(msgspec.Struct, frozen=True):
     filter_serial: int = 0
     held: str = ""
     speed: int = 0
+    ordered: bool = False
 
     @property
     def over(self) -> bool:

@@ -72,6 +72,8 @@ def stream(
 
 def worked(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
     """One step more. An error ends the job, and the command that looks at it next tells."""
+    if job.ordered:
+        return completed(fs, qemu, job)
     runs = left(fs, qemu, job)
     part = _first(runs, STEP_SECTORS)
     try:
@@ -86,10 +88,15 @@ def worked(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]
         return _ended(fs, qemu, job, strerror(error.errno or errno.EIO))
 
 
+def ordered(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
+    """`job-complete` is answered before anything has come of it."""
+    _require_ready(job)
+    return fs, qemu.doing(replace(job, ordered=True))
+
+
 def completed(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
-    """`job-complete`: the guest's requests wait while the rest is copied, then the base is the root."""
-    if job.status != "ready":
-        raise QmpError(f"Job '{job.id}' in state '{job.status}' cannot accept command verb 'complete'")
+    """What `job-complete` asks for: the guest's requests wait while the rest is copied, then the base is the root."""
+    _require_ready(job)
     runs = left(fs, qemu, job)
     try:
         fs, qemu = _copied(fs, qemu, job, runs)
@@ -99,6 +106,11 @@ def completed(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qe
     qemu = qemu.having(replace(drive, chain=drive.chain[_at(qemu, job, job.target) :]))
     done = replace(job, status="concluded", done_sectors=job.done_sectors + _sum(runs), left_sectors=0)
     return graph.opening(fs, qemu), qemu.doing(done)
+
+
+def _require_ready(job: BlockJob) -> None:
+    if job.status != "ready":
+        raise QmpError(f"Job '{job.id}' in state '{job.status}' cannot accept command verb 'complete'")
 
 
 def cancelled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:

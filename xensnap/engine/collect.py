@@ -6,6 +6,8 @@ One image at a time, each an operation of its own, so that one that cannot be me
     one image stands on it      ours: its data is copied up into that image, then it is removed
                                 the operator's: that image is committed down into it, and takes its place and name
     several stand on it         stays hidden
+
+While the guest runs its QEMU does both, as a job: it copies up, or it copies down and goes over to the image below.
 """
 
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from xensnap.engine import flags, space
 from xensnap.engine.create import backing_for, sidecar_paths
 from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
+from xensnap.engine.pivot_steps import CopyDown, Pivot
 from xensnap.engine.plan import Plan
 from xensnap.engine.planning import plan_for
 from xensnap.engine.request import Fresh
@@ -30,10 +33,16 @@ from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Sna
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A hidden base that stays for now, and why."""
+    """A hidden base that stays for now, and why. `id` is that of the error, where it was tried."""
 
     base: HiddenBase
     why: str
+    id: str = ""
+
+    def told(self) -> str:
+        """Both in words."""
+        more = f" (`xensnap explain {self.id}`)" if self.id else ""
+        return f"{self.base.path} stays as a hidden base: {self.why}{more}"
 
 
 class Compaction(msgspec.Struct, frozen=True):
@@ -49,7 +58,7 @@ class Compaction(msgspec.Struct, frozen=True):
 
     def told(self) -> tuple[str, ...]:
         """What had to stay and what is to be done, in words."""
-        stays = [f"{left.base.path} stays as a hidden base: {left.why}" for left in self.stays]
+        stays = [left.told() for left in self.stays]
         return (*self.advice, *stays, *([self.unknown] if self.unknown else []))
 
 
@@ -113,11 +122,24 @@ def why_kept(view: View, base: HiddenBase) -> str:
     written = (image, above[0]) if above and _ours(view, image) else (above[0], image) if above else None
     if written and (reason := next(space.against(view, [space.for_merge(*written)]), None)):
         return reason.cause
-    if above and not _ours(view, image) and view.domain.state is not RunState.OFF:
-        return "an image that is not ours is only written while the domain is off"
+    if above and not _ours(view, image) and (why := _why_not_running(view, image, above[0])):
+        return why
     if above and not _ours(view, image) and base.path.startswith("/dev/"):
         grown = above[0].virtual_size_bytes > image.virtual_size_bytes
         return "the disk has grown beyond its block device" if grown else ""
+    return ""
+
+
+def _why_not_running(view: View, image: Image, above: Image) -> str:
+    """Why the image above cannot be committed down into this one as long as the guest runs; empty if it can."""
+    if view.domain.state is RunState.OFF:
+        return ""
+    if not _is_active(view, above.layer.path):
+        return f"{above.layer.path} is only written down into it while the domain is off"
+    if view.domain.state not in (RunState.RUNNING, RunState.PAUSED):
+        return f"the domain is {view.domain.state}"
+    if image.virtual_size_bytes > above.virtual_size_bytes:
+        return "it is larger than the disk is now, and is only cut while the domain is off"
     return ""
 
 
@@ -167,7 +189,6 @@ def _pull_up(view: View, base: HiddenBase, image: Image, above: Image, fresh: Fr
 def _commit(view: View, base: HiddenBase, above: Image, fresh: Fresh) -> Plan:
     """The one image above is written down into it, and it takes that image's place: active, frozen or hidden."""
     active = _is_active(view, above.layer.path)
-    step = CommitDown(base.vdev, above.layer, base.layer, above.virtual_size_bytes, view.domain.uuid if active else "")
     holders = _holders(view, above.layer.path)
     children = standing_on(view, above.layer.path)
     changed = [_refreshed(snapshot, above.layer.path, base.layer) for snapshot in holders]
@@ -182,15 +203,28 @@ def _commit(view: View, base: HiddenBase, above: Image, fresh: Fresh) -> Plan:
         base,
         fresh,
         "merge",
-        prepare=(step,),
+        prepare=_copied_down(view, base, above),
         finish=(
             *(Reback(base.vdev, child.layer, backing_for(child.layer.path, base.layer)) for child in children),
             *rewritten(changed),
             *_old_sidecars(holders, changed),
+            *flags.released(view, above.layer),
             *_remove(view, base.vdev, above.layer),
         ),
         gone=(above.layer.path,) if hidden_above else (base.path, above.layer.path),
         warnings=told,
+    )
+
+
+def _copied_down(view: View, base: HiddenBase, above: Image) -> tuple[Step, ...]:
+    """What the image above holds is in the base, and a disk that was on it is on the base."""
+    active = _is_active(view, above.layer.path)
+    if view.domain.state is RunState.OFF:
+        uuid = view.domain.uuid if active else ""
+        return (CommitDown(base.vdev, above.layer, base.layer, above.virtual_size_bytes, uuid),)
+    return (
+        CopyDown(base.vdev, above.layer, base.layer),
+        Pivot(base.vdev, above.layer, base.layer, was=view.domain.state, flag=flags.elsewhere(view)),
     )
 
 

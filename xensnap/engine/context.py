@@ -113,6 +113,13 @@ class Context(msgspec.Struct, frozen=True):
         except (NotFound, Damaged):
             return None
 
+    async def same_image(self, one: Layer, other: Layer) -> bool:
+        """Whether two names lead to one file."""
+        if one.path == other.path:
+            return True
+        images = await self.image(one), await self.image(other)
+        return images[0] is not None and images[1] is not None and images[0].file == images[1].file
+
     async def require_unused(self, layer: Layer) -> None:
         """Nobody but the domain itself may have the image open; one that is not there is not open either."""
         if await self.running() is None and await self.host.files.stat(layer.path) is not None:

@@ -305,7 +305,7 @@ class AsyncEngine(AsyncReader):
             except XensnapError as error:
                 if error.exit_code is ExitCode.SOMETHING_LEFT:
                     raise
-                failed += [Kept(base, error.cause) for base in view.state.hidden if base.path == plan.image]
+                failed += [Kept(base, error.cause, error.id) for base in view.state.hidden if base.path == plan.image]
 
     async def _recover(self, domain: Domain, *, abort: bool | None) -> Recovered | None:
         store = Store.of(self.host, domain.uuid)

@@ -223,6 +223,9 @@ class Execution:
             return Outcome.DONE
         if abort is False and not await self._can_go_on():
             raise Refused([_cannot_finish(self._plan)])
+        if abort is not False:
+            for step in self._plan.prepare:
+                await step.halt(self._at)
         if await self._must_go_on() or abort is False:
             self.why = "that was asked for" if abort is False else "a guest works on what it has made already"
             await self._forward(self._plan.prepare, first=1)

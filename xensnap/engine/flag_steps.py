@@ -10,6 +10,7 @@ from xensnap.engine.context import Context
 from xensnap.engine.overlay_steps import in_use
 from xensnap.engine.step import StepBase
 from xensnap.errors import Refused
+from xensnap.model import Layer
 
 
 class Freeze(StepBase, frozen=True):
@@ -44,9 +45,13 @@ class Freeze(StepBase, frozen=True):
 
 
 class Thaw(StepBase, frozen=True):
-    """An image may be written or removed again. One that has no flag is fine."""
+    """An image may be written or removed again. One that has no flag is fine.
+
+    With `closed`, the same image with its format, not before nobody has it open.
+    """
 
     path: str
+    closed: Layer | None = None
 
     def says(self) -> str:
         """See StepBase."""
@@ -55,6 +60,8 @@ class Thaw(StepBase, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase. The image may be gone already, when this is done again."""
         if await at.host.files.stat(self.path) is not None and await at.host.files.is_immutable(self.path):
+            if self.closed is not None:
+                await at.host.images.require_unused(self.closed)
             await at.host.files.set_immutable(self.path, on=False)
 
     async def undo(self, at: Context) -> None:

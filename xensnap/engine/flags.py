@@ -10,16 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from xensnap.engine import plan as plans
 from xensnap.engine.flag_steps import Freeze, Thaw
 from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
+from xensnap.engine.pivot_steps import CopyDown
 from xensnap.engine.steps import Step
 from xensnap.engine.view import View
 from xensnap.errors import Reason
 from xensnap.hypervisor import Capability
-from xensnap.model import DescribedBy, Layer
+from xensnap.model import DescribedBy, Layer, RunState
 
 
 def against(view: View, overlays: Mapping[str, str]) -> Iterator[Reason]:
     """A frozen image that a start from the operator's file would write to, with nothing to stop it."""
-    if overlays and _elsewhere(view) and Capability.IMMUTABLE not in view.capabilities:
+    if overlays and elsewhere(view) and Capability.IMMUTABLE not in view.capabilities:
         old = ", ".join(_path(view, vdev) for vdev in overlays)
         cause = (
             f"{view.domain.name} is started from a file of yours, and nothing here can keep a start from it off {old}"
@@ -30,7 +31,7 @@ def against(view: View, overlays: Mapping[str, str]) -> Iterator[Reason]:
 
 def freeze(view: View, overlays: Mapping[str, str], *, accepted: Iterable[str]) -> tuple[Step, ...]:
     """The steps that let nobody write to what these disks (by vdev) stood on until now, below these overlays."""
-    if not _elsewhere(view):
+    if not elsewhere(view):
         return ()
     required = "next-start-elsewhere" not in accepted
     return tuple(Freeze(_path(view, vdev), vdev, overlay, required) for vdev, overlay in overlays.items())
@@ -47,7 +48,7 @@ def around(
         finish: steps after it.
         gone: hidden bases that are none any more.
     """
-    if not _elsewhere(view):
+    if not elsewhere(view):
         return prepare, finish
     frozen = {path for disk in view.domain.disks for path in view.frozen(disk.vdev)}
     stay: set[str] = set()
@@ -56,6 +57,8 @@ def around(
         if isinstance(step, CommitDown):
             change.add(step.base.path)
             stay |= set() if step.domain_uuid else {step.base.path}
+        elif isinstance(step, CopyDown):
+            change.add(step.base.path)
         elif isinstance(step, PullUp | Reback):
             change.add(step.layer.path)
             stay.add(step.layer.path)
@@ -66,9 +69,16 @@ def around(
     return (*thaw, *prepare), (*finish, *again)
 
 
+def released(view: View, overlay: Layer) -> tuple[Step, ...]:
+    """The flag of an overlay that a running guest was taken from is cleared when nobody has the overlay open."""
+    if not elsewhere(view) or view.domain.state is RunState.OFF:
+        return ()
+    return (Thaw(overlay.path, closed=overlay),)
+
+
 def advice(view: View, layers: Mapping[str, Layer]) -> tuple[str, ...]:
     """What the operator has to write into his own file about disks (by vdev) that have another active layer now."""
-    if not _elsewhere(view):
+    if not elsewhere(view):
         return ()
     return tuple(
         f"{vdev}: put it into the file that you start {view.domain.name} from: "
@@ -77,7 +87,8 @@ def advice(view: View, layers: Mapping[str, Layer]) -> tuple[str, ...]:
     )
 
 
-def _elsewhere(view: View) -> bool:
+def elsewhere(view: View) -> bool:
+    """Whether a file that only the operator can change says what the domain starts from."""
     return view.domain.described_by is DescribedBy.OPERATOR
 
 

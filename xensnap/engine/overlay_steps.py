@@ -5,10 +5,11 @@ from typing import ClassVar
 
 import msgspec
 
+from xensnap.engine import block_jobs
+from xensnap.engine.block_jobs import end_job, job_id, left_job
 from xensnap.engine.context import Context, directory, unbelieved
 from xensnap.engine.step import StepBase
 from xensnap.errors import Failed, NotFound
-from xensnap.hypervisor import Job
 from xensnap.model import Backing, Format, Image, Layer
 
 
@@ -108,7 +109,7 @@ class SwitchLayers(StepBase, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase."""
-        await _switch(at, {new.vdev: new.layer for new in self.after})
+        await switch(at, {new.vdev: new.layer for new in self.after})
         if self.unwanted:
             await require_off(at)
 
@@ -127,7 +128,7 @@ class SwitchLayers(StepBase, frozen=True):
         used = {new.vdev for new in self.after if await in_use(at, new.vdev, new.layer.path)}
         back = {old.vdev: old.layer for old in self.before if old.vdev in ours - used}
         if back:
-            await _switch(at, back)
+            await switch(at, back)
 
 
 class CommitDown(StepBase, frozen=True):
@@ -163,7 +164,7 @@ class CommitDown(StepBase, frozen=True):
             await at.host.images.resize(self.base, size_bytes=self.size_bytes)
         await at.host.files.sync(self.base.path)
         if self.domain_uuid:
-            await _switch(at, {self.vdev: self.base})
+            await switch(at, {self.vdev: self.base})
 
     async def undo(self, at: Context) -> None:
         """Nothing to do: nobody needs what the base held, and the overlay has kept its own."""
@@ -200,36 +201,20 @@ class PullUp(StepBase, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase. A job that an interrupted run has left is followed to its end."""
-        job = await self._job(at)
+        job = await left_job(at)
         if job is not None:
-            await job.wait(progress=at.told())
+            await job.wait(progress=at.told(), patience_s=block_jobs.PATIENCE_S)
         running = await at.opened_by(self.vdev, self.layer)
         if running is None:
             await _set_backing(at, self.layer, self.backing, copy=True)
         elif not _stands_on(await at.host.images.inspect(self.layer), self.backing):
             base = Layer(self.backing.path, self.backing.format or Format.RAW) if self.backing else None
-            job = await at.host.blocks.stream(running, self.vdev, layer=self.layer, base=base, job_id=self._job_id(at))
-            await job.wait(progress=at.told())
+            job = await at.host.blocks.stream(running, self.vdev, layer=self.layer, base=base, job_id=job_id(at))
+            await job.wait(progress=at.told(), patience_s=block_jobs.PATIENCE_S)
 
     async def undo(self, at: Context) -> None:
         """The image reads the same at every instant, and its old backing file is still there: only a job must end."""
-        job = await self._job(at)
-        if job is not None:
-            await job.cancel()
-
-    async def _job(self, at: Context) -> Job | None:
-        """The job that an interrupted run has left. Looked for before its QEMU is asked anything else.
-
-        One that has ended unnoticed makes QEMU 7.2.22 crash when it is asked for its images.
-        """
-        running = await at.running()
-        try:
-            return await at.host.blocks.job(running, self._job_id(at)) if running else None
-        except NotFound:
-            return None
-
-    def _job_id(self, at: Context) -> str:
-        return f"xensnap-{at.operation[-12:]}"
+        await end_job(at)
 
 
 class Reback(StepBase, frozen=True):
@@ -285,7 +270,7 @@ async def require_off(at: Context) -> None:
         raise Failed(cause, id="running-already", remedy="Try again, when nobody else works on it.")
 
 
-async def _switch(at: Context, layers: Mapping[str, Layer]) -> None:
+async def switch(at: Context, layers: Mapping[str, Layer]) -> None:
     """Let the domain start from these layers, and look whether it will."""
     await at.host.toolstack.set_layers(at.domain_uuid, layers)
     domain = await at.host.toolstack.inspect(at.domain_uuid)

@@ -45,6 +45,12 @@ class StepBase(msgspec.Struct, frozen=True, tag=True):
     async def undo(self, at: Context) -> None:
         """Make it as it was. Harmless where it was never done. Only for steps before the decision."""
 
+    async def halt(self, at: Context) -> None:
+        """End what goes on by itself, such as a job in a QEMU, so that what is looked at next stays as it is.
+
+        Before an operation that is not decided yet is brought to one of its two ends. Harmless where nothing goes on.
+        """
+
     async def must_go_on(self, at: Context) -> bool:  # noqa: ARG002 - steps that have to look override this
         """Whether undoing would lose something that came after: then the operation is finished instead."""
         return False

@@ -22,6 +22,7 @@ from xensnap.engine.overlay_steps import (
     ReuseOverlay,
     SwitchLayers,
 )
+from xensnap.engine.pivot_steps import CopyDown, Pivot
 from xensnap.engine.point_steps import ApplyPoint, DropPoint, DropSafety, TakePoint
 from xensnap.engine.quiet_steps import TakeQuietPoints
 from xensnap.engine.repair_steps import GiveBackLeaks, PutBack, RemoveFile, ResumeGuest, SetAside
@@ -46,6 +47,8 @@ OneStep = (
     | SwitchLayers
     | Configure
     | CommitDown
+    | CopyDown
+    | Pivot
     | PullUp
     | Reback
     | RemoveImage
@@ -96,6 +99,11 @@ class Together(StepBase, frozen=True):
             await self.steps[0].do(at)
         else:
             await at.host.gather(*(step.do(at) for step in self.steps))
+
+    async def halt(self, at: Context) -> None:
+        """See StepBase."""
+        for step in self.steps:
+            await step.halt(at)
 
     async def undo(self, at: Context) -> None:
         """One after the other: this is rare, and the way back should be simple."""

@@ -143,20 +143,13 @@ def test_other_jobs_end_by_themselves_and_rewrite_the_header_above(host, start: 
 def test_under_a_guest_that_writes_faster_than_it_copies_a_job_never_gets_ready(host):
     host.guest_never_rests("guest", "xvda", length_bytes=8 * K64, end_bytes=SIZE)
     job = commit(host)
-    seen = 0
-
-    class EnoughError(Exception):
-        pass
-
-    def progress(state: JobState) -> None:
-        nonlocal seen
-        seen += 1
-        assert not state.ready
-        if seen > 200:
-            raise EnoughError
-
-    with pytest.raises(EnoughError):
-        host.run(job.wait(progress=progress))
+    began = host.world.clock.monotonic_ns
+    states: list[JobState] = []
+    with pytest.raises(Failed, match="in 20 s") as caught:
+        host.run(job.wait(progress=states.append, patience_s=20))
+    assert caught.value.id == "job-stalled"
+    assert not any(state.ready for state in states)
+    assert host.world.clock.monotonic_ns - began >= 20e9
     before = host.guest_sees("guest")["xvda"]
     host.guest_rests("guest")
     host.run(job.cancel())

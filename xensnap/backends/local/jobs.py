@@ -5,6 +5,7 @@ failed job together with the reason. Whoever sees the end first (`wait`, `comple
 dismisses the job and closes the images that are no longer in use.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from xensnap.backends.local import graph
 from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import connected
 from xensnap.errors import Effect, Failed, NotFound
-from xensnap.hypervisor import JobState, Monitor, MonitorConnector
+from xensnap.hypervisor import PATIENCE_S, Headway, JobState, Monitor, MonitorConnector, stalled
 from xensnap.model import Domain
 
 _FIRST_PAUSE_S = 0.005
@@ -42,15 +43,20 @@ class BlockJob:
         async with connected(self._connector, self._domain) as monitor:
             return await self._state(monitor)
 
-    async def wait(self, *, progress: Callable[[JobState], None] | None = None) -> JobState:
+    async def wait(
+        self, *, progress: Callable[[JobState], None] | None = None, patience_s: float = PATIENCE_S
+    ) -> JobState:
         """See `Job.wait`."""
-        return await self._until(lambda state: state.ready or state.concluded, progress)
+        return await self._until(lambda state: state.ready or state.concluded, progress, patience_s=patience_s)
 
-    async def complete(self) -> None:
+    async def complete(self, *, patience_s: float = PATIENCE_S) -> None:
         """See `Job.complete`. `Failed` after it was let go is unknown: QEMU ran into an error on the last stretch."""
         async with connected(self._connector, self._domain) as monitor:
             await monitor.execute("job-complete", {"id": self.id})
-        await self._until(lambda state: state.concluded)
+        try:
+            await self._until(lambda state: state.concluded, patience_s=patience_s)
+        except Failed as error:
+            raise Failed(error.cause, id=error.id, remedy=error.remedy, effect=Effect.UNKNOWN) from error
 
     async def cancel(self) -> None:
         """See `Job.cancel`. `NotFound`: it had ended before."""
@@ -65,9 +71,11 @@ class BlockJob:
         done: Callable[[JobState], bool],
         progress: Callable[[JobState], None] | None = None,
         *,
+        patience_s: float = PATIENCE_S,
         fails: bool = True,
     ) -> JobState:
         pause_s = _FIRST_PAUSE_S
+        headway = Headway(patience_s, time.monotonic())
         while True:
             try:
                 state = await self._looked_after()
@@ -83,6 +91,8 @@ class BlockJob:
                 raise Failed(cause, id="job-failed", remedy=_REMEDY, effect=Effect.UNKNOWN)
             if done(state):
                 return state
+            if headway.is_lost(state, time.monotonic()):
+                raise stalled(self._domain.name, patience_s)
             await sleep(pause_s)
             pause_s = min(pause_s * 1.5, PAUSE_S_MAX)
 

@@ -1,0 +1,247 @@
+"""An image that is not ours is ended below a guest that runs: what is above is copied down, and the guest goes over."""
+
+from collections.abc import Callable
+
+import pytest
+
+from simulator import SimulatedHost, crash_points
+from simulator.checkers import guests, starts
+from tests.crash.harness import CLUSTER, DEATHS, ENGINE_DEATHS, GUEST, TRIED, every_crash, every_effect
+from tests.crash.running import UUID, judge, sound
+from xensnap.engine.collect import Compaction
+from xensnap.engine.engine import Engine
+from xensnap.engine.execute import Outcome
+from xensnap.engine.request import CreateRequest, DeleteRequest
+from xensnap.errors import XensnapError
+from xensnap.model import DescribedBy, Disk, Format, Layer, RunState
+
+SIZE = 16 * CLUSTER
+BASE = Layer("/images/xvda.raw", Format.RAW)
+
+
+def compact(engine: Engine) -> Compaction:
+    return engine.compact(GUEST)
+
+
+def hidden(*, described_by: DescribedBy = DescribedBy.US, size_bytes: int = SIZE) -> SimulatedHost:
+    """A guest that runs on an overlay of ours, which is all that still needs the operator's image below it."""
+    host = SimulatedHost.fresh()
+    layer = host.create_image(BASE.path, BASE.format, size_bytes)
+    host.add_domain(GUEST, UUID, [Disk("xvda", layer.path, layer.format)], described_by=described_by)
+    host.start(UUID)
+    host.guest_writes(GUEST, "xvda", 0, CLUSTER, flush=True)
+    Engine(host).create(GUEST, CreateRequest("one", disk_only=True))
+    host.guest_writes(GUEST, "xvda", CLUSTER, CLUSTER, flush=True)
+    host.hold_monitor(GUEST)
+    Engine(host).delete(GUEST, DeleteRequest("one"))  # nothing is merged as long as QEMU cannot be asked
+    host.hold_monitor(GUEST, "")
+    host.guest_writes(GUEST, "xvda", 2 * CLUSTER, CLUSTER, flush=True)
+    host.guest_writes(GUEST, "xvda", 3 * CLUSTER, CLUSTER)
+    return host
+
+
+def chain(host: SimulatedHost) -> list[str]:
+    node = host.run(host.blocks.nodes(Engine(host).view(GUEST).domain))[0]
+    paths = [node.layer.path]
+    while node.backing:
+        node = node.backing
+        paths.append(node.layer.path)
+    return paths
+
+
+def merged(host: SimulatedHost) -> bool:
+    """Whether the guest is on the operator's image alone; if not, everything is as if nobody had tried."""
+    view = Engine(host).view(GUEST)
+    on_base = view.domain.disks[0].path == BASE.path
+    assert on_base == (not view.state.hidden) == (not view.state.ours)
+    return on_base
+
+
+def test_the_guest_goes_on_in_the_base_and_the_overlay_is_gone() -> None:
+    host = hidden()
+    assert len(chain(host)) == 2
+    reads = host.guest_sees(GUEST)
+    done = Engine(host).compact(GUEST)
+    assert (done.merged, done.stays) == ((BASE.path,), ())
+    assert chain(host) == [BASE.path]
+    assert merged(host)
+    assert host.guest_sees(GUEST) == reads
+    sound(host, "merged")
+    assert host.run(host.files.names("/images")) == ("xvda.raw",)
+    host.guest_writes(GUEST, "xvda", 0, CLUSTER, flush=True)
+    host.guest_reboot(GUEST)
+    assert host.guest_sees(GUEST)["xvda"] == host.visible_layer(BASE)
+
+
+def test_whoever_dies_it_is_as_before_or_as_after() -> None:
+    assert judge(hidden(), compact, twice=5) > 300
+
+
+def test_a_guest_that_stands_still_is_left_standing_still() -> None:
+    host = hidden()
+    Engine(host).pause(GUEST)
+    for point in every_crash(host, compact):
+        assert [one.pauses for one in point.world.xen] == [1], point
+    Engine(host).compact(GUEST)
+    assert merged(host)
+    assert host.incarnation(GUEST).pauses == 1
+
+
+@pytest.mark.parametrize("death", DEATHS, ids=[name for name, _ in DEATHS])
+def test_a_guest_that_never_rests_stands_still_only_to_go_over(death) -> None:
+    host = hidden()
+    host.guest_never_rests(GUEST, "xvda", length_bytes=4096, end_bytes=SIZE)
+    with host.recording():
+        Engine(host).compact(GUEST)
+    assert merged(host)
+    points = crash_points(host)
+    still = [point.effect for point in points if not all(one.executes for one in point.world.xen)]
+    assert set(still) == {"xl.pause", "qmp.job-complete", "qmp.job-pivot", "qmp.job-dismiss", "toolstack.set-layers"}
+    for point in points:
+        assert not [*guests.torn(point.world), *starts.elsewhere(point.world)], point
+        after = SimulatedHost(death[1](point.world))
+        Engine(after).recover(GUEST)
+        TRIED[f"pivot: {death[0]}"] += 1
+        sound(after, repr(point))
+        if not merged(after):
+            Engine(after).compact(GUEST)
+
+
+def test_a_guest_that_writes_faster_than_it_is_copied_stays_where_it_is() -> None:
+    host = hidden()
+    host.guest_never_rests(GUEST, "xvda", length_bytes=8 * CLUSTER, end_bytes=SIZE)
+    before, began = chain(host), host.world.clock.monotonic_ns
+    done = Engine(host).compact(GUEST)
+    assert host.world.clock.monotonic_ns > began
+    assert done.merged == ()
+    assert [(each.base.path, each.id) for each in done.stays] == [(BASE.path, "job-stalled")]
+    assert "writes faster" in done.told()[0]
+    assert "xensnap explain job-stalled" in done.told()[0]
+    assert chain(host) == before
+    assert not host.world.qemus[1].jobs
+    assert not merged(host)
+    sound(host, "given up")
+    host.guest_rests(GUEST)
+    assert Engine(host).compact(GUEST).merged == (BASE.path,)
+    sound(host, "merged at last")
+
+
+def test_a_job_that_somebody_has_paused_is_given_up_too() -> None:
+    host = hidden()
+    number = next(n for n in every_effect(host, compact) if is_named(host, n, "qmp.job-wait"))
+    host.meanwhile(number, lambda: pause_jobs(host))
+    assert [each.id for each in Engine(host).compact(GUEST).stays] == ["job-stalled"]
+    sound(host, "given up")
+
+
+def is_named(host: SimulatedHost, number: int, effect: str) -> bool:
+    return any(point.effect == effect for point in every_crash(host, compact) if point.number == number)
+
+
+def pause_jobs(host: SimulatedHost) -> None:
+    world = host.world
+    for domid, qemu in world.qemus.items():
+        for job in qemu.jobs:
+            qemu = qemu.doing(job.__class__(**{**_fields(job), "paused": True}))  # noqa: PLW2901
+        world = world.__class__(**{**_fields(world), "qemus": world.qemus.set(domid, qemu)})
+    host.cell.world = world
+
+
+def _fields(value: object) -> dict[str, object]:
+    return {name: getattr(value, name) for name in value.__struct_fields__}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("abort", [True, False])
+def test_one_that_died_is_finished_or_undone_as_is_asked_for(abort: bool) -> None:
+    host = hidden()
+    for point in every_crash(host, compact):
+        for name, death in ENGINE_DEATHS:
+            after = SimulatedHost(death(point.world))
+            try:
+                recovered = Engine(after).recover(GUEST, abort=abort)
+            except XensnapError as error:
+                assert (abort, error.id) == (True, "decided-already"), point
+                continue
+            if recovered is not None:
+                assert recovered.outcome is (Outcome.DONE if merged(after) else Outcome.UNDONE)
+                over = starts_from_base(point.world) or not abort
+                assert merged(after) == over, f"{point!r}, {name}"
+            sound(after, f"{point!r}, {name}")
+
+
+def starts_from_base(world) -> bool:
+    return any(drive.root.layer.path == BASE.path for qemu in world.qemus.values() for drive in qemu.drives)
+
+
+@pytest.mark.parametrize("end", ["kill_qemu", "stop"])
+def test_its_qemu_dies_or_its_operator_ends_it_at_any_moment(end: str) -> None:
+    host = hidden()
+    held = host.running_disks(GUEST)
+    for number in every_effect(host, compact):
+        busy = host.fork()
+        busy.meanwhile(number, happening(busy, end))
+        try:
+            Engine(busy).compact(GUEST)
+        except XensnapError:
+            Engine(busy).recover(GUEST)
+        Engine(busy).recover(GUEST)
+        TRIED[f"pivot: {end} meanwhile"] += 1
+        assert all(one.pauses == 0 for one in busy.world.xen), number
+        Engine(busy).stop(GUEST)
+        assert busy.visible(GUEST) == held, number
+        merged(busy)
+        Engine(busy).compact(GUEST)
+        assert merged(busy), number
+        sound(busy, f"effect {number}")
+
+
+def happening(host: SimulatedHost, end: str) -> Callable[[], None]:
+    def happens() -> None:
+        if end == "kill_qemu":
+            host.kill_qemu(GUEST)
+        elif Engine(host).view(GUEST).domain.state is not RunState.OFF:
+            host.run(host.toolstack.destroy(Engine(host).view(GUEST).domain))
+
+    return happens
+
+
+def test_a_base_that_is_larger_than_the_disk_waits_until_the_domain_is_off() -> None:
+    host = hidden()
+    view = Engine(host).view(GUEST)
+    Engine(host).stop(GUEST)
+    host.resize(GUEST, "xvda", SIZE // 2)
+    host.start(UUID)
+    assert [each.why for each in Engine(host).compact(GUEST).stays] == [
+        "it is larger than the disk is now, and is only cut while the domain is off"
+    ]
+    assert view.domain.disks == Engine(host).view(GUEST).domain.disks
+    Engine(host).stop(GUEST)
+    Engine(host).compact(GUEST)
+    assert host.visible_layer(BASE)[0] == SIZE // 2
+
+
+def test_of_a_domain_started_from_a_file_nobody_starts_what_is_left_behind() -> None:
+    host = hidden(described_by=DescribedBy.OPERATOR)
+    overlay = chain(host)[0]
+    with host.recording():
+        done = Engine(host).compact(GUEST)
+    assert f"target={BASE.path}" in done.told()[0]
+    assert flagged(host) == set()
+    for point in crash_points(host):
+        now = SimulatedHost(point.world)
+        runs_on_base = starts_from_base(point.world) and all(one.executes for one in point.world.xen)
+        if runs_on_base and now.world.fs.find(overlay) is not None and overlay not in flagged(now):
+            opened = point.world.fs.opens.get(now.world.fs.find(overlay), ())
+            assert not opened, point
+            assert point.effect in {"file.set-immutable", "image.remove", "journal.append"}, point
+    for point in every_crash(hidden(described_by=DescribedBy.OPERATOR), compact):
+        for name, death in DEATHS:
+            after = SimulatedHost(death(point.world))
+            Engine(after).recover(GUEST)
+            on_base = merged(after)
+            assert flagged(after) == (set() if on_base else {BASE.path}), f"{point!r}, {name}"
+
+
+def flagged(host: SimulatedHost) -> set[str]:
+    names = host.run(host.files.names("/images"))
+    return {f"/images/{name}" for name in names if host.run(host.files.is_immutable(f"/images/{name}"))}

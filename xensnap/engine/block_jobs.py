@@ -1,0 +1,42 @@
+"""The block job of an operation: one at most, named after it, so that whoever recovers it finds the job."""
+
+from contextlib import suppress
+
+from xensnap.engine.context import Context
+from xensnap.errors import Failed, NotFound
+from xensnap.hypervisor import Job
+
+PATIENCE_S = 60.0
+"""How long a job may come no nearer to its end before it is given up."""
+
+
+def job_id(at: Context) -> str:
+    """What the operation's job is called."""
+    return f"xensnap-{at.operation[-12:]}"
+
+
+async def left_job(at: Context) -> Job | None:
+    """The job that an interrupted run has left. Looked for before its QEMU is asked anything else.
+
+    One that has ended unnoticed makes QEMU 7.2.22 crash when it is asked for its images.
+    """
+    running = await at.running()
+    try:
+        return await at.host.blocks.job(running, job_id(at)) if running else None
+    except NotFound:
+        return None
+
+
+async def end_job(at: Context) -> None:
+    """End the operation's job, if there is one. It has changed nothing that is read, unless it has ended well before.
+
+    A QEMU that is gone has no jobs.
+    """
+    with suppress(NotFound):
+        try:
+            job = await left_job(at)
+            if job is not None:
+                await job.cancel()
+        except Failed as error:
+            if error.id not in ("monitor-gone", "not-running", "job-failed"):
+                raise
