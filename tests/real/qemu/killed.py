@@ -7,7 +7,8 @@ Arguments: directory of the host, when to die, the verb, the name, words for the
     @0.12   so many seconds after the beginning of the operation
 
 The children that work at that moment live on. With the word `slow-jobs` QEMU's block jobs copy next to nothing per
-second, so that they are alive whenever somebody looks. What it has taken is printed, in seconds, by one that ends well.
+second, so that they are alive whenever somebody looks; with `ready-to-die` it dies when it has told one to pivot.
+What it has taken is printed, in seconds, by one that ends well.
 """
 
 import os
@@ -43,6 +44,8 @@ def main(directory: str, moment: str, verb: str, name: str, *words: str) -> None
 
     if "slow-jobs" in words:
         slow_down()
+    if "ready-to-die" in words:
+        die_after("job-complete")
     engine = Engine(QemuHost(directory), watch=watch)
     engine.list("guest")
     if moment[:1] == "@":
@@ -74,6 +77,19 @@ def slow_down() -> None:
         return await execute(self, command, arguments)
 
     LocalMonitor.execute = slowly  # type: ignore[method-assign]
+
+
+def die_after(last: str) -> None:
+    """From now on this process dies as soon as a monitor has answered this command."""
+    execute = LocalMonitor.execute
+
+    async def dying(self: LocalMonitor, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        answer = await execute(self, command, arguments)
+        if command == last:
+            _die()
+        return answer
+
+    LocalMonitor.execute = dying  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

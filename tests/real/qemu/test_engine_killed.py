@@ -36,7 +36,7 @@ CASES = {
 }
 ALL_SECTORS = 6
 """After so many reports the guest has written to all its sectors, so that no job is done with its first piece."""
-STEPPED = ("create-internal", "create-external", "create-disk-only", "revert", "delete")
+STEPPED = ("create-internal", "create-external", "create-disk-only", "revert", "delete", "delete-external")
 MOMENTS = 4
 """How many moments within an operation are tried, spread evenly over the time that it takes."""
 
