@@ -14,7 +14,7 @@ from simulator.qemu import jobs, points
 from simulator.qemu.graph import BlockJob, Drive, Qemu
 from simulator.qemu.points import External, Internal, QmpError
 from simulator.world import World
-from simulator.world.monitor import JOB_STEP_NS, Transaction, Work, job_of
+from simulator.world.monitor import JOB_STEP_NS, Transaction, Work
 from xensnap.errors import Busy, Failed, NotFound, Reason, Refused
 from xensnap.errors import Effect as Known
 from xensnap.hypervisor import (
@@ -61,9 +61,7 @@ class SimulatedBlocks:
         """The roots in the domain's order; of an HVM guest's disk both copies, until it has unplugged one."""
         await self._settled(domain)
         world = await self._seat.look(_NODES, domain.name)
-        told = tuple(_node(drive, 0) for drive in _qemu(world, domain).drives)
-        self.went_on(domain)
-        return told
+        return tuple(_node(drive, 0) for drive in _qemu(world, domain).drives)
 
     async def transaction(self, domain: Domain, actions: Sequence[Action]) -> None:
         """All or none; it goes on in QEMU when we die."""
@@ -145,15 +143,6 @@ class SimulatedBlocks:
             raise Busy(f"another program keeps the monitor of {domain.name}", id="monitor-busy")
         return domid_of(seat.world, domain), qemu
 
-    def went_on(self, domain: Domain) -> None:
-        """A question has been answered: a job that was told to pivot does it before the next one comes."""
-        cell = self._seat.cell
-        for activity in cell.world.agenda:
-            if isinstance(activity.program, Work) and activity.program.domid == domid_of(cell.world, domain):
-                job = job_of(cell.world, activity.program)
-                if job is not None and job.ordered:
-                    cell.world = cell.world.went_on(activity.pid)
-
     async def told(self, effect: Effect, domain: Domain, change: GraphChange, *, job_id: str = "") -> None:
         """One command that QEMU carries out at once; with a job's id, that job goes on by itself from then on."""
         domid, _ = await self.monitor(domain)
@@ -181,9 +170,7 @@ class SimulatedJob:
     async def state(self) -> JobState:
         """As `query-jobs` tells it."""
         await self._blocks.monitor(self._domain)
-        told = self._told(await self._seat.look(_JOBS, self.id))
-        self._blocks.went_on(self._domain)
-        return told
+        return self._told(await self._seat.look(_JOBS, self.id))
 
     async def wait(
         self, *, progress: Callable[[JobState], None] | None = None, patience_s: float = PATIENCE_S
@@ -224,11 +211,13 @@ class SimulatedJob:
         return await self._seen(state)
 
     async def cancel(self) -> None:
-        """One that is over already is only forgotten."""
+        """One that is over already is only forgotten; for one that has been told to pivot it is too late."""
 
         def cancelled(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
             job = self._job(qemu)
-            return (fs, qemu) if job.over else jobs.cancelled(fs, qemu, job)
+            if job.over:
+                return fs, qemu
+            return (jobs.completed if job.ordered else jobs.cancelled)(fs, qemu, job)
 
         await self._blocks.told(_CANCEL, self._domain, cancelled)
         await self._dismissed()

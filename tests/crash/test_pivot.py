@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from simulator import SimulatedHost, crash_points
+from simulator import CrashPoint, SimulatedHost, crash_points
 from simulator.checkers import guests, starts
-from tests.crash.harness import CLUSTER, DEATHS, ENGINE_DEATHS, GUEST, TRIED, every_crash, every_effect
+from tests.crash.harness import CLUSTER, DEATHS, ENGINE_DEATHS, GUEST, TRIED, Death, every_crash, every_effect
 from tests.crash.running import UUID, judge, sound
 from xensnap.engine.collect import Compaction
 from xensnap.engine.engine import Engine
@@ -88,25 +88,32 @@ def test_a_guest_that_stands_still_is_left_standing_still() -> None:
     assert host.incarnation(GUEST).pauses == 1
 
 
-@pytest.mark.parametrize("death", DEATHS, ids=[name for name, _ in DEATHS])
-def test_a_guest_that_never_rests_stands_still_only_to_go_over(death) -> None:
-    host = hidden()
+def test_a_guest_that_never_rests_stands_still_only_to_go_over() -> None:
+    points = judge_under_a_writer(hidden(), DEATHS)
+    still = {point.effect for point in points if not all(one.executes for one in point.world.xen)}
+    going_over = {"qmp.job-complete", "qmp.job-pivot", "qmp.job-dismiss", "toolstack.set-layers"}
+    assert still == {"xl.pause", *going_over, "xl.unpause"}
+
+
+def judge_under_a_writer(host: SimulatedHost, deaths: tuple[Death, ...]) -> tuple[CrashPoint, ...]:
+    """Its disks are never written back to something old, whoever dies."""
     host.guest_never_rests(GUEST, "xvda", length_bytes=4096, end_bytes=SIZE)
     with host.recording():
         Engine(host).compact(GUEST)
     assert merged(host)
     points = crash_points(host)
-    still = [point.effect for point in points if not all(one.executes for one in point.world.xen)]
-    going_over = {"qmp.job-complete", "qmp.job-pivot", "qmp.job-dismiss", "toolstack.set-layers"}
-    assert set(still) == {"xl.pause", *going_over, "xl.unpause"}
     for point in points:
         assert not [*guests.torn(point.world), *starts.elsewhere(point.world)], point
-        after = SimulatedHost(death[1](point.world))
-        Engine(after).recover(GUEST)
-        TRIED[f"pivot: {death[0]}"] += 1
-        sound(after, repr(point))
-        if not merged(after):
-            Engine(after).compact(GUEST)
+        for name, death in deaths:
+            where = f"{point!r}, {name}"
+            after = SimulatedHost(death(point.world))
+            Engine(after).recover(GUEST)
+            TRIED[f"pivot: {name}"] += 1
+            sound(after, where)
+            if not merged(after):
+                assert Engine(after).compact(GUEST).merged, where
+                sound(after, where)
+    return points
 
 
 def test_a_guest_that_writes_faster_than_it_is_copied_stays_where_it_is() -> None:
@@ -230,10 +237,10 @@ def test_of_a_domain_started_from_a_file_nobody_starts_what_is_left_behind() -> 
     assert flagged(host) == set()
     for point in crash_points(host):
         now = SimulatedHost(point.world)
+        number = point.world.fs.find(overlay)
         goes_on = runs_on_base(point.world) and all(one.executes for one in point.world.xen)
-        if goes_on and now.world.fs.find(overlay) is not None and overlay not in flagged(now):
-            opened = point.world.fs.opens.get(now.world.fs.find(overlay), ())
-            assert not opened, point
+        if goes_on and number is not None and overlay not in flagged(now):
+            assert not point.world.fs.opens.get(number, ()), point
             assert point.effect in {"image.set-flag", "image.remove", "journal.append"}, point
     for point in every_crash(hidden(described_by=DescribedBy.OPERATOR), compact):
         for name, death in DEATHS:

@@ -345,6 +345,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "internal-error": ("A mistake of ours.", "Please report it, with what --debug prints."),
     "interrupted": ("Somebody pressed Ctrl-C; the message says how the operation ended.", "Nothing, or `recover`."),
     "job-failed": ("A block job in QEMU ended with an error.", "`xensnap chain show DOMAIN`; then try again."),
+    "job-stalled": (
+        "A block job in QEMU came no nearer to its end: the guest writes faster than its disk is copied. It was ended.",
+        "Nothing is lost; `xensnap chain compact` when the guest writes less, or when it is off.",
+    ),
     "monitor-gone": ("The QEMU of the domain is gone.", "Look at the domain."),
     "guest-not-put-back": ("The guest could not be put back to where it was.", "Run `xensnap recover`."),
     "needs-domain-config": (
