@@ -46,7 +46,7 @@ def booted() -> Frozen:
 def with_guest(guest: Guest) -> Frozen:
     """The host with this guest up, paused once. From half a minute (PV) to some minutes (HVM), once."""
     host = booted()
-    key = fingerprint(host.directory.name, PROGRAM, repr(guest))
+    key = fingerprint(host.directory.name, PROGRAM, repr(guest), guest.config())
 
     def create(directory: Path) -> None:
         with machine(host.image) as made:
