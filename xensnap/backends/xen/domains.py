@@ -5,6 +5,7 @@ import msgspec
 from xensnap.backends.xen import listing
 from xensnap.backends.xen.listing import Line
 from xensnap.backends.xen.remembered import Description, Remembered
+from xensnap.backends.xen.userdata import Userdata
 from xensnap.backends.xen.xl import Xl
 from xensnap.errors import NotFound, Reason, Refused
 from xensnap.formats import libxl_json
@@ -29,24 +30,34 @@ class Found(msgspec.Struct, frozen=True):
     file: str = ""
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """What xl told of a domain, and of which name and which file of libxl's. An empty file is never the same."""
+
+    of: tuple[str, bytes]
+    config: Config
+
+
 class XenDomains:
     """The domains.
 
     Args:
         xl: tells those that run.
         remembered: tells those that are off.
+        userdata: tells when xl has to be asked for a configuration again.
     """
 
-    def __init__(self, xl: Xl, remembered: Remembered) -> None:
+    def __init__(self, xl: Xl, remembered: Remembered, userdata: Userdata) -> None:
         self._xl = xl
         self._remembered = remembered
+        self._userdata = userdata
+        self._known: dict[DomId, _Known] = {}
         self._capabilities: frozenset[str] | None = None
 
     async def all(self) -> tuple[Found, ...]:
         """All domains but dom0, by name."""
         off = {uuid: told for uuid in await self._remembered.uuids() if (told := await self._remembered.get(uuid))}
         lines = await self._xl.lines()
-        configs = await self._xl.configurations() if lines else {}
+        configs = await self._configurations(lines)
         found = []
         for line in lines:
             config = configs.get(line.domid, {"c_info": {"name": line.name}})
@@ -103,6 +114,19 @@ class XenDomains:
             await self._remembered.put(uuid, description)
         else:
             self._remembered.tell(uuid, description)
+
+    async def _configurations(self, lines: tuple[Line, ...]) -> dict[int, Config]:
+        """Those of the domains that are there, by domid.
+
+        `xl list -l` costs twice what `xl list -v` does and grows with every domain, and each step of an operation looks
+        anew. Whatever changes a configuration changes libxl's file of it, too (4.17), so xl is asked again when one of
+        these files, or the name, which is not in it, is another than when it was asked last.
+        """
+        stored = {line.domid: (line.name, await self._userdata.stored(line.domid, line.uuid)) for line in lines}
+        if any(not of[1] or domid not in self._known or self._known[domid].of != of for domid, of in stored.items()):
+            told = await self._xl.configurations()
+            self._known = {DomId(each): _Known(stored[DomId(each)], told[each]) for each in told if each in stored}
+        return {domid: known.config for domid, known in self._known.items() if domid in stored}
 
     async def state(self, domid: DomId) -> RunState:
         """What one incarnation is doing now; `OFF` when it is gone."""

@@ -97,7 +97,8 @@ class XenHost:
         self._low = low
         xl = Xl(low.runner)
         remembered = Remembered(low.files, root)
-        domains = XenDomains(xl, remembered)
+        kept = Userdata(low.files, userdata)
+        domains = XenDomains(xl, remembered, kept)
         self._domains = domains
         blocks = XenBlocks(low.connector, low.machine)
         self.blocks: BlockLayer = blocks
@@ -117,7 +118,7 @@ class XenHost:
             xl,
             domains,
             remembered=remembered,
-            userdata=Userdata(low.files, userdata),
+            userdata=kept,
             starts=starts,
             supervisor=low.supervisor,
             watchers=Watchers(low.files, low.daemons, logs),

@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
-from xensnap.errors import Damaged, NotFound
+from xensnap.errors import Damaged, Failed, FileFailed, NotFound
 from xensnap.formats import libxl_json
 from xensnap.hypervisor import Files
 from xensnap.model import DomainUuid, DomId, Layer
@@ -52,6 +52,13 @@ class Userdata:
             # libxl takes the file for a string of C.
             await self._files.replace(path, libxl_json.dump(changed) + b"\0")
             await self._files.sync_dir(self._place)
+
+    async def stored(self, domid: DomId, uuid: DomainUuid) -> bytes:
+        """What libxl keeps of a running domain, as it is; nothing where that cannot be read."""
+        try:
+            return await self._files.read(self._path("d", domid, uuid, "libxl-json"))
+        except (NotFound, FileFailed, Failed):
+            return b""
 
     @asynccontextmanager
     async def _locked(self, domid: DomId, uuid: DomainUuid) -> AsyncIterator[None]:

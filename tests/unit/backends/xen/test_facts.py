@@ -466,3 +466,21 @@ def test_fact_17_a_disk_on_blkback_is_told_as_such_and_not_looked_for_in_qemu(xe
     assert [each.backend for each in look(xen).disks] == [Backend.PHY]
     graph_of(xen)
     assert xen.host.run(xen.host.blocks.nodes(look(xen))) == ()
+
+
+def test_a_configuration_is_asked_for_again_only_when_libxl_keeps_another_one(xen: ScriptedXen) -> None:
+    """`xl list -l` is the dear one, and every step of an operation looks anew"""
+    domid = xen.add("pv1", xvda="a.raw")
+
+    def asked() -> int:
+        before = xen.told.count(("list", "-l"))
+        look(xen, str(domid))
+        return xen.told.count(("list", "-l")) - before
+
+    assert (asked(), asked()) == (1, 0)
+    told = libxl_json.with_layers(config("pv1", disks=[disk("xvda", "a.raw", "raw")]), {"xvda": Layer("b", Format.RAW)})
+    xen.userdata(domid).write_bytes(libxl_json.dump(told) + b"\0")
+    assert (asked(), asked()) == (1, 0)
+    assert look(xen).disks[0].path == "b"
+    xen.guests[domid].config = config("other")
+    assert (asked(), asked()) == (1, 0)
