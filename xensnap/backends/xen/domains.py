@@ -4,13 +4,13 @@ import msgspec
 
 from xensnap.backends.xen import listing
 from xensnap.backends.xen.listing import Line
-from xensnap.backends.xen.remembered import Description, Remembered
+from xensnap.backends.xen.remembered import Description, Remembered, Source, digest, heard, renewed
 from xensnap.backends.xen.userdata import Userdata
 from xensnap.backends.xen.xl import Xl
-from xensnap.errors import NotFound, Reason, Refused
+from xensnap.errors import Failed, FileFailed, NotFound, Reason, Refused
 from xensnap.formats import libxl_json
 from xensnap.formats.libxl_json import Config
-from xensnap.hypervisor import Capability
+from xensnap.hypervisor import Capability, Files
 from xensnap.model import Backend, DescribedBy, Disk, Domain, DomainUuid, DomId, GuestKind, RunState
 
 _CAN_DO = {GuestKind.PV: ("shadow",), GuestKind.PVH: ("hap", "shadow"), GuestKind.HVM: ("hap", "shadow")}
@@ -27,7 +27,7 @@ class Found(msgspec.Struct, frozen=True):
     domain: Domain
     config: Config
     uuid: DomainUuid
-    file: str = ""
+    source: Source = Source()
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -42,12 +42,14 @@ class XenDomains:
 
     Args:
         xl: tells those that run.
+        files: reads the operator's own files.
         remembered: tells those that are off.
         userdata: tells when xl has to be asked for a configuration again.
     """
 
-    def __init__(self, xl: Xl, remembered: Remembered, userdata: Userdata) -> None:
+    def __init__(self, xl: Xl, files: Files, remembered: Remembered, userdata: Userdata) -> None:
         self._xl = xl
+        self._files = files
         self._remembered = remembered
         self._userdata = userdata
         self._known: dict[DomId, _Known] = {}
@@ -55,17 +57,18 @@ class XenDomains:
 
     async def all(self) -> tuple[Found, ...]:
         """All domains but dom0, by name."""
-        off = {uuid: told for uuid in await self._remembered.uuids() if (told := await self._remembered.get(uuid))}
+        known = {uuid: told for uuid in await self._remembered.uuids() if (told := await self._remembered.get(uuid))}
         lines = await self._xl.lines()
         configs = await self._configurations(lines)
         found = []
         for line in lines:
             config = configs.get(line.domid, {"c_info": {"name": line.name}})
-            known = _recorded(line, config, off)
-            file = off.pop(known).file if known in off else ""
-            domain = msgspec.structs.replace(await self._running(line, config, known), described_in=file)
-            found.append(Found(domain, config, line.uuid, file))
-        found += [Found(_off(uuid, told), told.config, uuid, told.file) for uuid, told in off.items()]
+            recorded = _recorded(line, config, known)
+            source = known.pop(recorded).source if recorded in known else Source()
+            domain = msgspec.structs.replace(await self._running(line, config, recorded), described_in=source.path)
+            found.append(Found(domain, config, line.uuid, source))
+        off = [(uuid, await self._heard_again(told)) for uuid, told in known.items()]
+        found += [Found(_off(uuid, told), told.config, uuid, told.source) for uuid, told in off]
         return tuple(sorted(found, key=lambda one: one.domain.name))
 
     async def find(self, ref: str) -> Found:
@@ -100,20 +103,40 @@ class XenDomains:
         Raises:
             Failed: xl cannot read the file.
         """
+        text = await self._files.read(path)
         config = await self._xl.read_file(path)
         pinned = libxl_json.uuid(await self._xl.read_file(path)) == libxl_json.uuid(config)
         uuid, name = libxl_json.uuid(config), libxl_json.name(config)
+        source = heard(path, text, config)
         known = [one for one in await self.all() if (one.domain.uuid == uuid if pinned else one.domain.name == name)]
-        if known:
-            uuid = known[0].domain.uuid
-            config = libxl_json.with_layers(config, {disk.vdev: disk.layer for disk in known[0].domain.disks})
-            if known[0].domain.state is not RunState.OFF:
-                config = known[0].config
-        description = Description(libxl_json.with_identity(config, uuid=uuid, name=name), path)
+        for one in known[:1]:
+            uuid = one.domain.uuid
+            off = one.domain.state is RunState.OFF
+            config = renewed(one.config, one.source, config) if off else one.config
+        description = Description(libxl_json.with_identity(config, uuid=uuid, name=name), source)
         if remember:
             await self._remembered.put(uuid, description)
         else:
             self._remembered.tell(uuid, description)
+
+    async def _heard_again(self, told: Description) -> Description:
+        """What is remembered of a domain that is off, with what its operator has changed in its file since.
+
+        A file that is gone, that xl cannot read now, or that describes another domain by now, changes nothing.
+        """
+        try:
+            text = await self._files.read(told.source.path) if told.source.digest else b""
+            if not text or told.source.digest == digest(text):
+                return told
+            config = await self._xl.read_file(told.source.path)
+        except (NotFound, FileFailed, Failed):
+            return told
+        if libxl_json.name(config) != libxl_json.name(told.config):
+            return told
+        source = heard(told.source.path, text, config)
+        config = renewed(told.config, told.source, config)
+        uuid, name = libxl_json.uuid(told.config), libxl_json.name(told.config)
+        return Description(libxl_json.with_identity(config, uuid=uuid, name=name), source)
 
     async def _configurations(self, lines: tuple[Line, ...]) -> dict[int, Config]:
         """Those of the domains that are there, by domid.
@@ -205,7 +228,7 @@ def _off(uuid: DomainUuid, told: Description) -> Domain:
         described_by=DescribedBy.OPERATOR,
         kind=libxl_json.kind(told.config),
         memory_bytes=libxl_json.memory_bytes(told.config),
-        described_in=told.file,
+        described_in=told.source.path,
     )
 
 

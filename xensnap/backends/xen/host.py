@@ -98,7 +98,7 @@ class XenHost:
         xl = Xl(low.runner)
         remembered = Remembered(low.files, root)
         kept = Userdata(low.files, userdata)
-        domains = XenDomains(xl, remembered, kept)
+        domains = XenDomains(xl, low.files, remembered, kept)
         self._domains = domains
         blocks = XenBlocks(low.connector, low.machine)
         self.blocks: BlockLayer = blocks

@@ -7,6 +7,7 @@ of a snapshot tells the same as of then.
 
 # ruff: noqa: PTH118, PTH120 -- paths are text in the model
 
+import hashlib
 import json
 import os
 import re
@@ -25,11 +26,54 @@ _NAME = "description.json"
 _RECORD = "snapshotdata-d."
 
 
+class Source(msgspec.Struct, frozen=True):
+    """The operator's own file, and what it said when it was heard last.
+
+    Attributes:
+        path: absolute; empty where we know of none.
+        digest: of its text.
+        named: the image that it named for each vdev. Another one by now is a change of the operator's; the same is what
+            the disk was before we switched it to an overlay.
+    """
+
+    path: str = ""
+    digest: str = ""
+    named: dict[str, str] = {}
+
+
 class Description(msgspec.Struct, frozen=True):
-    """What a domain is when it is off. `file` is the operator's own, absolute; empty where we know of none."""
+    """What a domain is when it is off."""
 
     config: Config
-    file: str = ""
+    source: Source = Source()
+
+
+def heard(path: str, text: bytes, config: Config) -> Source:
+    """A file that says this, which xl reads as this configuration."""
+    named = {disk.vdev: disk.path for disk in libxl_json.disks(config)}
+    return Source(path, digest(text), named)
+
+
+def digest(text: bytes) -> str:
+    """By which a file is known to be another by now."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def renewed(known: Config, source: Source, config: Config) -> Config:
+    """What a domain is now that its file says `config`: with the layers that we switched it to, else as the file says.
+
+    Args:
+        known: what it was, with those layers.
+        source: what the file said then.
+        config: what the file says now, as xl reads it.
+    """
+    layers = {disk.vdev: disk.layer for disk in libxl_json.disks(known)}
+    ours = {
+        disk.vdev: layers[disk.vdev]
+        for disk in libxl_json.disks(config)
+        if disk.vdev in layers and source.named.get(disk.vdev, disk.path) == disk.path
+    }
+    return libxl_json.with_layers(config, ours)
 
 
 class Remembered:
@@ -71,7 +115,9 @@ class Remembered:
         """Remember this. Durable on return; nothing is written where it stands so already."""
         self._told.pop(uuid, None)
         path = self._path(uuid)
-        text = json.dumps({"config": description.config, "file": description.file}, indent=4).encode() + b"\n"
+        source = description.source
+        told = {"config": description.config, "file": source.path, "digest": source.digest, "named": source.named}
+        text = json.dumps(told, indent=4).encode() + b"\n"
         try:
             if await self._files.read(path) == text:
                 return
@@ -100,7 +146,8 @@ def _decoded(text: bytes, path: str) -> Description:
     try:
         told = json.loads(text)
         config = libxl_json.parse(json.dumps(told["config"]).encode(), source=path)
-        return Description(config, str(told.get("file", "")))
+        named = {str(vdev): str(path) for vdev, path in told.get("named", {}).items()}
+        return Description(config, Source(str(told.get("file", "")), str(told.get("digest", "")), named))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{path}: {error}", path=path) from error
 

@@ -166,8 +166,8 @@ class Starts:
         """A file that xl reads as the very configuration that we remember, in the domain's own store."""
         path = os.path.join(self._root, uuid, "start.cfg")
         await self._files.mkdir(os.path.dirname(path))
-        if description.file:
-            text = await self._files.read(description.file) + xl_cfg.changes(description.config)
+        if description.source.path:
+            text = await self._files.read(description.source.path) + xl_cfg.changes(description.config)
             await self._files.replace(path, text)
         else:
             await self._files.replace(path, xl_cfg.write(description.config))

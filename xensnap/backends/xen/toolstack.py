@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 
 from xensnap.backends.xen.domains import Found, XenDomains
 from xensnap.backends.xen.live import LiveSave, Receivers
-from xensnap.backends.xen.remembered import Description, Remembered
+from xensnap.backends.xen.remembered import Description, Remembered, Source, heard
 from xensnap.backends.xen.saving import Guest, PlainSave
 from xensnap.backends.xen.starting import Starts
 from xensnap.backends.xen.supervisor import Supervisor
@@ -100,7 +100,8 @@ class XenToolstack:
         told = libxl_json.parse(text.encode("utf-8", "surrogateescape"), source="the configuration")
         config = libxl_json.with_layers(told, {disk.vdev: disk.layer for disk in found.domain.disks if disk.path})
         config = libxl_json.with_identity(config, uuid=found.uuid, name=libxl_json.name(config))
-        await self._remembered.put(uuid, Description(config, file))
+        source = heard(file, await self._files.read(file), told) if file else Source()
+        await self._remembered.put(uuid, Description(config, source))
 
     async def set_layers(self, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
         """See `Toolstack.set_layers`. The operator's own file is out of reach.
@@ -114,14 +115,14 @@ class XenToolstack:
         if found.domain.domid is not None:
             await self._userdata.set_layers(found.domain.domid, found.uuid, layers)
         config = libxl_json.with_layers(found.config, layers)
-        await self._remembered.put(uuid, Description(config, found.file))
+        await self._remembered.put(uuid, Description(config, found.source))
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
         """See `Toolstack.create`."""
         found = await self._domains.find(uuid)
         if found.domain.state is not RunState.OFF:
             raise Busy(f"{found.domain.name} runs already", id="running-already")
-        domain = await self._starts.create(uuid, Description(found.config, found.file))
+        domain = await self._starts.create(uuid, Description(found.config, found.source))
         if not paused:
             await self.unpause(domain)
         return await self.inspect(uuid)
@@ -197,7 +198,7 @@ class XenToolstack:
             if (await self._domains.find(domain.uuid)).domain.name != name:
                 raise Failed(f"{domain.name} was not renamed: {words(done)}", id="not-renamed")
         config = libxl_json.with_identity(found.config, uuid=found.uuid, name=name)
-        await self._remembered.put(domain.uuid, Description(config, found.file))
+        await self._remembered.put(domain.uuid, Description(config, found.source))
 
     async def restore(
         self,
@@ -261,7 +262,7 @@ class XenToolstack:
 
     async def _remember(self, found: Found) -> None:
         if found.domain.disks:  # one that is just being made has none yet
-            await self._remembered.put(found.domain.uuid, Description(found.config, found.file))
+            await self._remembered.put(found.domain.uuid, Description(found.config, found.source))
 
     async def _gone(self, domid: DomId) -> bool:
         waited_s, pause_s = 0.0, _FIRST_PAUSE_S

@@ -10,7 +10,7 @@ from tests.unit.backends.xen.scripted import UUID, ScriptedXen, config, disk, sa
 from tests.unit.backends.xen.test_facts import look, off, restored
 from xensnap.errors import Refused
 from xensnap.formats import libxl_json, savefile
-from xensnap.model import DomainUuid
+from xensnap.model import DomainUuid, Format, Layer
 
 OWN = DomainUuid(UUID)
 
@@ -75,3 +75,57 @@ def test_a_restore_takes_bridges_and_actions_of_another_configuration_and_nothin
     fed = savefile.parse(xen.fed[: savefile.length(xen.fed[:48], path="x")], path="x").config
     assert fed["nics"] == [{"mac": "00:16:3e:00:00:01", "bridge": "xenbr1"}]
     assert (fed["on_crash"], fed["b_info"], "on_reboot" in fed) == ("preserve", saved["b_info"], False)
+
+
+OVERLAY = Layer("/images/over.qcow2", Format.QCOW2)
+
+
+def says(xen: ScriptedXen, *disks: dict[str, Any], name: str = "pv1", text: str = "as ever") -> str:
+    """The operator writes this into the file that the domain is started from."""
+    path = xen.place / "pv1.cfg"
+    path.write_text(text)
+    xen.instead["-N"] = lambda *_: (0, json.dumps(config(name, disks=disks)).encode())
+    return str(path)
+
+
+def switched(xen: ScriptedXen) -> None:
+    """A domain that is off, known by its file, its first disk switched to an overlay of ours by a snapshot."""
+    path = says(xen, disk("xvda", "/images/a.qcow2"), disk("xvdb", "/images/b.qcow2"))
+    xen.host.run(xen.host.learn(path, remember=True))
+    xen.host.run(xen.host.toolstack.set_layers(OWN, {"xvda": OVERLAY}))
+
+
+def disks_now(xen: ScriptedXen) -> dict[str, str]:
+    return {each.vdev: each.path for each in look(xen).disks}
+
+
+def test_a_file_that_is_unchanged_is_not_asked_again(xen: ScriptedXen) -> None:
+    switched(xen)
+    xen.told.clear()
+    assert disks_now(xen) == {"xvda": OVERLAY.path, "xvdb": "/images/b.qcow2"}
+    assert not [told for told in xen.told if told[0] == "-N"]
+
+
+def test_what_the_operator_changes_while_the_domain_is_off_counts_and_what_we_switched_stays(xen: ScriptedXen) -> None:
+    switched(xen)
+    says(xen, disk("xvda", "/images/a.qcow2"), disk("xvdb", "/images/new.qcow2"), disk("xvdc", "/c.qcow2"), text="new")
+    assert disks_now(xen) == {"xvda": OVERLAY.path, "xvdb": "/images/new.qcow2", "xvdc": "/c.qcow2"}
+    xen.host.run(xen.host.toolstack.set_layers(OWN, {"xvdc": Layer("/over-c.qcow2", Format.QCOW2)}))
+    assert disks_now(xen) == {"xvda": OVERLAY.path, "xvdb": "/images/new.qcow2", "xvdc": "/over-c.qcow2"}
+
+
+def test_a_file_that_names_the_overlay_as_asked_changes_nothing(xen: ScriptedXen) -> None:
+    switched(xen)
+    says(xen, disk("xvda", OVERLAY.path), disk("xvdb", "/images/b.qcow2"), text="corrected")
+    assert disks_now(xen) == {"xvda": OVERLAY.path, "xvdb": "/images/b.qcow2"}
+
+
+@pytest.mark.parametrize("trouble", ["gone", "another domain", "unreadable"])
+def test_a_file_that_cannot_be_heard_changes_nothing(xen: ScriptedXen, trouble: str) -> None:
+    switched(xen)
+    path = Path(says(xen, disk("xvda", "/else.qcow2"), text="new", name="other" if "domain" in trouble else "pv1"))
+    if trouble == "gone":
+        path.unlink()
+    if trouble == "unreadable":
+        xen.instead["-N"] = lambda *_: (1, b"xl: a syntax error\n")
+    assert disks_now(xen) == {"xvda": OVERLAY.path, "xvdb": "/images/b.qcow2"}
