@@ -124,6 +124,8 @@ class Domain(msgspec.Struct, frozen=True):
     """Whether it has executed nothing since it was made: nothing is lost if it is made once more."""
     described_in: str = ""
     """The operator's own file that it is started from, absolute, where the host was told of one."""
+    uuid_not_pinned: bool = False
+    """Whether it is known to get a new UUID at each start, so that only its name and its images tell who it is."""
 
     def disk(self, vdev: str) -> Disk | None:
         """The disk that the guest sees as `vdev`, if there is one."""

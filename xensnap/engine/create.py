@@ -22,7 +22,7 @@ from xensnap.engine.store_steps import WriteRecord, WriteSidecar
 from xensnap.engine.view import Places, View, with_current
 from xensnap.errors import ExitCode, Reason
 from xensnap.hypervisor import Capability
-from xensnap.model import Backing, DiskSnapshot, Format, Image, Kind, Layer, RunState, Snapshot
+from xensnap.model import Backing, DiskSnapshot, Domain, Format, Image, Kind, Layer, RunState, Snapshot
 
 DEPTH_WARNING = 50
 """Layers from which on opening the chain is felt; `create -b` is quadratic in it (QEMU 7.2.22)."""
@@ -261,4 +261,14 @@ def _warnings(view: View) -> tuple[str, ...]:
         if disk.chain and len(disk.chain.images) > DEPTH_WARNING
     ]
     damaged = (f"a record cannot be read: {cause}" for cause in view.damaged)
-    return (*deep, *elsewhere.on_create(view.configuration), *damaged)
+    return (*deep, *elsewhere.on_create(view.configuration), *_not_pinned(view.domain), *damaged)
+
+
+def _not_pinned(domain: Domain) -> Iterator[str]:
+    """Its snapshots stay under the UUID of the first; with a new name, too, it would be a stranger."""
+    if domain.uuid_not_pinned:
+        where = domain.described_in or "the file that it is started from"
+        yield (
+            f"uuid-not-pinned: {domain.name} gets a new UUID at each start, and is known by its name and images alone; "
+            f'put this into {where}: uuid = "{domain.uuid}"'
+        )

@@ -65,10 +65,17 @@ class XenDomains:
             config = configs.get(line.domid, {"c_info": {"name": line.name}})
             recorded = _recorded(line, config, known)
             source = known.pop(recorded).source if recorded in known else Source()
-            domain = msgspec.structs.replace(await self._running(line, config, recorded), described_in=source.path)
+            domain = msgspec.structs.replace(
+                await self._running(line, config, recorded),
+                described_in=source.path,
+                uuid_not_pinned=not source.pinned or recorded != line.uuid,
+            )
             found.append(Found(domain, config, line.uuid, source))
-        off = [(uuid, await self._heard_again(told)) for uuid, told in known.items()]
-        found += [Found(_off(uuid, told), told.config, uuid, told.source) for uuid, told in off]
+        for uuid, told in known.items():
+            now = await self._heard_again(told)
+            if now is not told:
+                self._remembered.tell(uuid, now)
+            found.append(Found(_off(uuid, now), now.config, uuid, now.source))
         return tuple(sorted(found, key=lambda one: one.domain.name))
 
     async def find(self, ref: str) -> Found:
@@ -107,7 +114,7 @@ class XenDomains:
         config = await self._xl.read_file(path)
         pinned = libxl_json.uuid(await self._xl.read_file(path)) == libxl_json.uuid(config)
         uuid, name = libxl_json.uuid(config), libxl_json.name(config)
-        source = heard(path, text, config)
+        source = heard(path, text, config, pinned=pinned)
         known = [one for one in await self.all() if (one.domain.uuid == uuid if pinned else one.domain.name == name)]
         for one in known[:1]:
             uuid = one.domain.uuid
@@ -133,7 +140,8 @@ class XenDomains:
             return told
         if libxl_json.name(config) != libxl_json.name(told.config):
             return told
-        source = heard(told.source.path, text, config)
+        pinned = libxl_json.uuid(config) == libxl_json.uuid(told.config)
+        source = heard(told.source.path, text, config, pinned=pinned)
         config = renewed(told.config, told.source, config)
         uuid, name = libxl_json.uuid(told.config), libxl_json.name(told.config)
         return Description(libxl_json.with_identity(config, uuid=uuid, name=name), source)
@@ -229,6 +237,7 @@ def _off(uuid: DomainUuid, told: Description) -> Domain:
         kind=libxl_json.kind(told.config),
         memory_bytes=libxl_json.memory_bytes(told.config),
         described_in=told.source.path,
+        uuid_not_pinned=not told.source.pinned,
     )
 
 

@@ -34,11 +34,13 @@ class Source(msgspec.Struct, frozen=True):
         digest: of its text.
         named: the image that it named for each vdev. Another one by now is a change of the operator's; the same is what
             the disk was before we switched it to an overlay.
+        pinned: whether it gives the domain its UUID. Else xl makes up a new one at each start.
     """
 
     path: str = ""
     digest: str = ""
     named: dict[str, str] = {}
+    pinned: bool = True
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -48,10 +50,10 @@ class Description(msgspec.Struct, frozen=True):
     source: Source = Source()
 
 
-def heard(path: str, text: bytes, config: Config) -> Source:
+def heard(path: str, text: bytes, config: Config, *, pinned: bool = True) -> Source:
     """A file that says this, which xl reads as this configuration."""
     named = {disk.vdev: disk.path for disk in libxl_json.disks(config)}
-    return Source(path, digest(text), named)
+    return Source(path, digest(text), named, pinned)
 
 
 def digest(text: bytes) -> str:
@@ -116,8 +118,8 @@ class Remembered:
         self._told.pop(uuid, None)
         path = self._path(uuid)
         source = description.source
-        told = {"config": description.config, "file": source.path, "digest": source.digest, "named": source.named}
-        text = json.dumps(told, indent=4).encode() + b"\n"
+        told = {"file": source.path, "digest": source.digest, "named": source.named, "pinned": source.pinned}
+        text = json.dumps({"config": description.config, **told}, indent=4).encode() + b"\n"
         try:
             if await self._files.read(path) == text:
                 return
@@ -147,7 +149,8 @@ def _decoded(text: bytes, path: str) -> Description:
         told = json.loads(text)
         config = libxl_json.parse(json.dumps(told["config"]).encode(), source=path)
         named = {str(vdev): str(path) for vdev, path in told.get("named", {}).items()}
-        return Description(config, Source(str(told.get("file", "")), str(told.get("digest", "")), named))
+        file, text_digest = str(told.get("file", "")), str(told.get("digest", ""))
+        return Description(config, Source(file, text_digest, named, told.get("pinned") is not False))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{path}: {error}", path=path) from error
 

@@ -8,11 +8,13 @@ import pytest
 
 from tests.unit.backends.xen.scripted import UUID, ScriptedXen, config, disk, save_bytes
 from tests.unit.backends.xen.test_facts import look, off, restored
+from xensnap.engine import CreateRequest, Engine
 from xensnap.errors import Refused
 from xensnap.formats import libxl_json, savefile
-from xensnap.model import DomainUuid, Format, Layer
+from xensnap.model import DomainUuid, Format, Kind, Layer
 
 OWN = DomainUuid(UUID)
+OTHER = "f9f83f5f-24ea-424e-9e79-9198b4b537ac"
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def written(xen: ScriptedXen, *uuids: str, **items: Any) -> Path:
 
 @pytest.mark.parametrize("pinned", [True, False])
 def test_a_file_without_a_uuid_has_another_one_at_each_reading(xen: ScriptedXen, *, pinned: bool) -> None:
-    path = written(xen, UUID, UUID if pinned else "f9f83f5f-24ea-424e-9e79-9198b4b537ac")
+    path = written(xen, UUID, UUID if pinned else OTHER)
     told = xen.host.run(xen.host.toolstack.described("what xl reads", source=str(path)))
     assert (told.name, told.uuid) == ("renamed", UUID if pinned else "")
     assert [each.path for each in told.disks] == ["/elsewhere"]
@@ -129,3 +131,32 @@ def test_a_file_that_cannot_be_heard_changes_nothing(xen: ScriptedXen, trouble: 
     if trouble == "unreadable":
         xen.instead["-N"] = lambda *_: (1, b"xl: a syntax error\n")
     assert disks_now(xen) == {"xvda": OVERLAY.path, "xvdb": "/images/b.qcow2"}
+
+
+def test_a_domain_whose_uuid_is_made_up_at_each_start_is_told_so_and_how_to_pin_it(xen: ScriptedXen) -> None:
+    """a file without `uuid=` gives another one at each `xl create`; the domain stays who it was"""
+    off(xen)
+    assert not look(xen).uuid_not_pinned
+    xen.enter(config("pv1", OTHER, disks=[disk("xvda", xen.image("pv1.raw"), "raw")]))
+    found = look(xen)
+    assert (found.uuid, found.uuid_not_pinned) == (UUID, True)
+
+
+def test_a_file_that_gives_no_uuid_is_known_for_it_until_it_does(xen: ScriptedXen) -> None:
+    path = written(xen, UUID, OTHER, OTHER, UUID)
+    xen.host.run(xen.host.learn(str(path), remember=True))
+    assert look(xen, "renamed").uuid_not_pinned
+    path.write_text("another text, in which one is made up again")
+    assert look(xen, "renamed").uuid_not_pinned
+    path.write_text("a text with the UUID")
+    assert not look(xen, "renamed").uuid_not_pinned
+
+
+def test_whoever_takes_a_snapshot_of_such_a_domain_is_warned(xen: ScriptedXen) -> None:
+    path = says(xen)
+    readings = [config("pv1", each, disks=[disk("xvda", xen.image("a.raw"), "raw")]) for each in (UUID, OTHER)]
+    xen.instead["-N"] = lambda *_: (0, json.dumps(readings.pop(0)).encode())
+    xen.host.run(xen.host.learn(path, remember=True))
+    plan = Engine(xen.host).plan("pv1", CreateRequest("one", kind=Kind.EXTERNAL, accept=("next-start-elsewhere",)))
+    (warning,) = (each for each in plan.warnings if each.startswith("uuid-not-pinned: "))
+    assert f'put this into {path}: uuid = "{UUID}"' in warning

@@ -1,0 +1,39 @@
+"""Who a guest is, and what it starts from, where its operator's file leaves something open or changes."""
+
+from tests.real.xenhost.lab import XenLab
+
+
+def test_a_guest_whose_file_gives_no_uuid_keeps_its_snapshots(lab: XenLab) -> None:
+    lab.dom0.run("sed", "-i", "/^uuid/d", lab.guest.file)
+    lab.face.mark("one")
+    lab.xensnap("create", lab.guest.name, "--name", "one")
+    lab.xl("destroy", lab.guest.name)
+    lab.xl("create", lab.guest.file)
+    lab.face.holds("", "one")
+    lab.face.mark("two")
+    assert lab.snapshots() == ["one"]
+    told = lab.json("create", lab.guest.name, "--name", "two")
+    assert [each for each in told["warnings"] if "uuid-not-pinned" in each]
+    lab.xensnap("revert", lab.guest.name, "one")
+    lab.face.holds("one", "one")
+    assert lab.snapshots() == ["one", "two"]
+    lab.images_are_whole()
+
+
+MORE = "format=qcow2,vdev=xvdc,access=rw,backendtype=qdisk,target=/var/tmp/more.qcow2"
+
+
+def test_what_the_operator_changes_while_the_guest_is_off_counts(lab: XenLab) -> None:
+    """Here one disk more. The others go on from where the snapshot has left them."""
+    name, file = lab.guest.name, lab.guest.file
+    lab.xensnap("--domain-config", file, "create", name, "--name", "one", "--type", "external")
+    lab.face.mark("two")
+    lab.xl("shutdown", "-w", name)
+    lab.wait_until_off()
+    lab.dom0.shell(
+        f"qemu-img create -q -f qcow2 /var/tmp/more.qcow2 8M; sed -i 's|^disk = \\[|&\\n  \"{MORE}\",|' {file}"
+    )
+    lab.xensnap("domain", "start", name)
+    lab.face.holds("", "two")
+    assert lab.face.ask("write xvdc 0 more") == "done"
+    lab.images_are_whole()
