@@ -35,6 +35,8 @@ class Capability(StrEnum):
     """The memory of a running domain can be saved and restored."""
     LIVE_SAVE = "live-save"
     """The memory can be saved while the guest runs, but for a short stop at the end; `Domain.no_live_save` excepts."""
+    DOWNTIME_LIMIT = "downtime-limit"
+    """It can be said how long a guest may stand still at most for the end of a live save."""
     SAVE_PAUSED = "save-paused"
     """A domain that is paused already can be saved; `Domain.no_paused_save` excepts.
 
@@ -529,13 +531,19 @@ class Toolstack(Protocol):
         `Failed`: no such domain runs, though a domid may be used up; every disk was looked at, not believed.
         """
 
-    def saving(self, domain: Domain, *, to: str, live: bool = False) -> AbstractAsyncContextManager[Saving]:
+    def saving(
+        self, domain: Domain, *, to: str, live: bool = False, max_downtime_s: float | None = None
+    ) -> AbstractAsyncContextManager[Saving]:
         """Save the memory into the existing empty file `to`, in two phases:
 
         `async with toolstack.saving(…) as save: await save.suspended(); …disks…; await save.finish(then=…)`
 
         Leaving it before `finish` undoes: the guest goes on and `to` holds nothing of use. One shape serves
         `xl save -p`, the live migration stream and QEMU's pre-switchover.
+
+        A live one with `max_downtime_s` stops the guest only when what is left of its memory can be expected to be
+        written in that time; where that does not come about, `suspended` fails with id `not-converging`: none. Needs
+        the capability. A memory that is written in a tenth of a second is kept to no limit (QEMU 7.2.22).
         """
 
     async def hold_watcher(self, domain: Domain) -> Watcher | None:

@@ -11,7 +11,7 @@ from simulator.ports.roles import effect
 from simulator.ports.seat import Seat
 from simulator.world import World, life
 from simulator.world.life import XlError
-from simulator.world.programs import SUSPENDED_AT, Migrate, Save
+from simulator.world.programs import SUSPENDED_AT, TOO_FAST, Migrate, Save
 from xensnap.errors import Effect, Failed, FileFailed, XensnapError
 from xensnap.hypervisor import Then
 from xensnap.model import Domain, GuestKind
@@ -32,14 +32,25 @@ class SimulatedSaving:
         domain: which domain.
         to: the empty memory file.
         live: whether the guest runs while most of it is copied.
+        max_downtime_s: how long it may stand still for the rest of it; None for as long as that takes.
     """
 
-    def __init__(self, seat: Seat, domains: SimulatedDomains, domain: Domain, *, to: str, live: bool) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        domains: SimulatedDomains,
+        domain: Domain,
+        *,
+        to: str,
+        live: bool,
+        max_downtime_s: float | None = None,
+    ) -> None:
         self._seat = seat
         self._domains = domains
         self._domain = domain
         self._to = to
         self._live = live
+        self._max_downtime_s = max_downtime_s
         self._child = Child(seat)
         self._pauses = 0
         self._begun = False
@@ -63,7 +74,7 @@ class SimulatedSaving:
         self._begun = True
         try:
             if self._live:
-                migrate = xl(Migrate(domid, self._to), seat.pid)
+                migrate = xl(Migrate(domid, self._to, self._max_downtime_s), seat.pid)
                 await self._child.run(_MIGRATE, self._domain.name, migrate, steps=SUSPENDED_AT)
                 if life.require(seat.world, domid).traits.kind is GuestKind.HVM:
                     await seat.change(_CONT, self._domain.name, lambda world: (_taken_back(world, domid), None))
@@ -74,6 +85,8 @@ class SimulatedSaving:
             self._finished = True
             if isinstance(error, XlError):
                 cause = f"the memory of {self._domain.name} was not saved to {self._to}: {error.words}"
+                if error.words == TOO_FAST:
+                    raise Failed(cause, id="not-converging", remedy="Allow more, or let the guest rest.") from None
                 raise Failed(cause, id="save-failed", remedy="Look whether the file system is full.") from None
             raise Failed(f"{error.cause}; the guest is as before", id="save-failed") from error
 

@@ -165,9 +165,11 @@ class SimulatedToolstack:
         program = Build(uuid, known.name if known else header.name, traits, disks, memory, paused)
         return await self._built(_RESTORE, program)
 
-    def saving(self, domain: Domain, *, to: str, live: bool = False) -> AbstractAsyncContextManager[Saving]:
+    def saving(
+        self, domain: Domain, *, to: str, live: bool = False, max_downtime_s: float | None = None
+    ) -> AbstractAsyncContextManager[Saving]:
         """`xl save -p`, or the live stream; a domain that is not there is told by `suspended`."""
-        return SimulatedSaving(self._seat, self._running, domain, to=to, live=live)
+        return SimulatedSaving(self._seat, self._running, domain, to=to, live=live, max_downtime_s=max_downtime_s)
 
     async def hold_watcher(self, domain: Domain) -> Watcher | None:
         """SIGSTOP; one that is stopped already can be held again."""

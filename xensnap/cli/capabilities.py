@@ -12,6 +12,7 @@ MEANING = {
     Capability.RUNNING: "work on domains that run",
     Capability.MEMORY: "save and restore the memory of a guest",
     Capability.LIVE_SAVE: "save memory while the guest runs",
+    Capability.DOWNTIME_LIMIT: "say how long it may stand still then",
     Capability.SAVE_PAUSED: "save a guest that is paused",
     Capability.IMMUTABLE: "protect frozen images with the immutable flag",
 }

@@ -17,6 +17,9 @@ from xensnap.formats.snapshot_cfg import SnapshotConfig
 from xensnap.hypervisor import Then
 from xensnap.model import Kind
 
+DOWNTIME_S_MIN, DOWNTIME_S_MAX = 0.1, 2000.0
+"""QEMU 7.2 takes no more, and looks ten times a second how fast it writes: before that it keeps no limit."""
+
 SEED_NAME = "snapshot-create"
 """By this name the default is that of the 2014 design: internal, and refused where an image cannot hold a snapshot."""
 
@@ -32,7 +35,7 @@ SEED_NAME = "snapshot-create"
 )
 @click.argument("words", nargs=-1, required=True, metavar="[CONFIG] DOMAIN", shell_complete=domains)
 @click.option("-f", "--config", metavar="FILE", help="Read the snapshot's configuration, as CONFIG before DOMAIN does.")
-@click.option("-n", "--name", metavar="NAME", help="Name of the snapshot. [default: the second of its creation]")
+@click.option("-n", "--name", metavar="NAME", help="Its name. [default: the present second]")
 @click.option("--description", metavar="TEXT", help="What it is for.")
 @click.option(
     "--type",
@@ -44,15 +47,21 @@ SEED_NAME = "snapshot-create"
 @click.option("--only", multiple=True, metavar="VDEV", help="Cover no disk but this; can be repeated.")
 @click.option("--exclude", multiple=True, metavar="VDEV", help="Leave this disk out; can be repeated.")
 @click.option("-D", "--disk-only", is_flag=True, help="Disks without memory; allows leaving out writable disks.")
-@click.option("--memory", metavar="yes|no|PATH", help="Whether to save the memory, and where. [default: if it runs]")
-@click.option("--external-dir", metavar="DIR", default="", help="Where to put overlays. [default: beside the image]")
+@click.option("--memory", metavar="yes|no|PATH", help="Whether and where to save the memory.")
+@click.option("--external-dir", metavar="DIR", default="", help="Where overlays go, else by the image.")
 @click.option("--live", is_flag=True, help="Let the guest run while its memory is copied; it stops only at the end.")
+@click.option(
+    "--max-downtime",
+    type=click.FloatRange(min=DOWNTIME_S_MIN, max=DOWNTIME_S_MAX),
+    metavar="SECONDS",
+    help="With --live: fail rather than stop longer.",
+)
 @click.option("--then", type=THEN, default="same", show_default=True, help="What the guest does afterwards.")
 @click.option(
     "--quiesce",
     type=click.Choice([each.value for each in Quiesce]),
     default=Quiesce.NEVER.value,
-    help="Let it freeze its file systems.",
+    help="Freeze its file systems.",
 )
 @click.option(
     "--quiesce-timeout",
@@ -82,6 +91,7 @@ def command(
     memory: str | None,
     external_dir: str,
     live: bool,
+    max_downtime: float | None,
     then: str,
     quiesce: str,
     quiesce_timeout: float,
@@ -127,6 +137,7 @@ def command(
             disk_only=bool(wanted.disk_only) or wanted.memory is False or (file is not None and not wanted.memory),
             external_dir=full_path(external_dir, host=host) if external_dir else "",
             live=bool(wanted.live),
+            max_downtime_s=max_downtime,
             then=Then(then),
             accept=accept,
             memory=memory_path(wanted, host=host),

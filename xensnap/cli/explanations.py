@@ -243,6 +243,15 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "Keep images on ext4, xfs or btrfs; as root.",
     ),
     "no-internal-snapshots": ("Images of this format hold no internal snapshots.", "Use --type external."),
+    "needs-live": ("How long a guest may stand still is asked of a live save only.", "Use --live, too."),
+    "no-downtime-limit": (
+        "The host itself decides when it stops a guest for the end of a live save; Xen after five rounds at most.",
+        "Leave out --max-downtime.",
+    ),
+    "not-converging": (
+        "The guest changes its memory faster than it can be written within the time that it may stand still.",
+        "Allow more with --max-downtime, leave it out, or let the guest rest.",
+    ),
     "no-live-save": ("The memory of this guest cannot be copied while it runs.", "Leave out --live."),
     "no-memory": ("This host cannot save or restore the memory of a guest.", "Use --disk-only."),
     "no-space": ("The file system has less room than the operation may need at worst.", "Make room first."),

@@ -22,7 +22,7 @@ from xensnap.engine.records import Store
 from xensnap.engine.request import CreateRequest, Fresh, Quiesce
 from xensnap.engine.steps import Step
 from xensnap.engine.view import View
-from xensnap.errors import Reason
+from xensnap.errors import ExitCode, Reason
 from xensnap.hypervisor import Capability, Then
 from xensnap.model import Consistency, Layer, RunState, Snapshot
 
@@ -95,10 +95,21 @@ def against(view: View, request: CreateRequest) -> Iterator[Reason]:
         yield Reason("paused-guest", f"{name} is paused and cannot be saved: {why}", f"Unpause it. {disks}")
     if request.live and memory and (why := no_live_save(view)):
         yield Reason("no-live-save", f"{name} cannot be saved while it runs: {why}", "Leave out --live.")
+    if request.max_downtime_s is not None:
+        yield from _against_downtime(view, request)
     if not memory and (request.live or request.then is not Then.SAME):
         yield Reason("needs-memory", "a disk snapshot never stops the guest", "Leave out --live and --then.")
     if request.quiesce is Quiesce.REQUIRE and not quiets(view, request):
         yield _against_quiesce(view, memory=memory)
+
+
+def _against_downtime(view: View, request: CreateRequest) -> Iterator[Reason]:
+    if not request.live:
+        cause = "only a guest whose memory is copied while it runs can be stopped at the right moment"
+        yield Reason("needs-live", cause, "Use --live, too.", ExitCode.USAGE)
+    elif Capability.DOWNTIME_LIMIT not in view.capabilities:
+        cause = f"on {view.host} nobody can say how long a guest may stand still"
+        yield Reason("no-downtime-limit", cause, "Leave out --max-downtime.")
 
 
 def _against_quiesce(view: View, *, memory: bool) -> Reason:
@@ -138,7 +149,7 @@ def take(view: View, snapshot: Snapshot, request: CreateRequest) -> tuple[Step, 
         return (TakeQuietPoints(points, request.quiesce_timeout_s, required, view.domain.domid),)
     # A guest that shall end stands still until that is decided: until then it may have to go on.
     then = Then.PAUSED if request.then is Then.STOPPED else request.then
-    return (Checkpoint(points, snapshot.memory, view.domain.state, then, request.live),)
+    return (Checkpoint(points, snapshot.memory, view.domain.state, then, request.live, request.max_downtime_s),)
 
 
 def end(snapshot: Snapshot, request: CreateRequest) -> tuple[Step, ...]:

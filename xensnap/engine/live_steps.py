@@ -139,10 +139,13 @@ class Checkpoint(LiveStep, frozen=True):
     was: RunState
     then: Then = Then.SAME
     live: bool = False
+    max_downtime_s: float | None = None
 
     def says(self) -> str:
         """See StepBase."""
         how = "while the guest runs" if self.live else "with the guest stopped"
+        if self.max_downtime_s is not None:
+            how += f", which may stand still for {self.max_downtime_s:g} s"
         return f"save the memory to {self.memory} {how}, and at its last moment the points of all disks: {self.said()}"
 
     async def do(self, at: Context) -> None:
@@ -152,7 +155,7 @@ class Checkpoint(LiveStep, frozen=True):
         await at.required()
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
-        await _save(at, partial, self.points, then=self.then, live=self.live)
+        await _save(at, partial, self.points, then=self.then, live=self.live, max_downtime_s=self.max_downtime_s)
         await self._require_taken(at)
         await self._require_covered(at)
         await _name(at, partial, self.memory)
@@ -390,11 +393,13 @@ async def _held(at: Context) -> tuple[Domain, Watcher | None]:
     raise Failed("the guest reboots again and again", id="guest-gone", remedy="Let it come to rest, try again.")
 
 
-async def _save(at: Context, to: str, points: Sequence[Point], *, then: Then, live: bool) -> None:
+async def _save(
+    at: Context, to: str, points: Sequence[Point], *, then: Then, live: bool, max_downtime_s: float | None = None
+) -> None:
     """The two phases of a save, the points of the disks between them; the guest's watcher sees nothing of it."""
     domain, watcher = await _held(at)
     try:
-        async with at.host.toolstack.saving(domain, to=to, live=live) as save:
+        async with at.host.toolstack.saving(domain, to=to, live=live, max_downtime_s=max_downtime_s) as save:
             await save.suspended()
             if points:
                 await at.host.blocks.transaction(domain, [point.action() for point in points])

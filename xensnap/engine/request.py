@@ -39,6 +39,7 @@ class CreateRequest(msgspec.Struct, frozen=True):
     `kind` None is `auto`: what the chain has already, else internal where the image can hold it, else external.
     Leaving out a writable disk needs `disk_only`, because memory on top of a newer disk destroys its file system.
     A domain that runs gives its memory, too, unless `disk_only`; `live` lets it run while its memory is copied.
+    With `max_downtime_s` such a save fails where the guest would have to stand still for longer at its end.
     `then` is what it does afterwards. `memory` is where the memory goes: a file that does not exist yet, a directory
     for a file named after the snapshot, or, empty, a file beside the record. With `needs_memory` a domain that has
     none, because it is off, is refused. With `replace` a snapshot of the same name goes once the new one is durable;
@@ -54,6 +55,7 @@ class CreateRequest(msgspec.Struct, frozen=True):
     disk_only: bool = False
     external_dir: str = ""
     live: bool = False
+    max_downtime_s: float | None = None
     then: Then = Then.SAME
     accept: tuple[str, ...] = ()
     memory: str = ""

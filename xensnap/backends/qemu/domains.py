@@ -119,7 +119,9 @@ class OffDomains:
         """See `Toolstack.restore`."""
         raise unsupported("restore memory")
 
-    def saving(self, domain: Domain, *, to: str, live: bool = False) -> AbstractAsyncContextManager[Saving]:
+    def saving(
+        self, domain: Domain, *, to: str, live: bool = False, max_downtime_s: float | None = None
+    ) -> AbstractAsyncContextManager[Saving]:
         """See `Toolstack.saving`."""
         raise unsupported("save memory")
 

@@ -26,7 +26,13 @@ from xensnap.hypervisor import BlockLayer, Capability, Files, GuestAgent, Hooks,
 
 T = TypeVar("T")
 
-_RUNNING = {Capability.RUNNING, Capability.MEMORY, Capability.SAVE_PAUSED, Capability.LIVE_SAVE}
+_RUNNING = {
+    Capability.RUNNING,
+    Capability.MEMORY,
+    Capability.SAVE_PAUSED,
+    Capability.LIVE_SAVE,
+    Capability.DOWNTIME_LIMIT,
+}
 
 
 class QemuHost:

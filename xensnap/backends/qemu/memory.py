@@ -32,6 +32,8 @@ _DESCRIPTOR = "memory"
 _MAGIC, _END = b"QEVM", b"}"
 # No limit: QEMU's default is 128 MiB/s, meant for networks.
 _BYTES_PER_S_MAX = 1 << 50
+# QEMU's own. Parameters stay from one migration to the next, so it is said each time.
+_DOWNTIME_S = 0.3
 # A guest that dirties memory faster than it is written is stopped after so many rounds.
 _ROUNDS_MAX = 8
 # How often the monitor is asked before others get a turn at it.
@@ -48,6 +50,8 @@ class MemorySave:
         path: the memory file, for errors.
         fd: that file, empty, open for writing.
         live: let the guest run while its memory is copied.
+        max_downtime_s: stop it only when the rest is expected to be written in this time; None is QEMU's 0.3 s, and
+            after some rounds however long it takes.
         complaints: what QEMU says on stderr.
         destroy: ends the domain, for `Then.STOPPED`.
     """
@@ -60,6 +64,7 @@ class MemorySave:
         path: str,
         fd: int,
         live: bool,
+        max_downtime_s: float | None,
         complaints: Callable[[], str],
         destroy: Callable[[], Awaitable[None]],
     ) -> None:
@@ -68,6 +73,7 @@ class MemorySave:
         self._path = path
         self._fd = fd
         self._live = live
+        self._max_downtime_s = max_downtime_s
         self._complaints = complaints
         self._destroy = destroy
         self._ran = False
@@ -139,7 +145,9 @@ class MemorySave:
                 await monitor.execute("stop")
             pause = [{"capability": "pause-before-switchover", "state": True}]
             await monitor.execute("migrate-set-capabilities", {"capabilities": pause})
-            await monitor.execute("migrate-set-parameters", {"max-bandwidth": _BYTES_PER_S_MAX})
+            limit_s = _DOWNTIME_S if self._max_downtime_s is None else self._max_downtime_s
+            parameters = {"max-bandwidth": _BYTES_PER_S_MAX, "downtime-limit": max(1, round(limit_s * 1000))}
+            await monitor.execute("migrate-set-parameters", parameters)
             if self._ran and not self._live:
                 await monitor.execute("stop")
             await monitor.give(_DESCRIPTOR, self._fd)
@@ -158,11 +166,22 @@ class MemorySave:
                     answer: Mapping[str, Any] = await monitor.execute("query-migrate")
                     if answer["status"] in wanted:
                         return answer
-                    if answer.get("ram", {}).get("dirty-sync-count", 0) > _ROUNDS_MAX:
-                        await monitor.execute("stop")
+                    if "pre-switchover" in wanted and answer.get("ram", {}).get("dirty-sync-count", 0) > _ROUNDS_MAX:
+                        # It runs still, and has dirtied its memory as fast as it was written.
+                        if self._max_downtime_s is None:
+                            await monitor.execute("stop")
+                        elif answer.get("expected-downtime", 0) > self._max_downtime_s * 1000:
+                            raise self._not_converging(answer)
                     await sleep(pause_s)
                     pause_s = min(pause_s * 1.2, _PAUSE_S_MAX)
             await sleep(_OTHERS_S)
+
+    def _not_converging(self, answer: Mapping[str, Any]) -> Failed:
+        cause = (
+            f"the memory of {self._domain.name} was not saved: it changes so fast that the guest would stand still for "
+            f"{answer['expected-downtime']} ms"
+        )
+        return Failed(cause, id="not-converging", remedy="Allow more, or let the guest rest.")
 
     def _failed(self, answer: Mapping[str, Any]) -> Failed:
         why = answer.get("error-desc") or self._complaints() or f"the migration is {answer['status']}"

@@ -168,16 +168,20 @@ class RunningDomains:
             os.close(fd)
         return await self.inspect(uuid)
 
-    def saving(self, domain: Domain, *, to: str, live: bool = False) -> AbstractAsyncContextManager[Saving]:
+    def saving(
+        self, domain: Domain, *, to: str, live: bool = False, max_downtime_s: float | None = None
+    ) -> AbstractAsyncContextManager[Saving]:
         """See `Toolstack.saving`."""
-        return self._saving(domain, to, live=live)
+        return self._saving(domain, to, live=live, max_downtime_s=max_downtime_s)
 
     async def hold_watcher(self, domain: Domain) -> Watcher | None:
         """See `Toolstack.hold_watcher`: a QEMU that reboots its guest does so by itself."""
         return await self._off.hold_watcher(domain)
 
     @contextlib.asynccontextmanager
-    async def _saving(self, domain: Domain, to: str, *, live: bool) -> AsyncIterator[Saving]:
+    async def _saving(
+        self, domain: Domain, to: str, *, live: bool, max_downtime_s: float | None
+    ) -> AsyncIterator[Saving]:
         fd = _opened(to, os.O_RDWR)
         try:
             if os.fstat(fd).st_size:
@@ -189,6 +193,7 @@ class RunningDomains:
                 path=to,
                 fd=fd,
                 live=live,
+                max_downtime_s=max_downtime_s,
                 complaints=lambda: self._processes.complaints(domain.uuid),
                 destroy=lambda: self.destroy(domain),
             )

@@ -218,8 +218,13 @@ class XenToolstack:
             await self.unpause(domain)
         return await self.inspect(uuid)
 
-    def saving(self, domain: Domain, *, to: str, live: bool = False) -> AbstractAsyncContextManager[Saving]:
-        """See `Toolstack.saving`."""
+    def saving(
+        self, domain: Domain, *, to: str, live: bool = False, max_downtime_s: float | None = None
+    ) -> AbstractAsyncContextManager[Saving]:
+        """See `Toolstack.saving`. xl itself stops the guest, after five rounds or when few pages are left."""
+        if max_downtime_s is not None:
+            cause = "xl decides itself when it stops a guest: after five rounds, or when fewer than 50 pages are left"
+            raise Refused([Reason("no-downtime-limit", cause, "Leave out the limit.")])
         return self._saving(domain, to, live=live)
 
     async def hold_watcher(self, domain: Domain) -> Watcher | None:

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.backends.xen.scripted import UUID, ScriptedXen, config, disk, save_bytes
 from xensnap.errors import Busy, Effect, Failed, NotFound, Refused
 from xensnap.formats import libxl_json, savefile
-from xensnap.hypervisor import TakeInternal, Then
+from xensnap.hypervisor import Capability, TakeInternal, Then
 from xensnap.model import Backend, Domain, DomainUuid, Format, GuestKind, Layer, RunState
 
 OTHER = "f9f83f5f-24ea-424e-9e79-9198b4b537ac"
@@ -484,3 +484,12 @@ def test_a_configuration_is_asked_for_again_only_when_libxl_keeps_another_one(xe
     assert look(xen).disks[0].path == "b"
     xen.guests[domid].config = config("other")
     assert (asked(), asked()) == (1, 0)
+
+
+def test_nobody_can_say_how_long_a_guest_of_xl_may_stand_still(xen: ScriptedXen) -> None:
+    """xl stops it after five rounds, or when few pages are left"""
+    xen.add("pv1")
+    assert Capability.DOWNTIME_LIMIT not in xen.host.capabilities
+    with pytest.raises(Refused) as caught:
+        xen.host.toolstack.saving(look(xen), to="/m", live=True, max_downtime_s=1.0)
+    assert caught.value.id == "no-downtime-limit"
