@@ -87,6 +87,8 @@ class SimulatedSaving:
                 cause = f"the memory of {self._domain.name} was not saved to {self._to}: {error.words}"
                 if error.words == TOO_FAST:
                     raise Failed(cause, id="not-converging", remedy="Allow more, or let the guest rest.") from None
+                if "acknowledge" in error.words:
+                    raise Failed(cause, id="guest-silent", remedy="If it hangs, end it: its disks stay.") from None
                 raise Failed(cause, id="save-failed", remedy="Look whether the file system is full.") from None
             raise Failed(f"{error.cause}; the guest is as before", id="save-failed") from error
 

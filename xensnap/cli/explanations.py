@@ -360,6 +360,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     ),
     "monitor-gone": ("The QEMU of the domain is gone.", "Look at the domain."),
     "guest-not-put-back": ("The guest could not be put back to where it was.", "Run `xensnap recover`."),
+    "guest-silent": (
+        "A guest that has to suspend itself, to have its memory saved, did not: it hangs, or stands still.",
+        "`xensnap domain stop`, if it hangs; then revert.",
+    ),
     "needs-domain-config": (
         "To start the domain again its own configuration file is needed, and nobody has said which that is.",
         "Give it with --domain-config.",

@@ -70,7 +70,27 @@ def test_a_restore_that_fails_brings_the_guest_back_as_it_was(lab: XenLab, way: 
     lab.images_are_whole()
 
 
-@pytest.mark.parametrize("trouble", ["hang", "crash", "pause"])
+@pytest.mark.parametrize("guest", [pytest.param(guest, id=guest.type) for guest in (PV, PVH, HVM)])
+def test_a_guest_that_hangs_is_brought_back_once_it_was_ended(lab: XenLab) -> None:
+    """It cannot suspend itself, so there would be no way back from a revert that fails: the operator decides."""
+    lab.face.mark("one")
+    lab.xensnap("create", lab.guest.name, "--name", "one")
+    lab.face.mark("two")
+    lab.face.ask("hang")
+    lab.dom0.run("sleep", "2")
+    assert not lab.face.answers()
+    document = lab.refused("revert", lab.guest.name, "one")
+    assert (document["id"], document["exit_code"]) == ("guest-silent", 1), document
+    assert lab.running()
+    assert len(lab.watchers()) == 1
+    lab.xensnap("domain", "stop", lab.guest.name)
+    lab.xensnap("revert", lab.guest.name, "one")
+    lab.face.holds("one", "one")
+    assert len(lab.watchers()) == 1
+    lab.images_are_whole()
+
+
+@pytest.mark.parametrize("trouble", ["crash", "pause"])
 @pytest.mark.parametrize("guest", [pytest.param(guest, id=guest.type) for guest in (PV, PVH, HVM)])
 def test_a_guest_in_trouble_is_brought_back(lab: XenLab, trouble: str) -> None:
     lab.face.mark("one")

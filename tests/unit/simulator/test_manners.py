@@ -159,7 +159,7 @@ def test_a_paused_domain_cannot_be_saved_but_for_an_hvm_guest_without_drivers(ki
     assert guest(host).state is RunState.PAUSED
     with pytest.raises(Failed) as caught:
         save(before)
-    assert caught.value.id == "save-failed"
+    assert caught.value.id == "guest-silent"
     assert before.incarnation("guest").pauses == 1
 
 

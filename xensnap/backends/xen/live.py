@@ -11,7 +11,7 @@ logs its writes, and the next one was seen to find it dead.
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from xensnap.backends.xen.saving import Guest, emptied, put_back
+from xensnap.backends.xen.saving import Guest, emptied, not_saved, put_back
 from xensnap.backends.xen.xl import Xl
 from xensnap.errors import Effect, Failed
 from xensnap.hypervisor import Completed, Files, Then
@@ -65,8 +65,7 @@ class LiveSave:
             await self._stream.complete()
         except Failed as error:
             await self.undo()
-            cause = f"the memory of {self._guest.domain.name} was not saved: {error.cause}; the guest is as before"
-            raise Failed(cause, id="save-failed", remedy="Look at what xl says, and at the free space.") from error
+            raise not_saved(self._guest.domain, error.cause) from error
 
     async def finish(self, *, then: Then) -> None:
         """See `Saving.finish`. The guest runs first in any case: only the source can let go of it."""

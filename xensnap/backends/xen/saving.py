@@ -13,6 +13,9 @@ from xensnap.formats import savefile
 from xensnap.hypervisor import Files, Then
 from xensnap.model import Domain, RunState
 
+_SILENT = "guest didn't acknowledge suspend"
+"""What libxl says after a minute (4.17)."""
+
 
 class Guest:
     """One incarnation of a domain, as a save handles it."""
@@ -63,8 +66,7 @@ class PlainSave:
         if state is not RunState.PAUSED or done.returncode or not await is_whole(self._files, self._path):
             why = words(done) if done.returncode else f"the guest is {state}"
             await self.undo()
-            cause = f"the memory of {self._guest.domain.name} was not saved: {why}; the guest is as before"
-            raise Failed(cause, id="save-failed", remedy="Look at what xl says, and at the free space.")
+            raise not_saved(self._guest.domain, why)
         if self._was is RunState.PAUSED:
             # It was paused before, and is paused twice now: pauses are counted.
             await self._xl.tell("unpause", str(self._guest.domain.domid))
@@ -79,6 +81,15 @@ class PlainSave:
         if self._begun:
             await put_back(self._guest, self._was)
             await emptied(self._files, self._path)
+
+
+def not_saved(domain: Domain, why: str) -> Failed:
+    """The error of a save that has failed and was put back. A guest that hangs cannot suspend itself, as it has to."""
+    cause = f"the memory of {domain.name} was not saved: {why}; the guest is as before"
+    if _SILENT in why:
+        remedy = f"If it hangs, end it, which loses its memory and not its disks: xensnap domain stop {domain.name}"
+        return Failed(cause, id="guest-silent", remedy=remedy)
+    return Failed(cause, id="save-failed", remedy="Look at what xl says, and at the free space.")
 
 
 async def go_on(guest: Guest, was: RunState, then: Then) -> None:

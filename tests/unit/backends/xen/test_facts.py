@@ -77,6 +77,18 @@ def test_fact_3_a_paused_guest_must_suspend_itself_and_cannot(
     assert bool(look(xen).no_paused_save) is not can
 
 
+def test_fact_3_a_guest_that_hangs_cannot_be_saved_and_is_named_as_one(xen: ScriptedXen) -> None:
+    """libxl takes its request back after a minute; the guest is as before"""
+    xen.add("pv1")
+    said = b"libxl: error: libxl_dom_suspend.c: guest didn't acknowledge suspend, cancelling request\n"
+    xen.instead["save"] = lambda *_: (1, said)
+    with pytest.raises(Failed, match="acknowledge") as caught:
+        save(xen)
+    assert (caught.value.id, caught.value.effect) == ("guest-silent", Effect.NONE)
+    assert "xensnap domain stop pv1" in caught.value.remedy
+    assert look(xen).state is RunState.RUNNING
+
+
 def test_fact_4_pauses_are_counted(xen: ScriptedXen) -> None:
     domid = xen.add("pv1")
     xen.host.run(xen.host.toolstack.pause(look(xen)))
