@@ -22,7 +22,9 @@ from xensnap.engine.request import AdoptRequest
 @verb
 @changing
 def command(session: Session, domain: str, name: str, accept: tuple[str, ...], dry_run: bool) -> None:
-    """Make a record for the tag NAME in the images of DOMAIN; or let the snapshot NAME be what its images are now.
+    """Make a record for the tag NAME in the images of DOMAIN, or have back one that `delete --metadata-only` took away.
+
+    A snapshot NAME that has a record becomes what its images are now.
 
     `doctor` tells which tags no record tells of, and which images are not what was recorded.
     """

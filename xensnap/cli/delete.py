@@ -24,6 +24,7 @@ from xensnap.errors import Usage
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
 @click.option("--children", is_flag=True, help="Delete those below it, too.")
 @click.option("--children-only", is_flag=True, help="Delete those below it, and not the snapshot itself.")
+@click.option("--metadata-only", is_flag=True, help="Take away the record alone; tags, images and memory stay.")
 @click.option("--all", "every", is_flag=True, help="Delete every snapshot of DOMAIN.")
 @click.option(
     "--older-than", type=SPAN, metavar="SPAN", help="Delete those that are older, such as 30d, and not pinned."
@@ -42,6 +43,7 @@ def command(
     name: str | None,
     children: bool,
     children_only: bool,
+    metadata_only: bool,
     every: bool,
     older_than: int | None,
     keep_last: int | None,
@@ -50,7 +52,8 @@ def command(
 ) -> None:
     """Delete the snapshot NAME of DOMAIN, or many. What its disks hold now stays, and so does every other snapshot.
 
-    --older-than and --keep-last together delete those that both speak of.
+    --older-than and --keep-last together delete those that both speak of. What --metadata-only leaves nobody protects;
+    `doctor` tells of it, and `adopt` takes it back.
     """
     if children and children_only:
         cause = "--children and --children-only contradict each other"
@@ -60,5 +63,5 @@ def command(
         cause = "--children is about one snapshot, and this speaks of many"
         raise Usage(cause, id="contradiction", remedy="Use one of them.")
     wanted = one_name(name, snapshot, needed_by="" if many else "delete") or ""
-    request = DeleteRequest(wanted, children, children_only, every, older_than, keep_last, accept)
+    request = DeleteRequest(wanted, children, children_only, every, older_than, keep_last, accept, metadata_only)
     operate.run(session, domain, lambda _engine: request, dry_run=dry_run)

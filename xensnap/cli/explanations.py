@@ -487,6 +487,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "tag-missing": ("A tag that a record tells of is gone.", "Put the image back, or delete the snapshot."),
     "tag-replaced": ("A tag was made anew by somebody else.", "`xensnap adopt`, or delete the snapshot."),
     "tag-twice": ("An image has the same tag twice.", "Delete the one that is not ours, by its id."),
+    "record-let-go": (
+        "The record of a snapshot was taken away by `delete --metadata-only`; nothing protects its content.",
+        "`xensnap adopt` takes it back, as long as its content is what it was.",
+    ),
     "tag-unknown": ("An image holds a snapshot that no record tells of.", "`xensnap adopt`, or leave it."),
     "unknown-file": ("A file in the store is none of ours.", "Move it elsewhere."),
 }

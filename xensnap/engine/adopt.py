@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from xensnap.engine import risks
+from xensnap.engine import let_go, risks
 from xensnap.engine.create import against_name
 from xensnap.engine.plan import Plan
 from xensnap.engine.planning import plan_for
 from xensnap.engine.request import AdoptRequest, Fresh
 from xensnap.engine.rewrite import rewritten
-from xensnap.engine.store_steps import WriteRecord, fingerprint
-from xensnap.engine.view import View, missing_below
+from xensnap.engine.store_steps import WriteRecord
+from xensnap.engine.view import View
 from xensnap.errors import NotFound, Reason, Refused
 from xensnap.model import (
     Consistency,
@@ -80,15 +80,7 @@ def plan_adopt(view: View, request: AdoptRequest, fresh: Fresh) -> Plan:
 
 
 def _renewed(view: View, snapshot: Snapshot, request: AdoptRequest, fresh: Fresh) -> Plan:
-    reasons: list[Reason] = []
-    for disk in snapshot.disks:
-        image = view.images.get(disk.image.path)
-        if image is None or missing_below(view, image) or (disk.tag and len(image.tagged(disk.tag)) != 1):
-            cause = f"{disk.vdev}: what the snapshot holds in {disk.image.path} is not there, or not only once"
-            reasons.append(Reason("image-missing", cause, "Put the image back."))
-        elif fingerprint(disk, image) != disk.fingerprint:
-            cause = f"{disk.vdev}: what {disk.image.path} holds is not what the snapshot left there"
-            reasons.append(Reason("image-changed", cause, "Look at the image with qemu-img first."))
+    reasons = [*let_go.against(view, snapshot)]
     if not reasons:
         raise Refused([Reason("nothing-to-adopt", f"{snapshot.name!r} is what its record says", "Leave it as it is.")])
     accepted = risks.refuse(reasons, request.accept)

@@ -40,7 +40,7 @@ def plan_delete(view: View, request: DeleteRequest, fresh: Fresh) -> Plan:
         Refused: with every reason against it. Nothing was touched.
         Usage: it does not say which, or says it twice.
     """
-    names, reasons = _asked_for(view, request, fresh)
+    names, reasons = asked_for(view, request, fresh)
     return plan_removal(view, names, fresh, accept=request.accept, reasons=reasons, verb="delete", about=request.name)
 
 
@@ -64,7 +64,7 @@ def plan_removal(
     against.extend(against_opened(view, _with_tags_in_use(view, gone.values())))
     accepted = risks.refuse(against, accept)
 
-    moved = _reparented(view, frozenset(gone))
+    moved = reparented(view, frozenset(gone))
     sidecars = [RemoveSidecar(path, s.name, s.domain_uuid) for s in gone.values() for path in sidecar_paths(s)]
     memories = tuple(_remove_memory(view, snapshot) for snapshot in gone.values() if snapshot.memory)
     removed_paths = {step.path for step in sidecars} | {step.memory for step in memories if step}
@@ -92,7 +92,7 @@ def plan_removal(
     )
 
 
-def _asked_for(view: View, request: DeleteRequest, fresh: Fresh) -> tuple[frozenset[str], list[Reason]]:
+def asked_for(view: View, request: DeleteRequest, fresh: Fresh) -> tuple[frozenset[str], list[Reason]]:
     """Which snapshots are meant, and what is wrong with that."""
     ways = [request.name != "", request.every, request.older_than_s is not None or request.keep_last is not None]
     if sum(ways) != 1:
@@ -132,7 +132,7 @@ def against_pin(snapshot: Snapshot, now_s: int) -> Iterator[Reason]:
         yield Reason("pinned", cause, f"Unpin it: xensnap unpin {snapshot.domain_name} {snapshot.name}.")
 
 
-def _reparented(view: View, gone: frozenset[str]) -> tuple[Snapshot, ...]:
+def reparented(view: View, gone: frozenset[str]) -> tuple[Snapshot, ...]:
     """The children that lose their parent, with the nearest ancestor that stays."""
     return tuple(
         replace(snapshot, parent=tree.surviving_ancestor(view.snapshots, snapshot.parent, gone))

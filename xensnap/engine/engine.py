@@ -10,13 +10,14 @@ from typing import TypeVar
 
 import msgspec
 
-from xensnap.engine import hooks, journal
+from xensnap.engine import hooks, journal, let_go
 from xensnap.engine.adopt import plan_adopt
 from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
 from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_changed
 from xensnap.engine.journal import Entry
+from xensnap.engine.let_go import plan_letting_go, plan_taking_back
 from xensnap.engine.plan import Plan
 from xensnap.engine.prune import plan_prune
 from xensnap.engine.reading import AsyncReader, Reader
@@ -376,6 +377,8 @@ def _places(request: Request) -> Places:
     match request:
         case CreateRequest():
             return places_of(request)
+        case AdoptRequest():
+            return Places(let_go=True)
         case RevertRequest():
             return Places(configuration=request.use_config, configuration_file=request.config_file)
         case _:
@@ -401,7 +404,7 @@ def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
         case RevertRequest():
             return plan_revert(view, request, fresh)
         case DeleteRequest():
-            return plan_delete(view, request, fresh)
+            return (plan_letting_go if request.metadata_only else plan_delete)(view, request, fresh)
         case PruneRequest():
             return plan_prune(view, request, fresh)
         case RenameRequest():
@@ -419,7 +422,8 @@ def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
         case EmptyRequest():
             return plan_empty(view, request, fresh)
         case AdoptRequest():
-            return plan_adopt(view, request, fresh)
+            back = request.name not in view.snapshots and let_go.known(view, request.name) is not None
+            return (plan_taking_back if back else plan_adopt)(view, request, fresh)
         case RedefineRequest():
             return plan_redefine(view, request, fresh)
 

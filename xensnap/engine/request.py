@@ -92,7 +92,8 @@ class DeleteRequest(msgspec.Struct, frozen=True):
     """Delete a snapshot; with `children` all below it, too; with `children_only` those and not the snapshot itself.
 
     Instead of a name: `every` one there is, or those older than `older_than_s` seconds, the newest `keep_last` never.
-    These two pass over snapshots that are pinned; all others are refused for a pin.
+    These two pass over snapshots that are pinned; all others are refused for a pin. With `metadata_only` the records
+    alone go, and tags, images and memory stay where they are, protected by nobody.
     """
 
     name: str = ""
@@ -102,6 +103,7 @@ class DeleteRequest(msgspec.Struct, frozen=True):
     older_than_s: int | None = None
     keep_last: int | None = None
     accept: tuple[str, ...] = ()
+    metadata_only: bool = False
 
 
 class PruneRequest(msgspec.Struct, frozen=True):

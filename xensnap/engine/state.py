@@ -7,7 +7,7 @@ operation changes from "can be undone" to "will be finished"; recovery only has 
 import msgspec
 
 from xensnap.errors import Damaged
-from xensnap.model import Format, Layer
+from xensnap.model import Format, Layer, Snapshot
 
 SCHEMA = 1
 
@@ -43,6 +43,8 @@ class DomainState(msgspec.Struct, frozen=True):
     operation: str = ""
     ours: tuple[OurFile, ...] = ()
     hidden: tuple[HiddenBase, ...] = ()
+    let_go: tuple[Snapshot, ...] = ()
+    """What the records said that were taken away on purpose."""
 
     def made(self, path: str) -> OurFile | None:
         """The ledger's entry for a path."""

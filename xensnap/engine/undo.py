@@ -64,6 +64,8 @@ def _back(last: Plan, before: Plan | None) -> Request | None:
     match last.verb:
         case "create":
             return DeleteRequest(last.snapshot)
+        case "delete" if msgspec.json.decode(last.request, type=DeleteRequest).metadata_only and last.snapshot:
+            return AdoptRequest(last.snapshot)
         case "forget":
             return RestoreRequest(last.snapshot)
         case "restore":

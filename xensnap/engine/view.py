@@ -100,6 +100,8 @@ class Places(msgspec.Struct, frozen=True):
     """The text of a configuration file that the toolstack is to read, if any."""
     configuration_file: str = ""
     """Where that text is from."""
+    let_go: bool = False
+    """Whether the memory files of snapshots are spoken of whose records were taken away."""
 
 
 ANYWHERE = Places()
@@ -141,7 +143,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         unseen=tuple(others.unseen),
         free_bytes=free,
         file_systems=await _devices(host, free),
-        taken=await _taken(host, places),
+        taken=await _taken(host, places, contents.state),
         prepared=await _prepared(host, places),
         damaged=tuple(error.cause for error in contents.damaged),
         damaged_paths=frozenset(error.path for error in contents.damaged),
@@ -218,8 +220,9 @@ async def _images(
 
 
 def _all(contents: Contents) -> tuple[Snapshot, ...]:
-    """The snapshots, and those in the trash, which need their images as much."""
-    return (*contents.snapshots.values(), *(each.snapshot for each in contents.trashed.values()))
+    """The snapshots, those in the trash, which need their images as much, and those that were let go."""
+    thrown = (each.snapshot for each in contents.trashed.values())
+    return (*contents.snapshots.values(), *thrown, *contents.state.let_go)
 
 
 async def _inspect(host: Hypervisor, layer: Layer) -> Image | None:
@@ -292,8 +295,9 @@ async def _prepared(host: Hypervisor, places: Places) -> dict[str, Image]:
     return found
 
 
-async def _taken(host: Hypervisor, places: Places) -> frozenset[str]:
-    taken = {path for path in sorted(places.files) if await host.files.stat(path) is not None}
+async def _taken(host: Hypervisor, places: Places, state: DomainState) -> frozenset[str]:
+    memories = {snapshot.memory for snapshot in state.let_go if snapshot.memory} if places.let_go else set()
+    taken = {path for path in sorted(places.files | memories) if await host.files.stat(path) is not None}
     for place in sorted(places.within):
         stat = await host.files.stat(place)
         if stat is not None and stat.is_dir:

@@ -40,7 +40,7 @@ def remembered(seen: Survey) -> tuple[Snapshot, ...]:
     for name, snapshot in told(seen.entries).items():
         if name not in found and snapshot.domain_uuid == seen.view.domain.uuid and _could_be(seen, snapshot):
             found[name] = snapshot
-    known = {snapshot.name for snapshot in seen.kept}
+    known = {snapshot.name for snapshot in (*seen.kept, *seen.view.state.let_go)}
     return tuple(snapshot for name, snapshot in found.items() if name not in known)
 
 
@@ -51,7 +51,7 @@ def lost(seen: Survey) -> Iterator[Finding]:
             repair = Repair(f"write the record of {snapshot.name!r} anew", finish=(RewriteRecord(snapshot),))
             cause = f"the record of {snapshot.name!r} is lost; its content is there"
             yield Finding("record-lost", Severity.ERROR, snapshot.name, cause, repair=repair)
-    gone = set(told(seen.entries)) - {each.name for each in (*remembered(seen), *seen.kept)}
+    gone = set(told(seen.entries)) - {each.name for each in (*remembered(seen), *seen.kept, *seen.view.state.let_go)}
     for name in sorted(gone):
         if not _is_damaged(seen, told(seen.entries)[name]):
             cause = f"the record of {name!r} is lost, and what it told of is not what it was, or gone"
@@ -61,7 +61,7 @@ def lost(seen: Survey) -> Iterator[Finding]:
 def strays(seen: Survey) -> Iterator[Finding]:
     """No copy tells of a snapshot that is no more."""
     known = _wanted(seen)
-    rememberable = {snapshot.name for snapshot in remembered(seen)} | set(seen.view.trashed)
+    rememberable = {snapshot.name for snapshot in (*remembered(seen), *seen.view.state.let_go)} | set(seen.view.trashed)
     for path, copy in seen.copies.items():
         theirs = copy is not None and copy.domain_uuid != seen.view.domain.uuid
         if path not in known and not theirs and not (copy and copy.name in rememberable):

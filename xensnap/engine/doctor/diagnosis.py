@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from xensnap.engine.doctor import copies, guests, images, leftovers, lineage, overlays, store, tags
+from xensnap.engine.doctor import copies, guests, images, leftovers, let_go, lineage, overlays, store, tags
 from xensnap.engine.doctor.finding import Finding
 from xensnap.engine.doctor.survey import Survey
 
@@ -20,6 +20,7 @@ AT_REST: tuple[Look, ...] = (
     copies.lost,
     copies.strays,
     copies.wanted,
+    let_go.records,
     tags.recorded,
     tags.ambiguous,
     tags.unknown,

@@ -31,6 +31,7 @@ class Repair(msgspec.Struct, frozen=True):
         forgets: paths that leave the ledger and the hidden bases.
         claims: files that enter the ledger.
         hides: images that become hidden bases.
+        drops: snapshots that were let go, and of which nothing is kept from then on.
         current: the current snapshot from then on, where that changes; in a tuple, since None is one, too.
     """
 
@@ -40,6 +41,7 @@ class Repair(msgspec.Struct, frozen=True):
     forgets: frozenset[str] = frozenset()
     claims: tuple[OurFile, ...] = ()
     hides: tuple[HiddenBase, ...] = ()
+    drops: frozenset[str] = frozenset()
     current: tuple[str | None, ...] = ()
 
 

@@ -16,7 +16,7 @@ _MODE = 0o600
 
 def files(seen: Survey) -> Iterator[Finding]:
     """Nothing is in the store but what is ours: no half-written file, and no memory that no snapshot has."""
-    needed = {snapshot.memory for snapshot in seen.kept}
+    needed = {snapshot.memory for snapshot in (*seen.kept, *seen.view.state.let_go)}
     for name, stat in seen.stored.items():
         path = f"{seen.store.directory}/{name}"
         if ASIDE in name or names.is_trashed(name):

@@ -77,7 +77,7 @@ def unclaimed(seen: Survey) -> Iterator[Finding]:
 def bases(seen: Survey) -> Iterator[Finding]:
     """What was frozen, and is held no more, is known as a hidden base, so that it is merged away some day."""
     view = seen.view
-    held, active = held_by(seen.kept), {disk.path for disk in view.domain.disks}
+    held, active = held_by((*seen.kept, *view.state.let_go)), {disk.path for disk in view.domain.disks}
     hidden = {base.path for base in view.state.hidden}
     for base in view.state.hidden:
         if base.path not in seen.stats and base.path not in active and not _stood_on(seen, base.path):

@@ -45,4 +45,5 @@ def _state(seen: Survey, repair: Repair) -> DomainState:
             *repair.claims,
         ),
         hidden=tuple(sorted(hidden | set(repair.hides))),
+        let_go=tuple(snapshot for snapshot in before.let_go if snapshot.name not in repair.drops),
     )

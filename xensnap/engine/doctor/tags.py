@@ -39,7 +39,7 @@ def ambiguous(seen: Survey) -> Iterator[Finding]:
 
 def unknown(seen: Survey) -> Iterator[Finding]:
     """Every tag in the active images is recorded."""
-    kept = [disk for snapshot in seen.kept for disk in snapshot.disks]
+    kept = [disk for snapshot in (*seen.kept, *seen.view.state.let_go) for disk in snapshot.disks]
     # By tag alone: an id is given again when the highest is free (QEMU 7.2.22), and says nothing about whose it is.
     tags = {(disk.image.path, disk.tag) for disk in kept}
     for view in seen.view.disks:
