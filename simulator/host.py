@@ -299,27 +299,36 @@ class SimulatedHost(Inside):
             watch.recording = False
 
     def fail_at(
-        self, at: int | str, cut: Cut | str = Cut.BEFORE, error: int | XensnapError = ENOSPC, *, nth: int = 1
+        self,
+        at: int | str,
+        cut: Cut | str = Cut.BEFORE,
+        error: int | XensnapError | None = ENOSPC,
+        *,
+        nth: int = 1,
+        late_s: float = 0.0,
     ) -> Fault:
         """Let one effect fail: the `at`-th from now on, or the `nth` of a name.
 
         An errno is told in the port's own kind of error, with what is known of the effect; an error is raised as it is.
+        Before that `late_s` seconds pass; without an error nothing else is wrong with it.
         """
         if isinstance(at, str) and at not in {effect.name for effect in points.effects()}:
             raise Usage(f"there is no effect {at!r}")
         if cut == Cut.AFTER:
             raise Usage("an effect whose caller knows of it can fail no more; let the next one fail before")
-        fault = Fault(at, Cut(cut), error, nth)
+        fault = Fault(at, Cut(cut), error, nth, late_s)
         self._watch().arm(fault)
         return fault
 
-    def meanwhile(self, at: int, what: Callable[[], object], cut: Cut | str = Cut.BEFORE) -> None:
-        """Let something happen on this host just before its `at`-th effect from now on, or in the middle of that.
+    def meanwhile(
+        self, at: int | str, what: Callable[[], object], cut: Cut | str = Cut.BEFORE, *, nth: int = 1
+    ) -> None:
+        """Let something happen on this host just before an effect, or in the middle of it.
 
-        What has no middle, since it is no child's work, lets nothing happen there.
+        The effect is the `at`-th from now on, or the `nth` of a name. What has no middle, since it is no child's work,
+        lets nothing happen there.
         """
-        watch = self._watch(fresh=True)
-        watch.happening[at, Cut(cut)] = what
+        self._watch().happening(at, Cut(cut), what, nth=nth)
 
     @property
     def unmet_faults(self) -> tuple[Fault, ...]:

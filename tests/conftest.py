@@ -93,8 +93,9 @@ def counters() -> dict[str, dict[str, int]]:
     """What the tests of this process have counted, by what it is; empty where those tests were not run."""
     sources = {
         "deaths and faults": ("tests.crash.harness", "TRIED"),
-        "sequences of two": ("tests.crash.harness", "COVERED"),
+        "sequences": ("tests.crash.harness", "COVERED"),
         "let fail": ("tests.crash.harness", "MET"),
+        "must happen sometimes": ("tests.crash.harness", "SOMETIMES"),
         "schedules": ("tests.discovery.interleave", "SCHEDULES"),
         "steps": ("tests.stateful.machine", "STEPS"),
         "compared with libxlutil": ("tests.parity.libxlutil", "COMPARED"),
@@ -123,7 +124,7 @@ class Counting:
         for title, counted in counters().items():
             self.totals[title].update(counted)
         for title, totals in self.totals.items():
-            if totals:
+            if totals.total():
                 parts = ", ".join(f"{name} {count}" for name, count in sorted(totals.items()))
                 terminalreporter.write_line(f"{title}: {totals.total()} ({parts})")
 

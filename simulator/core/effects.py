@@ -16,6 +16,10 @@ class Cut(StrEnum):
     UNACKNOWLEDGED = "after-unacknowledged"
     AFTER = "after"
 
+    def __repr__(self) -> str:
+        """As Python, so that what is made of it can be pasted."""
+        return f"{type(self).__name__}.{self.name}"
+
 
 class Effect(msgspec.Struct, frozen=True):
     """One kind of effect: its stable name, whether it changes the host, and what it is."""

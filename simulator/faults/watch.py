@@ -29,13 +29,15 @@ class Fault(msgspec.Struct, frozen=True):
     Attributes:
         at: the number of the effect, counted from when it was armed, or a name; then its `nth` occurrence.
         cut: where it fails: nothing done, partly done, or done without an answer.
-        error: an errno, told in the port's own kind of error, or a whole error.
+        error: an errno, told in the port's own kind of error, or a whole error; None where it is only late.
+        late_s: how many seconds pass before it happens or fails.
     """
 
     at: int | str
     cut: Cut = Cut.BEFORE
-    error: "int | XensnapError" = numbers.ENOSPC
+    error: "int | XensnapError | None" = numbers.ENOSPC
     nth: int = 1
+    late_s: float = 0.0
 
 
 class Watching:
@@ -46,7 +48,7 @@ class Watching:
         self.points: list[CrashPoint] = []
         self.trace: list[Event] = []
         self._waiting: list[tuple[Fault, int]] = []
-        self.happening: dict[tuple[int, Cut], Callable[[], object]] = {}
+        self._happening: dict[tuple[int | str, int, Cut], Callable[[], object]] = {}
         self.met: list[Fault] = []
         self._number = 0
         self._seen: dict[str, int] = {}
@@ -63,6 +65,13 @@ class Watching:
         before = self._number if isinstance(fault.at, int) else self._seen.get(fault.at, 0)
         self._waiting.append((fault, before + (fault.at if isinstance(fault.at, int) else fault.nth)))
 
+    def happening(self, at: int | str, cut: Cut, what: Callable[[], object], *, nth: int = 1) -> None:
+        """Let something happen at this effect, counted from now on."""
+        if isinstance(at, int):
+            self._happening["", self._number + at, cut] = what
+        else:
+            self._happening[at, self._seen.get(at, 0) + nth, cut] = what
+
     def begins(self, effect: Effect, subject: str, cell: Cell, partials: tuple[Partial, ...], pid: int) -> None:
         """Record the world before and the worlds in between; fail what shall fail here."""
         self._number += 1
@@ -77,9 +86,14 @@ class Watching:
                     world = _tried(partial, cell.world)
                     if world is not None:
                         self._record(effect, Cut.PARTLY, world)
-        self._happens(Cut.BEFORE)
+        self._happens(effect, Cut.BEFORE)
         due = self._due
         if due is None:
+            return
+        if due.late_s:
+            cell.world = cell.world.slept(int(due.late_s * 1e9))
+        if due.error is None:
+            self._meet(due)
             return
         if due.cut is Cut.BEFORE or (due.cut is Cut.PARTLY and _undoes_itself(effect)):
             self._fail(due, effect, Known.NONE)
@@ -94,7 +108,7 @@ class Watching:
             self._record(effect, Cut.PARTLY, cell.world)
         started = any(activity.counter for activity in cell.world.agenda)
         if started:
-            self._happens(Cut.PARTLY)
+            self._happens(effect, Cut.PARTLY)
         if self._due is not None and self._due.cut is Cut.PARTLY and started:
             self._fail(self._due, effect, Known.UNKNOWN)
 
@@ -107,10 +121,11 @@ class Watching:
             # A program of a single step has no half; the nearest that can fail is its answer.
             self._fail(self._due, effect, Known.UNKNOWN)
 
-    def _happens(self, cut: Cut) -> None:
-        happening = self.happening.pop((self._number, cut), None)
-        if happening is not None:
-            happening()
+    def _happens(self, effect: Effect, cut: Cut) -> None:
+        for key in (("", self._number, cut), (effect.name, self._seen[effect.name], cut)):
+            happening = self._happening.pop(key, None)
+            if happening is not None:
+                happening()
 
     def _armed(self, effect: Effect) -> Fault | None:
         for fault, count in self._waiting:
@@ -123,10 +138,14 @@ class Watching:
     def _record(self, effect: Effect, cut: Cut, world: World) -> None:
         self.points.append(CrashPoint(self._number, effect.name, cut, world, self._subject))
 
-    def _fail(self, fault: Fault, effect: Effect, known: Known) -> None:
+    def _meet(self, fault: Fault) -> None:
         self._waiting = [each for each in self._waiting if each[0] is not fault]
         self.met.append(fault)
         self._due = None
+
+    def _fail(self, fault: Fault, effect: Effect, known: Known) -> None:
+        self._meet(fault)
+        assert fault.error is not None, "one that is only late does not fail"
         if isinstance(fault.error, XensnapError):
             raise fault.error
         words = strerror(fault.error)

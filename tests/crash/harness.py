@@ -25,8 +25,13 @@ TRIED: Counter[str] = Counter()
 MET: Counter[str] = Counter()
 """How often each effect was let fail by a plan of faults: what must happen sometimes."""
 
+SOMETIMES: Counter[str] = Counter(
+    dict.fromkeys(("nothing changed", "undone by recovery", "finished by recovery", "busy", "done all the same"), 0)
+)
+"""What must happen sometimes when something goes wrong: where one of these is never met, less is tried than is said."""
+
 COVERED: Counter[str] = Counter()
-"""How many sequences of two operations were tried, and how many there are."""
+"""How many sequences of two and of three operations were tried, and how many there are."""
 
 Operation = Callable[[Engine], object]
 Death = tuple[str, Callable[[World], World]]

@@ -1,13 +1,14 @@
-"""Two operations one after the other, death at every effect of the second: each starts from what the first has left.
+"""Operations one after the other, death at every effect of the last: each starts from what those before have left.
 
-Ordinary runs try a few pairs. With `XENSNAP_DEEP_S` as many as come to an end in so many seconds are tried, in an order
-that does not favour any, and the share that was covered is told at the end.
+Ordinary runs try a few pairs. With `XENSNAP_DEEP_S` as many pairs, and as many sequences of three, as come to an end in
+so many seconds are tried, in an order that does not favour any, and the share that was covered is told at the end.
 """
 
 import itertools
 import os
 import random
 import time
+from collections.abc import Iterable
 
 import pytest
 
@@ -32,51 +33,63 @@ EACH: dict[str, Operation] = {
 }
 KINDS = ("i", "e", "ie", "ee")
 PAIRS = [*itertools.product(KINDS, EACH, EACH)]
+TRIPLES = [*itertools.product(KINDS, EACH, EACH, EACH)]
 FEW = [("i", "revert", "delete"), ("e", "delete", "revert"), ("ie", "forget", "delete root"), ("e", "forget", "empty")]
 
+Sequence = tuple[str, ...]
+"""The kinds of the disks, and the operations."""
 
-def after(kinds: str, first: str) -> SimulatedHost | None:
-    """The world after the first operation and some writes; None where it is refused."""
+
+def after(kinds: str, operations: Sequence) -> SimulatedHost | None:
+    """The world after these and some writes after each; None where one is refused."""
     host = with_history(kinds)
-    try:
-        EACH[first](Engine(host))
-    except Refused:
-        return None
-    scribble(host, 2)
+    for number, each in enumerate(operations):
+        try:
+            EACH[each](Engine(host))
+        except Refused:
+            return None
+        scribble(host, 2 + number)
     return host
 
 
-def tried(pair: tuple[str, str, str], deaths: tuple = DEATHS) -> None:
-    kinds, first, second = pair
-    host = after(kinds, first)
+def tried(sequence: Sequence, deaths: tuple = DEATHS) -> bool:
+    """Die everywhere in the last; whether there was anything to die in."""
+    kinds, *first, last = sequence
+    host = after(kinds, tuple(first))
     if host is None:
-        COVERED["pairs refused"] += 1
-        return
+        return False
     before = truth(host)
     trial = host.fork()
     try:
-        EACH[second](Engine(trial))
+        EACH[last](Engine(trial))
     except Refused:
-        assert truth(trial) == before, pair
-        COVERED["pairs refused"] += 1
-        return
-    judge(host, EACH[second], deaths)
-    COVERED["pairs tried"] += 1
+        assert truth(trial) == before, sequence
+        return False
+    judge(host, EACH[last], deaths)
+    return True
+
+
+def cover(sequences: Iterable[Sequence], what: str) -> None:
+    """As many as time allows."""
+    order = [*sequences]
+    random.Random(0).shuffle(order)
+    until = time.monotonic() + DEEP_S
+    for sequence in order:
+        if time.monotonic() >= until:
+            break
+        COVERED[f"{what} {'tried' if tried(sequence) else 'refused'}"] += 1
+    COVERED[f"{what} there are"] = len(order)
 
 
 @pytest.mark.parametrize("pair", FEW, ids=" ".join)
-def test_a_few_pairs(pair: tuple[str, str, str]) -> None:
-    tried(pair, (DEATHS[0], HOST_DEATHS[2]))
+def test_a_few_pairs(pair: Sequence) -> None:
+    assert tried(pair, (DEATHS[0], HOST_DEATHS[2]))
+    COVERED["pairs tried"] += 1
 
 
 def test_as_many_pairs_as_time_allows() -> None:
-    order = PAIRS.copy()
-    random.Random(0).shuffle(order)
-    until = time.monotonic() + DEEP_S
-    for pair in order:
-        if time.monotonic() >= until:
-            break
-        tried(pair)
-    else:
-        COVERED["all pairs"] += 1
-    COVERED["pairs there are"] = len(PAIRS)
+    cover(PAIRS, "pairs")
+
+
+def test_as_many_sequences_of_three_as_time_allows() -> None:
+    cover(TRIPLES, "threes")
