@@ -12,7 +12,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from simulator import Cut, SimulatedHost, after_engine_crash
-from simulator.faults.plans import Hindered, Hindrance, Late, TimesOut, heal
+from simulator.plans import Hindered, Hindrance, Late, TimesOut, heal
 from tests.crash.harness import GUEST, MET, SOMETIMES, TRIED
 from tests.crash.running import OPERATIONS, Seen, guest_for, running, seen, sound
 from xensnap.engine.engine import Engine

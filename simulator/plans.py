@@ -5,18 +5,15 @@ it is removed, as those of the world do; `heal` removes it.
 """
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from simulator.core.effects import Cut
 from simulator.faults.watch import Fault
 from simulator.guest import AgentManner
+from simulator.host import SimulatedHost
 from simulator.ports.toolstack import looked_up
 from xensnap.errors import Unknown, Usage
-
-if TYPE_CHECKING:
-    from simulator.host import SimulatedHost
 
 LONG_S = 600.0
 """How long nobody hears anything of what times out, in seconds."""
@@ -32,7 +29,7 @@ class Late(msgspec.Struct, frozen=True):
     seconds: float = 30.0
     nth: int = 1
 
-    def arm(self, host: "SimulatedHost") -> "Armed":
+    def arm(self, host: SimulatedHost) -> "Armed":
         """Let it happen from now on."""
         return Armed(host, host.fail_at(self.effect, nth=self.nth, error=None, late_s=self.seconds))
 
@@ -44,7 +41,7 @@ class TimesOut(msgspec.Struct, frozen=True):
     cut: Cut = Cut.UNACKNOWLEDGED
     nth: int = 1
 
-    def arm(self, host: "SimulatedHost") -> "Armed":
+    def arm(self, host: SimulatedHost) -> "Armed":
         """Let it happen from now on."""
         error = Unknown(f"{self.effect}: no answer within {LONG_S:.0f} s")
         return Armed(host, host.fail_at(self.effect, self.cut, error, nth=self.nth, late_s=LONG_S))
@@ -74,7 +71,7 @@ class Hindered(msgspec.Struct, frozen=True):
     nth: int = 1
     domain: str = "guest"
 
-    def arm(self, host: "SimulatedHost") -> "Armed":
+    def arm(self, host: SimulatedHost) -> "Armed":
         """Let it happen from now on."""
         armed = Armed(host)
         host.meanwhile(self.effect, lambda: armed.happened(self), nth=self.nth)
@@ -84,7 +81,7 @@ class Hindered(msgspec.Struct, frozen=True):
 class Armed:
     """A plan on a host: whether it was met, and how to remove it again."""
 
-    def __init__(self, host: "SimulatedHost", fault: Fault | None = None) -> None:
+    def __init__(self, host: SimulatedHost, fault: Fault | None = None) -> None:
         self._host = host
         self._fault = fault
         self._met = False
@@ -103,7 +100,7 @@ class Armed:
         self._met = True
 
 
-def heal(host: "SimulatedHost", domain: str = "guest") -> None:
+def heal(host: SimulatedHost, domain: str = "guest") -> None:
     """Whoever did not play along does again, and strangers have ended."""
     for process in [each for each in host.world.processes.values() if each.command == STRANGER]:
         host.end_process(process.pid)
@@ -116,7 +113,7 @@ def heal(host: "SimulatedHost", domain: str = "guest") -> None:
         return
 
 
-def _begins(host: "SimulatedHost", plan: Hindered) -> None:
+def _begins(host: SimulatedHost, plan: Hindered) -> None:
     match plan.what:
         case Hindrance.GUEST_DEAF:
             host.guest_answers(plan.domain, answers=False)
@@ -136,7 +133,7 @@ def _begins(host: "SimulatedHost", plan: Hindered) -> None:
                 host.guest_never_rests(plan.domain, disk.vdev, end_bytes=4 * 65536)
 
 
-def _hold_lock(host: "SimulatedHost", domain: str) -> None:
+def _hold_lock(host: SimulatedHost, domain: str) -> None:
     """Whoever has it already keeps it: a lock is never broken."""
     path = f"{host.root}/{looked_up(host.world, domain).uuid}/lock"
     fs = host.world.fs
