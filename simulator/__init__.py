@@ -10,19 +10,25 @@ from simulator.disk.content import pattern
 from simulator.disk.crash import Unsynced
 from simulator.faults.crash import CrashPoint, Orphans, after_engine_crash, after_host_crash
 from simulator.host import SimulatedHost, crash_points
+from simulator.plans import Hindered, Hindrance, Late, TimesOut, heal
 from simulator.world import World
 
 __all__ = [
     "CrashPoint",
     "Cut",
+    "Hindered",
+    "Hindrance",
+    "Late",
     "NotModelled",
     "Orphans",
     "SimulatedHost",
+    "TimesOut",
     "Unsynced",
     "World",
     "after_engine_crash",
     "after_host_crash",
     "crash_points",
+    "heal",
     "pattern",
 ]
 

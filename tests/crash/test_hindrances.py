@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from simulator import Cut, SimulatedHost, after_engine_crash
-from simulator.plans import Hindered, Hindrance, Late, TimesOut, heal
+from simulator import Cut, Hindered, Hindrance, Late, SimulatedHost, TimesOut, after_engine_crash, heal
 from tests.crash.harness import GUEST, MET, SOMETIMES, TRIED
 from tests.crash.running import OPERATIONS, Seen, guest_for, running, seen, sound
 from xensnap.engine.engine import Engine
