@@ -5,11 +5,15 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from simulator import SimulatedHost
 from tests.cli.conftest import UUID, tag_by_hand
 from xensnap.cli import conformance_files as files
 from xensnap.cli.main import ALIASES, main
 from xensnap.conformance.capsule import capsule_of, encode
 from xensnap.conformance.run import Options
+from xensnap.testing import capsules as machines
+from xensnap.testing.course import Course, Wrong
+from xensnap.testing.tools import OurTool
 
 HOST = "sim:elsewhere"
 REPORTS = ("junit", "tap", "markdown", "html")
@@ -83,6 +87,7 @@ TAKES_WORDS = {"sim crash", "sim run"}
 
 # Where the plain form and an option contradict each other: the form to use with that option.
 INSTEAD = {
+    "replay --tool": ["machine.json"],
     "doctor --all": [],
     "delete --all": ["guest1"],
     "prune --policy": ["guest1"],
@@ -153,6 +158,7 @@ GOOD = {
     "conformance run --jsonl": ["out.jsonl"],
     "conformance run --capsules": ["capsules"],
     "replay --html": ["replay.html"],
+    "replay --tool": ["xensnap.testing.tools:OurTool"],
     "replay --host": ["sim"],
     **{f"conformance {name} --{kind}": [f"out.{kind}"] for name in ("run", "report") for kind in REPORTS},
     "conformance list --profile": ["core"],
@@ -215,6 +221,7 @@ BAD = {
     "conformance run --known-broken": "missing",
     "conformance run --jsonl": ".",
     "replay --html": ".",
+    "replay --tool": "no.such:tool",
     **{f"conformance {name} --{kind}": "." for name in ("run", "report") for kind in REPORTS},
     "conformance list --profile": "none",
     "sim init --seed": "-1",
@@ -266,6 +273,11 @@ def put_capsule(sim) -> None:
     run, options = files.read_run(str(sim.directory / "run.jsonl")), Options()
     held = capsule_of(run.cases[0], run, host="sim", options=options, versions=files.versions())
     (sim.directory / "capsule.json").write_bytes(encode(held))
+    host = SimulatedHost.fresh()
+    host.add_domain("guest1", disks={"xvda": host.create_image("/images/a").path})
+    course = Course(host.world, "guest1", (OurTool,))
+    machine = machines.capsule_of(course, host.world, "guest1", (OurTool,), Wrong(""), story="nothing is done")
+    (sim.directory / "machine.json").write_bytes(machines.encode(machine))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.crash.harness import GUEST, MET, TRIED, nothing_is_left, truth
 from tests.crash.test_every_effect import OPERATIONS, with_history
 from xensnap.engine.engine import Engine
 from xensnap.errors import Busy, ExitCode, Refused, XensnapError
-from xensnap.testing.strategies import FaultPlan
+from xensnap.testing.values import FaultPlan
 
 ERRNOS = st.sampled_from([28, 5, 13, 30])
 CUTS = st.sampled_from([Cut.BEFORE, Cut.PARTLY, Cut.UNACKNOWLEDGED])

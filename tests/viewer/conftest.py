@@ -17,11 +17,10 @@ import pytest
 from tests.conformance.broken import applies_nothing
 from tests.conftest import require_tool
 from xensnap.conformance import every_case, run_cases
-from xensnap.conformance.capsule import capsule_of
 from xensnap.conformance.places.simulated import SimulatedPlace
 from xensnap.conformance.reports.html import html, replayed
 from xensnap.conformance.reports.outcomes import RunOutcome, gather
-from xensnap.conformance.run import DEFAULTS, OpenPlace
+from xensnap.conformance.run import OpenPlace
 
 AXE = Path(sys.prefix, "share", "viewer", "node_modules", "axe-core", "axe.min.js")
 """Where `npm install --prefix .venv/share/viewer axe-core` puts it."""
@@ -68,8 +67,7 @@ def pages(tmp_path_factory) -> dict[str, str]:
     directory = tmp_path_factory.mktemp("pages")
     good, bad = outcome(SimulatedPlace), outcome(applies_nothing)
     (case,) = [each for each in bad.cases if each.began.case == FAILING]
-    capsule = capsule_of(case, bad, host="sim", options=DEFAULTS, versions={})
-    written = {"report": html((good, bad)), "replay": replayed(capsule, case)}
+    written = {"report": html((good, bad)), "replay": replayed(case, host="sim", seed=0, versions=bad.began.versions)}
     for name, text in written.items():
         (directory / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: (directory / f"{name}.html").as_uri() for name in written}

@@ -104,6 +104,7 @@ def run(
     The host is sim, qemu, qemu:DIR (temporary directories below DIR), or MODULE:FACTORY with a factory of your own that
     takes a seed and returns a `xensnap.conformance.Workplace`. Exit code 0 only if nothing failed.
     """
+    from xensnap.conformance.places.choosing import opener
     from xensnap.conformance.reports.outcomes import gather
     from xensnap.conformance.run import Options, run_cases
 
@@ -111,7 +112,7 @@ def run(
     options = Options(seed=seed, shard=shard, stride=stride, known_broken=_known(known_broken))
     events: list[Event] = []
     with files.writing(jsonl) as write:
-        for event in run_cases(chosen, files.opener(session.host_spec), clock=time.monotonic, options=options):
+        for event in run_cases(chosen, opener(session.host_spec), clock=time.monotonic, options=options):
             events.append(event)
             write(event)
             _show(session, event)
@@ -171,7 +172,9 @@ def _chosen(ids: tuple[str, ...], profiles: tuple[str, ...]) -> "tuple[Case, ...
 
     every = every_case()
     if unknown := sorted({*ids} - {each.id for each in every}):
-        raise NotFound(f"there is no case {', '.join(unknown)}", id="no-such-case", remedy="See --list.")
+        raise NotFound(
+            f"there is no case {', '.join(unknown)}", id="no-such-case", remedy="See `xensnap conformance list`."
+        )
     return tuple(
         each for each in every if (not ids or each.id in ids) and (not profiles or each.profile.value in profiles)
     )

@@ -14,33 +14,8 @@ if TYPE_CHECKING:
     from xensnap.conformance.capsule import Capsule
     from xensnap.conformance.events import Event
     from xensnap.conformance.reports.outcomes import RunOutcome
-    from xensnap.conformance.run import OpenPlace, Options
-
-REMEDY = "Say sim, qemu, qemu:DIR, or MODULE:FACTORY for a host of your own."
-
-
-def opener(spec: str | None) -> "OpenPlace":
-    """What makes places ready on the host that was chosen.
-
-    Raises:
-        Usage: there is no such host to be tried.
-    """
-    kind, colon, rest = (spec or "sim").partition(":")
-    if kind == "sim" and not colon:
-        from xensnap.conformance.places.simulated import SimulatedPlace
-
-        return SimulatedPlace
-    if kind == "qemu":
-        from xensnap.conformance.places.plain_qemu import QemuPlace
-
-        return lambda _seed: QemuPlace(rest or None)
-    if not (colon and rest.isidentifier()):
-        raise Usage(f"the host {spec!r} cannot be tried", id="bad-host", remedy=REMEDY)
-    try:
-        factory: OpenPlace = getattr(import_module(kind), rest)
-    except (ImportError, AttributeError) as error:
-        raise Usage(f"there is no factory {spec}: {error}", id="bad-host", remedy=REMEDY) from error
-    return factory
+    from xensnap.conformance.run import Options
+    from xensnap.testing.capsules import MachineCapsule
 
 
 def versions() -> dict[str, str]:
@@ -132,16 +107,24 @@ def read_run(path: str) -> "RunOutcome":
         raise Damaged(f"{path}: {error}", path=path, remedy="Run again with --jsonl.") from error
 
 
-def read_capsule(path: str) -> "Capsule":
-    """A replay capsule.
+def read_capsule(path: str) -> "Capsule | MachineCapsule":
+    """A replay capsule of a case or of a machine.
 
     Raises:
         NotFound: there is no such file.
-        Damaged: it is no capsule, or is cut off.
+        Damaged: it is no capsule, or is cut off; with the place in the JSON.
     """
-    from xensnap.conformance import capsule
+    import msgspec
 
-    return capsule.decode(read_bytes(path), path=path)
+    from xensnap.conformance.capsule import Capsule
+    from xensnap.testing.capsules import MachineCapsule
+
+    data = read_bytes(path)
+    try:
+        return msgspec.json.decode(data, type=Capsule | MachineCapsule)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        remedy = "Take a file that `xensnap conformance run` or a test with the kit wrote, whole."
+        raise Damaged(f"{path}: no replay capsule: {error}", path=path, remedy=remedy) from error
 
 
 def read_bytes(path: str) -> bytes:

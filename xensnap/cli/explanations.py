@@ -27,8 +27,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "bad-domain-name": ("A domain cannot have this name.", "Use letters, digits, dots, dashes and underscores."),
     "bad-host": ("--host or XENSNAP_HOST names no kind of host.", "Use xen, qemu:DIR, sim or sim:DIR."),
     "foreign-host": (
-        "A replay capsule names a host that is code of somebody's own; a file does not get to choose what code is run.",
-        "Name that host with --host, if you trust it, or another one.",
+        "A replay capsule names a host or a tool that is somebody's code; a file does not get to choose what is run.",
+        "Name it with --host or --tool, if you trust it, or another one.",
     ),
     "bad-name": (
         "A name becomes part of file names and a tag in images: it must be safe as the one and short enough for both.",
@@ -40,6 +40,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     ),
     "bad-size": ("A number of bytes that no disk can have.", "Use whole sectors of 512 bytes, such as 64k or 8M."),
     "bad-snapshot-config": ("A file that is to be a snapshot's configuration cannot be one.", "Name the right file."),
+    "bad-tool": (
+        "There is no such tool for a machine of the kit.",
+        "Say --tool MODULE:FACTORY, and be able to import it.",
+    ),
     "bad-text": ("An argument is no UTF-8 or holds a zero byte, and cannot stand in a record.", "Spell it in UTF-8."),
     "beyond-the-end": ("The disk ends before that place.", "Name a place on the disk."),
     "config-is-record": (
@@ -146,7 +150,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "no-simulated-host": ("There is no simulated host in that directory.", "Make one: xensnap sim init."),
     "no-such-disk": ("The domain has no disk of this name.", "`xensnap info DOMAIN` shows its disks."),
     "missing-package": ("An optional package is not installed.", "Install it; the message names it."),
-    "no-such-case": ("There is no conformance case of this name.", "See `xensnap conformance --list`."),
+    "no-such-case": ("There is no conformance case of this name.", "See `xensnap conformance list`."),
     "no-such-error": ("There is no error of this id.", "`xensnap explain` lists them all."),
     "no-such-file": ("There is no such file.", "Look at the path."),
     "no-such-host": ("The directory of the host is not there.", "Look at the path after `qemu:`."),

@@ -1,7 +1,7 @@
 """`replay`: what a capsule holds, carried out again and compared with what was seen then."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from xensnap.conformance.case import Case
     from xensnap.conformance.events import CaseEnded, Did, Event
     from xensnap.conformance.reports.outcomes import CaseOutcome
+    from xensnap.testing.capsules import MachineCapsule
+
+    Again = Callable[[Callable[["Event"], None]], CaseOutcome]
+    """Carries it out once more, telling each deed."""
 
 MARGIN = " " * 6
 
@@ -33,33 +37,41 @@ MARGIN = " " * 6
 @click.argument("capsule", metavar="FILE")
 @click.option("--step", is_flag=True, help="Wait for Enter after each deed; q ends it there.")
 @click.option("--html", metavar="FILE", help="Write one self-contained page of what was seen now.")
+@click.option("--tool", "tools", multiple=True, metavar="MODULE:FACTORY", help="The tool that a machine tried.")
 @verb
-def command(session: Session, capsule: str, step: bool, html: str | None) -> int:
+def command(session: Session, capsule: str, step: bool, html: str | None, tools: tuple[str, ...]) -> int:
     """Carry out again what FILE holds, on a place of its own, and compare it with what was seen then.
 
-    FILE is what a failure of `xensnap conformance run` left. Exit code 0 if all is exactly as it was, and 1 if not. On
-    a host that draws ids and paths anew each time, plans and journals are not compared.
+    FILE is what a failure of `xensnap conformance run`, or of a machine of the testing kit, left. Exit code 0 if all is
+    exactly as it was, and 1 if not. On a host that draws ids and paths anew, plans and journals are not compared.
     """
     if step and session.json:
         raise Usage("--step and --json contradict each other", id="contradiction", remedy="Give one of them.")
-    held = files.read_capsule(capsule)
-    spec = session.host_spec or _trusted(held)
-    case = _case(held)
-    _tell_versions(session, held)
-    if not session.json:
-        session.print(clean(f"{held.case} on {spec}, seed {held.seed}: {held.began.story}") + "\n\n")
-    now = _carried_out(session, held, case, spec, step=step)
     from xensnap.conformance import capsule as capsules
+    from xensnap.testing.capsules import MachineCapsule
 
-    exactly = spec == held.host and held.kind == "sim"
-    differs = tuple(map(clean, capsules.differences(held.outcome, now, exactly=exactly)))
+    held = files.read_capsule(capsule)
+    if isinstance(held, MachineCapsule):
+        where, seed, exactly, again = "sim", 0, True, _machine(session, held, tools)
+    else:
+        where, seed = session.host_spec or _trusted(held), held.seed
+        exactly, again = where == held.host and held.kind == "sim", _case(held, where, tools)
+    _tell_versions(session, held)
+    then = held.outcome
+    if not session.json:
+        session.print(clean(f"{then.began.case} on {where}, seed {seed}: {then.began.story}") + "\n\n")
+    now = _shown(session, again, step=step)
+    differs = tuple(map(clean, capsules.differences(then, now, exactly=exactly)))
     if html is not None:
         from xensnap.conformance.reports.html import replayed
 
-        files.write_text(html, replayed(held, now))
-    document = ReplayDocument(held.case, spec, held.seed, len(now.deeds), now.ended.state.value, not differs, differs)
+        files.write_text(html, replayed(now, host=where, seed=seed, versions=held.versions))
+    document = ReplayDocument(then.began.case, where, seed, len(now.deeds), now.ended.state.value, not differs, differs)
     session.show(document, lambda: _verdict(document))
     return ExitCode.NOTHING_CHANGED if differs else ExitCode.DONE
+
+
+# --- What is done again ----------------------------------------------------------------------------------------------
 
 
 def _trusted(held: "Capsule") -> str:
@@ -72,7 +84,35 @@ def _trusted(held: "Capsule") -> str:
     raise Refused([Reason("foreign-host", clean(cause), clean(remedy))])
 
 
-def _case(held: "Capsule") -> "Case":
+def _case(held: "Capsule", spec: str, tools: tuple[str, ...]) -> "Again":
+    from xensnap.conformance.places.choosing import opener
+    from xensnap.conformance.reports.outcomes import CaseOutcome
+    from xensnap.conformance.run import began, carry_out
+
+    if tools:
+        raise Usage("--tool is for a machine's capsule", id="contradiction", remedy="Say --host for another host.")
+    case, open_place = _known(held), opener(spec)
+
+    def again(tell: "Callable[[Event], None]") -> "CaseOutcome":
+        deeds: list[Event] = []
+
+        def kept(event: "Event") -> None:
+            deeds.append(event)
+            tell(event)
+
+        ended = carry_out(case, open_place, clock=time.monotonic, options=held.options, tell=kept)
+        return CaseOutcome(began(case), _deeds(deeds), ended)
+
+    return again
+
+
+def _deeds(events: "list[Event]") -> "tuple[Did, ...]":
+    from xensnap.conformance.events import Did
+
+    return tuple(event for event in events if isinstance(event, Did))
+
+
+def _known(held: "Capsule") -> "Case":
     from xensnap.conformance.case import every_case
 
     found = next((each for each in every_case() if each.id == held.case), None)
@@ -83,32 +123,66 @@ def _case(held: "Capsule") -> "Case":
     return found
 
 
-def _tell_versions(session: Session, held: "Capsule") -> None:
-    pairs = [(name, held.versions.get(name, "unknown"), here) for name, here in files.versions().items()]
-    others = [f"{name} {then}, not {here}" for name, then, here in pairs if then != here]
+def _machine(session: Session, held: "MachineCapsule", tools: tuple[str, ...]) -> "Again":
+    from xensnap.testing import capsules
+    from xensnap.testing.course import Course
+    from xensnap.testing.tools import found
+
+    if session.host_spec not in {None, "sim"}:
+        raise Usage("a machine's capsule is of simulated hosts", id="contradiction", remedy="Leave --host out.")
+    wanted = tools or held.tools
+    if not tools and held.foreign:
+        cause = f"the capsule is of the tool {', '.join(wanted)}, which is code of somebody's own"
+        remedy = "If you trust that code, say " + " ".join(f"--tool {name}" for name in wanted) + "."
+        raise Refused([Reason("foreign-host", clean(cause), clean(remedy))])
+    makes, world = [found(name) for name in wanted], capsules.world_of(held)
+
+    def again(tell: "Callable[[Event], None]") -> "CaseOutcome":
+        words = ""
+        course = Course(world, held.domain, makes, case=held.machine)
+        for deed in held.deeds:
+            try:
+                course.do(deed)
+            except Exception as error:  # noqa: BLE001 -- that is what is shown again
+                words = capsules.words_of(error)
+            tell(course.told[-1])
+            if words:
+                break
+        return capsules.outcome_of(held, tuple(course.told), words)
+
+    return again
+
+
+def _tell_versions(session: Session, held: "Capsule | MachineCapsule") -> None:
+    here = files.versions()
+    others = [
+        f"{name} {then}, not {here[name]}" for name, then in held.versions.items() if here.get(name, then) != then
+    ]
     if others:
         session.warn(clean(f"the capsule was made with {'; '.join(others)}"))
 
 
-def _carried_out(session: Session, held: "Capsule", case: "Case", spec: str, *, step: bool) -> "CaseOutcome":
-    from xensnap.conformance.events import Did
-    from xensnap.conformance.reports.outcomes import CaseOutcome
-    from xensnap.conformance.run import began, carry_out
+# --- How it is shown -------------------------------------------------------------------------------------------------
 
-    deeds: list[Did] = []
+
+def _shown(session: Session, again: "Again", *, step: bool) -> "CaseOutcome":
+    from xensnap.conformance.events import Did
+
+    told = 0
 
     def tell(event: "Event") -> None:
+        nonlocal told
         assert isinstance(event, Did), "a case tells deeds only"
-        deeds.append(event)
+        told += 1
         if not session.json:
-            session.print(clean("\n".join(_deed(len(deeds), event, full=step or session.verbose))) + "\n")
+            session.print(clean("\n".join(_deed(told, event, full=step or session.verbose))) + "\n")
         if step:
             _wait()
 
-    ended = carry_out(case, files.opener(spec), clock=time.monotonic, options=held.options, tell=tell)
+    now = again(tell)
     if not session.json:
-        session.print("\n" + clean("\n".join(_ending(ended))) + "\n")
-    return CaseOutcome(began(case), tuple(deeds), ended)
+        session.print("\n" + clean("\n".join(_ending(now.ended))) + "\n")
+    return now
 
 
 def _wait() -> None:

@@ -12,12 +12,10 @@ import msgspec
 from xensnap.conformance.events import CaseBegan, CaseEnded, Did
 from xensnap.conformance.reports.outcomes import CaseOutcome, RunOutcome
 from xensnap.conformance.run import Options
-from xensnap.errors import Damaged
 
 SCHEMA = "xensnap-capsule/1"
 OURS = frozenset({"sim", "qemu"})
 """Hosts that a capsule may choose by itself. Every other is somebody's code, which a file must not get to run."""
-_REMEDY = "Take a file that `xensnap conformance run` or a test with the kit wrote, whole."
 
 
 class Capsule(msgspec.Struct, frozen=True, tag=SCHEMA, tag_field="schema"):
@@ -89,18 +87,6 @@ def capsule_of(
 def encode(capsule: Capsule) -> bytes:
     """The text of the file."""
     return msgspec.json.format(msgspec.json.encode(capsule), indent=1) + b"\n"
-
-
-def decode(data: bytes, *, path: str = "") -> Capsule:
-    """The capsule in such a text.
-
-    Raises:
-        Damaged: it is none, or is cut off; with the place in the JSON.
-    """
-    try:
-        return msgspec.json.decode(data, type=Capsule)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Damaged(f"{path}: no replay capsule: {error}", path=path, remedy=_REMEDY) from error
 
 
 def differences(then: CaseOutcome, now: CaseOutcome, *, exactly: bool = True) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """One self-contained HTML page: requirements, cases, and every case step by step. Needs no network and no server."""
 
+from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from xensnap.conformance.capsule import Capsule
 from xensnap.conformance.events import BAD, RunBegan, RunEnded, State
 from xensnap.conformance.reports.outcomes import CaseOutcome, RunOutcome, coverage
 from xensnap.conformance.requirements import Level
@@ -23,12 +23,12 @@ def html(runs: tuple[RunOutcome, ...]) -> str:
     return _page(runs, f"Conformance: {', '.join(_named(runs))}")
 
 
-def replayed(capsule: Capsule, now: CaseOutcome) -> str:
+def replayed(now: CaseOutcome, *, host: str, seed: int, versions: Mapping[str, str]) -> str:
     """The page of one case that was carried out again."""
-    began = RunBegan(capsule.host, capsule.seed, (capsule.case,), capsule.capabilities, capsule.versions)
+    began = RunBegan(host, seed, (now.began.case,), (), versions)
     bad = int(now.ended.state in BAD)
     run = RunOutcome(began, (now,), RunEnded({now.ended.state.value: 1}, now.ended.seconds, bad))
-    return _page((run,), f"Replay: {capsule.case}")
+    return _page((run,), f"Replay: {now.began.case}")
 
 
 def _page(runs: tuple[RunOutcome, ...], title: str) -> str:
