@@ -17,7 +17,7 @@ from tests.crash.running import OPERATIONS, Seen, guest_for, running, seen, soun
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest, Quiesce
 from xensnap.errors import Busy, ExitCode, Failed, Refused, XensnapError
-from xensnap.testing.strategies import FaultPlan
+from xensnap.testing.values import FaultPlan
 
 Plan = Late | TimesOut | Hindered | FaultPlan
 
