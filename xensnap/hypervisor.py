@@ -100,6 +100,12 @@ class Files(Protocol):
         Not durable until `sync`.
         """
 
+    async def write_part(self, path: str, data: bytes, *, offset: int) -> None:
+        """Write over these bytes of a regular file, which has to be there and to reach so far. `FileFailed`: unknown.
+
+        Not durable until `sync`.
+        """
+
     async def sync(self, path: str) -> None:
         """Make the content of a file durable. `FileFailed`: unknown; what was written may be lost. Costs one fsync."""
 
@@ -109,10 +115,11 @@ class Files(Protocol):
     async def mkdir(self, path: str) -> None:
         """Make a directory, and those above it that are missing, mode 0700. One that exists is fine if it is one."""
 
-    async def rename(self, old: str, new: str) -> None:
-        """Give a file a new name in the same file system, replacing what had it. `FileFailed`: none.
+    async def rename(self, old: str, new: str, *, replace: bool = True) -> None:
+        """Give a file a new name in the same file system. `FileFailed`: none.
 
-        Durable after `sync_dir` of both directories.
+        What had the name is replaced, at once; without `replace` it stays, and the error is EEXIST. Durable after
+        `sync_dir` of both directories.
         """
 
     async def remove(self, path: str) -> None:
@@ -290,10 +297,11 @@ class ImageTool(Protocol):
     async def measure_bytes(self, layer: Layer) -> int:
         """Bytes that a qcow2 copy of everything that the image shows would need. `ToolFailed`: none."""
 
-    async def copy_out(self, layer: Layer, *, snapshot_id: str, to: str) -> None:
+    async def copy_out(self, layer: Layer, *, snapshot_id: str = "", to: str) -> None:
         """Fill the existing empty file `to` with a standalone qcow2 image of one internal snapshot.
 
-        `NotFound`: none. `ToolFailed`: unknown, `to` may be anything.
+        Without one, of what the image shows now, all that it stands on included. `NotFound`: none. `ToolFailed`:
+        unknown, `to` may be anything. Not durable until `Files.sync`.
         """
 
 
@@ -497,6 +505,21 @@ class Toolstack(Protocol):
         """From now on the domain starts from these active layers (by vdev), in every source that we may write.
 
         All disks at once or none. `NotFound`, `FileFailed`: none. Durable on return.
+        """
+
+    async def define(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """Make a domain known that is off, with this configuration, which has its UUID, its name and its disks already.
+
+        Where domains are started from files of the operator's, `file` becomes the one of this domain. Needs UUID, name
+        and `file` to be free. `Refused` with id `domain-exists`, `Usage` and `Damaged` for what is no configuration of
+        this host, `FileFailed` with EEXIST: none. `FileFailed` else: unknown, `undefine` takes back what there is.
+        Durable on return.
+        """
+
+    async def undefine(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """Forget a domain that is off, and remove the file that `define` has made of this configuration.
+
+        One that is not known is fine, and what stands under the name of another domain stays. `FileFailed`: unknown.
         """
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:

@@ -2,6 +2,7 @@
 
 import errno
 import posixpath
+import struct
 from functools import lru_cache
 from operator import is_
 from os import strerror
@@ -15,6 +16,7 @@ from simulator.disk.content import SECTOR, Content, Run, clip, filled, over, run
 from simulator.disk.files import Directory, Inode, Stored
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, Raw
+from simulator.disk.qcow2_file import MAGIC, decoded
 from xensnap.model import Format, Layer
 
 _CLUSTERS_FEW = 2048
@@ -52,6 +54,8 @@ def image_in(stored: Stored, layer: Layer) -> Image:
     if layer.format is Format.QCOW2:
         if isinstance(stored, Qcow2):
             return stored
+        if isinstance(stored, bytes) and stored.startswith(MAGIC):
+            return _written_as_bytes(stored, layer)
         raise OpenError("Image is not in qcow2 format", path=layer.path)
     if layer.format is not Format.RAW:
         raise NotModelled(f"images in {layer.format} format")
@@ -60,6 +64,14 @@ def image_in(stored: Stored, layer: Layer) -> Image:
     if stored == b"":
         return Raw(0)
     raise NotModelled(f"{layer.path}: the bytes of a file that is no raw image, read as a raw image")
+
+
+def _written_as_bytes(stored: bytes, layer: Layer) -> Qcow2:
+    """A qcow2 file that came as any other file: from an archive, for example. What is wrong with it, QEMU would say."""
+    try:
+        return decoded(stored)
+    except (NotModelled, struct.error, ValueError, IndexError, OverflowError, MemoryError) as error:
+        raise OpenError(f"Image is not a qcow2 image that can be read: {error}", path=layer.path) from error
 
 
 def opened(fs: FileSystem, layer: Layer) -> Link:
@@ -105,7 +117,9 @@ def _probed(fs: FileSystem, path: str) -> Format:
     """What QEMU guesses where a header gives no format."""
     number = fs.find(path)
     found = fs.inodes.get(number) if number is not None else None
-    return Format.QCOW2 if isinstance(getattr(found, "stored", None), Qcow2) else Format.RAW
+    stored = getattr(found, "stored", None)
+    is_qcow2 = isinstance(stored, Qcow2) or (isinstance(stored, bytes) and stored.startswith(MAGIC))
+    return Format.QCOW2 if is_qcow2 else Format.RAW
 
 
 def chain(fs: FileSystem, layer: Layer) -> tuple[Link, ...]:

@@ -149,3 +149,9 @@ def fresh_qcow2(
         used=metadata,
         end=metadata,
     )
+
+
+def metadata(image: Qcow2) -> int:
+    """Clusters for the header, the refcounts and the L1 table of the active layer."""
+    l1_entries = -(-image.size_bytes // (image.cluster_bytes * (image.cluster_bytes // 8)))
+    return 3 + max(1, -(-l1_entries * 8 // image.cluster_bytes))

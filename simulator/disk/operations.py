@@ -10,7 +10,7 @@ import msgspec
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.chain import sectors, seen, segments
 from simulator.disk.content import EMPTY, SECTOR, Content, Run, Value, clip, cluster, over, runs_in, runs_of
-from simulator.disk.image import Image, Qcow2, Raw
+from simulator.disk.image import Image, Qcow2, Raw, metadata
 from simulator.disk.refcounts import lowered, may_snapshot, raised, recounted
 from simulator.disk.snapshots import SNAPSHOTS_MAX, Entry, stored
 
@@ -167,12 +167,6 @@ def snapshot_forgotten(image: Qcow2, entry: Entry) -> Qcow2:
 def snapshot_dropped(image: Qcow2) -> Qcow2:
     """Second half of `snapshot -d`: what only the snapshot held is given back."""
     return recounted(lowered(image), metadata(image))
-
-
-def metadata(image: Qcow2) -> int:
-    """Clusters for the header, the refcounts and the L1 table of the active layer."""
-    l1_entries = -(-image.size_bytes // (image.cluster_bytes * (image.cluster_bytes // 8)))
-    return 3 + max(1, -(-l1_entries * 8 // image.cluster_bytes))
 
 
 # --- copying between images ------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from os import strerror
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.files import Inode, Stored, length
 from simulator.disk.filesystem import FileSystem, failed, split
+from simulator.disk.image import Qcow2
+from simulator.disk.qcow2_file import encoded
 from simulator.ports import roles
 from simulator.ports.roles import effect
 from simulator.ports.seat import GIVE_WAY, Seat
@@ -34,7 +36,7 @@ class SimulatedFiles:
         self._seat = seat
 
     async def read(self, path: str) -> bytes:
-        """The whole content of a regular file that holds bytes of ours; an image's bytes are not modelled."""
+        """The whole content of a regular file: bytes of ours, or an image as the qcow2 file that it would be."""
         fs = (await self._seat.look(effect(path, "read"), path)).fs
         try:
             stored = fs.inode(path).stored
@@ -85,6 +87,22 @@ class SimulatedFiles:
             "append", "append to", path, added(data), (added(data[: len(data) // 2]),), known=Effect.UNKNOWN
         )
 
+    async def write_part(self, path: str, data: bytes, *, offset: int) -> None:
+        """Over what is there. A death halfway leaves half of it."""
+
+        def over(part: bytes) -> Callable[[FileSystem], FileSystem]:
+            def change(fs: FileSystem) -> FileSystem:
+                old = _bytes(fs.inode(path).stored, path)
+                if offset + len(data) > len(old):
+                    raise failed(errno.EFBIG, path)
+                return fs.store(fs.number(path), old[:offset] + part + old[offset + len(part) :], path)
+
+            return change
+
+        await self._alter(
+            "write-part", "write to", path, over(data), (over(data[: len(data) // 2]),), known=Effect.UNKNOWN
+        )
+
     async def sync(self, path: str) -> None:
         """Content durable."""
         await self._alter("fsync", "sync", path, lambda fs: fs.sync(path), known=Effect.UNKNOWN)
@@ -119,9 +137,15 @@ class SimulatedFiles:
         except OSError as error:
             raise failure(error, "make", path) from None
 
-    async def rename(self, old: str, new: str) -> None:
+    async def rename(self, old: str, new: str, *, replace: bool = True) -> None:
         """At once, in the same file system; there is only one here."""
-        await self._alter("rename", "rename", old, lambda fs: fs.rename(old, new))
+
+        def renamed(fs: FileSystem) -> FileSystem:
+            if not replace and fs.find(new) is not None:
+                raise failed(errno.EEXIST, new)
+            return fs.rename(old, new)
+
+        await self._alter("rename", "rename", old, renamed)
 
     async def remove(self, path: str) -> None:
         """Unlinked; it lives on while a process has it open."""
@@ -237,7 +261,9 @@ class _Held:
 def _bytes(stored: Stored, path: str) -> bytes:
     if isinstance(stored, bytes):
         return stored
-    raise NotModelled(f"the bytes of the image {path}")
+    if isinstance(stored, Qcow2):
+        return encoded(stored)
+    raise NotModelled(f"the bytes of the raw image {path}")
 
 
 def _sibling(path: str) -> str:

@@ -8,8 +8,7 @@ from simulator.disk.content import SECTOR
 from simulator.disk.files import length
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image as Stored
-from simulator.disk.image import Qcow2
-from simulator.disk.operations import metadata
+from simulator.disk.image import Qcow2, metadata
 from simulator.disk.refcounts import leaks
 from simulator.disk.snapshots import TAG_BYTES_MAX, Table
 from simulator.ports.machine import openers
@@ -46,7 +45,7 @@ _RESIZE = declare("qemu-img.resize", "a disk is made larger or smaller", writes=
 _CHECK = declare("qemu-img.check", "an image is checked", writes=False)
 _REPAIR = declare("qemu-img.repair", "leaked clusters are given back", writes=True)
 _MEASURE = declare("qemu-img.measure", "the space that a copy would need is reckoned", writes=False)
-_COPY_OUT = declare("qemu-img.copy-out", "an internal snapshot is copied into an image of its own", writes=True)
+_COPY_OUT = declare("qemu-img.copy-out", "a snapshot or a whole chain is copied into an image of its own", writes=True)
 
 _CLUSTER = 65536
 _PATIENCE_NS = 500_000_000
@@ -169,12 +168,15 @@ class SimulatedImageTool:
         argv = ("qemu-img", "measure", "-O", "qcow2", "-f", layer.format, layer.path)
         return measured(tuple(link.image for link in _links(world.fs, layer, argv)))
 
-    async def copy_out(self, layer: Layer, *, snapshot_id: str, to: str) -> None:
-        """A standalone image of one snapshot; not durable yet, as qemu-img leaves it."""
+    async def copy_out(self, layer: Layer, *, snapshot_id: str = "", to: str) -> None:
+        """A standalone image of one snapshot, or of the present; not durable yet, as qemu-img leaves it."""
         require_present(self._seat.world.fs, layer.path)
         _unwritten(self._seat.world, layer.path)
         await self.require_unused(Layer(to, Format.RAW))
-        self._entry(layer, snapshot_id)
+        if snapshot_id:
+            self._entry(layer, snapshot_id)
+        else:
+            await self.chain(layer)
         await self._run(_COPY_OUT, qemu_img.CopyOut(layer, snapshot_id, to))
 
     def _table(self, layer: Layer) -> Table:

@@ -21,6 +21,7 @@ _WRITING = {
     "create": "made anew",
     "replace": "replaced at once",
     "append": "added to",
+    "write-part": "written over in part",
     "fsync": "made durable",
     "rename": "given another name",
     "remove": "unlinked",

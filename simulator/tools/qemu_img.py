@@ -14,6 +14,7 @@ import msgspec
 from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
 from simulator.disk.chain import Link, OpenError, backing_path, chain, opened, shown
+from simulator.disk.content import SECTOR
 from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, fresh_qcow2
@@ -99,7 +100,7 @@ class Repair(msgspec.Struct, frozen=True, tag="repair"):
 
 
 class CopyOut(msgspec.Struct, frozen=True, tag="copy-out"):
-    """`qemu-img convert -l snapshot.id=ID -O qcow2`, into an existing empty file."""
+    """`qemu-img convert -l snapshot.id=ID -O qcow2`, into an existing empty file; without an id, of what is shown."""
 
     layer: Layer
     snapshot_id: str
@@ -133,8 +134,8 @@ def argv(program: Program) -> tuple[str, ...]:
         case Repair(layer):
             return ("qemu-img", "check", "-q", "-r", "leaks", "-f", layer.format, layer.path)
         case CopyOut(layer, snapshot_id, to):
-            wanted = f"snapshot.id={snapshot_id}"
-            return ("qemu-img", "convert", "-n", "-l", wanted, "-f", layer.format, "-O", "qcow2", layer.path, to)
+            wanted = ("-l", f"snapshot.id={snapshot_id}") if snapshot_id else ()
+            return ("qemu-img", "convert", "-n", *wanted, "-f", layer.format, "-O", "qcow2", layer.path, to)
 
 
 def writes(program: Program) -> tuple[str, ...]:
@@ -401,14 +402,22 @@ def _leaks_given_back(fs: FileSystem, program: Repair, _now: int) -> FileSystem:
 def _target_laid_out(fs: FileSystem, program: CopyOut, _now: int) -> FileSystem:
     if fs.inode(program.to).stored != b"":
         raise NotModelled("qemu-img convert into a file that is not empty")
-    return _put(fs, program.to, fresh_qcow2(_wanted(fs, program).size_bytes), "error while converting: {reason}")
+    size_bytes = _copied_from(fs, program)[0].size_bytes
+    return _put(fs, program.to, fresh_qcow2(-(-size_bytes // SECTOR) * SECTOR), "error while converting: {reason}")
+
+
+def _copied_from(fs: FileSystem, program: CopyOut) -> tuple[Image, ...]:
+    """The chain that is copied: as it is, or with the snapshot on top."""
+    images = _images(_chain(fs, program.layer))
+    if not program.snapshot_id:
+        return images
+    entry = _wanted(fs, program)
+    return msgspec.structs.replace(images[0], content=entry.content, size_bytes=entry.size_bytes), *images[1:]
 
 
 def _copied_out(part: int) -> Callable[[FileSystem, CopyOut, int], FileSystem]:
     def copied(fs: FileSystem, program: CopyOut, _now: int) -> FileSystem:
-        images, entry = _images(_chain(fs, program.layer)), _wanted(fs, program)
-        past = msgspec.structs.replace(images[0], content=entry.content, size_bytes=entry.size_bytes)
-        runs = op.share(list(shown((past, *images[1:]))), part, _PARTS)
+        runs = op.share(list(shown(_copied_from(fs, program))), part, _PARTS)
         target = _link(fs, Layer(program.to, Format.QCOW2)).image
         return _put(fs, program.to, op.written((target,), runs), "error while writing: {reason}", synced=False)
 

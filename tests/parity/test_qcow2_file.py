@@ -22,8 +22,8 @@ from simulator.disk.operations import (
     snapshot_settled,
     written,
 )
+from simulator.disk.qcow2_file import decoded, encoded
 from simulator.disk.refcounts import leaks, may_apply, may_snapshot
-from simulator.tools.qcow2_file import decoded, encoded
 from tests.parity.tools import run
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_img", "qemu_io")]

@@ -27,7 +27,7 @@ def image() -> None:
 @changing
 def export(session: Session, path: str, file: str) -> None:
     """Write the simulated image PATH as the qcow2 FILE, with its snapshots, for real tools."""
-    codec = hosts.import_simulator("simulator.tools.qcow2_file")
+    codec = hosts.import_simulator("simulator.disk.qcow2_file")
     with hosts.open_simulated(chosen(session), changes=False) as host:
         number = host.world.fs.find(path)
         stored: Any = getattr(host.world.fs.inodes.get(number or 0), "stored", None)
@@ -49,7 +49,7 @@ def export(session: Session, path: str, file: str) -> None:
 @changing
 def import_(session: Session, file: str, path: str) -> None:
     """Make the simulated image PATH, which must not exist, of a qcow2 FILE that holds only simulated writes."""
-    codec = hosts.import_simulator("simulator.tools.qcow2_file")
+    codec = hosts.import_simulator("simulator.disk.qcow2_file")
     data = Path(file).read_bytes()
     if data[:4] != b"QFI\xfb":
         raise Usage(f"{file} is no qcow2 image", id="not-qcow2")

@@ -31,6 +31,7 @@ _MEMORY = re.compile(r"([1-9][0-9]{0,8})([MG])")
 _UNITS = {"M": 1 << 20, "G": 1 << 30}
 _DOMAIN_KEYS = {"name": str, "uuid": str, "memory": str, "boot": str, "disk": list}
 _DISK_KEYS = {"vdev": str, "path": str, "format": str, "mode": str, "cdrom": bool}
+_CONFIGURATION = "the configuration"
 _TYPE_NAMES = {str: "a string", list: "an array of tables, [[disk]]", bool: "true or false"}
 
 
@@ -104,6 +105,43 @@ def with_layers(text: str, layers: Mapping[str, Layer]) -> str:
             table["path"] = layer.path
             table["format"] = layer.format.value
     return tomlkit.dumps(document)
+
+
+def renewed(text: str, *, uuid: DomainUuid, name: str, layers: Mapping[str, Layer | None]) -> str:
+    """The same machine under another identity, on other disks (by vdev); None leaves a drive empty.
+
+    Raises:
+        Usage: id `bad-domain-file`: `parse` does not accept the text.
+    """
+    import tomlkit  # noqa: PLC0415 -- as above
+
+    parse(text, source=_CONFIGURATION, fresh_uuid=uuid)
+    document: Any = tomlkit.parse(text)
+    document["uuid"], document["name"] = str(uuid), name
+    for table in document.get("disk", []):
+        vdev = str(table["vdev"])
+        if layer := layers.get(vdev):
+            table["path"], table["format"] = layer.path, layer.format.value
+        elif vdev in layers:
+            table.pop("path", None)
+            table.pop("format", None)
+    return tomlkit.dumps(document)
+
+
+def portable(text: str) -> tuple[str, tuple[str, ...]]:
+    """The same machine without what names a file of its host, but for its disks; and what was left out, in words.
+
+    Raises:
+        Usage: as `renewed`.
+    """
+    import tomlkit  # noqa: PLC0415 -- as above
+
+    entry = parse(text, source=_CONFIGURATION, fresh_uuid="")
+    if not entry.boot:
+        return text, ()
+    document: Any = tomlkit.parse(text)
+    document.pop("boot")
+    return tomlkit.dumps(document), (f"boot = {entry.boot}",)
 
 
 def _disk(table: object, source: str, where: str) -> DiskEntry:

@@ -6,7 +6,7 @@ booleans are the words "True" and "False", and what has its default value is abs
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from xensnap.errors import Damaged
@@ -21,6 +21,7 @@ EVENTS = ("on_poweroff", "on_reboot", "on_watchdog", "on_crash", "on_soft_reset"
 _FILLED_IN = (
     "c_info.domid",
     "c_info.ssidref",
+    "b_info.type.hvm.ms_vm_genid",
     "b_info.avail_vcpus",
     "b_info.target_memkb",
     "b_info.video_memkb",
@@ -111,6 +112,12 @@ def with_layers(config: Config, layers: Mapping[str, Layer]) -> Config:
     return config | ({"disks": disks} if disks else {})
 
 
+def with_empty_drives(config: Config, vdevs: Collection[str]) -> Config:
+    """The same domain with nothing in these drives (by vdev)."""
+    disks = [_emptied(each) if each.get("vdev", "") in vdevs else each for each in config.get("disks", ())]
+    return config | ({"disks": disks} if disks else {})
+
+
 def with_identity(config: Config, *, uuid: DomainUuid, name: str) -> Config:
     """The same domain under this UUID and name."""
     return config | {"c_info": config["c_info"] | {"uuid": uuid, "name": name}}
@@ -160,6 +167,10 @@ def _disk(told: Mapping[str, Any]) -> Disk:
 
 def _with_layer(told: dict[str, Any], layer: Layer | None) -> dict[str, Any]:
     return told if layer is None else told | {"pdev_path": layer.path, "format": layer.format.value}
+
+
+def _emptied(told: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in told.items() if key != "pdev_path"} | {"format": _EMPTY}
 
 
 def _json(text: bytes, source: str) -> Any:

@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from xensnap.errors import Busy, Effect, FileFailed, NotFound
+from xensnap.model import Format, Layer
 
 
 def test_a_new_file_holds_what_it_was_given_and_is_ours_alone(bench, files, directory):
@@ -78,6 +79,52 @@ def test_appending_makes_the_file_and_then_adds(bench, files, directory):
     bench.run(files.append(path, b"two\n"))
     assert bench.run(files.read(path)) == b"one\ntwo\n"
     assert bench.run(files.stat(path)).mode == 0o600
+
+
+def test_a_part_of_a_file_is_written_over_and_the_rest_stays(bench, files, directory):
+    path = f"{directory}/file"
+    bench.run(files.create(path, b"0123456789"))
+    inode = bench.run(files.stat(path)).file
+    bench.run(files.write_part(path, b"abc", offset=2))
+    assert bench.run(files.read(path)) == b"01abc56789"
+    assert bench.run(files.stat(path)).file == inode
+
+
+@pytest.mark.parametrize(("offset", "data"), [(8, b"xyz"), (11, b"x")])
+def test_nothing_is_written_beyond_the_end_of_a_file(bench, files, directory, offset, data):
+    path = f"{directory}/file"
+    bench.run(files.create(path, b"0123456789"))
+    for where in (path, f"{directory}/nowhere"):
+        with pytest.raises(FileFailed):
+            bench.run(files.write_part(where, data, offset=offset))
+    assert bench.run(files.read(path)) == b"0123456789"
+    assert bench.run(files.stat(f"{directory}/nowhere")) is None
+
+
+def test_a_name_that_is_taken_is_left_to_its_file(bench, files, directory):
+    old, new, free = (f"{directory}/{name}" for name in ("old", "new", "free"))
+    bench.run(files.create(old, b"old"))
+    bench.run(files.create(new, b"new"))
+    file = bench.run(files.stat(old)).file
+    with pytest.raises(FileFailed) as caught:
+        bench.run(files.rename(old, new, replace=False))
+    assert (caught.value.errno, caught.value.effect) == (errno.EEXIST, Effect.NONE)
+    assert [bench.run(files.read(path)) for path in (old, new)] == [b"old", b"new"]
+    bench.run(files.rename(old, free, replace=False))
+    assert bench.run(files.stat(free)).file == file
+    assert bench.run(files.stat(old)) is None
+
+
+def test_the_bytes_of_an_image_are_those_of_the_image_that_they_make(bench, files, directory):
+    layer = bench.image("a.qcow2")
+    bench.write(layer, 65536, 4096)
+    copy = Layer(f"{directory}/copy.qcow2", Format.QCOW2)
+    data = bench.run(files.read(layer.path))
+    assert data[:4] == b"QFI\xfb"
+    bench.run(files.create(copy.path, data[:1000]))
+    bench.run(files.append(copy.path, data[1000:]))
+    assert bench.content(copy) == bench.content(layer)
+    assert bench.run(bench.host.images.check(copy)).clean
 
 
 def test_what_is_there_can_be_made_durable(bench, files, directory):

@@ -468,6 +468,22 @@ def test_a_snapshot_is_copied_out_at_its_own_size(bench, images, overlay, direct
     assert state(bench, overlay) == now
 
 
+@pytest.mark.parametrize("format", ["raw", "qcow2"])
+def test_what_an_image_shows_is_copied_out_with_all_that_it_stands_on(bench, images, directory, format):
+    below = bench.image("below", format)
+    bench.write(below, 0, 3 * CLUSTER)
+    overlay = bench.image("above.qcow2", backing=below)
+    bench.write(overlay, 2 * CLUSTER, 2 * CLUSTER)
+    for number, source in enumerate((below, overlay)):
+        copy = Layer(f"{directory}/copy{number}", Format.QCOW2)
+        bench.run(bench.host.files.create(copy.path))
+        bench.run(images.copy_out(source, to=copy.path))
+        assert bench.content(copy) == bench.content(source)
+        found = bench.run(images.inspect(copy))
+        assert (found.backing, found.snapshots) == (None, ())
+        assert bench.run(bench.host.files.stat(copy.path)).mode == 0o600
+
+
 def test_only_what_is_in_the_table_is_copied_out(bench, images, overlay, directory):
     path = f"{directory}/copy"
     bench.run(bench.host.files.create(path))

@@ -1,9 +1,11 @@
 """The contract of `Toolstack` for domains that are off."""
 
 import pytest
+from msgspec.structs import replace
 
-from xensnap.errors import Effect, Failed, NotFound, Usage
-from xensnap.model import DescribedBy, DomainUuid, Format, Layer, RunState
+from xensnap.errors import Damaged, Effect, Failed, NotFound, Refused, Usage
+from xensnap.formats import configuration
+from xensnap.model import DescribedBy, Disk, DomainUuid, Format, Layer, RunState
 
 NOBODY = DomainUuid("00000000-0000-4000-8000-000000000000")
 
@@ -64,6 +66,45 @@ def test_layers_are_switched_all_or_none(bench, toolstack, guest, directory):
             bench.run(toolstack.set_layers(uuid, {"xvda": overlay, vdev: overlay}))
         assert (caught.value.id, caught.value.effect) == (id, Effect.NONE)
         assert bench.run(toolstack.inspect(guest.uuid)) == guest
+
+
+def new_domain(bench, guest, directory, name="new"):
+    """A domain like the guest, on an image of its own, with its configuration."""
+    told = bench.run(bench.host.toolstack.configuration(guest.uuid))
+    layers = {disk.vdev: Layer(f"{directory}/{name}-{disk.vdev}", Format.QCOW2) for disk in guest.disks}
+    text = configuration.renewed(told, uuid=NOBODY, name=name, layers=layers)
+    disks = tuple(Disk(vdev, layer.path, layer.format) for vdev, layer in layers.items())
+    return replace(guest, uuid=NOBODY, name=name, disks=disks), text
+
+
+def test_a_domain_that_is_defined_is_known_and_forgotten_again(bench, toolstack, guest, directory):
+    domain, text = new_domain(bench, guest, directory)
+    file = f"{directory}/new.cfg"
+    before = bench.run(toolstack.domains())
+    names = bench.run(bench.host.files.names(directory))
+    bench.run(toolstack.define(domain, configuration=text, file=file))
+    found = bench.run(toolstack.inspect(NOBODY))
+    assert (found.uuid, found.name, found.disks, found.state) == (NOBODY, "new", domain.disks, RunState.OFF)
+    assert bench.run(toolstack.inspect("new")) == found
+    assert bench.run(toolstack.inspect("guest")) == guest
+    for _ in range(2):
+        bench.run(toolstack.undefine(domain, configuration=text, file=file))
+        assert bench.run(toolstack.domains()) == before
+    assert bench.run(bench.host.files.names(directory)) == names
+
+
+def test_no_name_and_no_uuid_is_given_twice(bench, toolstack, guest, directory):
+    domain, text = new_domain(bench, guest, directory)
+    bench.run(toolstack.define(domain, configuration=text, file=f"{directory}/new.cfg"))
+    before = bench.run(toolstack.domains())
+    again, same_name = new_domain(bench, guest, directory, "guest")
+    for other, told in ((domain, text), (again, same_name)):
+        with pytest.raises(Refused) as caught:
+            bench.run(toolstack.define(other, configuration=told, file=f"{directory}/other.cfg"))
+        assert (caught.value.id, caught.value.effect) == ("domain-exists", Effect.NONE)
+    with pytest.raises((Usage, Damaged)):
+        bench.run(toolstack.define(again, configuration="{]", file=f"{directory}/other.cfg"))
+    assert bench.run(toolstack.domains()) == before
 
 
 def test_the_configuration_names_domain_and_disks(bench, toolstack, guest):

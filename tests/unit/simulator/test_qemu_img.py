@@ -245,9 +245,10 @@ def test_a_child_that_was_left_behind_keeps_the_image_until_it_ends(host):
 
 def test_what_is_not_modelled_is_loud(host):
     host.create_image("/images/a")
+    host.create_image("/images/raw", "raw")
     host.run(host.files.create("/images/text", b"no image"))
     with pytest.raises(NotModelled):
-        host.run(host.files.read("/images/a"))
+        host.run(host.files.read("/images/raw"))
     with pytest.raises(NotModelled):
         host.read_layer(Layer("/images/text", Format.RAW))
     with pytest.raises(Damaged):

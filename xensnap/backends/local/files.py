@@ -104,6 +104,15 @@ class LocalFiles:
             _alone(fd, path)
             _write(fd, data)
 
+    async def write_part(self, path: str, data: bytes, *, offset: int) -> None:
+        """See `Files.write_part`."""
+        with _telling(path, "write to", Effect.UNKNOWN), _opened(path, os.O_WRONLY) as fd:
+            _alone(fd, path)
+            if offset + len(data) > os.fstat(fd).st_size:
+                raise OSError(errno.EFBIG, "it ends before that", path)
+            os.lseek(fd, offset, os.SEEK_SET)
+            _write(fd, data)
+
     async def sync(self, path: str) -> None:
         """See `Files.sync`. Follows links: an image may be one, and nothing is changed but how safe it is."""
         with _telling(path, "sync", Effect.UNKNOWN):
@@ -123,10 +132,13 @@ class LocalFiles:
         with _telling(path, "make directory"):
             _mkdir(path)
 
-    async def rename(self, old: str, new: str) -> None:
+    async def rename(self, old: str, new: str, *, replace: bool = True) -> None:
         """See `Files.rename`."""
         with _telling(old, f"rename to {new}"):
-            os.rename(old, new)
+            if replace:
+                os.rename(old, new)
+            else:
+                _rename_to_free(old, new)
 
     async def remove(self, path: str) -> None:
         """See `Files.remove`."""
@@ -258,6 +270,23 @@ def _write(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def _rename_to_free(old: str, new: str) -> None:
+    """A second name first, which fails where the name is taken, and then the old one goes.
+
+    A death between the two leaves both names. File systems without hard links (FAT, some of FUSE) say EPERM.
+    """
+    try:
+        os.link(old, new, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        if os.path.lexists(new):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from error
+        os.rename(old, new)
+    else:
+        os.unlink(old)
 
 
 def _mkdir(path: str) -> None:

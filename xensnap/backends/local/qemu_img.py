@@ -217,10 +217,14 @@ class QemuImg:
             raise await self._failed(layer.path, done, Effect.NONE)
         return int(_json(done)["required"])
 
-    async def copy_out(self, layer: Layer, *, snapshot_id: str, to: str) -> None:
+    async def copy_out(self, layer: Layer, *, snapshot_id: str = "", to: str) -> None:
         """See `ImageTool.copy_out`."""
         await self._gate.to_read(layer.path)
         await self._gate.to_write(to)
+        if not snapshot_id:
+            self._read_through(layer)  # a chain whose formats are not told is refused, instead of being probed
+            await self._write(to, ("convert", "-q", "-f", layer.format, "-O", "qcow2", _file(layer.path), _file(to)))
+            return
         entry = self._entry(layer, snapshot_id)
         image = self._read(layer)
         if entry.disk_size_bytes == image.virtual_size_bytes:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
+from xensnap.backends.local.install import domain_exists, install, uninstall
 from xensnap.backends.qemu.unsupported import unsupported
 from xensnap.errors import NotFound, Usage
 from xensnap.formats import domain_toml
@@ -86,6 +87,18 @@ class OffDomains:
         assert {disk.vdev: disk.layer for disk in after.disks} == expected
         await self._write(found, text)
 
+    async def define(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """See `Toolstack.define`. The description is a file of this directory, named after the domain."""
+        entry = domain_toml.parse(configuration, source="the configuration", fresh_uuid=domain.uuid)
+        known = await self.domains()
+        if any(entry.uuid == other.uuid or entry.name == other.name for other in known):
+            raise domain_exists(entry.name)
+        await install(self._files, self._file(entry.name), configuration.encode())
+
+    async def undefine(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """See `Toolstack.undefine`."""
+        await uninstall(self._files, self._file(domain.name), configuration.encode())
+
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
         """See `Toolstack.create`."""
         raise unsupported("start domains")
@@ -159,6 +172,9 @@ class OffDomains:
             if one.entry.uuid == uuid:
                 return one
         raise NotFound(f"no domain has the UUID {uuid}", id="domain-not-found")
+
+    def _file(self, name: str) -> str:
+        return os.path.join(self._directory, f"{name}{_ENDING}")
 
     def _stored(self, path: str) -> str:
         """A path as the file has it: relative below the directory, so that the directory can move."""

@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 
+from xensnap.backends.local.install import domain_exists, install, uninstall
+from xensnap.backends.xen import xl_cfg
 from xensnap.backends.xen.domains import Found, XenDomains
 from xensnap.backends.xen.live import LiveSave, Receivers
 from xensnap.backends.xen.remembered import Description, Remembered, Source, heard
@@ -15,6 +17,7 @@ from xensnap.backends.xen.watcher import Watchers
 from xensnap.backends.xen.xl import Xl, words
 from xensnap.errors import Busy, Effect, ExitCode, Failed, FileFailed, NotFound, Reason, Refused
 from xensnap.formats import libxl_json
+from xensnap.formats.libxl_json import Config
 from xensnap.hypervisor import Files, ImageTool, Machine, Saving, Watcher
 from xensnap.model import Backend, Described, Domain, DomainUuid, DomId, Layer, RunState
 
@@ -116,6 +119,23 @@ class XenToolstack:
             await self._userdata.set_layers(found.domain.domid, found.uuid, layers)
         config = libxl_json.with_layers(found.config, layers)
         await self._remembered.put(uuid, Description(config, found.source))
+
+    async def define(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """See `Toolstack.define`. xl keeps nothing of a domain that is off: we remember it, and write a file for xl.
+
+        The file is written first, and what makes the domain known last.
+        """
+        config = _configuration(configuration)
+        known = [found.domain for found in await self._domains.all()]
+        if any(other.uuid == domain.uuid or other.name == domain.name for other in known):
+            raise domain_exists(domain.name)
+        await install(self._files, file, xl_cfg.write(config))
+        await self._remembered.put(domain.uuid, Description(config, file))
+
+    async def undefine(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """See `Toolstack.undefine`."""
+        await self._remembered.forget(domain.uuid)
+        await uninstall(self._files, file, xl_cfg.write(_configuration(configuration)))
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
         """See `Toolstack.create`."""
@@ -293,6 +313,10 @@ class XenToolstack:
                         raise
                 await self._machine.sleep(pause_s)
                 waited_s, pause_s = waited_s + pause_s, min(pause_s * 2, _PAUSE_S_MAX)
+
+
+def _configuration(text: str) -> Config:
+    return libxl_json.parse(text.encode("utf-8", "surrogateescape"), source="the configuration")
 
 
 def _domid(domain: Domain) -> DomId:

@@ -63,6 +63,8 @@ def _machine(config: Config) -> Iterator[str]:
         for item, key in _HVM.items():
             if item in of_kind:
                 yield f"{key} = {_value(of_kind[item])}"
+        if "ms_vm_genid" in of_kind:
+            yield 'ms_vm_genid = "generate"'  # xl takes no other (4.17): each start is a generation of its own
         yield f"vga = {_quoted(of_kind.get('vga', {}).get('kind', 'cirrus'))}"
         yield f"vnc = {_value(of_kind.get('vnc', {}).get('enable', 'False'))}"
     for event in libxl_json.EVENTS:

@@ -6,13 +6,13 @@ clusters name writes, and are refused.
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from immutables import Map
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.content import EMPTY, SECTOR, Content, Run, Value, bytes_of, cluster, pattern, runs_in
-from simulator.disk.image import Qcow2
-from simulator.disk.operations import metadata
+from simulator.disk.image import Qcow2, metadata
 from simulator.disk.snapshots import Entry, Table
 
 _COPIED = 1 << 63
@@ -21,10 +21,17 @@ _OFFSET = 0x00FFFFFFFFFFFE00
 _COMPRESSED = 1 << 62
 _BACKING_FORMAT = 0xE2792ACA
 
+MAGIC = b"QFI\xfb"
+"""How a qcow2 file begins."""
+
+_KEPT_MAX = 32
+"""How many files are remembered: one that is copied piece by piece is asked for as often."""
+
 
 # --- out -------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=_KEPT_MAX)
 def encoded(image: Qcow2) -> bytes:
     """The file: whole, clean but for the clusters that leak, each shared cluster there once."""
     if image.corrupted:
@@ -171,6 +178,7 @@ def _words(values: Iterable[int]) -> bytes:
 # --- in --------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=_KEPT_MAX)
 def decoded(data: bytes) -> Qcow2:
     """The image in a file. `NotModelled` where it holds bytes that no simulated write has put there."""
     return _Reader(data).image()
