@@ -507,19 +507,16 @@ class Toolstack(Protocol):
         All disks at once or none. `NotFound`, `FileFailed`: none. Durable on return.
         """
 
+    async def require_definable(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """Return if `define` can do this now; raises what it would raise. Reading only."""
+
     async def define(self, domain: Domain, *, configuration: str, file: str) -> None:
         """Make a domain known that is off, with this configuration, which has its UUID, its name and its disks already.
 
         Where domains are started from files of the operator's, `file` becomes the one of this domain. Needs UUID, name
-        and `file` to be free. `Refused` with id `domain-exists`, `Usage` and `Damaged` for what is no configuration of
-        this host, `FileFailed` with EEXIST: none. `FileFailed` else: unknown, `undefine` takes back what there is.
-        Durable on return.
-        """
-
-    async def undefine(self, domain: Domain, *, configuration: str, file: str) -> None:
-        """Forget a domain that is off, and remove the file that `define` has made of this configuration.
-
-        One that is not known is fine, and what stands under the name of another domain stays. `FileFailed`: unknown.
+        and `file` to be free; a file that holds just this already is fine. `Refused` with id `domain-exists`, `Usage`
+        and `Damaged` for what is no configuration of this host, `FileFailed` with EEXIST: none. Another `FileFailed`:
+        unknown, it can be repeated. Durable on return.
         """
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:

@@ -19,9 +19,10 @@ from simulator.xen import domains as xen
 from simulator.xen.incarnations import Traits
 from simulator.xen.save_file import SavedError
 from xensnap.errors import Effect as Known
-from xensnap.errors import Failed, NotFound, Reason, Refused, Usage
+from xensnap.errors import ExitCode, Failed, NotFound, Reason, Refused, Usage
+from xensnap.formats import libxl_json
 from xensnap.hypervisor import Saving, Watcher
-from xensnap.model import Backend, Described, Disk, Domain, DomainUuid, Layer, RunState
+from xensnap.model import Backend, Described, Disk, Domain, DomainUuid, GuestKind, Layer, RunState
 
 replace = msgspec.structs.replace
 
@@ -32,7 +33,7 @@ _DESCRIBED = declare("toolstack.described", "a configuration file is read", writ
 _SET_CONFIGURATION = declare("toolstack.set-configuration", "a domain's stored configuration is replaced", writes=True)
 _SET_LAYERS = declare("toolstack.set-layers", "a domain is switched to other active layers", writes=True)
 _DEFINE = declare("toolstack.define", "a domain that is off is made known", writes=True)
-_UNDEFINE = declare("toolstack.undefine", "a domain that is off is forgotten", writes=True)
+_REQUIRE_DEFINABLE = declare("toolstack.require-definable", "a new domain is looked at before", writes=False)
 _CREATE = declare("xl.create", "a domain is made and started", writes=True)
 _RESTORE = declare("xl.restore", "a domain is made out of a save file", writes=True)
 _LOOK = declare("xl.look-at-disks", "a new domain's QEMU is asked which disks it has", writes=False)
@@ -101,33 +102,16 @@ class SimulatedToolstack:
         halves = (only_stored,) if self._seat.world.xen.of(uuid) else ()
         await self._seat.change(_SET_LAYERS, uuid, switched, halves)
 
+    async def require_definable(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """Whether it would be a domain here; there are no files for xl, since descriptions are ours here."""
+        del file
+        world = await self._seat.look(_REQUIRE_DEFINABLE, domain.name)
+        _defined(world, domain, configuration)
+
     async def define(self, domain: Domain, *, configuration: str, file: str) -> None:
-        """In what is stored; of the configuration only identity and disks are modelled, and those the domain tells."""
-        del file  # the description is ours here
-        if f'"{domain.uuid}"' not in configuration:
-            raise Usage("the configuration is not one of libxl's, or of another domain", id="bad-configuration")
-
-        def defined(world: World) -> tuple[World, None]:
-            if any(domain.uuid == each.uuid or domain.name == each.name for each in every_domain(world)):
-                remedy = "Choose another name."
-                raise Refused([Reason("domain-exists", f"there is a domain {domain.name!r} already", remedy)])
-            traits = Traits(domain.kind or Traits.kind, memory_bytes=domain.memory_bytes or Traits.memory_bytes)
-            known = replace(world.xen, traits=world.xen.traits.set(domain.uuid, traits))
-            return replace(world, xen=known, domains=world.domains.set(domain.uuid, xen.off(domain))), None
-
-        await self._seat.change(_DEFINE, domain.name, defined)
-
-    async def undefine(self, domain: Domain, *, configuration: str, file: str) -> None:
-        """As if it had never been stored."""
-        del configuration, file
-
-        def undefined(world: World) -> tuple[World, None]:
-            if domain.uuid not in world.domains:
-                return world, None
-            known = replace(world.xen, traits=world.xen.traits.delete(domain.uuid))
-            return replace(world, xen=known, domains=world.domains.delete(domain.uuid)), None
-
-        await self._seat.change(_UNDEFINE, domain.name, undefined)
+        """In what is stored. Of the configuration kind and disks are modelled, and the memory that the domain tells."""
+        del file
+        await self._seat.change(_DEFINE, domain.name, lambda world: (_defined(world, domain, configuration), None))
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
         """From the stored configuration; its uuid is given, so it keeps it."""
@@ -265,6 +249,20 @@ def _stopping(world: World, domid: int, *, stopped: bool) -> World:
     if incarnation is None:
         return world
     return replace(world, xen=world.xen.putting(replace(incarnation, stopped=stopped)))
+
+
+def _defined(world: World, domain: Domain, configuration: str) -> World:
+    config = libxl_json.parse(configuration.encode("utf-8", "surrogateescape"), source="the configuration")
+    if (libxl_json.uuid(config), libxl_json.name(config)) != (domain.uuid, domain.name):
+        raise Usage("the configuration is one of another domain", id="bad-configuration")
+    if any(domain.uuid == each.uuid or domain.name == each.name for each in every_domain(world)):
+        cause = f"there is a domain {domain.name!r} already, or one with its UUID"
+        raise Refused([Reason("domain-exists", cause, "Choose another name, or give it a new UUID.", ExitCode.BUSY)])
+    kind = libxl_json.kind(config)
+    stored = replace(xen.off(domain), kind=kind, disks=libxl_json.disks(config))
+    traits = Traits(kind or GuestKind.PV, memory_bytes=domain.memory_bytes or Traits().memory_bytes)
+    known = replace(world.xen, traits=world.xen.traits.set(domain.uuid, traits))
+    return replace(world, xen=known, domains=world.domains.set(domain.uuid, stored))
 
 
 def _opened(qemu: Qemu, disk: Disk) -> bool:

@@ -16,6 +16,7 @@ from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
 from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_changed
+from xensnap.engine.export import plan_export
 from xensnap.engine.journal import Entry
 from xensnap.engine.let_go import plan_letting_go, plan_taking_back
 from xensnap.engine.plan import Plan
@@ -30,6 +31,7 @@ from xensnap.engine.request import (
     DeleteRequest,
     EditRequest,
     EmptyRequest,
+    ExportRequest,
     ForgetRequest,
     Fresh,
     PinRequest,
@@ -361,7 +363,19 @@ _REQUESTS: dict[str, type[Request]] = {
     "empty": EmptyRequest,
     "adopt": AdoptRequest,
     "redefine": RedefineRequest,
+    "export": ExportRequest,
 }
+
+
+def _places(request: Request) -> Places:
+    """Where a request wants new files."""
+    match request:
+        case CreateRequest():
+            return places_of(request)
+        case ExportRequest(_, path):
+            return Places(frozenset({path}))
+        case _:
+            return ANYWHERE
 
 
 def _frees_images(plan: Plan) -> bool:
@@ -426,6 +440,8 @@ def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
             return (plan_taking_back if back else plan_adopt)(view, request, fresh)
         case RedefineRequest():
             return plan_redefine(view, request, fresh)
+        case ExportRequest():
+            return plan_export(view, request, fresh)
 
 
 def _request_of(plan: Plan) -> Request:

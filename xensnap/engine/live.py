@@ -164,12 +164,17 @@ def against_revert(view: View, snapshot: Snapshot) -> Iterator[Reason]:
     if Capability.MEMORY not in view.capabilities:
         yield Reason("no-memory", f"{view.host} cannot restore the memory of a guest", "Revert on the host that can.")
     if not view.memories.get(snapshot.name):
-        cause = f"the memory of {snapshot.name!r}, {snapshot.memory}, is not there or empty"
-        yield Reason("memory-missing", cause, "Put the file back.")
+        yield memory_missing(snapshot)
     for disk in view.domain.disks:
         if snapshot.disk(disk.vdev) is None and disk.path and not disk.readonly and not disk.cdrom:
             cause = f"{disk.vdev} is newer than the memory of {snapshot.name!r}, and old memory destroys what is on it"
             yield Reason("disk-not-covered", cause, f"Detach {disk.vdev} first.")
+
+
+def memory_missing(snapshot: Snapshot) -> Reason:
+    """The memory that a record tells of cannot be had."""
+    cause = f"the memory of {snapshot.name!r}, {snapshot.memory}, is not there or empty"
+    return Reason("memory-missing", cause, "Put the file back.")
 
 
 def safety_file(view: View, fresh: Fresh) -> str:

@@ -204,6 +204,14 @@ class RedefineRequest(msgspec.Struct, frozen=True):
     told: tuple[Told, ...]
 
 
+class ExportRequest(msgspec.Struct, frozen=True):
+    """Write a snapshot into an archive, a file that does not exist yet. `path` is absolute, on the host."""
+
+    name: str
+    path: str
+    accept: tuple[str, ...] = ()
+
+
 Request = (
     CreateRequest
     | RevertRequest
@@ -218,5 +226,6 @@ Request = (
     | EmptyRequest
     | AdoptRequest
     | RedefineRequest
+    | ExportRequest
 )
 """All that can be asked for."""

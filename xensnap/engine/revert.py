@@ -201,7 +201,15 @@ def _against(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
         yield Reason("disk-gone", f"{view.domain.name} has no disk {vdev} any more", "Attach it again.")
         return
     yield from _against_moved(view, disk, now)
+    yield from against_image(view, disk)
     image = view.images.get(disk.image.path)
+    if image is not None and disk.kind is Kind.INTERNAL:
+        yield from _against_internal(view, disk, image)
+
+
+def against_image(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
+    """All that keeps what a snapshot holds of a disk from being had: its image is gone, or not what it was."""
+    vdev, image = disk.vdev, view.images.get(disk.image.path)
     if image is None:
         yield Reason("image-missing", f"{vdev}: {disk.image.path} is not there or unreadable", "Put the image back.")
         return
@@ -218,8 +226,6 @@ def _against(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
             f"{vdev}: what {disk.image.path} holds is not what the snapshot left there",
             "Somebody else has worked on the image; look at it with `qemu-img info` before you do anything.",
         )
-    if disk.kind is Kind.INTERNAL:
-        yield from _against_internal(view, disk, image)
 
 
 def _against_moved(view: View, disk: DiskSnapshot, now: Disk) -> Iterator[Reason]:

@@ -1,5 +1,6 @@
 """All kinds of step as one type, so that a plan can be written down and read back."""
 
+from xensnap.engine.archive_steps import Receive, RequireImage, WriteArchive
 from xensnap.engine.configuration_steps import Configure
 from xensnap.engine.context import Context
 from xensnap.engine.flag_steps import Freeze, Thaw
@@ -76,6 +77,9 @@ OneStep = (
     | ResumeGuest
     | ThrowAway
     | RemoveTrashed
+    | WriteArchive
+    | Receive
+    | RequireImage
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
-from xensnap.backends.local.install import domain_exists, install, uninstall
+from xensnap.backends.local.install import install, require_free, require_unknown
 from xensnap.backends.qemu.unsupported import unsupported
 from xensnap.errors import NotFound, Usage
 from xensnap.formats import domain_toml
@@ -87,17 +87,16 @@ class OffDomains:
         assert {disk.vdev: disk.layer for disk in after.disks} == expected
         await self._write(found, text)
 
+    async def require_definable(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """See `Toolstack.require_definable`."""
+        domain_toml.parse(configuration, source="the configuration", fresh_uuid=domain.uuid)
+        require_unknown(domain, await self.domains())
+        await require_free(self._files, self._file(domain.name), configuration.encode())
+
     async def define(self, domain: Domain, *, configuration: str, file: str) -> None:
         """See `Toolstack.define`. The description is a file of this directory, named after the domain."""
-        entry = domain_toml.parse(configuration, source="the configuration", fresh_uuid=domain.uuid)
-        known = await self.domains()
-        if any(entry.uuid == other.uuid or entry.name == other.name for other in known):
-            raise domain_exists(entry.name)
-        await install(self._files, self._file(entry.name), configuration.encode())
-
-    async def undefine(self, domain: Domain, *, configuration: str, file: str) -> None:
-        """See `Toolstack.undefine`."""
-        await uninstall(self._files, self._file(domain.name), configuration.encode())
+        await self.require_definable(domain, configuration=configuration, file=file)
+        await install(self._files, self._file(domain.name), configuration.encode())
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
         """See `Toolstack.create`."""

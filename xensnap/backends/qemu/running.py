@@ -110,13 +110,13 @@ class RunningDomains:
         """See `Toolstack.set_layers`."""
         await self._off.set_layers(uuid, layers)
 
+    async def require_definable(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """See `Toolstack.require_definable`."""
+        await self._off.require_definable(domain, configuration=configuration, file=file)
+
     async def define(self, domain: Domain, *, configuration: str, file: str) -> None:
         """See `Toolstack.define`."""
         await self._off.define(domain, configuration=configuration, file=file)
-
-    async def undefine(self, domain: Domain, *, configuration: str, file: str) -> None:
-        """See `Toolstack.undefine`."""
-        await self._off.undefine(domain, configuration=configuration, file=file)
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
         """See `Toolstack.create`. `Busy`: it runs already, or an image is open elsewhere: none."""

@@ -128,14 +128,6 @@ class Remembered:
         await self._files.replace(path, text)
         await self._files.sync_dir(os.path.dirname(path))
 
-    async def forget(self, uuid: DomainUuid) -> None:
-        """Know nothing of this domain any more, but for what its snapshots tell. Durable on return."""
-        self._told.pop(uuid, None)
-        path = self._path(uuid)
-        with suppress(NotFound):
-            await self._files.remove(path)
-            await self._files.sync_dir(os.path.dirname(path))
-
     async def _newest(self, uuid: DomainUuid) -> Description | None:
         """What the newest snapshot tells whose record has a configuration of libxl's."""
         place = os.path.join(self._root, uuid)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 
-from xensnap.backends.local.install import domain_exists, install, uninstall
+from xensnap.backends.local.install import install, require_free, require_unknown
 from xensnap.backends.xen import xl_cfg
 from xensnap.backends.xen.domains import Found, XenDomains
 from xensnap.backends.xen.live import LiveSave, Receivers
@@ -120,22 +120,21 @@ class XenToolstack:
         config = libxl_json.with_layers(found.config, layers)
         await self._remembered.put(uuid, Description(config, found.source))
 
+    async def require_definable(self, domain: Domain, *, configuration: str, file: str) -> None:
+        """See `Toolstack.require_definable`."""
+        text = xl_cfg.write(_configuration(configuration))
+        require_unknown(domain, await self.domains())
+        await require_free(self._files, file, text)
+
     async def define(self, domain: Domain, *, configuration: str, file: str) -> None:
         """See `Toolstack.define`. xl keeps nothing of a domain that is off: we remember it, and write a file for xl.
 
         The file is written first, and what makes the domain known last.
         """
+        await self.require_definable(domain, configuration=configuration, file=file)
         config = _configuration(configuration)
-        known = [found.domain for found in await self._domains.all()]
-        if any(other.uuid == domain.uuid or other.name == domain.name for other in known):
-            raise domain_exists(domain.name)
         await install(self._files, file, xl_cfg.write(config))
         await self._remembered.put(domain.uuid, Description(config, file))
-
-    async def undefine(self, domain: Domain, *, configuration: str, file: str) -> None:
-        """See `Toolstack.undefine`."""
-        await self._remembered.forget(domain.uuid)
-        await uninstall(self._files, file, xl_cfg.write(_configuration(configuration)))
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
         """See `Toolstack.create`."""
