@@ -190,6 +190,8 @@ class _Reader:
         fields = struct.unpack_from(">4sIQIIQIIQQIIQ", data)
         (_, self._version, self._name_at, self._name_length, bits, self._disk_bytes) = fields[:6]
         (crypt, self._l1_size, self._l1_at, _, _, self._entries, self._table_at) = fields[6:]
+        if self._version not in (2, 3) or not 9 <= bits <= 21 or not self._disk_bytes:
+            raise ValueError(f"version {self._version}, clusters of 2^{bits} bytes, a disk of {self._disk_bytes}")
         self._size = 1 << bits
         self._known: dict[tuple[int, int], Value] = {}
         order = struct.unpack_from(">I", data, 96)[0] if self._version > 2 else 4

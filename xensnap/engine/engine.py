@@ -6,12 +6,13 @@
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from xensnap.engine import hooks, journal, let_go
 from xensnap.engine.adopt import plan_adopt
+from xensnap.engine.births import newborn, plan_birth
 from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
@@ -27,6 +28,8 @@ from xensnap.engine.redefine import plan_redefine
 from xensnap.engine.replace import plan_replacement
 from xensnap.engine.request import (
     AdoptRequest,
+    Birth,
+    CloneRequest,
     CreateRequest,
     DeleteRequest,
     EditRequest,
@@ -34,6 +37,7 @@ from xensnap.engine.request import (
     ExportRequest,
     ForgetRequest,
     Fresh,
+    ImportRequest,
     PinRequest,
     PruneRequest,
     RedefineRequest,
@@ -47,10 +51,11 @@ from xensnap.engine.revert import plan_revert
 from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
 from xensnap.engine.trash import plan_empty, plan_forget, plan_restore
 from xensnap.engine.treatment import Diagnosis, examine, treat
+from xensnap.engine.unborn import unborn
 from xensnap.engine.undo import given_up_for, plan_undo
 from xensnap.engine.verify import Looked, look
 from xensnap.engine.view import ANYWHERE, Places, View, digest, observe
-from xensnap.errors import Damaged, ExitCode, Failed, Reason, Refused, Usage, XensnapError
+from xensnap.errors import Damaged, ExitCode, Failed, NotFound, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
 from xensnap.model import Domain, DomainUuid, Extent
 
@@ -106,6 +111,10 @@ class AsyncEngine(AsyncReader):
 
     # Looking ---------------------------------------------------------------------------------------------------------
 
+    async def unborn(self) -> tuple[Domain, ...]:
+        """Domains that an interrupted operation was making, and that the host does not know. `recover` takes them."""
+        return tuple(newborn(plan) for plan in await unborn(self.host, await self.host.toolstack.domains()))
+
     async def view(self, ref: str) -> View:
         """Everything about a domain, its images included. Changes nothing."""
         return await observe(self.host, ref)
@@ -151,6 +160,22 @@ class AsyncEngine(AsyncReader):
                 return await self._save_and_revert(domain.uuid, request, recovered)
             return await self._carry_out(plan, recovered)
 
+    async def make(self, request: Birth) -> Result:
+        """Make a domain: clone one, or import one from an archive.
+
+        The domain whose snapshot is cloned stays locked meanwhile. An interrupted operation on either is ended first.
+        """
+        if not isinstance(request, CloneRequest):
+            return await self._make(request, await _only_looking(self._fresh()), None)
+        source = await self.host.toolstack.inspect(request.domain)
+        async with self._locked(source, "clone"):
+            recovered = await self._recover(source, abort=None)
+            return await self._make(request, await _only_looking(self._fresh()), recovered)
+
+    async def plan_making(self, request: Birth) -> Plan:
+        """What `make` would do. Changes nothing; `Refused` with all reasons."""
+        return await plan_birth(self.host, request, await self._fresh())
+
     async def apply(self, plan: Plan) -> Result:
         """Carry out exactly this plan.
 
@@ -160,6 +185,9 @@ class AsyncEngine(AsyncReader):
         if plan.host != self.host.name:
             cause = f"the plan was made for {plan.host}, and this is {self.host.name}"
             raise Refused([Reason("wrong-host", cause, "Apply it on the host that it was made for.")])
+        birth = _birth_of(plan)
+        if birth is not None:
+            return await self._make(birth, Fresh(plan.operation, plan.planned_s), None, wanted=plan)
         domain = await self.host.toolstack.inspect(plan.domain_uuid)
         async with self._locked(domain, plan.verb):
             recovered = await self._recover(domain, abort=None)
@@ -170,10 +198,10 @@ class AsyncEngine(AsyncReader):
         """Bring an interrupted operation to its end; None where there is none.
 
         Args:
-            ref: the domain.
+            ref: the domain; also one that an interrupted operation was making.
             abort: True to insist on undoing, False on finishing, None for what is usual.
         """
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._meant(ref)
         async with self._locked(domain, "recover", wait_s=max(self._wait_s, RECOVER_WAIT_S)):
             return await self._recover(domain, abort=abort)
 
@@ -248,6 +276,30 @@ class AsyncEngine(AsyncReader):
             return await self.host.toolstack.inspect(domain.uuid)
 
     # Inside ----------------------------------------------------------------------------------------------------------
+
+    async def _make(
+        self, request: Birth, fresh: Fresh, recovered: Recovered | None, *, wanted: Plan | None = None
+    ) -> Result:
+        """Plan without a trace, and once more under the lock of the domain that is to be."""
+        domain = newborn(await _only_looking(plan_birth(self.host, request, fresh)))
+        async with self._locked(domain, "import" if isinstance(request, ImportRequest) else "clone"):
+            recovered = await self._recover(domain, abort=None) or recovered
+            plan = await _only_looking(plan_birth(self.host, request, fresh))
+            if wanted is not None and plan != wanted:
+                cause = f"{plan.domain_name} would be made otherwise than when the plan was made"
+                remedy = "Make a new plan with --dry-run --json."
+                raise Refused([Reason("plan-is-stale", cause, remedy, ExitCode.BUSY)])
+            return await self._carry_out(plan, recovered)
+
+    async def _meant(self, ref: str) -> Domain:
+        """A domain of the host, or one that an interrupted operation was making."""
+        try:
+            return await self.host.toolstack.inspect(ref)
+        except NotFound:
+            for plan in await unborn(self.host, await self.host.toolstack.domains()):
+                if ref in (plan.domain_uuid, plan.domain_name):
+                    return newborn(plan)
+            raise
 
     async def _save_and_revert(self, uuid: DomainUuid, request: RevertRequest, recovered: Recovered | None) -> Result:
         """Take a snapshot of what a revert gives up, and revert. The plan is known to be possible by now."""
@@ -367,17 +419,6 @@ _REQUESTS: dict[str, type[Request]] = {
 }
 
 
-def _places(request: Request) -> Places:
-    """Where a request wants new files."""
-    match request:
-        case CreateRequest():
-            return places_of(request)
-        case ExportRequest(_, path):
-            return Places(frozenset({path}))
-        case _:
-            return ANYWHERE
-
-
 def _frees_images(plan: Plan) -> bool:
     """Whether it makes images superfluous, which are merged away afterwards."""
     if plan.verb == "create":
@@ -395,6 +436,8 @@ def _places(request: Request) -> Places:
             return Places(let_go=True)
         case RevertRequest():
             return Places(configuration=request.use_config, configuration_file=request.config_file)
+        case ExportRequest():
+            return Places(frozenset({request.path}))
         case _:
             return ANYWHERE
 
@@ -444,9 +487,25 @@ def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
             return plan_export(view, request, fresh)
 
 
+def _birth_of(plan: Plan) -> Birth | None:
+    """What was asked for, if the plan makes a domain."""
+    match plan.verb:
+        case "clone":
+            return _decoded(plan, CloneRequest)
+        case "import":
+            return _decoded(plan, ImportRequest)
+        case _:
+            return None
+
+
 def _request_of(plan: Plan) -> Request:
+    kind: type[Any] | None = _REQUESTS.get(plan.verb)
+    request: Request = _decoded(plan, kind)
+    return request
+
+
+def _decoded(plan: Plan, kind: type[T] | None) -> T:
     remedy = "Make a new plan with --dry-run --json."
-    kind = _REQUESTS.get(plan.verb)
     if kind is None or not _OPERATION.fullmatch(plan.operation):
         raise Usage("this is no plan that could be asked for", id="bad-plan", remedy=remedy)
     try:
@@ -463,6 +522,18 @@ class Engine(Reader):
     ) -> None:
         super().__init__(host)
         self.aio = AsyncEngine(host, watch=watch, announce=announce, wait_s=wait_s)
+
+    def unborn(self) -> tuple[Domain, ...]:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.unborn())
+
+    def make(self, request: Birth) -> Result:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.make(request))
+
+    def plan_making(self, request: Birth) -> Plan:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.plan_making(request))
 
     def view(self, ref: str) -> View:
         """See AsyncEngine."""

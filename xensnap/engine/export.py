@@ -33,7 +33,7 @@ def plan_export(view: View, request: ExportRequest, fresh: Fresh) -> Plan:
     needs = tuple(_needs(view, snapshot, request.path))
     reasons = [*_against_place(view, request.path), *space.against(view, needs)]
     for disk in snapshot.disks:
-        reasons += [*against_image(view, disk), *_against_running(view, disk)]
+        reasons += [*against_image(view, disk), *against_running_image(view, disk)]
     if snapshot.memory and not view.memories.get(snapshot.name):
         reasons.append(live.memory_missing(snapshot))
     accepted = risks.refuse(reasons, request.accept)
@@ -43,7 +43,7 @@ def plan_export(view: View, request: ExportRequest, fresh: Fresh) -> Plan:
         snapshot_record.encode(snapshot).decode(),
         snapshot.memory,
         tuple(DiskSource(disk.vdev, disk.image, disk.fingerprint.snapshot_id) for disk in snapshot.disks),
-        sum(_held_bytes(view, disk) for disk in snapshot.disks) + view.memories.get(snapshot.name, 0),
+        sum(held_bytes(view, disk) for disk in snapshot.disks) + view.memories.get(snapshot.name, 0),
     )
     return plan_for(
         view,
@@ -77,7 +77,7 @@ def _against_place(view: View, path: str) -> Iterator[Reason]:
         yield Reason("no-such-directory", f"there is no directory {place}", "Make it, or name another.")
 
 
-def _against_running(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
+def against_running_image(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
     """Nobody reads an image that somebody else writes: its tables are in the memory of its QEMU."""
     active = view.domain.disk(disk.vdev)
     written = active is not None and active.path == disk.image.path and view.domain.state is not RunState.OFF
@@ -87,7 +87,7 @@ def _against_running(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
         yield Reason("image-open", cause, remedy)
 
 
-def _held_bytes(view: View, disk: DiskSnapshot) -> int:
+def held_bytes(view: View, disk: DiskSnapshot) -> int:
     """About how long a copy of the disk is: what its image and all below it take, and never more than it shows."""
     held, image = 0, view.images.get(disk.image.path)
     seen: set[str] = set()
@@ -105,7 +105,7 @@ def _below(view: View, image: Image) -> Image | None:
 def _needs(view: View, snapshot: Snapshot, path: str) -> Iterator[space.Need]:
     """The archive, and beside it one copy of a disk at a time."""
     place = directory(path)
-    held = {disk.vdev: _held_bytes(view, disk) for disk in snapshot.disks}
+    held = {disk.vdev: held_bytes(view, disk) for disk in snapshot.disks}
     yield from (space.Need(place, length, vdev) for vdev, length in held.items())
     if snapshot.memory:
         yield space.Need(place, view.memories.get(snapshot.name, 0), "the memory of the guest")

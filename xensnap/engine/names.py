@@ -3,7 +3,7 @@
 import re
 from itertools import count
 
-from xensnap.errors import Reason
+from xensnap.errors import ExitCode, Reason
 
 NAME_BYTES_MAX = 200
 """So that the longest record name stays below the 255 bytes of a file name, with room for our prefix and suffix."""
@@ -117,6 +117,24 @@ def overlay_file(base_path: str, *, vdev: str, operation: str, directory: str) -
     stem = _OVERLAY.sub("", name) if _OVERLAY.search(name) else name.rpartition(".")[0] or name
     stem = stem.encode()[:100].decode(errors="ignore")
     return f"{directory}/{stem}.{vdev}.{operation[-12:]}.qcow2"
+
+
+def disk_file(domain: str, *, vdev: str, operation: str, directory: str) -> str:
+    """A name for a disk of a new domain that nobody has used or will use, as those of overlays."""
+    stem = domain.replace("/", "_").encode()[:100].decode(errors="ignore")
+    return f"{directory}/{stem}-{vdev}-{operation[-12:]}.qcow2"
+
+
+def domain_problem(name: str) -> Reason | None:
+    """Why no new domain of ours can be called this: the name goes into file names, and into files for xl.
+
+    A string in a file for xl cannot hold both kinds of quotes, and knows no escapes.
+    """
+    bad = problem(name)
+    if bad is None and not any(char in name for char in "'\"\\") and name.isprintable():
+        return None
+    remedy = "Use printable text without '/', quotes, or a leading '.' or '-'."
+    return Reason("bad-domain-name", f"no domain can be called {name!r} here", remedy, ExitCode.USAGE)
 
 
 def free_tag(name: str, taken: frozenset[str]) -> str:

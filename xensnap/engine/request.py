@@ -228,4 +228,39 @@ Request = (
     | RedefineRequest
     | ExportRequest
 )
-"""All that can be asked for."""
+"""All that can be asked of a domain that is there."""
+
+
+class CloneRequest(msgspec.Struct, frozen=True):
+    """Make a new domain of a snapshot: other UUID, other network addresses, disks as they were then, no memory.
+
+    `domain` is the one whose snapshot it is. `linked` disks are overlays on its frozen images; else they are copies.
+    `directory` is where the new disks go; empty for beside the old ones.
+    """
+
+    domain: str
+    name: str
+    new_name: str
+    linked: bool = False
+    directory: str = ""
+    accept: tuple[str, ...] = ()
+
+
+class ImportRequest(msgspec.Struct, frozen=True):
+    """Make a domain with one snapshot of an archive. `path` and `directory`, for its disks, are absolute, on the host.
+
+    Empty is as the archive says: `new_name` for the domain, `snapshot` for the snapshot, `configuration` for the text
+    that describes the domain. With `new_uuid` it gets a UUID and network addresses of its own.
+    """
+
+    path: str
+    directory: str
+    new_name: str = ""
+    snapshot: str = ""
+    configuration: str = ""
+    new_uuid: bool = False
+    accept: tuple[str, ...] = ()
+
+
+Birth = CloneRequest | ImportRequest
+"""What makes a domain that was not there."""

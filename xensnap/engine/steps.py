@@ -1,6 +1,7 @@
 """All kinds of step as one type, so that a plan can be written down and read back."""
 
 from xensnap.engine.archive_steps import Receive, RequireImage, WriteArchive
+from xensnap.engine.birth_steps import CopyDisk, DefineDomain
 from xensnap.engine.configuration_steps import Configure
 from xensnap.engine.context import Context
 from xensnap.engine.flag_steps import Freeze, Thaw
@@ -80,6 +81,8 @@ OneStep = (
     | WriteArchive
     | Receive
     | RequireImage
+    | CopyDisk
+    | DefineDomain
 )
 
 

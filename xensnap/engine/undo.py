@@ -49,14 +49,14 @@ def plan_undo(entries: Iterable[Entry]) -> tuple[Plan, Request]:
 
 
 def _done(entries: Iterable[Entry]) -> Iterable[Plan]:
-    """What was carried out to its end and asked for by somebody; merges and repairs are not."""
+    """What was carried out to its end and asked for by somebody; merges and repairs are not. Exports change nothing."""
     begun: dict[str, Plan] = {}
     for entry in entries:
         if isinstance(entry, Begin):
             begun[entry.operation] = entry.plan
         elif isinstance(entry, End) and entry.outcome == "done" and entry.operation in begun:
             plan = begun[entry.operation]
-            if plan.request:
+            if plan.request and plan.verb != "export":
                 yield plan
 
 

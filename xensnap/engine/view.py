@@ -14,6 +14,7 @@ from xensnap.engine.opened import Opened, opened_by
 from xensnap.engine.records import Contents, Store
 from xensnap.engine.spelling import one_name_each
 from xensnap.engine.state import DomainState
+from xensnap.engine.unborn import unborn
 from xensnap.errors import Damaged, NotFound, Reason, Refused, XensnapError
 from xensnap.formats.trashed import Trashed
 from xensnap.hypervisor import Capability, Hypervisor
@@ -128,7 +129,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         wanted = await host.toolstack.described(places.configuration, source=places.configuration_file)
     images = {image.layer.path: image for view in disks if view.chain for image in view.chain}
     others = await _others(host, domain)
-    free = await _free(host, disks, places, store)
+    free = await free_bytes(host, disks, places, store)
     view = View(
         host=host.name,
         root=host.root,
@@ -142,7 +143,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         reached=others.read | others.written,
         unseen=tuple(others.unseen),
         free_bytes=free,
-        file_systems=await _devices(host, free),
+        file_systems=await devices(host, free),
         taken=await _taken(host, places, contents.state),
         prepared=await _prepared(host, places),
         damaged=tuple(error.cause for error in contents.damaged),
@@ -242,8 +243,13 @@ class _Others(msgspec.Struct, frozen=True):
 
 
 async def _others(host: Hypervisor, domain: Domain) -> _Others:
-    others = [other for other in await host.toolstack.domains() if other.uuid != domain.uuid]
+    known = await host.toolstack.domains()
+    others = [other for other in known if other.uuid != domain.uuid]
     found = _Others(names=frozenset(other.name for other in others))
+    for making in await unborn(host, known):
+        for image in (await _images(host, making.state, (), {})).values():
+            if image is not None:
+                found.written[image.file] = making.domain_name
     for other in others:
         for disk in other.disks:
             into = found.read if disk.readonly else found.written
@@ -305,12 +311,14 @@ async def _taken(host: Hypervisor, places: Places, state: DomainState) -> frozen
     return frozenset(taken)
 
 
-async def _devices(host: Hypervisor, places: Iterable[str]) -> dict[str, int]:
+async def devices(host: Hypervisor, places: Iterable[str]) -> dict[str, int]:
+    """Which file system each of these directories is on."""
     stats = {place: await host.files.stat(place) for place in places}
     return {place: stat.file.device for place, stat in stats.items() if stat is not None}
 
 
-async def _free(host: Hypervisor, disks: Iterable[DiskView], places: Places, store: Store) -> dict[str, int]:
+async def free_bytes(host: Hypervisor, disks: Iterable[DiskView], places: Places, store: Store) -> dict[str, int]:
+    """Bytes free in the directories of these disks, and in those that were asked for and are there."""
     beside = {directory(view.disk.path) for view in disks if view.chain}
     asked = {directory(path) for path in places.files} | places.directories | {store.directory}
     free: dict[str, int] = {}

@@ -6,7 +6,7 @@ a disk, a bootloader) or shown to the guest (a kernel, a boot medium). Of such a
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -42,7 +42,13 @@ def is_libxl(text: str) -> bool:
 
 
 def renewed(
-    text: str, *, uuid: DomainUuid, name: str, layers: Mapping[str, Layer | None], fresh_hardware: bool = False
+    text: str,
+    *,
+    uuid: DomainUuid,
+    name: str,
+    layers: Mapping[str, Layer | None],
+    gone: Collection[str] = (),
+    fresh_hardware: bool = False,
 ) -> str:
     """The configuration of the same machine under another identity, on other disks.
 
@@ -51,6 +57,7 @@ def renewed(
         uuid: the new one.
         name: the new one.
         layers: what each of these disks (by vdev) starts from; None leaves the drive empty.
+        gone: disks (by vdev) that it has no more.
         fresh_hardware: also give it network addresses and a generation id that no other domain has: both come from
             the UUID, so that they are the same whenever this is asked.
 
@@ -58,10 +65,12 @@ def renewed(
         Damaged, Usage: it is no configuration.
     """
     if not is_libxl(text):
-        return domain_toml.renewed(text, uuid=uuid, name=name, layers=layers)
+        return domain_toml.renewed(text, uuid=uuid, name=name, layers=layers, gone=gone)
     config = libxl_json.with_identity(_parsed(text), uuid=uuid, name=name)
     config = libxl_json.with_layers(config, {vdev: layer for vdev, layer in layers.items() if layer is not None})
     config = libxl_json.with_empty_drives(config, {vdev for vdev, layer in layers.items() if layer is None})
+    if gone:
+        config |= {"disks": [disk for disk in config.get("disks", []) if disk.get("vdev") not in gone]}
     return _dumped(_with_fresh_hardware(config, uuid) if fresh_hardware else config)
 
 
@@ -82,6 +91,13 @@ def portable(text: str) -> Portable:
     kept |= {key: found for key, found in (("disks", disks), ("nics", nics)) if found}
     left_out += [f"{key} ({len(config[key])})" for key in config if isinstance(config[key], list) and key not in kept]
     return Portable(_dumped(kept), tuple(left_out))
+
+
+def vdevs(text: str) -> tuple[str, ...]:
+    """The disks that it names. Raises as `portable`."""
+    if not is_libxl(text):
+        return domain_toml.vdevs(text)
+    return tuple(disk.vdev for disk in libxl_json.disks(_parsed(text)))
 
 
 def _parsed(text: str) -> Config:

@@ -17,7 +17,7 @@ Strict: an unknown key or a wrong type is an error that says where. A change kee
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -107,8 +107,15 @@ def with_layers(text: str, layers: Mapping[str, Layer]) -> str:
     return tomlkit.dumps(document)
 
 
-def renewed(text: str, *, uuid: DomainUuid, name: str, layers: Mapping[str, Layer | None]) -> str:
-    """The same machine under another identity, on other disks (by vdev); None leaves a drive empty.
+def vdevs(text: str) -> tuple[str, ...]:
+    """The disks that it names. `Usage` as `parse`."""
+    return tuple(disk.vdev for disk in parse(text, source=_CONFIGURATION, fresh_uuid="").disks)
+
+
+def renewed(
+    text: str, *, uuid: DomainUuid, name: str, layers: Mapping[str, Layer | None], gone: Collection[str] = ()
+) -> str:
+    """The same machine under another identity, on other disks (by vdev), None for an empty drive; without some.
 
     Raises:
         Usage: id `bad-domain-file`: `parse` does not accept the text.
@@ -125,6 +132,8 @@ def renewed(text: str, *, uuid: DomainUuid, name: str, layers: Mapping[str, Laye
         elif vdev in layers:
             table.pop("path", None)
             table.pop("format", None)
+    for table in [each for each in document.get("disk", []) if str(each["vdev"]) in gone]:
+        document["disk"].remove(table)
     return tomlkit.dumps(document)
 
 

@@ -1,0 +1,204 @@
+"""Death at every effect of export, import and clone. The domain that is made is there whole, or nothing of it is."""
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from simulator import SimulatedHost, World
+from simulator.checkers.leaks import files, unclean
+from simulator.core.effects import Cut
+from simulator.host import crash_points
+from tests.crash.harness import DEATHS, ENGINE_DEATHS, GUEST, HOST_DEATHS, TRIED, Death, guest, scribble
+from xensnap.engine.engine import Engine
+from xensnap.engine.request import (
+    CloneRequest,
+    CreateRequest,
+    DeleteRequest,
+    ExportRequest,
+    ImportRequest,
+    RevertRequest,
+)
+from xensnap.errors import ExitCode, NotFound, XensnapError
+from xensnap.model import Kind
+
+ARCHIVE = "/images/s.xensnap"
+STORE_FILES = {"lock", "recover.lock", "reserve", "journal", "journal.1"}
+NEW = "new"
+
+
+def source(kinds: str, *, memory: bool = False) -> SimulatedHost:
+    """A guest with a snapshot `s`, and its disks have changed since."""
+    host = guest(kinds)
+    scribble(host, 0)
+    if memory:
+        host.start(GUEST)
+    Engine(host).create(GUEST, CreateRequest("s"))
+    if memory:
+        host.run(host.toolstack.destroy(host.run(host.toolstack.inspect(GUEST))))
+    scribble(host, 1)
+    return host
+
+
+def target(kinds: str, *, memory: bool = False) -> SimulatedHost:
+    """Another host, which has the archive of that snapshot and nothing else."""
+    made = source(kinds, memory=memory)
+    Engine(made).perform(GUEST, ExportRequest("s", ARCHIVE))
+    host = SimulatedHost.fresh(seed=1)
+    host.make_directory("/images")
+    host.run(host.files.create(ARCHIVE, made.run(made.files.read(ARCHIVE))))
+    host.run(host.files.sync(ARCHIVE))
+    host.run(host.files.sync_dir("/images"))
+    return host
+
+
+def everything(host: SimulatedHost) -> object:
+    """What each domain shows, what each of its snapshots can give back, and every file but the stores' own notes.
+
+    The state of the store names the operation, and a new disk bears its name, so neither is looked at closer.
+    """
+    engine = Engine(host)
+    domains = {}
+    for domain in engine.domains():
+        listing = engine.list(domain.name)
+        for name in listing.contents.snapshots:
+            fork = host.fork()
+            Engine(fork).revert(domain.name, RevertRequest(name))
+            domains[domain.name, name] = fork.visible(domain.name)
+        domains[domain.name, ""] = host.visible(domain.name)
+    there = {path for path, _ in files(host.world.fs) if path.rpartition("/")[2] not in STORE_FILES}
+    return domains, {path for path in there if "domain.libxl-json" not in path}
+
+
+def judge(host: SimulatedHost, operation: Callable[[Engine], object], deaths: tuple[Death, ...] = DEATHS) -> int:
+    before = everything(host)
+    running = host.fork()
+    with running.recording():
+        operation(Engine(running))
+    after = everything(running)
+    assert before != after
+    tried = 0
+    for point in crash_points(running):
+        for name, death in deaths:
+            tried += 1
+            TRIED[name.partition(",")[0]] += 1
+            found = recovered(death(point.world))
+            assert found in (before, after), f"between before and after: {point!r}, {name}"
+    return tried
+
+
+def recovered(world: World) -> object:
+    host = SimulatedHost(world)
+    recover(Engine(host))
+    assert not list(unclean(host.world.fs))
+    return everything(host)
+
+
+def recover(engine: Engine) -> None:
+    """As `xensnap recover` does it: all domains, also those that nobody knows yet."""
+    for domain in (*engine.domains(), *engine.unborn()):
+        engine.recover(domain.uuid)
+    assert not engine.unborn()
+    assert not any(engine.list(domain.uuid).pending for domain in engine.domains())
+
+
+@pytest.mark.parametrize(("kinds", "memory"), [("i", False), ("e", False), ("ie", True)])
+def test_export(kinds: str, memory: bool) -> None:
+    host = source(kinds, memory=memory)
+    assert judge(host, lambda engine: engine.perform(GUEST, ExportRequest("s", ARCHIVE))) > 100
+
+
+@pytest.mark.parametrize(("kinds", "memory"), [("i", False), ("ee", True)])
+def test_import(kinds: str, memory: bool) -> None:
+    request = ImportRequest(ARCHIVE, "/images")
+    assert judge(target(kinds, memory=memory), lambda engine: engine.make(request)) > 100
+
+
+@pytest.mark.parametrize(("kinds", "linked"), [("i", False), ("ie", False), ("e", True), ("ee", True)])
+def test_clone(kinds: str, linked: bool) -> None:
+    request = CloneRequest(GUEST, "s", NEW, linked=linked)
+    assert judge(source(kinds), lambda engine: engine.make(request)) > 100
+
+
+@pytest.mark.parametrize("verb", ["import", "clone"])
+def test_die_again_while_recovering(verb: str) -> None:
+    host, operation = (
+        (target("i"), lambda engine: engine.make(ImportRequest(ARCHIVE, "/images")))
+        if verb == "import"
+        else (source("e"), lambda engine: engine.make(CloneRequest(GUEST, "s", NEW, linked=True)))
+    )
+    before = everything(host)
+    running = host.fork()
+    with running.recording():
+        operation(Engine(running))
+    after = everything(running)
+    deaths = (ENGINE_DEATHS[2], HOST_DEATHS[0])
+    for point in crash_points(running):
+        for _, death in deaths:
+            recovering = SimulatedHost(death(point.world))
+            with recovering.recording():
+                recover(Engine(recovering))
+            for second in crash_points(recovering):
+                TRIED["again while recovering"] += 1
+                assert recovered(death(second.world)) in (before, after), f"{point!r}; then {second!r}"
+
+
+@pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.PARTLY, Cut.UNACKNOWLEDGED])
+@pytest.mark.parametrize("verb", ["export", "import", "clone", "linked"])
+def test_one_effect_fails(verb: str, cut: Cut) -> None:
+    host, operation = {
+        "export": (source("ie"), lambda engine: engine.perform(GUEST, ExportRequest("s", ARCHIVE))),
+        "import": (target("i", memory=True), lambda engine: engine.make(ImportRequest(ARCHIVE, "/images"))),
+        "clone": (source("i"), lambda engine: engine.make(CloneRequest(GUEST, "s", NEW))),
+        "linked": (source("e"), lambda engine: engine.make(CloneRequest(GUEST, "s", NEW, linked=True))),
+    }[verb]
+    before = everything(host)
+    running = host.fork()
+    with running.recording():
+        operation(Engine(running))
+    after = everything(running)
+    for number in sorted({point.number for point in crash_points(running) if point.effect != "lock.release"}):
+        failing = host.fork()
+        failing.fail_at(number, cut, errno.ENOSPC)
+        TRIED["fault"] += 1
+        try:
+            operation(Engine(failing))
+        except XensnapError as error:
+            looking = SimulatedHost(failing.world.ended(failing.pid))
+            if error.exit_code in (ExitCode.SOMETHING_LEFT, ExitCode.UNKNOWN):
+                assert error.remedy
+                recover(Engine(looking))
+            else:
+                assert everything(looking) == before, f"{error.cause}: effect {number} {cut}"
+            assert everything(looking) in (before, after), f"{error.cause}: effect {number} {cut}"
+            assert not Engine(looking).unborn()
+        else:
+            assert everything(failing) == after
+
+
+def test_nothing_goes_that_a_clone_stands_on_whose_making_was_interrupted() -> None:
+    """Between the decision and the definition no domain has the overlay yet, and yet its base is needed."""
+    host = source("e")
+    running = host.fork()
+    with running.recording():
+        Engine(running).make(CloneRequest(GUEST, "s", NEW, linked=True))
+    clone = running.visible(NEW)
+    finished = 0
+    for point in crash_points(running):
+        dead = SimulatedHost(ENGINE_DEATHS[2][1](point.world))
+        engine = Engine(dead)
+        engine.recover(GUEST)
+        engine.delete(GUEST, DeleteRequest("s"))
+        recover(engine)
+        try:
+            assert dead.visible(NEW) == clone, f"{point!r}"
+            finished += 1
+        except NotFound:
+            continue
+    assert finished
+
+
+def test_snapshots_of_the_source_are_external_where_a_linked_clone_is_made() -> None:
+    host = source("e")
+    kinds = {disk.kind for disk in Engine(host).list(GUEST).contents.snapshots["s"].disks}
+    assert kinds == {Kind.EXTERNAL}
