@@ -254,7 +254,7 @@ def _stopping(world: World, domid: int, *, stopped: bool) -> World:
 def _defined(world: World, domain: Domain, configuration: str) -> World:
     config = libxl_json.parse(configuration.encode("utf-8", "surrogateescape"), source="the configuration")
     if (libxl_json.uuid(config), libxl_json.name(config)) != (domain.uuid, domain.name):
-        raise Usage("the configuration is one of another domain", id="bad-configuration")
+        raise Usage("the configuration is one of another domain", id="bad-description")
     if any(domain.uuid == each.uuid or domain.name == each.name for each in every_domain(world)):
         cause = f"there is a domain {domain.name!r} already, or one with its UUID"
         raise Refused([Reason("domain-exists", cause, "Choose another name, or give it a new UUID.", ExitCode.BUSY)])

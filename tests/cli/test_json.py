@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import tag_by_hand
 from tests.cli.reference import commands_page, configuration_page, errors_page, json_page, man_page
-from tests.cli.test_options import put_capsule, put_xml
+from tests.cli.test_options import put_archive, put_capsule, put_xml
 from xensnap.cli.documents import Document
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
@@ -49,6 +49,17 @@ EACH = {
     "xensnap-pin/1": ["pin", "guest1", "before", "--until", "7d"],
     "xensnap-unpin/1": ["unpin", "guest1", "after"],
     "xensnap-redefine/1": ["import-xml", "guest1", "theirs.xml"],
+    "xensnap-export/1": ["export", "guest1", "before", "-o", "/images/new.xensnap"],
+    "xensnap-import/1": [
+        "import",
+        "/images/made.xensnap",
+        "--directory",
+        "/images",
+        "--new-uuid",
+        "--name",
+        "imported",
+    ],
+    "xensnap-clone/1": ["clone", "guest1", "before", "cloned"],
     "xensnap-xml/1": ["dumpxml", "guest1", "before"],
     "xensnap-apply/1": ["apply", "plan.json"],
     "xensnap-recover/1": ["recover"],
@@ -64,6 +75,7 @@ EACH = {
     "xensnap-sim-write/1": ["sim", "write", "guest1", "xvda", "0", "4k"],
     "xensnap-sim-read/1": ["sim", "read", "guest1", "xvda"],
     "xensnap-sim-image/1": ["sim", "image", "export", "/images/guest1-xvda.qcow2", "out.qcow2"],
+    "xensnap-sim-file/1": ["sim", "file", "get", "/images/made.xensnap", "out.xensnap"],
     "xensnap-sim-show/1": ["sim", "show"],
     "xensnap-sim-crash/1": ["sim", "crash", "--json", "--at", "30", "create", "guest1"],
     "xensnap-demo/1": ["demo", "--seed", "1"],
@@ -95,6 +107,7 @@ def test_each_document_is_what_its_schema_says(sim, schema) -> None:
     sim.ok("pin", "guest1", "after", "--owner", "me")
     put_xml(sim)
     put_capsule(sim)
+    put_archive(sim)
     (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "x", "--dry-run", "--json"))
     words = EACH[schema]
     document = validated(sim.run(*words, *([] if "--json" in words else ["--json"])).stdout)

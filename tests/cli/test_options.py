@@ -1,5 +1,6 @@
 """Every option of every command, in a good and in a bad form. A new option without a case fails here."""
 
+import json
 from collections.abc import Iterator
 
 import click
@@ -41,6 +42,9 @@ PLAIN = {
     "prune": ["guest1", "--keep-last", "1"],
     "pin": ["guest1", "before"],
     "unpin": ["guest1", "pinned"],
+    "export": ["guest1", "before", "-o", "/images/before.xensnap"],
+    "import": ["/images/made.xensnap", "--directory", "/images", "--new-uuid", "--name", "imported"],
+    "clone": ["guest1", "before", "cloned"],
     "dumpxml": ["guest1", "before"],
     "import-xml": ["guest1", "theirs.xml"],
     "rename": ["guest1", "before", "renamed"],
@@ -78,6 +82,8 @@ PLAIN = {
     "sim run": ["true"],
     "sim image export": ["/images/guest1-xvda.qcow2", "out.qcow2"],
     "sim image import": ["made.qcow2", "/images/made.qcow2"],
+    "sim file get": ["/images/made.xensnap", "out.xensnap"],
+    "sim file put": ["theirs.xml", "/images/theirs.xml"],
     "sim shell": [],
     "sim crash": ["--at", "1", "create", "guest1"],
 }
@@ -93,6 +99,11 @@ INSTEAD = {
     "prune --policy": ["guest1"],
     "delete --older-than": ["guest1"],
     "delete --keep-last": ["guest1"],
+    "export --output": ["guest1", "before"],
+    "import --directory": ["/images/made.xensnap", "--new-uuid", "--name", "imported"],
+    "import --name": ["/images/made.xensnap", "--directory", "/images", "--new-uuid"],
+    "import --new-uuid": ["/images/made.xensnap", "--directory", "/images", "--name", "imported"],
+    "clone --linked": ["guest3", "frozen", "cloned"],
 }
 
 # What a domain must be let do before.
@@ -108,6 +119,12 @@ GOOD = {
     "create --exclude": ["xvda", "--disk-only"],
     "create --external-dir": ["/images"],
     "create --config": ["snap.cfg"],
+    "export --output": ["/images/new.xensnap"],
+    "import --directory": ["/images"],
+    "import --name": ["another"],
+    "import --as": ["then"],
+    "import --config": ["guest1.json"],
+    "clone --directory": ["/images"],
     "dumpxml --name": ["before"],
     "dumpxml --domain-xml": ["domain.xml"],
     "create --memory": ["no"],
@@ -179,6 +196,12 @@ BAD = {
     "create --exclude": "xvdz",
     "create --external-dir": "relative",
     "create --config": "missing.cfg",
+    "export --output": "/images/made.xensnap",
+    "import --directory": "relative",
+    "import --name": "guest1",
+    "import --as": "a/b",
+    "import --config": "theirs.xml",
+    "clone --directory": "/nowhere",
     "dumpxml --name": "another",
     "dumpxml --domain-xml": "missing.xml",
     "create --memory": "relative",
@@ -280,6 +303,16 @@ def put_capsule(sim) -> None:
     (sim.directory / "machine.json").write_bytes(machines.encode(machine))
 
 
+def put_archive(sim) -> None:
+    """An archive of `before`, a snapshot that has frozen its image, and a description of the domain."""
+    sim.ok("export", "guest1", "before", "-o", "/images/made.xensnap")
+    sim.ok("sim", "domain", "add", "guest3", "--disk", "xvda=1M,raw")
+    sim.ok("create", "guest3", "-n", "frozen")
+    disks = [{"vdev": vdev, "readwrite": 1} for vdev in ("xvda", "xvdb")]
+    config = {"c_info": {"type": "pvh", "name": "guest1", "uuid": UUID}, "disks": disks}
+    (sim.directory / "guest1.json").write_text(json.dumps(config))
+
+
 @pytest.fixture
 def prepared(sim, monkeypatch):
     monkeypatch.setenv("SHELL", "/bin/true")
@@ -300,6 +333,7 @@ def prepared(sim, monkeypatch):
     (sim.directory / "guest1.cfg").write_text(f"name = 'guest1'\ndisk = [{', '.join(disks)}]\n")
     (sim.directory / "known").write_text("core/odd-names-work  a reference")
     sim.ok("forget", "guest1", "thrown")
+    put_archive(sim)
     (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "planned", "--dry-run", "--json"))
     return sim
 

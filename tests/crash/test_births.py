@@ -164,16 +164,21 @@ def test_one_effect_fails(verb: str, cut: Cut) -> None:
         try:
             operation(Engine(failing))
         except XensnapError as error:
-            looking = SimulatedHost(failing.world.ended(failing.pid))
-            if error.exit_code in (ExitCode.SOMETHING_LEFT, ExitCode.UNKNOWN):
-                assert error.remedy
-                recover(Engine(looking))
-            else:
-                assert everything(looking) == before, f"{error.cause}: effect {number} {cut}"
-            assert everything(looking) in (before, after), f"{error.cause}: effect {number} {cut}"
-            assert not Engine(looking).unborn()
+            told(failing, error, before, after, f"{error.cause}: effect {number} {cut}")
         else:
             assert everything(failing) == after
+
+
+def told(host: SimulatedHost, error: XensnapError, before: object, after: object, where: str) -> None:
+    """The exit code says whether something is left; `recover` ends it if so."""
+    looking = SimulatedHost(host.world.ended(host.pid))
+    if error.exit_code in (ExitCode.SOMETHING_LEFT, ExitCode.UNKNOWN):
+        assert error.remedy, where
+        recover(Engine(looking))
+    else:
+        assert everything(looking) == before, where
+    assert everything(looking) in (before, after), where
+    assert not Engine(looking).unborn(), where
 
 
 def test_nothing_goes_that_a_clone_stands_on_whose_making_was_interrupted() -> None:

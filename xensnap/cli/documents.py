@@ -629,6 +629,21 @@ class XmlDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-
     xml: str
 
 
+class ExportDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-export/1"):
+    """`export`: the archive, and how long it is."""
+
+    path: str
+    size_bytes: int
+
+
+class ImportDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-import/1"):
+    """`import`: the domain and the snapshot are those that were made here."""
+
+
+class CloneDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-clone/1"):
+    """`clone`: the domain is the new one; `snapshot` is empty, since it has none."""
+
+
 class ApplyDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-apply/1"):
     """`apply`: `verb` is the plan's."""
 
@@ -679,6 +694,15 @@ class SimReadDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xens
 
 class SimImageDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-image/1"):
     """`sim image export` and `sim image import`: an image of the simulated host and a file of this machine."""
+
+    host: str
+    path: str
+    file: str
+    length_bytes: int
+
+
+class SimFileDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-file/1"):
+    """`sim file get`, `sim file put`: a file of the simulated host and the one of this machine."""
 
     host: str
     path: str
@@ -777,6 +801,9 @@ Document = (
     | RedefineDocument
     | XmlDocument
     | LogDocument
+    | ExportDocument
+    | ImportDocument
+    | CloneDocument
     | ApplyDocument
     | RecoverDocument
     | DoctorDocument
@@ -786,6 +813,7 @@ Document = (
     | SimWriteDocument
     | SimReadDocument
     | SimImageDocument
+    | SimFileDocument
     | SimShowDocument
     | SimCrashDocument
     | DemoDocument

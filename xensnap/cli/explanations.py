@@ -5,6 +5,15 @@ The message of an error tells what happened where; here stands what it is about,
 
 EXPLANATIONS: dict[str, tuple[str, str]] = {
     # The request
+    "archive-exists": ("An archive never takes the place of another file.", "Name a file that does not exist."),
+    "bad-archive": (
+        "A file that was to be imported is no archive of a snapshot, or not whole: a member has not its place or sum.",
+        "Copy it once more and compare `b2sum` of both; or make it anew with `xensnap export`.",
+    ),
+    "bad-description": (
+        "A description of a domain is none, or is of another machine than the archive's.",
+        "Give libxl's JSON on Xen and simulated hosts, TOML on the host qemu:DIR, with all disks of the archive.",
+    ),
     "bad-config": (
         "The configuration file of a snapshot breaks the syntax of xl.cfg. The messages are xl's own.",
         "Correct the lines that are named; `create --print-config` shows how today's words look.",
@@ -62,6 +71,18 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "bad-snapshot-xml": (
         "The file is no description of a snapshot as libvirt writes it.",
         "Use what `virsh snapshot-dumpxml DOMAIN NAME` prints.",
+    ),
+    "clone-needs-external": (
+        "A linked clone stands on the images that its snapshot has frozen, and an internal snapshot has frozen none.",
+        "Make copies with --full, or clone an external snapshot.",
+    ),
+    "store-exists": (
+        "There are snapshots of a domain with this UUID, and the host does not know the domain any more.",
+        "Use --new-uuid, or move the directory away that is named.",
+    ),
+    "not-portable": (
+        "The description of a domain in an archive names what only the host has that it comes from: files, devices.",
+        "Give a description for this host with --config, or go without them: --accept not-portable.",
     ),
     "another-domain": (
         "The description of a snapshot names another domain than the one it was to be recorded for.",
@@ -165,7 +186,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     ),
     # Somebody else is at work
     "busy": ("Somebody else works on the same domain or host.", "Wait, or give --wait; the message says who."),
-    "domain-exists": ("A domain of this name or UUID is there already.", "Look at it before anything else."),
+    "domain-exists": (
+        "A domain of this name or UUID is there already.",
+        "Look at it first; `import --new-uuid --name NAME` makes one beside it.",
+    ),
     "image-exists": ("A simulated image of this name is there already.", "Give the domain another name."),
     "exists-already": ("What was to be made is there already.", "Use it, or remove it first."),
     "image-open": (

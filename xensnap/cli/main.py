@@ -37,6 +37,9 @@ VERBS = {
     "prune": ("prune", "Delete what a retention policy does not keep."),
     "pin": ("pin", "Protect a snapshot from being deleted."),
     "unpin": ("unpin", "Let a snapshot be deleted again."),
+    "export": ("export", "Write a snapshot into one file."),
+    "import": ("import_archive", "Make a domain of an archive that export wrote."),
+    "clone": ("clone", "Make a new domain of a snapshot."),
     "dumpxml": ("dumpxml", "Print a snapshot as libvirt's XML."),
     "import-xml": ("import_xml", "Record snapshots that libvirt describes."),
     "rename": ("rename", "Call a snapshot something else."),
@@ -73,6 +76,7 @@ SECTIONS = {
         "current",
         "parent",
     ),
+    "To other domains and other hosts": ("clone", "export", "import", "dumpxml", "import-xml"),
     "When something was interrupted or does not fit, or is to be planned": (
         "recover",
         "doctor",

@@ -6,10 +6,13 @@ from typing import Any
 from xensnap.cli.documents import (
     AdoptDocument,
     ApplyDocument,
+    CloneDocument,
     CreateDocument,
     DeleteDocument,
     EditDocument,
+    ExportDocument,
     ForgetDocument,
+    ImportDocument,
     PinDocument,
     PruneDocument,
     RedefineDocument,
@@ -25,9 +28,11 @@ from xensnap.engine.execute import Outcome
 from xensnap.engine.plan import Plan, each
 from xensnap.engine.request import (
     AdoptRequest,
+    Birth,
     CreateRequest,
     DeleteRequest,
     EditRequest,
+    ExportRequest,
     ForgetRequest,
     PinRequest,
     PruneRequest,
@@ -39,7 +44,7 @@ from xensnap.engine.request import (
     UnpinRequest,
 )
 from xensnap.engine.store_steps import RemoveRecord
-from xensnap.errors import ExitCode, Reason, Refused, XensnapError
+from xensnap.errors import ExitCode, NotFound, Reason, Refused, XensnapError
 
 Build = Callable[[Engine], Request]
 """Makes the request, once there is a host to look at."""
@@ -57,6 +62,9 @@ OperationDocument = (
     | RestoreDocument
     | AdoptDocument
     | RedefineDocument
+    | ExportDocument
+    | ImportDocument
+    | CloneDocument
     | ApplyDocument
 )
 
@@ -76,6 +84,7 @@ DOCUMENTS: dict[type[Request], type[OperationDocument]] = {
     RestoreRequest: RestoreDocument,
     AdoptRequest: AdoptDocument,
     RedefineRequest: RedefineDocument,
+    ExportRequest: ExportDocument,
 }
 
 
@@ -113,6 +122,14 @@ def perform(
     return None
 
 
+def make(session: Session, engine: Engine, request: Birth, name: str, *, dry_run: bool) -> Result | None:
+    """Make a domain, or only show its plan. `name` is what it is recovered by, as far as that is known."""
+    if not dry_run:
+        return interruptible(engine, name, lambda: engine.make(request))
+    _print_plan(session, engine.plan_making(request))
+    return None
+
+
 def interruptible(engine: Engine, domain: str, work: Callable[[], Result]) -> Result:
     """Do the work; on Ctrl-C, bring the operation to one of its two ends and say which.
 
@@ -128,6 +145,8 @@ def interruptible(engine: Engine, domain: str, work: Callable[[], Result]) -> Re
 def _interrupted(engine: Engine, domain: str) -> Interrupted:
     try:
         recovered = engine.recover(domain)
+    except NotFound:
+        recovered = None  # the domain was to be made, and its making had not begun
     except (XensnapError, KeyboardInterrupt) as error:
         why = error.cause if isinstance(error, XensnapError) else "interrupted again"
         cause = f"interrupted, and the operation was left where it was: {why}"
@@ -140,14 +159,17 @@ def _interrupted(engine: Engine, domain: str) -> Interrupted:
 
 def show_plan(session: Session, engine: Engine, domain: str, request: Request) -> None:
     """Tell what would be done."""
-    from xensnap.cli.plans import plan_text
-    from xensnap.engine.plan import encode
-
     pending = engine.list(domain).pending
     if pending:
         cause = f"{domain} has an interrupted operation, which comes first: {pending}"
         raise Refused([Reason("recovery-due", cause, f"Run `xensnap recover {domain}`.", ExitCode.BUSY)])
-    plan = engine.plan(domain, request)
+    _print_plan(session, engine.plan(domain, request))
+
+
+def _print_plan(session: Session, plan: Plan) -> None:
+    from xensnap.cli.plans import plan_text
+    from xensnap.engine.plan import encode
+
     session.print(encode(plan).decode() if session.json else f"{plan_text(plan)}\n")
 
 

@@ -53,6 +53,11 @@ def _everywhere(engine: Engine, insist: bool | None) -> Recovery:
     """One domain that cannot be recovered keeps no other from it."""
     found: list[Recovered | None] = []
     errors: dict[str, XensnapError] = {}
+    for domain in engine.unborn():
+        try:
+            found.append(engine.recover(domain.uuid, abort=insist))
+        except XensnapError as error:
+            errors[domain.name] = error
     for domain in engine.domains():
         try:
             if engine.list(domain.uuid).pending:

@@ -12,6 +12,7 @@ from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
 from xensnap.cli.sim_crash import crash
 from xensnap.cli.sim_domains import disk, domain
+from xensnap.cli.sim_file import file
 from xensnap.cli.sim_guest import read, write
 from xensnap.cli.sim_image import image
 from xensnap.cli.sim_place import chosen, place_of
@@ -100,6 +101,7 @@ command.add_command(disk)
 command.add_command(write)
 command.add_command(read)
 command.add_command(image)
+command.add_command(file)
 command.add_command(crash)
 command.add_command(run)
 command.add_command(shell)

@@ -18,7 +18,7 @@ from xensnap.errors import Usage
 if TYPE_CHECKING:
     from xensnap.hosts import CrashPoint, SimulatedHost
 
-VERBS = ("create", "revert", "delete", "apply")
+VERBS = ("create", "revert", "delete", "export", "import", "clone", "apply")
 
 
 class Dying(Session):
@@ -54,7 +54,7 @@ class Dying(Session):
 
 @click.command("crash", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--at", type=click.IntRange(min=1), required=True, metavar="EFFECT", help="The effect to die at.")
-@click.argument("name", type=click.Choice(VERBS), metavar="create|revert|delete|apply")
+@click.argument("name", type=click.Choice(VERBS), metavar="|".join(VERBS))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[WORDS]...")
 @verb
 @changing
@@ -62,7 +62,8 @@ class Dying(Session):
 def crash(context: click.Context, session: Session, at: int, name: str, words: tuple[str, ...]) -> None:
     """Do what the WORDS say, and die at the EFFECT-th effect: `xensnap recover` then brings it to its end."""
     dying = Dying(session, at=at)
-    asked: click.Command = import_module(f"xensnap.cli.{name}").command
+    module = "import_archive" if name == "import" else name
+    asked: click.Command = import_module(f"xensnap.cli.{module}").command
     with asked.make_context(name, list(words), parent=context, obj=dying) as inner:
         asked.invoke(inner)
     point = dying.point

@@ -34,11 +34,7 @@ def export(session: Session, path: str, file: str) -> None:
     if not hasattr(stored, "table"):
         raise NotFound(f"the simulated host has no qcow2 image {path}", id="image-not-found")
     data: bytes = codec.encoded(stored)
-    try:
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
-            target.write(data)
-    except OSError as error:
-        raise FileFailed(f"write {file}: {error.strerror}", path=file, errno=error.errno or EIO) from error
+    write_new(file, data)
     _tell(session, path, file, len(data), f"{path} written to {file}")
 
 
@@ -61,6 +57,15 @@ def import_(session: Session, file: str, path: str) -> None:
     with hosts.open_simulated(chosen(session), wait_s=session.wait_s) as host:
         host.add_image(path, stored)
     _tell(session, path, file, len(data), f"{path} made of {file}")
+
+
+def write_new(file: str, data: bytes) -> None:
+    """Make a new file of this machine. `FileFailed` where its name is taken."""
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+            target.write(data)
+    except OSError as error:
+        raise FileFailed(f"write {file}: {error.strerror}", path=file, errno=error.errno or EIO) from error
 
 
 def _tell(session: Session, path: str, file: str, length: int, words: str) -> None:

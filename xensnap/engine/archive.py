@@ -1,7 +1,5 @@
 """Archives as files of the host: read as far as a plan needs it, without believing anything. See `formats.archive`."""
 
-from hashlib import blake2b
-
 import msgspec
 
 from xensnap.engine.context import Context
@@ -82,7 +80,7 @@ def _beginning_bytes(manifest_length: int) -> int:
 
 async def _record(host: Hypervisor, path: str, manifest: Manifest, place: Place) -> Snapshot:
     data = await host.files.read_part(path, offset=place.offset, length_bytes=place.member.size_bytes)
-    if sum_of(data) != place.member.blake2b:
+    if archive.new_sum(data).hexdigest() != place.member.blake2b:
         raise archive.bad(path, f"{place.member.name} is not what its sum says")
     try:
         snapshot = snapshot_record.decode(data, path=f"{path}, {place.member.name}")
@@ -116,8 +114,3 @@ async def _head(host: Hypervisor, path: str, manifest: Manifest, places: tuple[P
         return savefile.parse(await host.files.read_part(path, offset=place.offset, length_bytes=whole), path=path)
     except Damaged as error:
         raise archive.bad(path, f"its memory: {error.cause}") from error
-
-
-def sum_of(data: bytes) -> str:
-    """The sum that a manifest holds of this content."""
-    return blake2b(data, digest_size=archive.SUM_BYTES).hexdigest()

@@ -1,8 +1,8 @@
 """Steps on archives: making one, and copying out of one."""
 
 import posixpath
+from collections.abc import Callable
 from contextlib import suppress
-from hashlib import blake2b
 
 import msgspec
 from msgspec.structs import replace
@@ -64,15 +64,19 @@ class WriteArchive(StepBase, frozen=True):
         files = at.host.files
         await files.create(part, archive.beginning(self.manifest))
         written: list[Member] = []
+        grown = at.growing()
         for member in self.manifest.members:
-            done = sum(each.size_bytes for each in written)
             if member.name == archive.RECORD:
-                found = await self._packed_record(at, part, member)
-            else:
-                found = await self._packed_file(at, part, member, done)
-            written.append(found)
+                written.append(await self._packed_record(at, part, member))
+                continue
+            done = sum(each.size_bytes for each in written)
+
+            def tell(length: int, done: int = done) -> None:
+                grown(done + length, max(done + length, self.bytes_expected))
+
+            written.append(await self._packed_file(at, part, member, tell))
         await files.append(part, archive.END)
-        manifest = replace(self.manifest, members=tuple(written))
+        manifest = archive.sealed(replace(self.manifest, members=tuple(written)))
         for place in archive.places(manifest, archive.room_bytes(manifest)):
             head = archive.head(place.member.name, place.member.size_bytes)
             await files.write_part(part, head, offset=place.offset - archive.BLOCK_BYTES)
@@ -81,21 +85,20 @@ class WriteArchive(StepBase, frozen=True):
     async def _packed_record(self, at: Context, part: str, member: Member) -> Member:
         data = self.record.encode()
         await at.host.files.append(part, archive.head(member.name, 0) + data + archive.padding(len(data)))
-        return replace(member, size_bytes=len(data), blake2b=_new_sum(data).hexdigest())
+        return replace(member, size_bytes=len(data), blake2b=archive.new_sum(data).hexdigest())
 
-    async def _packed_file(self, at: Context, part: str, member: Member, done_bytes: int) -> Member:
+    async def _packed_file(self, at: Context, part: str, member: Member, tell: Callable[[int], None]) -> Member:
         source = next((disk for disk in self.disks if disk.vdev == member.vdev), None)
         path = await self._copied(at, source) if source else self.memory
         await at.host.files.append(part, archive.head(member.name, 0))
-        digest, length = _new_sum(), 0
+        digest, length = archive.new_sum(), 0
         while True:
             data = await at.host.files.read_part(path, offset=length, length_bytes=CHUNK_BYTES)
             digest.update(data)
             length += len(data)
             is_last = len(data) < CHUNK_BYTES
             await at.host.files.append(part, data + (archive.padding(length) if is_last else b""))
-            so_far = done_bytes + length
-            at.tell(so_far, max(so_far, self.bytes_expected))
+            tell(length)
             if is_last:
                 break
         if source:
@@ -154,7 +157,8 @@ class Receive(StepBase, frozen=True):
         with suppress(NotFound):
             await at.host.files.remove(self.path)
         await at.host.files.create(self.path, self.beginning)
-        digest, done = _new_sum(), 0
+        digest, done = archive.new_sum(), 0
+        grown = at.growing()
         while done < self.size_bytes:
             wanted = min(CHUNK_BYTES, self.size_bytes - done)
             data = await at.host.files.read_part(self.archive, offset=self.offset + done, length_bytes=wanted)
@@ -163,7 +167,7 @@ class Receive(StepBase, frozen=True):
             digest.update(data)
             await at.host.files.append(self.path, data[max(0, self.skipped_bytes - done) :])
             done += len(data)
-            at.tell(done, self.size_bytes)
+            grown(done, self.size_bytes)
         if digest.hexdigest() != self.blake2b:
             raise archive.bad(self.archive, f"{self.what} is not what its sum says")
         await at.host.files.sync(self.path)
@@ -210,7 +214,3 @@ class RequireImage(StepBase, frozen=True):
 
     async def undo(self, at: Context) -> None:
         """Nothing to do: it was only looked at."""
-
-
-def _new_sum(data: bytes = b"") -> "blake2b":
-    return blake2b(data, digest_size=archive.SUM_BYTES)

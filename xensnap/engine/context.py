@@ -46,14 +46,19 @@ class Context(msgspec.Struct, frozen=True):
 
     def told(self) -> Callable[[JobState], None]:
         """What follows a block job, and tells of it now and then."""
+        grown = self.growing()
+        return lambda state: grown(state.done_bytes, state.total_bytes)
+
+    def growing(self) -> Callable[[int, int], None]:
+        """As `tell`, but not for every little."""
         last = -TOLD_PERCENT
 
-        def progress(state: JobState) -> None:
+        def progress(done_bytes: int, total_bytes: int) -> None:
             nonlocal last
-            percent = 100 * state.done_bytes // state.total_bytes if state.total_bytes else 0
+            percent = 100 * done_bytes // total_bytes if total_bytes else 0
             if percent >= last + TOLD_PERCENT:
                 last = percent
-                self.tell(state.done_bytes, state.total_bytes)
+                self.tell(done_bytes, total_bytes)
 
         return progress
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from uuid import UUID
 
 import msgspec
 
@@ -68,8 +67,9 @@ async def observe_birthplace(host: Hypervisor, uuid: DomainUuid, name: str, plac
 
 def uuid_of(fresh: Fresh) -> DomainUuid:
     """A UUID for the domain that this operation makes; nobody has it, since nobody has the operation's own."""
-    digest = blake2b(f"domain of {fresh.operation}".encode(), digest_size=16).digest()
-    return DomainUuid(str(UUID(bytes=digest, version=4)))
+    drawn = blake2b(f"domain of {fresh.operation}".encode(), digest_size=16).hexdigest()
+    # The form of a random UUID (RFC 9562, version 4), which is how xl makes them, too.
+    return DomainUuid(f"{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-a{drawn[17:20]}-{drawn[20:]}")
 
 
 def description_file(directory: str, name: str) -> str:
@@ -93,7 +93,8 @@ def against_birth(place: Birthplace, directories: frozenset[str]) -> Iterator[Re
     if domain.name in place.reserved:
         cause = f"a domain {domain.name!r} is being made, by an operation that was interrupted"
         yield Reason("recovery-due", cause, f"Run `xensnap recover {domain.name}`.", ExitCode.BUSY)
-    if view.snapshots or view.trashed or view.damaged or view.state.operation:
+    is_known = any(other.uuid == domain.uuid for other in place.known)
+    if not is_known and (view.snapshots or view.trashed or view.damaged or view.state.operation):
         store = f"{view.root}/{domain.uuid}"
         cause = f"{store} has snapshots of a domain with this UUID, which the host does not know"
         yield Reason("store-exists", cause, "Give the new domain a UUID of its own, or move that directory away.")

@@ -140,7 +140,7 @@ def _machine(archive: Archive, request: ImportRequest, who: Identity, here: tupl
             _libxl(text)
     except XensnapError as error:
         if request.configuration:
-            raise Usage(error.cause, id="bad-configuration", remedy="Correct the file.") from error
+            raise Usage(error.cause, id="bad-description", remedy="Correct the file.") from error
         raise formats.bad(archive.path, error.cause) from error
     return _Machine(text, tuple(left_out))
 
@@ -158,7 +158,7 @@ def _require_same_disks(archive: Archive, text: str) -> None:
     missing = [member.vdev for member in archive.manifest.members if member.vdev and member.vdev not in there]
     if missing:
         cause = f"the configuration has no disk {', '.join(missing)}, which the archive has"
-        raise Usage(cause, id="bad-configuration", remedy="Describe the same machine.")
+        raise Usage(cause, id="bad-description", remedy="Describe the same machine.")
 
 
 def _disk(archive: Archive, disk: ArchivedDisk, who: Identity, request: ImportRequest, fresh: Fresh) -> Disk:

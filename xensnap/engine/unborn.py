@@ -1,8 +1,8 @@
 """Domains that an interrupted operation was making: the host does not know them yet, and their journals do."""
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
-from uuid import UUID
 
 from xensnap.engine import journal
 from xensnap.engine.birth_steps import DefineDomain
@@ -11,6 +11,8 @@ from xensnap.engine.records import Store
 from xensnap.errors import XensnapError
 from xensnap.hypervisor import Hypervisor
 from xensnap.model import Domain, DomainUuid
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 async def unborn(host: Hypervisor, known: Iterable[Domain]) -> tuple[Plan, ...]:
@@ -23,16 +25,9 @@ async def unborn(host: Hypervisor, known: Iterable[Domain]) -> tuple[Plan, ...]:
     there = {str(domain.uuid) for domain in known}
     found: list[Plan] = []
     for name in await host.files.names(host.root):
-        if name not in there and _is_uuid(name):
+        if name not in there and _UUID.fullmatch(name):
             with suppress(XensnapError):
                 begun = journal.pending(await journal.read(host, Store.of(host, DomainUuid(name)).journal))
                 if begun is not None and any(isinstance(step, DefineDomain) for step in begun.plan.finish):
                     found.append(begun.plan)
     return tuple(found)
-
-
-def _is_uuid(name: str) -> bool:
-    try:
-        return str(UUID(name)) == name
-    except ValueError:
-        return False

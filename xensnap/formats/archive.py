@@ -17,6 +17,7 @@ what tar can hold besides: names that lead elsewhere, links, devices, sparse fil
 import re
 import tarfile
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
@@ -69,7 +70,10 @@ class ArchivedDomain(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, tag_field="schema", tag=SCHEMA):
-    """What an archive holds. `version` and `host` tell what made it, and where; nothing depends on them."""
+    """What an archive holds. `version` and `host` tell what made it, and where; nothing depends on them.
+
+    `blake2b` is the sum of the manifest itself, with zeros in its place.
+    """
 
     snapshot: str
     operation: str
@@ -78,6 +82,7 @@ class Manifest(msgspec.Struct, frozen=True, tag_field="schema", tag=SCHEMA):
     members: tuple[Member, ...]
     version: str = ""
     host: str = ""
+    blake2b: str = _NO_SUM
 
     def disk(self, vdev: str) -> Member | None:
         """The member with this disk, if there is one."""
@@ -116,6 +121,17 @@ def beginning(manifest: Manifest) -> bytes:
     """The archive up to the head of its first member: as long for one whose members are not known yet."""
     room = room_bytes(manifest)
     return head(MANIFEST, room) + _text(manifest).ljust(room - 1) + b"\n" + padding(room)
+
+
+def sealed(manifest: Manifest) -> Manifest:
+    """The manifest with its own sum."""
+    open_ = msgspec.structs.replace(manifest, blake2b=_NO_SUM)
+    return msgspec.structs.replace(manifest, blake2b=new_sum(_text(open_)).hexdigest())
+
+
+def new_sum(data: bytes = b"") -> "blake2b":
+    """What sums are made with."""
+    return blake2b(data, digest_size=SUM_BYTES)
 
 
 def head(name: str, size_bytes: int) -> bytes:
@@ -196,6 +212,8 @@ def bad(path: str, what: str) -> Failed:
 
 def _wrong(manifest: Manifest) -> Iterator[str]:
     """All that a manifest of ours never says."""
+    if manifest != sealed(manifest):
+        yield "it is not what its own sum says"
     names = [member.name for member in manifest.members]
     vdevs = [disk.vdev for disk in manifest.domain.disks]
     if names[:1] != [RECORD]:

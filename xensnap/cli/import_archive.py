@@ -1,0 +1,62 @@
+"""`import`: a domain made of an archive."""
+
+import click
+
+from xensnap.cli import operate
+from xensnap.cli.command import command_with
+from xensnap.cli.documents import ImportDocument
+from xensnap.cli.names import full_path, local_file
+from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.engine.request import ImportRequest
+from xensnap.errors import Usage
+
+
+@command_with(
+    "import",
+    "Make a domain of an archive that export wrote.",
+    ("xensnap import guest1-clean.xensnap --directory /images", "guest1, off, at its snapshot clean"),
+    ("xensnap revert guest1 clean", "and it goes on where it was"),
+    ("xensnap import clean.xensnap --directory /images --name copy --new-uuid", "beside the one that is here"),
+)
+@click.argument("file", metavar="FILE")
+@click.option("--directory", metavar="DIR", required=True, help="Where its disks go.")
+@click.option("--name", metavar="NAME", default="", help="Call the domain this. [default: as there]")
+@click.option("--as", "snapshot", metavar="NAME", default="", help="Call the snapshot this. [default: as there]")
+@click.option("--new-uuid", is_flag=True, help="Give it a UUID and network addresses of its own.")
+@click.option("--config", metavar="FILE", help="Describe the domain by this file, not as the archive does.")
+@accept_option
+@dry_run_option
+@verb
+@changing
+def command(
+    session: Session,
+    file: str,
+    directory: str,
+    name: str,
+    snapshot: str,
+    new_uuid: bool,
+    config: str | None,
+    accept: tuple[str, ...],
+    dry_run: bool,
+) -> None:
+    """Make the domain of the archive FILE here: off, and at the snapshot, which can be reverted to.
+
+    Every byte is held to the sums of the archive before it is used, and no path in it is. What the archive's own
+    description of the domain names of the host that it comes from, such as a kernel or a boot medium, is refused: give
+    a description for this host with --config (libxl's JSON, or the TOML of qemu:DIR). Import memory only from those
+    whom you would let run a guest here: it becomes the state of QEMU.
+    """
+    text = _text(config) if config else ""
+    with session.engine(changes=not dry_run) as engine:
+        path, place = (full_path(each, host=session.host_name) for each in (file, directory))
+        request = ImportRequest(path, place, name, snapshot, text, new_uuid, accept)
+        result = operate.make(session, engine, request, name or file, dry_run=dry_run)
+    if result is not None:
+        operate.show_result(session, result, ImportDocument)
+
+
+def _text(path: str) -> str:
+    try:
+        return local_file(path).decode()
+    except UnicodeDecodeError as error:
+        raise Usage(f"{path}: no UTF-8 at byte {error.start}", id="bad-description") from error
