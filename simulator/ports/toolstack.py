@@ -20,9 +20,8 @@ from simulator.xen.incarnations import Traits
 from simulator.xen.save_file import SavedError
 from xensnap.errors import Effect as Known
 from xensnap.errors import ExitCode, Failed, NotFound, Reason, Refused, Usage
-from xensnap.formats import libxl_json
 from xensnap.hypervisor import Saving, Watcher
-from xensnap.model import Backend, Described, Disk, Domain, DomainUuid, GuestKind, Layer, RunState
+from xensnap.model import Backend, Described, Disk, Domain, DomainUuid, Layer, RunState
 
 replace = msgspec.structs.replace
 
@@ -252,15 +251,14 @@ def _stopping(world: World, domid: int, *, stopped: bool) -> World:
 
 
 def _defined(world: World, domain: Domain, configuration: str) -> World:
-    config = libxl_json.parse(configuration.encode("utf-8", "surrogateescape"), source="the configuration")
-    if (libxl_json.uuid(config), libxl_json.name(config)) != (domain.uuid, domain.name):
+    told = configurations.read(configuration, source="the configuration")
+    if (told.uuid, told.name) != (domain.uuid, domain.name):
         raise Usage("the configuration is one of another domain", id="bad-description")
     if any(domain.uuid == each.uuid or domain.name == each.name for each in every_domain(world)):
         cause = f"there is a domain {domain.name!r} already, or one with its UUID"
         raise Refused([Reason("domain-exists", cause, "Choose another name, or give it a new UUID.", ExitCode.BUSY)])
-    kind = libxl_json.kind(config)
-    stored = replace(xen.off(domain), kind=kind, disks=libxl_json.disks(config))
-    traits = Traits(kind or GuestKind.PV, memory_bytes=domain.memory_bytes or Traits().memory_bytes)
+    stored = replace(xen.off(domain), kind=told.kind, disks=told.disks)
+    traits = Traits(told.kind, memory_bytes=domain.memory_bytes or Traits().memory_bytes, items=told.items)
     known = replace(world.xen, traits=world.xen.traits.set(domain.uuid, traits))
     return replace(world, xen=known, domains=world.domains.set(domain.uuid, stored))
 

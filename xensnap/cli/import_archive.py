@@ -5,10 +5,9 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.documents import ImportDocument
-from xensnap.cli.names import full_path, local_file
+from xensnap.cli.names import configuration_file, full_path
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.request import ImportRequest
-from xensnap.errors import Usage
 
 
 @command_with(
@@ -43,20 +42,13 @@ def command(
 
     Every byte is held to the sums of the archive before it is used, and no path in it is. What the archive's own
     description of the domain names of the host that it comes from, such as a kernel or a boot medium, is refused: give
-    a description for this host with --config (libxl's JSON, or the TOML of qemu:DIR). Import memory only from those
+    a description for this host with --config, as you would write it to start the domain. Import memory only from those
     whom you would let run a guest here: it becomes the state of QEMU.
     """
-    text = _text(config) if config else ""
+    text, described_in = configuration_file(config) if config is not None else ("", "")
     with session.engine(changes=not dry_run) as engine:
         path, place = (full_path(each, host=session.host_name) for each in (file, directory))
-        request = ImportRequest(path, place, name, snapshot, text, new_uuid, accept)
+        request = ImportRequest(path, place, name, snapshot, text, described_in, new_uuid, accept)
         result = operate.make(session, engine, request, name or file, dry_run=dry_run)
     if result is not None:
         operate.show_result(session, result, ImportDocument)
-
-
-def _text(path: str) -> str:
-    try:
-        return local_file(path).decode()
-    except UnicodeDecodeError as error:
-        raise Usage(f"{path}: no UTF-8 at byte {error.start}", id="bad-description") from error

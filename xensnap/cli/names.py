@@ -39,6 +39,23 @@ def local_file(path: str) -> bytes:
     raise NotFound(f"there is no file {path}", id="no-such-file")
 
 
+def configuration_file(path: str) -> tuple[str, str]:
+    """What a configuration file of this machine says, and where it is, absolute.
+
+    Raises:
+        NotFound: there is no such file.
+        Usage: it cannot be read, or says nothing.
+    """
+    try:
+        text = local_file(path).decode()
+    except UnicodeDecodeError as error:
+        cause = f"{path}: no UTF-8 at byte {error.start}"
+        raise Usage(cause, id="bad-domain-config", remedy="Correct the file.") from error
+    if not text.strip():
+        raise Usage(f"{path} is empty", id="bad-domain-config", remedy="Give the configuration of a domain.")
+    return text, full_path(path, host="")
+
+
 def full_path(path: str, *, host: str) -> str:
     """A path that means the same wherever it is used. On a simulated host there is no working directory.
 

@@ -6,7 +6,7 @@ from xensnap.cli import operate
 from xensnap.cli.choices import THEN
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, optional_snapshot_argument
-from xensnap.cli.names import full_path, local_file, one_name
+from xensnap.cli.names import configuration_file, one_name
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
 from xensnap.engine.request import RevertRequest
 from xensnap.errors import Usage
@@ -61,18 +61,6 @@ def command(
     if save_current and dry_run and session.json:
         cause = "one plan file cannot hold two plans, and --save-current makes two"
         raise Usage(cause, id="two-plans", remedy="Plan `create` and `revert` one after the other.")
-    text, path = _text_of(use_config) if use_config is not None else ("", "")
+    text, path = configuration_file(use_config) if use_config is not None else ("", "")
     request = RevertRequest(wanted, Then(then), disks_only, only, save_current, accept, keep_config, text, path)
     operate.run(session, domain, lambda _engine: request, dry_run=dry_run)
-
-
-def _text_of(path: str) -> tuple[str, str]:
-    """What a configuration file of this machine says, and where it is, absolute."""
-    try:
-        text = local_file(path).decode()
-    except UnicodeDecodeError as error:
-        cause = f"{path}: no UTF-8 at byte {error.start}"
-        raise Usage(cause, id="bad-domain-config", remedy="Correct the file.") from error
-    if not text.strip():
-        raise Usage(f"{path} is empty", id="bad-domain-config", remedy="Give the configuration of a domain.")
-    return text, full_path(path, host="")

@@ -28,7 +28,10 @@ async def plan_birth(host: Hypervisor, request: Birth, fresh: Fresh) -> Plan:
         found = await archive.opened(host, request.path)
         who = take_in.identity(found, request, fresh)
         place = await observe_birthplace(host, who.uuid, who.name, Places(directories=frozenset({request.directory})))
-        plan = take_in.plan_import(found, place, request, fresh)
+        described = None
+        if request.configuration:
+            described = await host.toolstack.described(request.configuration, source=request.config_file)
+        plan = take_in.plan_import(found, place, request, fresh, described)
     text = msgspec.json.encode(request, order="deterministic").decode()
     return msgspec.structs.replace(plan, request=text, planned_s=fresh.now_s)
 

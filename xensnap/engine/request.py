@@ -249,8 +249,8 @@ class CloneRequest(msgspec.Struct, frozen=True):
 class ImportRequest(msgspec.Struct, frozen=True):
     """Make a domain with one snapshot of an archive. `path` and `directory`, for its disks, are absolute, on the host.
 
-    Empty is as the archive says: `new_name` for the domain, `snapshot` for the snapshot, `configuration` for the text
-    that describes the domain. With `new_uuid` it gets a UUID and network addresses of its own.
+    Empty is as the archive says: `new_name` for the domain, `snapshot` for the snapshot, `configuration`, the text of
+    `config_file`, for what describes the domain. With `new_uuid` it gets a UUID and network addresses of its own.
     """
 
     path: str
@@ -258,6 +258,7 @@ class ImportRequest(msgspec.Struct, frozen=True):
     new_name: str = ""
     snapshot: str = ""
     configuration: str = ""
+    config_file: str = ""
     new_uuid: bool = False
     accept: tuple[str, ...] = ()
 

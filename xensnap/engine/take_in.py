@@ -31,6 +31,7 @@ from xensnap.formats.archive import ArchivedDisk, Member
 from xensnap.hypervisor import Capability
 from xensnap.model import (
     Consistency,
+    Described,
     Disk,
     DiskSnapshot,
     Domain,
@@ -58,7 +59,9 @@ def identity(archive: Archive, request: ImportRequest, fresh: Fresh) -> Identity
     return Identity(uuid, request.new_name or told.domain.name, request.snapshot or told.snapshot)
 
 
-def plan_import(archive: Archive, place: Birthplace, request: ImportRequest, fresh: Fresh) -> Plan:
+def plan_import(
+    archive: Archive, place: Birthplace, request: ImportRequest, fresh: Fresh, described: Described | None
+) -> Plan:
     """Plan to take in an archive.
 
     Args:
@@ -66,6 +69,7 @@ def plan_import(archive: Archive, place: Birthplace, request: ImportRequest, fre
         place: what was observed of where the domain is to be.
         request: where to, and what is to be called otherwise.
         fresh: operation id and time.
+        described: what the host makes of the configuration that was given, if one was.
 
     Raises:
         Usage: the configuration that was given is none, or is of another machine.
@@ -76,7 +80,7 @@ def plan_import(archive: Archive, place: Birthplace, request: ImportRequest, fre
     disks = tuple(_disk(archive, disk, who, request, fresh) for disk in archive.manifest.domain.disks)
     here = tuple(disk for disk in disks if disk.path or disk.cdrom)
     needs = tuple(_needs(archive, request, store))
-    found = _machine(archive, request, who, here)
+    found = _machine(archive, described, who, here, fresh_hardware=request.new_uuid)
     reasons = [
         *against_birth(place, frozenset({request.directory})),
         *_against_name(who.snapshot),
@@ -119,27 +123,29 @@ class _Machine(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def _machine(archive: Archive, request: ImportRequest, who: Identity, here: tuple[Disk, ...]) -> _Machine:
+def _machine(
+    archive: Archive, described: Described | None, who: Identity, here: tuple[Disk, ...], *, fresh_hardware: bool
+) -> _Machine:
     """The description that was given, or as much of the archive's own as names nothing of a host."""
     layers = {disk.vdev: disk.layer if disk.path else None for disk in here}
     gone: list[str] = []
     lost = [disk.vdev for disk in archive.manifest.domain.disks if _is_lost(disk, layers)]
     left_out = [f"{vdev}, a disk that is only read" for vdev in lost]
     try:
-        if request.configuration:
-            text, left_out = request.configuration, []
-            _require_same_disks(archive, text)
+        if described is not None:
+            text, left_out = described.text, []
+            _require_same_disks(archive, described)
         else:
             text, more = configuration.portable(archive.snapshot.domain_config)
             left_out += more
             gone = [vdev for vdev in configuration.vdevs(text) if vdev not in layers]
         text = configuration.renewed(
-            text, uuid=who.uuid, name=who.name, layers=layers, gone=gone, fresh_hardware=request.new_uuid
+            text, uuid=who.uuid, name=who.name, layers=layers, gone=gone, fresh_hardware=fresh_hardware
         )
         if archive.head is not None:
             _libxl(text)
     except XensnapError as error:
-        if request.configuration:
+        if described is not None:
             raise Usage(error.cause, id="bad-description", remedy="Correct the file.") from error
         raise formats.bad(archive.path, error.cause) from error
     return _Machine(text, tuple(left_out))
@@ -153,8 +159,8 @@ def _libxl(text: str) -> libxl_json.Config:
     return libxl_json.parse(text.encode("utf-8", "surrogateescape"), source="the configuration")
 
 
-def _require_same_disks(archive: Archive, text: str) -> None:
-    there = configuration.vdevs(text)
+def _require_same_disks(archive: Archive, described: Described) -> None:
+    there = {disk.vdev for disk in described.disks}
     missing = [member.vdev for member in archive.manifest.members if member.vdev and member.vdev not in there]
     if missing:
         cause = f"the configuration has no disk {', '.join(missing)}, which the archive has"

@@ -91,12 +91,12 @@ class OffDomains:
         """See `Toolstack.require_definable`."""
         domain_toml.parse(configuration, source="the configuration", fresh_uuid=domain.uuid)
         require_unknown(domain, await self.domains())
-        await require_free(self._files, self._file(domain.name), configuration.encode())
+        await require_free(self._files, self._file(domain.name), self._text(domain, configuration))
 
     async def define(self, domain: Domain, *, configuration: str, file: str) -> None:
         """See `Toolstack.define`. The description is a file of this directory, named after the domain."""
         await self.require_definable(domain, configuration=configuration, file=file)
-        await install(self._files, self._file(domain.name), configuration.encode())
+        await install(self._files, self._file(domain.name), self._text(domain, configuration))
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
         """See `Toolstack.create`."""
@@ -171,6 +171,11 @@ class OffDomains:
             if one.entry.uuid == uuid:
                 return one
         raise NotFound(f"no domain has the UUID {uuid}", id="domain-not-found")
+
+    def _text(self, domain: Domain, configuration: str) -> bytes:
+        """The domain's file: with paths as those that `set_layers` writes."""
+        layers = {disk.vdev: Layer(self._stored(disk.path), disk.format) for disk in domain.disks if disk.path}
+        return domain_toml.with_layers(configuration, layers).encode()
 
     def _file(self, name: str) -> str:
         return os.path.join(self._directory, f"{name}{_ENDING}")
