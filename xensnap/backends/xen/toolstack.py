@@ -133,8 +133,9 @@ class XenToolstack:
         """
         await self.require_definable(domain, configuration=configuration, file=file)
         config = _configuration(configuration)
-        await install(self._files, file, xl_cfg.write(config))
-        await self._remembered.put(domain.uuid, Description(config, file))
+        text = xl_cfg.write(config)
+        await install(self._files, file, text)
+        await self._remembered.put(domain.uuid, Description(config, heard(file, text, config)))
 
     async def create(self, uuid: DomainUuid, *, paused: bool = False) -> Domain:
         """See `Toolstack.create`."""
