@@ -566,6 +566,12 @@ class Toolstack(Protocol):
         the capability. A memory that is written in a tenth of a second is kept to no limit (QEMU 7.2.22).
         """
 
+    async def watched(self, domain: Domain) -> bool | None:
+        """Whether the daemon is there that reboots and cleans up this running guest. Reading only.
+
+        None where the host needs none, or the domain is off.
+        """
+
     async def hold_watcher(self, domain: Domain) -> Watcher | None:
         """Stop the daemon that would end at a suspend; None where there is none. `Failed`: it runs on."""
 

@@ -15,7 +15,7 @@ from simulator.disk.image import BLOCK, Qcow2, Raw
 from simulator.disk.snapshots import Entry
 from simulator.world import World, life
 from simulator.xen.incarnations import Shutdown
-from xensnap.model import Layer
+from xensnap.model import DomainUuid, Layer
 
 replace = msgspec.structs.replace
 
@@ -134,6 +134,25 @@ class LoseQemu(msgspec.Struct, frozen=True, tag=True):
     uuid: str
 
 
+class LoseWatcher(msgspec.Struct, frozen=True, tag=True):
+    """The daemon of xl that watches a running domain is gone, as after every plain `xl save -c`."""
+
+    uuid: str
+
+
+class Unflag(msgspec.Struct, frozen=True, tag=True):
+    """`chattr -i`."""
+
+    path: str
+
+
+class NewUuid(msgspec.Struct, frozen=True, tag=True):
+    """A domain that is off is started from a file without `uuid=` and shut down again: it has another UUID now."""
+
+    uuid: str
+    to: str
+
+
 Damage = (
     Vanish
     | Garble
@@ -151,6 +170,9 @@ Damage = (
     | StartFrom
     | Suspend
     | LoseQemu
+    | LoseWatcher
+    | Unflag
+    | NewUuid
 )
 
 
@@ -169,6 +191,13 @@ def damaged(world: World, damage: Damage) -> World:
             return replace(world, xen=world.xen.putting(replace(one, shutdown=Shutdown.SUSPEND)))
         case LoseQemu():
             return life.without_qemu(world, world.xen.of(damage.uuid)[0])
+        case LoseWatcher():
+            return life.without_watcher(world, world.xen.of(damage.uuid)[0])
+        case NewUuid():
+            domain = replace(world.domains[damage.uuid], uuid=DomainUuid(damage.to))
+            return replace(world, domains=world.domains.delete(damage.uuid).set(damage.to, domain))
+        case Unflag():
+            return world.with_fs(world.fs.flag(damage.path, immutable=False))
         case Plant():
             fs = world.fs.symlink(damage.path, damage.target) if damage.target else _made(world, damage)
             return world.with_fs(fs)

@@ -37,6 +37,7 @@ _CREATE = declare("xl.create", "a domain is made and started", writes=True)
 _RESTORE = declare("xl.restore", "a domain is made out of a save file", writes=True)
 _LOOK = declare("xl.look-at-disks", "a new domain's QEMU is asked which disks it has", writes=False)
 _RENAME = declare("xl.rename", "a domain gets another name", writes=True)
+_WATCHED = declare("watcher.look", "the daemon that watches a domain is looked for", writes=False)
 _HOLD = declare("watcher.stop", "the daemon that watches a domain is stopped", writes=True)
 _CONTINUE = declare("watcher.continue", "the daemon that watches a domain goes on", writes=True)
 
@@ -183,6 +184,12 @@ class SimulatedToolstack:
     ) -> AbstractAsyncContextManager[Saving]:
         """`xl save -p`, or the live stream; a domain that is not there is told by `suspended`."""
         return SimulatedSaving(self._seat, self._running, domain, to=to, live=live, max_downtime_s=max_downtime_s)
+
+    async def watched(self, domain: Domain) -> bool | None:
+        """As the list of processes tells it."""
+        world = await self._seat.look(_WATCHED, domain.name)
+        found = world.xen.of(domain.uuid)
+        return all(each.watcher for each in found) if found else None
 
     async def hold_watcher(self, domain: Domain) -> Watcher | None:
         """SIGSTOP; one that is stopped already can be held again."""

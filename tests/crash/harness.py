@@ -16,7 +16,7 @@ from xensnap.engine import settings
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
 from xensnap.engine.view import View
-from xensnap.model import Disk, Format, Kind, Layer, Snapshot
+from xensnap.model import DescribedBy, Disk, Format, Kind, Layer, Snapshot
 
 GUEST = "guest"
 CLUSTER = 64 * 1024
@@ -91,7 +91,11 @@ def held_by(host: SimulatedHost, snapshots: Mapping[str, Snapshot]) -> dict[tupl
 
 
 def guest(
-    kinds: str, *, size_bytes: int = 4 * CLUSTER, host_kind: type[SimulatedHost] = SimulatedHost
+    kinds: str,
+    *,
+    size_bytes: int = 4 * CLUSTER,
+    host_kind: type[SimulatedHost] = SimulatedHost,
+    described_by: DescribedBy = DescribedBy.US,
 ) -> SimulatedHost:
     """A host with one domain that is off: a disk for each letter, `i` for qcow2 and `e` for raw."""
     host = host_kind.fresh()
@@ -101,7 +105,7 @@ def guest(
         layer_format = Format.QCOW2 if kind == "i" else Format.RAW
         layer = host.create_image(f"/images/{vdev}.{layer_format}", layer_format, size_bytes)
         disks.append(Disk(vdev, layer.path, layer.format))
-    host.add_domain(GUEST, "5c84adcc-bd59-488a-96d2-195f9b599cfe", disks)
+    host.add_domain(GUEST, "5c84adcc-bd59-488a-96d2-195f9b599cfe", disks, described_by=described_by)
     return host
 
 

@@ -10,16 +10,17 @@ from xensnap.engine.engine import Engine
 from xensnap.engine.journal import Note, encode
 from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
 from xensnap.engine.view import View
-from xensnap.model import DiskSnapshot, Format, Kind, Layer, Snapshot
+from xensnap.model import DescribedBy, DiskSnapshot, Format, Kind, Layer, Snapshot
 
 UUID = "5c84adcc-bd59-488a-96d2-195f9b599cfe"
+OTHER = "6d95becc-ce6a-499b-a7e3-2a602c6aad0f"
 REPAIRED = "repaired"
 TOLD = "told"
 
 
-def off(kinds: str = "ie") -> SimulatedHost:
+def off(kinds: str = "ie", described_by: DescribedBy = DescribedBy.US) -> SimulatedHost:
     """root - middle - leaf, and a branch beside leaf; one snapshot was deleted, and left a hidden base."""
-    host = guest(kinds)
+    host = guest(kinds, described_by=described_by)
     engine = Engine(host)
     for place, name in enumerate(("root", "gone", "middle", "leaf")):
         scribble(host, place)
@@ -31,6 +32,11 @@ def off(kinds: str = "ie") -> SimulatedHost:
     scribble(host, 1)
     engine.delete(GUEST, DeleteRequest("gone"))
     return host
+
+
+def theirs(kinds: str) -> SimulatedHost:
+    """As `off`, of a domain that its operator starts from a file of his own."""
+    return off(kinds, described_by=DescribedBy.OPERATOR)
 
 
 def taken_once(kinds: str) -> SimulatedHost:
@@ -298,6 +304,14 @@ CASES: dict[str, Case] = {
     "memory-grown": Case("memory-changed", TOLD, lambda s: [d.Grow(s.store("checkpoint.save"))], on),
     "memory-readable-by-all": Case("open-to-others", TOLD, lambda s: [d.Chmod(s.store("checkpoint.save"), 0o644)], on),
     "guest-left-suspended": Case("guest-suspended", REPAIRED, lambda s: [d.Suspend(UUID)], on),
+    "nobody-watches": Case("watcher-lost", TOLD, lambda s: [d.LoseWatcher(UUID)], on),
+    "another-uuid": Case("uuid-changed", TOLD, lambda s: [d.NewUuid(UUID, OTHER)], lambda: off("e")),
+    "flag-cleared": Case(
+        "flag-missing",
+        REPAIRED,
+        lambda s: [d.Unflag(s.image("root")), d.Unflag(s.image("branch"))],
+        lambda: theirs("e"),
+    ),
     "qemu-dead": Case("qemu-silent", TOLD, lambda s: [d.LoseQemu(UUID)], on),
     "starts-elsewhere-next-time": Case(
         "starts-from-base", TOLD, lambda s: [d.StartFrom(UUID, "xvdb", s.disk("checkpoint", BASE).image)], on

@@ -235,7 +235,7 @@ class AsyncEngine(AsyncReader):
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "repair"):
             with suppress(Damaged):  # a journal that nobody can read is a finding, and repaired
-                await self._recover(domain, abort=None)
+                await self._recover(domain, abort=None, mends=True)
             return await treat(self.host, domain.uuid, watch=self._watch, check=check)
 
     async def compact(self, ref: str) -> Compaction:
@@ -362,12 +362,12 @@ class AsyncEngine(AsyncReader):
                     raise
                 failed += [Kept(base, error.cause, error.id) for base in view.state.hidden if base.path == plan.image]
 
-    async def _recover(self, domain: Domain, *, abort: bool | None) -> Recovered | None:
+    async def _recover(self, domain: Domain, *, abort: bool | None, mends: bool = False) -> Recovered | None:
         store = Store.of(self.host, domain.uuid)
         begun = journal.pending(await journal.read(self.host, store.journal))
         if begun is None:
             return None
-        execution = Execution(self.host, begun.plan, self._watch)
+        execution = Execution(self.host, begun.plan, self._watch, mends=mends)
         outcome = await execution.recover(abort=abort)
         await hooks.after(self.host, begun.plan, outcome.value)
         return Recovered(domain.name, begun.plan.summary, outcome, execution.why)

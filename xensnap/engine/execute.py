@@ -33,6 +33,9 @@ REPAIR = "repair"
 RESERVE_BYTES = 64 << 10
 """Enough for the end of a journal, the state of a domain and a few records, each written beside the old one."""
 
+DECIDED = "decided"
+"""What the journal notes of a decision, for the day on which the state that tells of it is lost."""
+
 NEW_FILE_SUFFIX = ".new"
 """How `Files.replace` names what it is writing; a crash can leave one."""
 
@@ -64,12 +67,15 @@ def ignore(progress: Progress) -> None:
 class Execution:
     """One operation on one host, from its first journal entry to its last. The caller holds the domain's lock.
 
+    With `mends` it may be recovered although the state that tells whether it was decided cannot be read.
+
     Attributes:
         why: the reason for the end to which an interrupted one was brought.
     """
 
-    def __init__(self, host: Hypervisor, plan: Plan, watch: Watch = ignore) -> None:
+    def __init__(self, host: Hypervisor, plan: Plan, watch: Watch = ignore, *, mends: bool = False) -> None:
         self._host = host
+        self._mends = mends or plan.verb == REPAIR
         self._plan = plan
         self._watch = watch
         uuid = DomainUuid(plan.domain_uuid)
@@ -165,6 +171,7 @@ class Execution:
         """The point of no return: from here on the operation will be finished, by us or by who comes after us."""
         self._watch(Progress(len(self._plan.prepare) + 1, self._total, "write down the decision"))
         await self._write_state(self._plan.state)
+        await self._journal.note(self._plan.operation, DECIDED)
 
     async def _write_state(self, state: DomainState) -> None:
         text = states.encode(await _with_inodes(self._host, state))
@@ -240,15 +247,18 @@ class Execution:
         return Outcome.UNDONE
 
     async def _is_decided(self) -> bool:
+        """By the state, which is written at once. Where that is lost, the journal knows unless it was cut short."""
         path = self._at.store.state
         try:
             return states.decode(await self._host.files.read(path), path=path).operation == self._plan.operation
-        except NotFound:
-            return False
-        except Damaged:
-            if self._plan.verb == REPAIR:
-                return False  # the first thing that such a repair does is to put it aside
-            raise
+        except (NotFound, Damaged) as error:
+            if isinstance(error, Damaged) and not self._mends:
+                raise
+            if DECIDED not in await self._journal.notes(self._plan.operation):
+                return False
+            if isinstance(error, NotFound):
+                await self._write_state(self._plan.state)
+            return True
 
     async def _can_go_on(self) -> bool:
         for step in self._plan.prepare:

@@ -149,6 +149,11 @@ class Journal:
         """Leave a trace for the reader of the audit trail."""
         await self.files.append(self._path, encode(Note(operation, text)))
 
+    async def notes(self, operation: str) -> tuple[str, ...]:
+        """The traces of an operation, in order, as many as there are left."""
+        entries = decode(await read(self, self._path))
+        return tuple(entry.text for entry in entries if isinstance(entry, Note) and entry.operation == operation)
+
     async def remember(self, operation: str, text: str) -> None:
         """Make a fact durable that nobody can look up later."""
         await self.files.append(self._path, encode(Fact(operation, text)))

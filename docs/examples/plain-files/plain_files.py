@@ -79,6 +79,9 @@ class Domains:
         ]
         self.define(domain.name, uuid, disks)
 
+    async def watched(self, domain):
+        return None
+
     async def hold_watcher(self, domain):
         """Nobody watches a domain that is off."""
 

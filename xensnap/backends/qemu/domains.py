@@ -137,6 +137,10 @@ class OffDomains:
         """See `Toolstack.saving`."""
         raise unsupported("save memory")
 
+    async def watched(self, domain: Domain) -> bool | None:
+        """See `Toolstack.watched`: nobody watches domains that are off."""
+        return None
+
     async def hold_watcher(self, domain: Domain) -> Watcher | None:
         """See `Toolstack.hold_watcher`: nobody watches domains that are off."""
         return None

@@ -182,6 +182,10 @@ class RunningDomains:
         """See `Toolstack.saving`."""
         return self._saving(domain, to, live=live, max_downtime_s=max_downtime_s)
 
+    async def watched(self, domain: Domain) -> bool | None:
+        """See `Toolstack.watched`: a QEMU needs nobody for that."""
+        return await self._off.watched(domain)
+
     async def hold_watcher(self, domain: Domain) -> Watcher | None:
         """See `Toolstack.hold_watcher`: a QEMU that reboots its guest does so by itself."""
         return await self._off.hold_watcher(domain)

@@ -247,6 +247,10 @@ class XenToolstack:
             raise Refused([Reason("no-downtime-limit", cause, "Leave out the limit.")])
         return self._saving(domain, to, live=live)
 
+    async def watched(self, domain: Domain) -> bool | None:
+        """See `Toolstack.watched`."""
+        return None if domain.domid is None else await self._watchers.watches(domain.domid)
+
     async def hold_watcher(self, domain: Domain) -> Watcher | None:
         """See `Toolstack.hold_watcher`."""
         return None if domain.domid is None else await self._watchers.hold(domain.domid)

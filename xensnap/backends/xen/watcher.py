@@ -59,6 +59,10 @@ class Watchers:
         self._daemons = daemons
         self._place = place
 
+    async def watches(self, domid: DomId) -> bool:
+        """Whether this domain has a daemon that lives."""
+        return await self._find(domid) is not None
+
     async def hold(self, domid: DomId) -> StoppedWatcher | None:
         """Stop the daemon of this domain; None where it has none (`xl create -e`, or lost before)."""
         found = await self._find(domid)

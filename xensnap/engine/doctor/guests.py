@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from xensnap.engine.doctor.finding import Finding, Repair, Severity
 from xensnap.engine.doctor.survey import Survey
 from xensnap.engine.repair_steps import ResumeGuest
-from xensnap.model import RunState
+from xensnap.model import RunState, Snapshot
 
 
 def memories(seen: Survey) -> Iterator[Finding]:
@@ -34,3 +34,29 @@ def state(seen: Survey) -> Iterator[Finding]:
         cause = f"the domain is {domain.state}, and its QEMU cannot be asked: {seen.view.opened.unasked}"
         remedy = "If another program talks to it, wait; if QEMU has died, its disks are gone: destroy the domain."
         yield Finding("qemu-silent", Severity.ERROR, domain.name, cause, remedy)
+
+
+def watcher(seen: Survey) -> Iterator[Finding]:
+    """Whoever starts the guest anew when it reboots is there. Every plain `xl save` ends it (Xen 4.17.7)."""
+    if seen.watched is False:
+        cause = "nobody watches the guest: it will not come back from a reboot, and a power-off leaves it lying about"
+        remedy = "xl cannot watch it again: shut it down and start it anew when that suits, or revert it."
+        yield Finding("watcher-lost", Severity.WARNING, seen.view.domain.name, cause, remedy)
+
+
+def identity(seen: Survey) -> Iterator[Finding]:
+    """The domain has the UUID under which its snapshots were taken."""
+    now = {disk.path for disk in seen.view.domain.disks} | set(seen.view.images)
+    for uuid, snapshots in seen.formerly.items():
+        ours = [snapshot for snapshot in snapshots if now & _paths(snapshot)]
+        if not ours:
+            continue  # another domain of that name, which is gone
+        names = ", ".join(repr(snapshot.name) for snapshot in ours)
+        cause = f"it had the UUID {uuid} when {names} was taken, and has another one now"
+        remedy = f'Write uuid = "{uuid}" into the file that it is started from, and start it anew.'
+        yield Finding("uuid-changed", Severity.ERROR, seen.view.domain.name, cause, remedy)
+
+
+def _paths(snapshot: Snapshot) -> set[str]:
+    overlays = {disk.overlay.path for disk in snapshot.disks if disk.overlay}
+    return overlays | {disk.image.path for disk in snapshot.disks}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from xensnap.engine.doctor.finding import Finding, Repair, Severity
 from xensnap.engine.doctor.survey import Survey
+from xensnap.engine.flag_steps import Freeze
 from xensnap.engine.overlay_steps import Reback
 from xensnap.engine.repair_steps import GiveBackLeaks, PutBack
 from xensnap.engine.store_steps import fingerprint
@@ -76,6 +77,17 @@ def formats(seen: Survey) -> Iterator[Finding]:
             repair = Repair(f"write {known} into it", finish=(Reback(_vdev(seen, path), image.layer, backing),))
         cause = f"it does not say in which format {image.backing.path} is"
         yield Finding("format-not-given", Severity.WARNING, path, cause, "Shut the domain down first.", repair)
+
+
+def flagged(seen: Survey) -> Iterator[Finding]:
+    """What is frozen carries the flag where a start from the operator's own file would write to it."""
+    for path, flag in seen.flags.items():
+        if not flag:
+            cause = (
+                f"nothing keeps a start from the operator's own file off it, and {_needed_by(seen, path)} stands on it"
+            )
+            repair = Repair("set its immutable flag", finish=(Freeze(path),))
+            yield Finding("flag-missing", Severity.ERROR, path, cause, repair=repair)
 
 
 def _needed_by(seen: Survey, path: str) -> str:
