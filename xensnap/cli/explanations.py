@@ -503,6 +503,18 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     ),
     "parent-circle": ("Snapshots come from one another in a circle.", "`xensnap doctor --repair` cuts it."),
     "parent-missing": ("A snapshot comes from one that is not there.", "`xensnap doctor --repair` makes it a root."),
+    "watcher-lost": (
+        "The daemon of xl that reboots the guest and cleans up after it is gone; every plain `xl save` ends it.",
+        "Shut the guest down and start it anew when that suits.",
+    ),
+    "uuid-changed": (
+        "The domain's file has no `uuid=`, so each start gave it a new one; its snapshots are kept under the old.",
+        "Write the old UUID, which the message names, into the file.",
+    ),
+    "flag-missing": (
+        "An image that snapshots need has lost its immutable flag: a start from the operator's file would write to it.",
+        "`xensnap doctor DOMAIN --repair` sets it again.",
+    ),
     "qemu-silent": ("The QEMU of a domain that runs cannot be asked.", "If it has died, destroy the domain."),
     "record-damaged": ("The record of a snapshot cannot be read.", "`xensnap doctor --repair`, or a backup."),
     "record-lost": ("A snapshot was taken, and its record is gone.", "`xensnap doctor --repair`, or a backup."),
