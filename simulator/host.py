@@ -259,9 +259,9 @@ class SimulatedHost(Inside):
         found = looked_up(self.world, domain)
         kind = found.kind or GuestKind.PV
         disks = [
-            f"'{disk.path},{disk.format},{disk.vdev},{'r' if disk.readonly else 'w'}'"
+            f"'format={disk.format},vdev={disk.vdev},access={'r' if disk.readonly else 'w'}"
+            f"{',devtype=cdrom' if disk.cdrom else ''}{f',target={disk.path}' if disk.path else ''}'"
             for disk in found.disks
-            if disk.path
         ]
         text = f'name = "{found.name}"\nuuid = "{found.uuid}"\ntype = "{kind}"\ndisk = [ {", ".join(disks)} ]\n'
         path = f"/etc/xen/{found.name}.cfg"

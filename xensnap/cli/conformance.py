@@ -76,6 +76,7 @@ def reporting(function: Function) -> Function:
 )
 @click.option("--shard", default="1/1", callback=_shard, metavar="I/N", help="Only this part of the cases.")
 @click.option("--stride", type=click.IntRange(1), default=1, help="Try only every so many-th death of a process.")
+@click.option("--time-box", type=click.FloatRange(0), metavar="SECONDS", help="Begin no further case after so long.")
 @click.option("--known-broken", metavar="FILE", help="Cases known to fail: a line each, id and reference.")
 @click.option("--jsonl", metavar="FILE", help="Write every event, as `compare` and `report` read it.")
 @click.option(
@@ -94,6 +95,7 @@ def run(
     seed: int,
     shard: tuple[int, int],
     stride: int,
+    time_box: float | None,
     known_broken: str | None,
     jsonl: str | None,
     capsules: str,
@@ -101,15 +103,16 @@ def run(
 ) -> None:
     """Try each CASE (`profile/name`) on a place made for it: all cases, or those that are named.
 
-    The host is sim, qemu, qemu:DIR (temporary directories below DIR), or MODULE:FACTORY with a factory of your own that
-    takes a seed and returns a `xensnap.conformance.Workplace`. Exit code 0 only if nothing failed.
+    The host is sim, doors (the real Xen host's code over a simulated machine), qemu, qemu:DIR (temporary directories
+    below DIR), or MODULE:FACTORY with a factory of your own that takes a seed and returns a
+    `xensnap.conformance.Workplace`. Exit code 0 only if nothing failed.
     """
     from xensnap.conformance.places.choosing import opener
     from xensnap.conformance.reports.outcomes import gather
     from xensnap.conformance.run import Options, run_cases
 
     chosen = _chosen(cases, profiles)
-    options = Options(seed=seed, shard=shard, stride=stride, known_broken=_known(known_broken))
+    options = Options(seed=seed, shard=shard, stride=stride, time_box_s=time_box, known_broken=_known(known_broken))
     events: list[Event] = []
     with files.writing(jsonl) as write:
         for event in run_cases(chosen, opener(session.host_spec), clock=time.monotonic, options=options):

@@ -55,7 +55,7 @@ def command(session: Session, capsule: str, step: bool, html: str | None, tools:
         where, seed, exactly, again = "sim", 0, True, _machine(session, held, tools)
     else:
         where, seed = session.host_spec or _trusted(held), held.seed
-        exactly, again = where == held.host and held.kind == "sim", _case(held, where, tools)
+        exactly, again = where == held.host and held.exact, _case(held, where, tools)
     _tell_versions(session, held)
     then = held.outcome
     if not session.json:

@@ -14,7 +14,7 @@ from xensnap.conformance.reports.outcomes import CaseOutcome, RunOutcome
 from xensnap.conformance.run import Options
 
 SCHEMA = "xensnap-capsule/1"
-OURS = frozenset({"sim", "qemu"})
+OURS = frozenset({"sim", "doors", "qemu"})
 """Hosts that a capsule may choose by itself. Every other is somebody's code, which a file must not get to run."""
 
 
@@ -23,8 +23,8 @@ class Capsule(msgspec.Struct, frozen=True, tag=SCHEMA, tag_field="schema"):
 
     Attributes:
         case: its id.
-        host: as `--host` names it: sim, qemu, or MODULE:FACTORY.
-        kind: what that host calls itself. One of kind `sim` does the same every time.
+        host: as `--host` names it: sim, doors, qemu, or MODULE:FACTORY.
+        kind: what that host calls itself.
         seed: of the run; that of the world is made from it and the id of the case.
         prefix: what the names of all domains begin with.
         stride: of many things of one kind, only every so many-th was tried. Deaths are told as deeds.
@@ -45,6 +45,11 @@ class Capsule(msgspec.Struct, frozen=True, tag=SCHEMA, tag_field="schema"):
     began: CaseBegan
     deeds: tuple[Did, ...]
     ended: CaseEnded
+
+    @property
+    def exact(self) -> bool:
+        """Whether its host does the very same every time: ids, paths and times, too."""
+        return self.kind in {"sim", "doors"}
 
     @property
     def options(self) -> Options:

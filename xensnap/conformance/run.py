@@ -25,6 +25,7 @@ class Options(msgspec.Struct, frozen=True):
         known_broken: ids of cases that are known to fail, each with a reference.
         shard: this part of so many, counted from 1.
         stride: of many things of one kind, such as deaths, only every so many-th is tried.
+        time_box_s: after so long no further case is begun; the report says of each that it was not run.
     """
 
     seed: int = 0
@@ -32,6 +33,7 @@ class Options(msgspec.Struct, frozen=True):
     known_broken: Mapping[str, str] = {}
     shard: tuple[int, int] = (1, 1)
     stride: int = 1
+    time_box_s: float | None = None
 
 
 DEFAULTS = Options()
@@ -70,6 +72,8 @@ def run_cases(
             ended = CaseEnded(each.id, State.UNSUPPORTED, 0.0, f"the host does not declare {', '.join(missing)}")
         elif there := sorted(lack.value for lack in each.lacks & declared):
             ended = CaseEnded(each.id, State.NOT_RUN, 0.0, f"needs a host without {', '.join(there)}")
+        elif options.time_box_s is not None and clock() - began_s >= options.time_box_s:
+            ended = CaseEnded(each.id, State.NOT_RUN, 0.0, f"the time box of {options.time_box_s:g} s was over")
         else:
             told: list[Event] = []
             ended = carry_out(each, open_place, clock=clock, options=options, tell=told.append)

@@ -18,10 +18,16 @@ def an_image_that_is_gone_stops_a_revert_before_it_begins(trial: Trial) -> None:
     with_snapshots(guest, "one", "two")
     frozen = guest.engine.list(guest.name).contents.snapshots["one"].disks[0].image
     files = guest.host.files
+    # Who moves an image away by hand knows chattr, too.
+    flagged = Capability.IMMUTABLE in guest.host.capabilities and guest.host.run(files.is_immutable(frozen.path))
+    if flagged:
+        guest.host.run(files.set_immutable(frozen.path, on=False))
     guest.host.run(files.rename(frozen.path, f"{frozen.path}.away"))
     error = trial.refused(lambda: guest.revert("one"), "image-missing")
     trial.require(frozen.path in error.cause, f"the refusal does not name {frozen.path}")
     guest.host.run(files.rename(f"{frozen.path}.away", frozen.path))
+    if flagged:
+        guest.host.run(files.set_immutable(frozen.path, on=True))
     guest.revert("one")
 
 

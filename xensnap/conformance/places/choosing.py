@@ -5,7 +5,7 @@ from importlib import import_module
 from xensnap.conformance.run import OpenPlace
 from xensnap.errors import Usage
 
-REMEDY = "Say sim, qemu, qemu:DIR, or MODULE:FACTORY for a host of your own."
+REMEDY = "Say sim, doors, qemu, qemu:DIR, or MODULE:FACTORY for a host of your own."
 
 
 def opener(spec: str | None) -> OpenPlace:
@@ -19,6 +19,10 @@ def opener(spec: str | None) -> OpenPlace:
         from xensnap.conformance.places.simulated import SimulatedPlace  # noqa: PLC0415 -- loaded when it is chosen
 
         return SimulatedPlace
+    if kind == "doors" and not colon:
+        from xensnap.conformance.places.doors import DoorPlace  # noqa: PLC0415 -- as above
+
+        return DoorPlace
     if kind == "qemu":
         from xensnap.conformance.places.plain_qemu import QemuPlace  # noqa: PLC0415 -- as above
 

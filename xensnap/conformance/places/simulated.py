@@ -19,10 +19,11 @@ class SimulatedPlace:
 
     Args:
         seed: of that world; the same seed, the same everything.
+        on: a host made before, instead of a fresh one.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self._sim = SimulatedHost.fresh(seed)
+    def __init__(self, seed: int = 0, *, on: SimulatedHost | None = None) -> None:
+        self._sim = on or SimulatedHost.fresh(seed)
         self.host: Hypervisor = self._sim
         self._writes: dict[int, int] = {}
         self._images = 0
@@ -57,8 +58,8 @@ class SimulatedPlace:
         return self._sim.memory(name).counter
 
     def first_counter(self, name: str) -> int:
-        """See Workplace."""
-        return self._sim.memory(name).counter
+        """See Workplace. It is kept from when the guest was last let go on."""
+        return self._sim.world.guests[self._sim.incarnation(name).domid].memory.counter
 
     def sound(self, name: str) -> str:
         """See Workplace."""
