@@ -51,7 +51,7 @@ def case_of(found: pytest.TestReport) -> report.Case:
     path, _, test = found.nodeid.partition("::")
     name, _, parameters = test.partition("[")
     properties = {name: value for name, value in found.user_properties if isinstance(value, str)}
-    return report.Case(Path(path).stem, name, parameters.rstrip("]"), found.outcome, properties)
+    return report.Case(Path(path).stem, name, parameters.rstrip("]"), found.outcome, found.duration, properties)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -57,18 +57,21 @@ def test_the_session_keeps_its_commands_when_its_answers_are_taken_out() -> None
 
 def test_a_page_tells_what_failed_and_the_ratios() -> None:
     pauses = {
-        deed: {"gap_ms": 10.0 * number, "stall_ms": 2.0 * number} for number, deed in enumerate(report.PAUSES, start=1)
+        deed: {"gap_ms": 10.0 * number, "stall_ms": 2.0 * number, "took_s": 1.5 * number}
+        for number, deed in enumerate(report.PAUSES, start=1)
     }
+    told = json.dumps(pauses)
     cases = [
-        report.Case("test_flow", report.COVERS, "pv-internal", "passed"),
-        report.Case("test_flow", report.COVERS, "hvm-internal", "failed"),
-        report.Case("test_pauses", "test_pauses_side_by_side", "pvh512", "passed", {"pauses": json.dumps(pauses)}),
+        report.Case("test_flow", report.COVERS, "pv-internal", "passed", 30.0),
+        report.Case("test_flow", report.COVERS, "hvm-internal", "failed", 90.0),
+        report.Case("test_pauses", "test_pauses_side_by_side", "pvh512", "passed", 60.0, {"pauses": told}),
     ]
     page = report.page(cases)
     assert "2 of 3 passed" in page
     assert "| internal | passed | not tried | failed |" in page
     assert "| what a snapshot covers comes back while the guest works | 1 | hvm-internal |" in page
-    assert "| xl save -c | 1.00 | 3.00 |" in page
+    assert "| xl save -c | 1.00 | 3.00 | 1.00 |" in page
+    assert "Together they took 3 minutes" in page
 
 
 def test_the_last_outcome_of_a_case_counts_and_others_stay() -> None:
