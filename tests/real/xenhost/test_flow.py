@@ -4,9 +4,11 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tests.real.xenhost.guests import HVM, MANY, PV, PVH
+from tests.real.xenhost.guests import HVM, IMAGES, MANY, PV, PVH
 from tests.real.xenhost.lab import XenLab
 from tests.real.xenhost.ways import EACH_GUEST, EVERYTHING, Way
+
+ATTACHED = f"{IMAGES}/attached.raw"
 
 
 @pytest.mark.quick
@@ -98,4 +100,20 @@ def test_live_checkpoints_can_follow_each_other(lab: XenLab) -> None:
     for name in ("two", "one"):
         lab.xensnap("revert", lab.guest.name, name)
         lab.face.holds(name, name)
+    lab.images_are_whole()
+
+
+@pytest.mark.parametrize("guest", [pytest.param(PVH, id="pvh")])
+def test_a_raw_disk_that_was_attached_meanwhile_goes_live_with_the_others(lab: XenLab) -> None:
+    lab.dom0.run("qemu-img", "create", "-q", "-f", "raw", ATTACHED, "16M")
+    lab.xl("block-attach", lab.guest.name, f"format=raw,vdev=xvdc,access=rw,backendtype=qdisk,target={ATTACHED}")
+    disks = ("xvda", "xvdb", "xvdc")
+    lab.face.mark("one", *disks)
+    lab.face.ask(f"work {' '.join(disks)}")
+    lab.xensnap("create", lab.guest.name, "--name", "one", "--live", "--type", "external")
+    lab.face.works_well()
+    lab.face.mark("two", *disks)
+    lab.xensnap("revert", lab.guest.name, "one")
+    lab.face.works_well()
+    assert [lab.face.kept, *(lab.face.on(vdev) for vdev in disks)] == ["one"] * 4
     lab.images_are_whole()
