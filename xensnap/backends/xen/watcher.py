@@ -8,6 +8,7 @@ again, it looks, sees a guest that runs, and stays.
 # ruff: noqa: PTH118 -- paths are text in the model
 
 import os
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from xensnap.backends.xen import log
@@ -59,9 +60,11 @@ class Watchers:
         self._daemons = daemons
         self._place = place
 
-    async def watches(self, domid: DomId) -> bool:
-        """Whether this domain has a daemon that lives."""
-        return await self._find(domid) is not None
+    async def watches(self, domid: DomId) -> bool | None:
+        """Whether the daemon of this domain lives; None where it never had any (`xl create -e`)."""
+        if await self._find(domid) is not None:
+            return True
+        return False if [told async for told in self._told(domid)] else None
 
     async def hold(self, domid: DomId) -> StoppedWatcher | None:
         """Stop the daemon of this domain; None where it has none (`xl create -e`, or lost before)."""
@@ -73,6 +76,13 @@ class Watchers:
         return StoppedWatcher(self._daemons, pid, path)
 
     async def _find(self, domid: DomId) -> tuple[int, str] | None:
+        async for pid, path in self._told(domid):
+            if await self._daemons.is_xl(pid, path):
+                return pid, path
+        return None
+
+    async def _told(self, domid: DomId) -> AsyncIterator[tuple[int, str]]:
+        """The pid of the daemon that this domain has or had, and its log."""
         for name in await self._files.names(self._place):
             # A log has the name that the domain had when it was started, so all are looked at.
             if not name.startswith(_LOG):
@@ -82,6 +92,5 @@ class Watchers:
                 told = log.watching((await self._files.read(path)).decode("utf-8", "replace"))
             except (NotFound, FileFailed, Failed):
                 continue
-            if told and told.domid == domid and await self._daemons.is_xl(told.pid, path):
-                return told.pid, path
-        return None
+            if told and told.domid == domid:
+                yield told.pid, path

@@ -60,6 +60,20 @@ def test_fact_1_a_domain_without_a_watcher_has_none(xen: ScriptedXen, which: str
     assert not xen.stopped
 
 
+def test_fact_1_a_guest_that_has_lost_its_watcher_is_known_for_it(xen: ScriptedXen) -> None:
+    """by `xl save -c` of somebody else; one that was started without any (`xl create -e`) has lost none"""
+    domid = xen.add("pv1")
+
+    def watched() -> bool | None:
+        return xen.host.run(xen.host.toolstack.watched(look(xen)))
+
+    assert watched() is None
+    xen.watched("pv1", domid, 361)
+    assert watched() is True
+    xen.xls.clear()
+    assert watched() is False
+
+
 def test_fact_1_a_renamed_domain_is_watched_under_its_old_name(xen: ScriptedXen) -> None:
     xen.watched("before", xen.add("pv1"), 361)
     assert xen.host.run(xen.host.toolstack.hold_watcher(look(xen))) is not None
