@@ -297,6 +297,13 @@ class ImageTool(Protocol):
     async def measure_bytes(self, layer: Layer) -> int:
         """Bytes that a qcow2 copy of everything that the image shows would need. `ToolFailed`: none."""
 
+    async def copy(self, layer: Layer, *, to: str) -> None:
+        """Make the existing empty file `to` the same as the image file, byte for byte, holes kept; and compare.
+
+        What the image stands on is not looked at. `Busy`: none. `ToolFailed`: unknown, `to` may be anything. Durable
+        after `Files.sync`.
+        """
+
     async def copy_out(self, layer: Layer, *, snapshot_id: str = "", to: str) -> None:
         """Fill the existing empty file `to` with a standalone qcow2 image of one internal snapshot.
 

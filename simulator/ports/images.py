@@ -45,6 +45,7 @@ _RESIZE = declare("qemu-img.resize", "a disk is made larger or smaller", writes=
 _CHECK = declare("qemu-img.check", "an image is checked", writes=False)
 _REPAIR = declare("qemu-img.repair", "leaked clusters are given back", writes=True)
 _MEASURE = declare("qemu-img.measure", "the space that a copy would need is reckoned", writes=False)
+_COPY = declare("image.copy", "an image file is copied as it is, and compared", writes=True)
 _COPY_OUT = declare("qemu-img.copy-out", "a snapshot or a whole chain is copied into an image of its own", writes=True)
 
 _CLUSTER = 65536
@@ -167,6 +168,21 @@ class SimulatedImageTool:
         _unwritten(world, layer.path)
         argv = ("qemu-img", "measure", "-O", "qcow2", "-f", layer.format, layer.path)
         return measured(tuple(link.image for link in _links(world.fs, layer, argv)))
+
+    async def copy(self, layer: Layer, *, to: str) -> None:
+        """`cp` and `cmp`; not durable yet."""
+        require_present(self._seat.world.fs, layer.path)
+        _unwritten(self._seat.world, layer.path)
+        await self.require_unused(Layer(to, Format.RAW))
+
+        def copied(fs: FileSystem) -> FileSystem:
+            return fs.update(to, lambda _: fs.inode(layer.path).stored)
+
+        try:
+            await self._seat.alter(_COPY, to, copied, (lambda fs: fs.update(to, lambda _: b"the first bytes"),))
+        except OSError as error:
+            words = f"{to}: {error.strerror}"
+            raise ToolFailed(words, argv=("cp", layer.path, to), returncode=1, stderr=words) from None
 
     async def copy_out(self, layer: Layer, *, snapshot_id: str = "", to: str) -> None:
         """A standalone image of one snapshot, or of the present; not durable yet, as qemu-img leaves it."""

@@ -42,6 +42,8 @@ def run(world: World, argv: Sequence[str], told: Told | None = None) -> Ended:
         return storage_daemon.run(world, rest, told)
     if name == "cp":
         return _copied(world, rest)
+    if name == "cmp":
+        return _compared(world, rest)
     raise NotModelled(f"the program {name}")
 
 
@@ -58,3 +60,13 @@ def _copied(world: World, argv: Sequence[str]) -> Ended:
         return Ended(world.with_fs(world.fs.update(target, lambda _: stored)))
     except OSError as error:
         return Ended(world, 1, "", f"cp: error copying '{source}' to '{target}': {error.strerror}\n")
+
+
+def _compared(world: World, argv: Sequence[str]) -> Ended:
+    """`cmp` of two files."""
+    one, other = (word for word in argv if not word.startswith("--"))
+    try:
+        same = world.fs.inode(one).stored == world.fs.inode(other).stored
+    except OSError as error:
+        return Ended(world, 2, "", f"cmp: {one}: {error.strerror}\n")
+    return Ended(world, 0) if same else Ended(world, 1, f"{one} {other} differ: byte 1, line 1\n")

@@ -33,6 +33,7 @@ EACH = {
     "xensnap-verify/1": ["verify", "guest1"],
     "xensnap-chain/1": ["chain", "show", "guest1"],
     "xensnap-compact/1": ["chain", "compact", "guest1"],
+    "xensnap-relocate/1": ["chain", "relocate", "guest1", "xvda", "/images"],
     "xensnap-capabilities/1": ["capabilities"],
     "xensnap-configuration/1": ["config"],
     "xensnap-explain/1": ["explain", "busy"],

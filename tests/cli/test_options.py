@@ -30,6 +30,7 @@ PLAIN = {
     "verify": ["guest1"],
     "chain show": ["guest1"],
     "chain compact": ["guest1"],
+    "chain relocate": ["guest1", "xvda", "/var"],
     "explain": ["busy"],
     "capabilities": [],
     "config": [],

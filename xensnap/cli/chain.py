@@ -2,6 +2,7 @@
 
 import click
 
+from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents import (
@@ -11,10 +12,13 @@ from xensnap.cli.documents import (
     CompactDocument,
     HiddenDocument,
 )
+from xensnap.cli.names import full_path
 from xensnap.cli.output import clean, size, table
 from xensnap.cli.records import domain_document
-from xensnap.cli.session import Session, changing, verb
+from xensnap.cli.session import Session, changing, dry_run_option, verb
 from xensnap.engine.collect import Kept, hidden_now, why_kept
+from xensnap.engine.engine import Engine
+from xensnap.engine.request import RelocateRequest
 from xensnap.engine.view import DiskView, View
 from xensnap.model import Image, Kind
 
@@ -76,6 +80,31 @@ def compact(session: Session, domain: str, dry_run: bool) -> None:
         unknown=unknown or None,
     )
     session.show(document, lambda: _compact_text(document))
+
+
+@command_with(
+    "relocate",
+    "Bring the images of a disk to another directory.",
+    ("xensnap chain relocate guest1 xvda /fast/images --dry-run", "what would be copied"),
+    ("xensnap chain relocate guest1 xvda /fast/images", "its snapshots go with it"),
+)
+@domain_argument
+@click.argument("vdev")
+@click.argument("directory")
+@dry_run_option
+@verb
+@changing
+def relocate(session: Session, domain: str, vdev: str, directory: str, dry_run: bool) -> None:
+    """Bring all images below the disk VDEV of DOMAIN, which is off, to DIRECTORY, and those of its snapshots.
+
+    They are copied and compared; configuration and records follow. The old files stay, under other names, until
+    `trash empty`. A file of yours that names them has to be changed by you.
+    """
+
+    def request(engine: Engine) -> RelocateRequest:
+        return RelocateRequest(vdev, full_path(directory, host=engine.host.name))
+
+    operate.run(session, domain, request, dry_run=dry_run)
 
 
 def _disk(view: View, disk: DiskView) -> ChainDisk:
@@ -141,3 +170,4 @@ def _compact_text(document: CompactDocument) -> str:
 
 command.add_command(show)
 command.add_command(compact)
+command.add_command(relocate)

@@ -580,6 +580,18 @@ class AdoptDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-ado
     """`adopt`."""
 
 
+class RelocateDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-relocate/1"):
+    """`chain relocate`."""
+
+
+class ParkedDocument(msgspec.Struct, frozen=True):
+    """The old file of an image that was brought elsewhere, since when (UTC), and what it takes."""
+
+    path: str
+    since: str
+    bytes: int
+
+
 class LoggedDocument(msgspec.Struct, frozen=True):
     """One operation: by whom, when (UTC), and how it ended, `done` or `undone`; null while it has not."""
 
@@ -615,6 +627,7 @@ class TrashDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensna
     host: str
     domain: DomainDocument
     snapshots: tuple[TrashedDocument, ...]
+    parked: tuple[ParkedDocument, ...] = ()
 
 
 class RedefineDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-redefine/1"):
@@ -799,6 +812,7 @@ Document = (
     | AdoptDocument
     | TrashDocument
     | RedefineDocument
+    | RelocateDocument
     | XmlDocument
     | LogDocument
     | ExportDocument

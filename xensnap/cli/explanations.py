@@ -190,7 +190,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "A domain of this name or UUID is there already.",
         "Look at it first; `import --new-uuid --name NAME` makes one beside it.",
     ),
-    "image-exists": ("A simulated image of this name is there already.", "Give the domain another name."),
+    "image-exists": ("An image of this name is there already.", "Choose another name, or another directory."),
     "exists-already": ("What was to be made is there already.", "Use it, or remove it first."),
     "image-open": (
         "A process has the image open. QEMU under Xen takes no lock, so writing now would destroy data.",
@@ -527,6 +527,12 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "tag-missing": ("A tag that a record tells of is gone.", "Put the image back, or delete the snapshot."),
     "tag-replaced": ("A tag was made anew by somebody else.", "`xensnap adopt`, or delete the snapshot."),
     "tag-twice": ("An image has the same tag twice.", "Delete the one that is not ours, by its id."),
+    "nothing-to-relocate": ("All images of the disk are in that directory already.", "Nothing has to be done."),
+    "unseen-domains": (
+        "The snapshots of another domain cannot be read, so nobody knows which images it needs.",
+        "Run `xensnap doctor` for that domain.",
+    ),
+    "no-file": ("An image is a block device, which cannot be copied as a file.", "Copy it by hand."),
     "record-let-go": (
         "The record of a snapshot was taken away by `delete --metadata-only`; nothing protects its content.",
         "`xensnap adopt` takes it back, as long as its content is what it was.",

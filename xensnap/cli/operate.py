@@ -16,6 +16,7 @@ from xensnap.cli.documents import (
     PinDocument,
     PruneDocument,
     RedefineDocument,
+    RelocateDocument,
     RenameDocument,
     RestoreDocument,
     RevertDocument,
@@ -37,6 +38,7 @@ from xensnap.engine.request import (
     PinRequest,
     PruneRequest,
     RedefineRequest,
+    RelocateRequest,
     RenameRequest,
     Request,
     RestoreRequest,
@@ -65,10 +67,11 @@ OperationDocument = (
     | ExportDocument
     | ImportDocument
     | CloneDocument
+    | RelocateDocument
     | ApplyDocument
 )
 
-NOTHING_TO_DO = frozenset({"nothing-to-delete", "nothing-to-prune"})
+NOTHING_TO_DO = frozenset({"nothing-to-delete", "nothing-to-prune", "nothing-to-relocate"})
 """What is refused because it is so already, which a command that may be repeated does not call an error."""
 
 DOCUMENTS: dict[type[Request], type[OperationDocument]] = {
@@ -85,6 +88,7 @@ DOCUMENTS: dict[type[Request], type[OperationDocument]] = {
     AdoptRequest: AdoptDocument,
     RedefineRequest: RedefineDocument,
     ExportRequest: ExportDocument,
+    RelocateRequest: RelocateDocument,
 }
 
 

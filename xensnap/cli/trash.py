@@ -4,7 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import Verb
-from xensnap.cli.documents import TrashDocument, TrashedDocument
+from xensnap.cli.documents import ParkedDocument, TrashDocument, TrashedDocument
 from xensnap.cli.output import clean, size, utc
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
@@ -33,12 +33,16 @@ def command() -> None:
 @click.argument("domain")
 @verb
 def list_(session: Session, domain: str) -> None:
-    """List the snapshots of DOMAIN that are in the trash, and what comes back for certain when they go."""
+    """List the snapshots of DOMAIN that are in the trash, and what comes back for certain when they go.
+
+    And the old files of images that `chain relocate` has brought elsewhere.
+    """
     with session.engine(changes=False) as engine:
         view = engine.view(domain)
-    document = TrashDocument(view.host, domain_document(view.domain), _trashed(view))
+    document = TrashDocument(view.host, domain_document(view.domain), _trashed(view), _parked(view))
     session.recovery_due(view.domain.name, view.pending)
     lines = [f"{each.since}  {size(each.bytes):>8}  {clean(each.name)}" for each in document.snapshots]
+    lines += [f"{each.since}  {size(each.bytes):>8}  {clean(each.path)}" for each in document.parked]
     session.show(document, lambda: "\n".join(lines) or "the trash is empty")
 
 
@@ -82,7 +86,10 @@ def empty(
     older_than: int | None,
     accept: tuple[str, ...],
 ) -> None:
-    """Delete the snapshot NAME of DOMAIN that is in the trash; without NAME all that have been there for a week."""
+    """Delete the snapshot NAME of DOMAIN that is in the trash; without NAME all that have been there for a week.
+
+    NAME may be the path of an old file, too.
+    """
     if sum([name is not None, everything, older_than is not None]) > 1:
         cause = "a NAME, --all and --older-than contradict each other"
         raise Usage(cause, id="contradiction", remedy="Use one of them.")
@@ -92,16 +99,25 @@ def empty(
         view = engine.view(domain)
         now_s = engine.now_s()
         old = [known for known, each in view.trashed.items() if now_s - each.since_s >= age_s]
+        old += [each.path for each in view.state.parked if now_s - each.since_s >= age_s]
         wanted = [name] if name is not None else old
         for each in wanted:
             operate.perform(session, engine, domain, EmptyRequest(each, accept), dry_run=False)
         left = engine.view(domain)
-    document = TrashDocument(left.host, domain_document(left.domain), _trashed(left))
-    session.show(document, lambda: f"deleted {len(wanted)} from the trash, {len(left.trashed)} left")
+    document = TrashDocument(left.host, domain_document(left.domain), _trashed(left), _parked(left))
+    stays = len(document.snapshots) + len(document.parked)
+    session.show(document, lambda: f"deleted {len(wanted)} from the trash, {stays} left")
 
 
 def _trashed(view: View) -> tuple[TrashedDocument, ...]:
     return tuple(
         TrashedDocument(name, utc(each.since_s), bytes_kept(view, each.snapshot))
         for name, each in sorted(view.trashed.items(), key=lambda item: item[1].since_s)
+    )
+
+
+def _parked(view: View) -> tuple[ParkedDocument, ...]:
+    return tuple(
+        ParkedDocument(each.path, utc(each.since_s), each.bytes)
+        for each in sorted(view.state.parked, key=lambda one: one.since_s)
     )

@@ -18,8 +18,19 @@ PORTS = ("toolstack", "blocks", "images", "files", "machine")
 WRITES = frozenset(
     {"append", "create", "lock", "mkdir", "remove", "rename", "replace", "set_immutable", "sync", "sync_dir"}
     | {"commit", "create_overlay", "rebase", "resize", "snapshot_apply", "snapshot_create", "snapshot_delete"}
-    | {"copy_out", "delete_internal", "stream", "transaction"}
-    | {"destroy", "hold_watcher", "pause", "restore", "resume", "saving", "set_layers", "shutdown", "unpause"}
+    | {"copy", "copy_out", "delete_internal", "stream", "transaction"}
+    | {
+        "destroy",
+        "hold_watcher",
+        "pause",
+        "restore",
+        "resume",
+        "saving",
+        "set_configuration",
+        "set_layers",
+        "shutdown",
+        "unpause",
+    }
 )
 """The calls that can change something. A death between two looks is the same as one before the next change."""
 

@@ -25,6 +25,7 @@ from xensnap.engine.prune import plan_prune
 from xensnap.engine.reading import AsyncReader, Reader
 from xensnap.engine.records import Store
 from xensnap.engine.redefine import plan_redefine
+from xensnap.engine.relocate import plan_relocation
 from xensnap.engine.replace import plan_replacement
 from xensnap.engine.request import (
     AdoptRequest,
@@ -41,6 +42,7 @@ from xensnap.engine.request import (
     PinRequest,
     PruneRequest,
     RedefineRequest,
+    RelocateRequest,
     RenameRequest,
     Request,
     RestoreRequest,
@@ -413,6 +415,7 @@ _REQUESTS: dict[str, type[Request]] = {
     "forget": ForgetRequest,
     "restore": RestoreRequest,
     "empty": EmptyRequest,
+    "relocate": RelocateRequest,
     "adopt": AdoptRequest,
     "redefine": RedefineRequest,
     "export": ExportRequest,
@@ -434,6 +437,8 @@ def _places(request: Request) -> Places:
             return places_of(request)
         case AdoptRequest():
             return Places(let_go=True)
+        case RelocateRequest():
+            return Places(directories=frozenset([request.to]), within=frozenset([request.to]))
         case RevertRequest():
             return Places(configuration=request.use_config, configuration_file=request.config_file)
         case ExportRequest():
@@ -478,6 +483,8 @@ def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
             return plan_restore(view, request, fresh)
         case EmptyRequest():
             return plan_empty(view, request, fresh)
+        case RelocateRequest():
+            return plan_relocation(view, request, fresh)
         case AdoptRequest():
             back = request.name not in view.snapshots and let_go.known(view, request.name) is not None
             return (plan_taking_back if back else plan_adopt)(view, request, fresh)

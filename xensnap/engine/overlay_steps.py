@@ -218,11 +218,12 @@ class PullUp(StepBase, frozen=True):
 
 
 class Reback(StepBase, frozen=True):
-    """Let an image stand on another file that reads the same as the one it stood on."""
+    """Let an image stand on another file that reads the same as the one it stood on, `before` if that is given back."""
 
     vdev: str
     layer: Layer
     backing: Backing
+    before: Backing | None = None
 
     def says(self) -> str:
         """See StepBase."""
@@ -235,6 +236,11 @@ class Reback(StepBase, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase."""
         await _set_backing(at, self.layer, self.backing, copy=False)
+
+    async def undo(self, at: Context) -> None:
+        """See StepBase. A copy that goes with this operation needs no undoing."""
+        if self.before is not None and await at.host.files.stat(self.layer.path) is not None:
+            await _set_backing(at, self.layer, self.before, copy=False)
 
 
 class RemoveImage(StepBase, frozen=True):

@@ -157,10 +157,17 @@ class RestoreRequest(msgspec.Struct, frozen=True):
 
 
 class EmptyRequest(msgspec.Struct, frozen=True):
-    """Delete a snapshot that is in the trash."""
+    """Delete a snapshot that is in the trash, or, by its path, the old file of an image that was brought elsewhere."""
 
     name: str
     accept: tuple[str, ...] = ()
+
+
+class RelocateRequest(msgspec.Struct, frozen=True):
+    """Bring the images of one disk to another directory, an absolute path."""
+
+    vdev: str
+    to: str
 
 
 class AdoptRequest(msgspec.Struct, frozen=True):
@@ -224,6 +231,7 @@ Request = (
     | ForgetRequest
     | RestoreRequest
     | EmptyRequest
+    | RelocateRequest
     | AdoptRequest
     | RedefineRequest
     | ExportRequest

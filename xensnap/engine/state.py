@@ -33,6 +33,15 @@ class HiddenBase(msgspec.Struct, frozen=True, order=True):
         return Layer(self.path, self.format)
 
 
+class Parked(msgspec.Struct, frozen=True, order=True):
+    """An image that was brought elsewhere: its old file, under another name, since an epoch second."""
+
+    path: str
+    inode: int
+    since_s: int
+    bytes: int
+
+
 class DomainState(msgspec.Struct, frozen=True):
     """Current snapshot, last decided operation, ledger of our files, hidden bases."""
 
@@ -45,6 +54,8 @@ class DomainState(msgspec.Struct, frozen=True):
     hidden: tuple[HiddenBase, ...] = ()
     let_go: tuple[Snapshot, ...] = ()
     """What the records said that were taken away on purpose."""
+    parked: tuple[Parked, ...] = ()
+    """Old files of images that were brought elsewhere, until the trash is emptied."""
 
     def made(self, path: str) -> OurFile | None:
         """The ledger's entry for a path."""

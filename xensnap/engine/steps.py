@@ -27,6 +27,7 @@ from xensnap.engine.overlay_steps import (
 from xensnap.engine.pivot_steps import CopyDown, Pivot
 from xensnap.engine.point_steps import ApplyPoint, DropPoint, DropSafety, TakePoint
 from xensnap.engine.quiet_steps import TakeQuietPoints
+from xensnap.engine.relocate_steps import CopyImage, Park, RemoveParked
 from xensnap.engine.repair_steps import GiveBackLeaks, PutBack, RemoveFile, ResumeGuest, SetAside
 from xensnap.engine.step import StepBase
 from xensnap.engine.store_steps import (
@@ -83,6 +84,9 @@ OneStep = (
     | RequireImage
     | CopyDisk
     | DefineDomain
+    | CopyImage
+    | Park
+    | RemoveParked
 )
 
 

@@ -18,9 +18,11 @@ from xensnap.engine.create import against_name
 from xensnap.engine.delete import against_pin, plan_removal
 from xensnap.engine.plan import Plan
 from xensnap.engine.planning import plan_for
+from xensnap.engine.relocate_steps import RemoveParked
 from xensnap.engine.request import EmptyRequest, ForgetRequest, Fresh, RestoreRequest
 from xensnap.engine.revert import find
 from xensnap.engine.rewrite import rewritten
+from xensnap.engine.state import Parked
 from xensnap.engine.store_steps import RemoveRecord, fingerprint
 from xensnap.engine.trash_steps import RemoveTrashed, ThrowAway
 from xensnap.engine.view import View, digest, missing_below
@@ -84,6 +86,8 @@ def plan_empty(view: View, request: EmptyRequest, fresh: Fresh) -> Plan:
         NotFound: none of that name is in the trash.
         Refused: as a deletion. Nothing was touched.
     """
+    if old := next((each for each in view.state.parked if each.path == request.name), None):
+        return _without(view, old, fresh)
     trashed = in_trash(view, request.name)
     back = replace(view, snapshots={**view.snapshots, request.name: replace(trashed.snapshot, parent=None)})
     plan = plan_removal(back, [request.name], fresh, accept=request.accept, verb="empty", about=request.name)
@@ -93,6 +97,17 @@ def plan_empty(view: View, request: EmptyRequest, fresh: Fresh) -> Plan:
         observed=digest(view),
         state=msgspec.structs.replace(plan.state, current=view.state.current),
         finish=(*plan.finish, RemoveTrashed(request.name)),
+    )
+
+
+def _without(view: View, old: Parked, fresh: Fresh) -> Plan:
+    """Remove the old file of an image that was brought elsewhere."""
+    left = tuple(each for each in view.state.parked if each != old)
+    return msgspec.structs.replace(
+        _plan(view, fresh, "empty", old.path),
+        summary=f"remove {old.path} of {view.domain.name} from the trash",
+        state=msgspec.structs.replace(view.state, operation=fresh.operation, parked=left),
+        finish=(RemoveParked(old.path, old.inode),),
     )
 
 

@@ -2,8 +2,11 @@
 
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from xensnap.engine.context import Context
 from xensnap.engine.step import StepBase
+from xensnap.engine.store_steps import completed
 from xensnap.formats import trashed as texts
 from xensnap.formats.trashed import Trashed
 
@@ -20,7 +23,8 @@ class ThrowAway(StepBase, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase."""
         path = at.store.trashed(self.trashed.snapshot.name)
-        await at.host.files.replace(path, texts.encode(self.trashed))
+        snapshot = await completed(at, self.trashed.snapshot)
+        await at.host.files.replace(path, texts.encode(replace(self.trashed, snapshot=snapshot)))
         await at.host.files.sync_dir(at.store.directory)
 
 

@@ -137,6 +137,7 @@ def writing_methods(images, base, overlay, spare):
         "rebase_unsafe": (overlay, images.rebase(overlay, backing=None, copy=False)),
         "resize": (overlay, images.resize(overlay, size_bytes=2 * MIB)),
         "repair": (overlay, images.check(overlay, repair_leaks=True)),
+        "copy": (spare, images.copy(overlay, to=spare.path)),
         "copy_out": (spare, images.copy_out(overlay, snapshot_id="1", to=spare.path)),
         "create_overlay": (spare, images.create_overlay(spare.path, backing=backing_of(base), size_bytes=MIB)),
         "require_unused": (overlay, images.require_unused(overlay)),
@@ -148,7 +149,7 @@ def writing_methods(images, base, overlay, spare):
     "method",
     [
         "snapshot_create", "snapshot_apply", "snapshot_delete", "commit", "rebase", "rebase_unsafe", "resize",
-        "repair", "copy_out", "create_overlay", "require_unused",
+        "repair", "copy", "copy_out", "create_overlay", "require_unused",
     ],
 )  # fmt: skip
 def test_nothing_is_written_that_anybody_has_open(bench, images, base, overlay, directory, method, writing):
@@ -182,6 +183,23 @@ def test_nothing_is_copied_out_of_what_somebody_writes(bench, images, overlay, d
     with bench.opened(overlay.path, writing=True) as pid, pytest.raises(Busy, match=str(pid)):
         bench.run(images.copy_out(overlay, snapshot_id="1", to=path))
     assert bench.run(bench.host.files.stat(path)).length_bytes == 0
+
+
+def test_a_copy_is_the_same_file_with_its_snapshots_on_the_same_base(bench, images, base, overlay, directory):
+    path = f"{directory}/spare"
+    bench.write(base, 0, CLUSTER)
+    bench.run(images.snapshot_create(overlay, tag="s"))
+    bench.write(overlay, CLUSTER, CLUSTER)
+    bench.run(bench.host.files.create(path))
+    bench.run(images.copy(overlay, to=path))
+    copy = Layer(path, overlay.format)
+    assert bench.content(copy) == bench.content(overlay)
+    told, copied = bench.run(images.inspect(overlay)), bench.run(images.inspect(copy))
+    assert (copied.snapshots, copied.backing, copied.file_length_bytes) == (
+        told.snapshots, told.backing, told.file_length_bytes,
+    )  # fmt: skip
+    assert copied.file != told.file
+    assert bench.run(images.check(copy)).clean
 
 
 def test_a_mere_reader_is_in_no_readers_way(bench, images, overlay, directory):

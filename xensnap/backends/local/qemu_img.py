@@ -217,6 +217,15 @@ class QemuImg:
             raise await self._failed(layer.path, done, Effect.NONE)
         return int(_json(done)["required"])
 
+    async def copy(self, layer: Layer, *, to: str) -> None:
+        """See `ImageTool.copy`."""
+        await self._gate.to_read(layer.path)
+        await self._gate.to_write(to)
+        await self._copy_file(self._read(layer), to)
+        compared = await self._runner.run(("cmp", "--", _file(layer.path), _file(to)))
+        if compared.returncode:
+            raise await self._failed(to, compared, Effect.UNKNOWN)
+
     async def copy_out(self, layer: Layer, *, snapshot_id: str = "", to: str) -> None:
         """See `ImageTool.copy_out`."""
         await self._gate.to_read(layer.path)
