@@ -190,6 +190,7 @@ GOOD = {
 }
 GOOD_ANYWHERE = {"--wait": ["0.5"], "--accept": ["pinned"]}
 BAD = {
+    "replay --host": "nowhere",
     "create --name": "a/b",
     "create --type": "both",
     "create --disk": "xvda",
