@@ -24,10 +24,12 @@ def compact(engine: Engine) -> Compaction:
     return engine.compact(GUEST)
 
 
-def hidden(*, described_by: DescribedBy = DescribedBy.US, size_bytes: int = SIZE) -> SimulatedHost:
+def hidden(
+    *, described_by: DescribedBy = DescribedBy.US, host_kind: type[SimulatedHost] = SimulatedHost
+) -> SimulatedHost:
     """A guest that runs on an overlay of ours, which is all that still needs the operator's image below it."""
-    host = SimulatedHost.fresh()
-    layer = host.create_image(BASE.path, BASE.format, size_bytes)
+    host = host_kind.fresh()
+    layer = host.create_image(BASE.path, BASE.format, SIZE)
     host.add_domain(GUEST, UUID, [Disk("xvda", layer.path, layer.format)], described_by=described_by)
     host.start(UUID)
     host.guest_writes(GUEST, "xvda", 0, CLUSTER, flush=True)

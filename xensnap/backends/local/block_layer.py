@@ -164,9 +164,17 @@ class MonitorBlocks(ABC):
             return await self._start(monitor, domain, "block-stream", arguments, job_id)
 
     async def job(self, domain: Domain, job_id: str) -> Job:
-        """See `BlockLayer.job`."""
+        """See `BlockLayer.job`.
+
+        Whoever took note of its end may have died before he closed what it had made superfluous: that is done here.
+        """
         job = BlockJob(self._connector, domain, job_id)
-        await job.state()
+        try:
+            await job.state()
+        except NotFound:
+            async with connected(self._connector, domain) as monitor:
+                await graph.close_unused(monitor)
+            raise
         return job
 
     async def _start(

@@ -5,12 +5,11 @@ failed job together with the reason. Whoever sees the end first (`wait`, `comple
 dismisses the job and closes the images that are no longer in use.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from xensnap.backends.local import graph
-from xensnap.backends.local.machine import sleep
+from xensnap.backends.local.machine import clock_s, sleep
 from xensnap.backends.local.qmp import connected
 from xensnap.errors import Effect, Failed, NotFound
 from xensnap.hypervisor import PATIENCE_S, Headway, JobState, Monitor, MonitorConnector, stalled
@@ -75,7 +74,7 @@ class BlockJob:
         fails: bool = True,
     ) -> JobState:
         pause_s = _FIRST_PAUSE_S
-        headway = Headway(patience_s, time.monotonic())
+        headway = Headway(patience_s, await clock_s())
         while True:
             try:
                 state = await self._looked_after()
@@ -91,7 +90,7 @@ class BlockJob:
                 raise Failed(cause, id="job-failed", remedy=_REMEDY, effect=Effect.UNKNOWN)
             if done(state):
                 return state
-            if headway.is_lost(state, time.monotonic()):
+            if headway.is_lost(state, await clock_s()):
                 raise stalled(self._domain.name, patience_s)
             await sleep(pause_s)
             pause_s = min(pause_s * 1.5, PAUSE_S_MAX)

@@ -24,6 +24,14 @@ async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+async def clock_s() -> float:
+    """The clock that `sleep` goes by, which never goes back, seconds."""
+    await loop()
+    import asyncio
+
+    return asyncio.get_running_loop().time()
+
+
 class LocalMachine:
     """The `Machine` port on this machine."""
 
