@@ -148,7 +148,9 @@ class SimulatedBlocks:
         domid, _ = await self.monitor(domain)
 
         def changed(world: World) -> tuple[World, None]:
-            fs, qemu = change(world.fs, _qemu(world, domain))
+            if domid not in world.qemus:  # the guest has rebooted since, and another QEMU has another monitor
+                raise _gone(domain)
+            fs, qemu = change(world.fs, world.qemus[domid])
             world = replace(world, fs=fs, qemus=world.qemus.set(domid, qemu))
             return world.told(Work(domid, job_id))[0] if job_id else world, None
 
@@ -265,8 +267,12 @@ def domid_of(world: World, domain: Domain) -> int:
 def _qemu(world: World, domain: Domain) -> Qemu:
     found = world.qemus.get(domid_of(world, domain))
     if found is None:
-        raise Failed(f"the QEMU of {domain.name} is gone: Connection refused", id="monitor-gone")
+        raise _gone(domain)
     return found
+
+
+def _gone(domain: Domain) -> Failed:
+    return Failed(f"the QEMU of {domain.name} is gone: Connection refused", id="monitor-gone")
 
 
 def _node(drive: Drive, place: int) -> Node:
