@@ -90,6 +90,7 @@ OPERATIONS: dict[str, Operation] = {
     "replace": lambda engine: engine.create(GUEST, CreateRequest("first", replace=True)),
     "revert disks and stop": lambda engine: engine.revert(GUEST, RevertRequest("first", Then.STOPPED, disks_only=True)),
     "delete": lambda engine: engine.delete(GUEST, DeleteRequest("first")),
+    "delete oldest": lambda engine: engine.delete(GUEST, DeleteRequest("disks")),
     "delete all": lambda engine: engine.delete(GUEST, DeleteRequest("disks", children=True)),
 }
 

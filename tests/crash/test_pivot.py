@@ -7,8 +7,10 @@ from msgspec.structs import replace
 
 from simulator import CrashPoint, SimulatedHost, crash_points
 from simulator.checkers import guests, starts
-from tests.crash.harness import CLUSTER, DEATHS, ENGINE_DEATHS, GUEST, TRIED, Death, every_crash, every_effect
+from tests.conftest import PROFILE
+from tests.crash.harness import CLUSTER, DEATHS, ENGINE_DEATHS, GUEST, TRIED, Death, every_crash, every_effect, held_by
 from tests.crash.running import UUID, judge, sound
+from xensnap.doors import DoorHost
 from xensnap.engine.collect import Compaction
 from xensnap.engine.engine import Engine
 from xensnap.engine.execute import Outcome
@@ -17,6 +19,8 @@ from xensnap.errors import Refused, XensnapError
 from xensnap.model import DescribedBy, Disk, Format, Layer, RunState
 
 SIZE = 16 * CLUSTER
+DOOR_EVERY = 1 if PROFILE == "deep" else 11
+"""That code is slower than the simulator's own ports: ordinary runs try every so many of the deaths."""
 BASE = Layer("/images/xvda.raw", Format.RAW)
 
 
@@ -78,6 +82,10 @@ def test_the_guest_goes_on_in_the_base_and_the_overlay_is_gone() -> None:
 
 def test_whoever_dies_it_is_as_before_or_as_after() -> None:
     assert judge(hidden(), compact, twice=5) > 300
+
+
+def test_whoever_dies_while_the_code_of_a_real_xen_host_works_it_is_as_before_or_as_after() -> None:
+    assert judge(hidden(host_kind=DoorHost), compact, every=DOOR_EVERY) > 10
 
 
 def test_a_guest_that_stands_still_is_left_standing_still() -> None:
@@ -255,3 +263,70 @@ def test_of_a_domain_started_from_a_file_nobody_starts_what_is_left_behind() -> 
 def flagged(host: SimulatedHost) -> set[str]:
     names = host.run(host.files.names("/images"))
     return {f"/images/{name}" for name in names if host.run(host.files.is_immutable(f"/images/{name}"))}
+
+
+# Below what other snapshots still hold --------------------------------------------------------------------------------
+
+
+def four(described_by: DescribedBy = DescribedBy.US, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
+    """A guest that runs on a chain of four; the operator's own image is what the oldest of three snapshots holds."""
+    host = host_kind.fresh()
+    layer = host.create_image(BASE.path, BASE.format, SIZE)
+    host.add_domain(GUEST, UUID, [Disk("xvda", layer.path, layer.format)], described_by=described_by)
+    host.start(UUID)
+    for number, name in enumerate(["one", "two", "three"]):
+        host.guest_writes(GUEST, "xvda", number * CLUSTER, 2 * CLUSTER, flush=True)
+        Engine(host).create(GUEST, CreateRequest(name, disk_only=True))
+    host.guest_writes(GUEST, "xvda", 3 * CLUSTER, 2 * CLUSTER, flush=True)
+    host.guest_writes(GUEST, "xvda", 5 * CLUSTER, CLUSTER)
+    return host
+
+
+def kept(host: SimulatedHost) -> dict[tuple[str, str], object]:
+    return held_by(host, Engine(host).list(GUEST).contents.snapshots)
+
+
+def delete_oldest(engine: Engine) -> object:
+    return engine.delete(GUEST, DeleteRequest("one"))
+
+
+def test_a_snapshot_is_held_by_the_image_that_its_own_was_copied_into() -> None:
+    host = four()
+    before = chain(host)
+    held = kept(host)
+    del held["one", "xvda"]
+    with host.recording():
+        Engine(host).delete(GUEST, DeleteRequest("one"))
+    assert all(one.executes for point in crash_points(host) for one in point.world.xen)
+    assert chain(host) == [before[0], before[1], BASE.path]
+    assert Engine(host).list(GUEST).contents.snapshots["two"].disks[0].image == BASE
+    assert kept(host) == held
+    sound(host, "merged")
+    for name in ("two", "three"):
+        Engine(host).delete(GUEST, DeleteRequest(name))
+    assert chain(host) == [BASE.path]
+    sound(host, "all gone")
+
+
+@pytest.mark.parametrize("host_kind", [SimulatedHost, DoorHost])
+def test_whoever_dies_each_snapshot_holds_what_it_held(host_kind: type[SimulatedHost]) -> None:
+    door = host_kind is DoorHost
+    assert judge(four(host_kind=host_kind), delete_oldest, every=DOOR_EVERY if door else 1) > 10
+
+
+@pytest.mark.parametrize("name", ["one", "two", "three"])
+def test_what_is_frozen_is_flagged_through_merges_below_a_guest_that_runs(name: str) -> None:
+    host = four(DescribedBy.OPERATOR)
+    assert flagged(host) == set(frozen(host))
+    for point in every_crash(host, lambda engine: engine.delete(GUEST, DeleteRequest(name))):
+        for death_name, death in DEATHS:
+            after = SimulatedHost(death(point.world))
+            Engine(after).recover(GUEST)
+            assert flagged(after) == set(frozen(after)), f"{point!r}, {death_name}"
+    Engine(host).delete(GUEST, DeleteRequest(name))
+    assert flagged(host) == set(frozen(host))
+    assert len(frozen(host)) == 2
+
+
+def frozen(host: SimulatedHost) -> list[str]:
+    return list(Engine(host).view(GUEST).frozen("xvda"))

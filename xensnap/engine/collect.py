@@ -7,7 +7,7 @@ One image at a time, each an operation of its own, so that one that cannot be me
                                 the operator's: that image is committed down into it, and takes its place and name
     several stand on it         stays hidden
 
-While the guest runs its QEMU does both, as a job: it copies up, or it copies down and goes over to the image below.
+What the QEMU of a guest that runs has open it copies itself, up or down, while the guest goes on.
 """
 
 from collections.abc import Iterator
@@ -122,7 +122,7 @@ def why_kept(view: View, base: HiddenBase) -> str:
     written = (image, above[0]) if above and _ours(view, image) else (above[0], image) if above else None
     if written and (reason := next(space.against(view, [space.for_merge(*written)]), None)):
         return reason.cause
-    if above and not _ours(view, image) and (why := _why_not_running(view, image, above[0])):
+    if above and not _ours(view, image) and (why := _why_not_running(view, base, image, above[0])):
         return why
     if above and not _ours(view, image) and base.path.startswith("/dev/"):
         grown = above[0].virtual_size_bytes > image.virtual_size_bytes
@@ -130,12 +130,10 @@ def why_kept(view: View, base: HiddenBase) -> str:
     return ""
 
 
-def _why_not_running(view: View, image: Image, above: Image) -> str:
+def _why_not_running(view: View, base: HiddenBase, image: Image, above: Image) -> str:
     """Why the image above cannot be committed down into this one as long as the guest runs; empty if it can."""
-    if view.domain.state is RunState.OFF:
+    if not _is_opened(view, base.vdev, above):
         return ""
-    if not _is_active(view, above.layer.path):
-        return f"{above.layer.path} is only written down into it while the domain is off"
     if view.domain.state not in (RunState.RUNNING, RunState.PAUSED):
         return f"the domain is {view.domain.state}"
     if image.virtual_size_bytes > above.virtual_size_bytes:
@@ -208,7 +206,7 @@ def _commit(view: View, base: HiddenBase, above: Image, fresh: Fresh) -> Plan:
             *(Reback(base.vdev, child.layer, backing_for(child.layer.path, base.layer)) for child in children),
             *rewritten(changed),
             *_old_sidecars(holders, changed),
-            *flags.released(view, above.layer),
+            *(flags.released(view, above.layer) if active else ()),
             *_remove(view, base.vdev, above.layer),
         ),
         gone=(above.layer.path,) if hidden_above else (base.path, above.layer.path),
@@ -219,13 +217,18 @@ def _commit(view: View, base: HiddenBase, above: Image, fresh: Fresh) -> Plan:
 def _copied_down(view: View, base: HiddenBase, above: Image) -> tuple[Step, ...]:
     """What the image above holds is in the base, and a disk that was on it is on the base."""
     active = _is_active(view, above.layer.path)
-    if view.domain.state is RunState.OFF:
+    if not _is_opened(view, base.vdev, above):
         uuid = view.domain.uuid if active else ""
         return (CommitDown(base.vdev, above.layer, base.layer, above.virtual_size_bytes, uuid),)
-    return (
-        CopyDown(base.vdev, above.layer, base.layer),
-        Pivot(base.vdev, above.layer, base.layer, was=view.domain.state, flag=flags.elsewhere(view)),
-    )
+    if active:
+        return (
+            CopyDown(base.vdev, above.layer, base.layer),
+            Pivot(base.vdev, above.layer, base.layer, was=view.domain.state, flag=flags.elsewhere(view)),
+        )
+    chain = view.chain(base.vdev)
+    assert chain is not None, "it is in the chain of a guest that runs"
+    place = [image.file for image in chain].index(above.file)
+    return (CopyDown(base.vdev, above.layer, base.layer, above=chain.images[place - 1].layer),)
 
 
 def _plan(
@@ -306,6 +309,11 @@ def _refreshed(snapshot: Snapshot, path: str, layer: Layer) -> Snapshot:
 def _is_in_chain(view: View, vdev: str, image: Image) -> bool:
     chain = view.chain(vdev)
     return chain is not None and any(other.file == image.file for other in chain)
+
+
+def _is_opened(view: View, vdev: str, image: Image) -> bool:
+    """Whether the QEMU of a guest that runs has it open, below a disk or as its active layer."""
+    return view.domain.state is not RunState.OFF and _is_in_chain(view, vdev, image)
 
 
 def _has_place(view: View, path: str) -> bool:

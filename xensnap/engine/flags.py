@@ -59,6 +59,7 @@ def around(
             stay |= set() if step.domain_uuid else {step.base.path}
         elif isinstance(step, CopyDown):
             change.add(step.base.path)
+            stay |= {step.base.path} if step.above else set()
         elif isinstance(step, PullUp | Reback):
             change.add(step.layer.path)
             stay.add(step.layer.path)

@@ -33,6 +33,7 @@ CASES = {
     "revert-external": ("revert", "first", "external"),
     "delete": ("delete", "first"),
     "delete-external": ("delete", "first", "external"),
+    "delete-below": ("delete", "first", "external", "below"),
 }
 ALL_SECTORS = 6
 """After so many reports the guest has written to all its sectors, so that no job is done with its first piece."""
@@ -51,13 +52,12 @@ def run(lab, moment: str, words: tuple[str, ...]) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
-def first(lab, words: tuple[str, ...]) -> tuple[Domain, Engine, Kind]:
-    """A guest that runs, with one snapshot; what is deleted has another one on it."""
-    kind = Kind.EXTERNAL if "external" in words else Kind.INTERNAL
+def first(lab, words: tuple[str, ...]) -> tuple[Domain, Engine]:
+    """A guest that runs, with one snapshot, or with another one on it where what is `below` is deleted."""
     domain = lab.start()
     engine = Engine(lab.host)
-    engine.create("guest", CreateRequest("first", kind=kind))
-    return domain, engine, kind
+    made_ready(engine, set(), words)
+    return domain, engine
 
 
 def whole_again(lab, domain: Domain, engine: Engine, where: str) -> set[str]:
@@ -70,27 +70,31 @@ def whole_again(lab, domain: Domain, engine: Engine, where: str) -> set[str]:
     return set(engine.list("guest").contents.snapshots)
 
 
-def made_ready(engine: Engine, names: set[str], kind: Kind) -> None:
+def made_ready(engine: Engine, names: set[str], words: tuple[str, ...]) -> None:
     """As it was before the operation."""
     assert names <= {"first", "new"}
-    if "new" in names:
+    kind = Kind.EXTERNAL if "external" in words else Kind.INTERNAL
+    below = "below" in words
+    if "new" in names and ("first" not in names or not below):
         engine.delete("guest", DeleteRequest("new"))
     if "first" not in names:
         engine.create("guest", CreateRequest("first", kind=kind))
+    if below and names != {"first", "new"}:
+        engine.create("guest", CreateRequest("new", kind=kind))
 
 
 @pytest.mark.parametrize("sign", ["", "+"], ids=["at", "into"])
 @pytest.mark.parametrize("case", STEPPED)
 def test_killed_at_each_step_the_guest_is_as_before_or_as_after(lab, case, sign) -> None:
     words = CASES[case]
-    domain, engine, kind = first(lab, words)
+    domain, engine = first(lab, words)
     step, reached = 0, True
     while reached:
         step += 1
         done = run(lab, f"{sign}{step}", words)
         reached = done.returncode in (-signal.SIGKILL, ENDED_FIRST)
         assert reached or done.returncode == 0, done.stderr
-        made_ready(engine, whole_again(lab, domain, engine, f"step {step}"), kind)
+        made_ready(engine, whole_again(lab, domain, engine, f"step {step}"), words)
     assert step > 3
     engine.revert("guest", RevertRequest("first"))
     lab.heard(domain)
@@ -99,17 +103,17 @@ def test_killed_at_each_step_the_guest_is_as_before_or_as_after(lab, case, sign)
 @pytest.mark.parametrize("case", CASES)
 def test_killed_at_any_moment_the_guest_is_as_before_or_as_after(lab, case) -> None:
     words = CASES[case]
-    domain, engine, kind = first(lab, words)
+    domain, engine = first(lab, words)
     done = run(lab, "0", words)
     assert done.returncode == 0, done.stderr
     takes_s = float(done.stdout)
-    made_ready(engine, whole_again(lab, domain, engine, "unharmed"), kind)
+    made_ready(engine, whole_again(lab, domain, engine, "unharmed"), words)
     for number in range(MOMENTS):
         moment_s = takes_s * (number + 0.5) / MOMENTS
         done = run(lab, f"@{moment_s:.4f}", words)
         # The machine may be quicker this time: then it has ended before it could die.
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        made_ready(engine, whole_again(lab, domain, engine, f"after {moment_s:.4f} s"), kind)
+        made_ready(engine, whole_again(lab, domain, engine, f"after {moment_s:.4f} s"), words)
 
 
 def jobs(lab, domain: Domain) -> list[dict[str, Any]]:

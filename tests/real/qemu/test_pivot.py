@@ -15,7 +15,7 @@ import pytest
 
 from tests.real.qemu.test_engine_killed import ALL_SECTORS, ROOT, argv, jobs, run, sound
 from xensnap.backends.local.qmp import LocalMonitor
-from xensnap.engine import CreateRequest, DeleteRequest, Engine, block_jobs
+from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest, block_jobs
 from xensnap.engine.execute import Outcome
 from xensnap.model import Domain, Kind, RunState
 
@@ -66,6 +66,22 @@ def slowly(monkeypatch: pytest.MonkeyPatch, bytes_per_s: int) -> None:
 def test_the_guest_goes_on_in_its_own_images_and_the_overlays_are_gone(lab, overlaid) -> None:
     domain, engine = overlaid
     assert engine.delete("guest", DeleteRequest("first")).warnings == ()
+    on_its_own_images(lab, domain, engine)
+
+
+def test_the_older_of_two_goes_and_the_other_holds_the_image_that_its_own_was_copied_into(lab, overlaid) -> None:
+    domain, engine = overlaid
+    engine.create("guest", CreateRequest("second", kind=Kind.EXTERNAL))
+    n = lab.heard(domain, reports=ALL_SECTORS)
+    assert engine.delete("guest", DeleteRequest("first")).warnings == ()
+    assert [len(lab.chain(domain, vdev)) for vdev in DISKS] == [2, 2]
+    held = [Path(disk.image.path).name for disk in engine.list("guest").contents.snapshots["second"].disks]
+    assert held == [f"guest-{vdev}.qcow2" for vdev in DISKS]
+    assert lab.heard(domain) > n
+    sound(lab, engine)
+    engine.revert("guest", RevertRequest("second"))
+    assert lab.heard(domain) < n
+    assert engine.delete("guest", DeleteRequest("second")).warnings == ()
     on_its_own_images(lab, domain, engine)
 
 
