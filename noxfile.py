@@ -75,6 +75,13 @@ def viewer(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Run a campaign on a real Dask cluster of this machine, and lose a worker on the way."""
+    session.install("--editable", ".[test,cluster]")
+    session.run("pytest", "tests/conformance/test_cluster.py", *session.posargs)
+
+
+@nox.session
 def record(session: nox.Session) -> None:
     """Ask the real tools anew for all that the traces tell; `git diff` then shows what has drifted."""
     session.install("--editable", ".[test]")

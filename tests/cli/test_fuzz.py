@@ -14,7 +14,7 @@ from tests.cli.test_options import COMMANDS
 from xensnap.errors import ExitCode
 
 # They run any program, or take minutes; the rest comes from the commands themselves, so that a new verb is drawn, too.
-LEFT_OUT = {"sim run", "sim shell", "demo", "conformance run", "conformance list", "conformance report"}
+LEFT_OUT = {"sim run", "sim shell", "demo", "conformance run", "conformance list", "conformance report", "explore"}
 VERBS = [
     *([*name.split()] for name in sorted(set(COMMANDS) - LEFT_OUT - {"sim crash"})),
     *(["snapshot-create"], ["snapshot-list"], ["sim", "crash", "--at", "30"], ["sim"], ["chain"], []),

@@ -17,6 +17,9 @@ from xensnap.testing.tools import OurTool
 
 HOST = "sim:elsewhere"
 REPORTS = ("junit", "tap", "markdown", "html")
+REPORTING = ("conformance run", "conformance report", "explore")
+# Needs a cluster; tests/conformance/test_cluster.py has both forms.
+ELSEWHERE = {"explore --scheduler"}
 
 # The shortest good form of each command, on the world that `sim` makes with one snapshot `before`.
 PLAIN = {
@@ -69,6 +72,7 @@ PLAIN = {
     "conformance list": [],
     "conformance compare": ["run.jsonl", "run.jsonl"],
     "conformance report": ["run.jsonl"],
+    "explore": ["core/disks-come-back", "--host", "sim", "--seeds", "1"],
     "replay": ["capsule.json"],
     "sim init": [],
     "sim reset": [],
@@ -178,8 +182,16 @@ GOOD = {
     "replay --html": ["replay.html"],
     "replay --tool": ["xensnap.testing.tools:OurTool"],
     "replay --host": ["sim"],
-    **{f"conformance {name} --{kind}": [f"out.{kind}"] for name in ("run", "report") for kind in REPORTS},
+    **{f"{name} --{kind}": [f"out.{kind}"] for name in REPORTING for kind in REPORTS},
     "conformance list --profile": ["core"],
+    "explore --host": ["sim"],
+    "explore --profile": ["core"],
+    "explore --seeds": ["2"],
+    "explore --first-seed": ["7"],
+    "explore --shards": ["2"],
+    "explore --stride": ["9"],
+    "explore --jsonl": ["out.jsonl"],
+    "explore --capsules": ["capsules"],
     "sim init --seed": ["7"],
     "sim reset --seed": ["7"],
     "sim domain add --disk": ["xvda=1M,raw,ro"],
@@ -248,8 +260,14 @@ BAD = {
     "conformance run --jsonl": ".",
     "replay --html": ".",
     "replay --tool": "no.such:tool",
-    **{f"conformance {name} --{kind}": "." for name in ("run", "report") for kind in REPORTS},
+    **{f"{name} --{kind}": "." for name in REPORTING for kind in REPORTS},
     "conformance list --profile": "none",
+    "explore --profile": "none",
+    "explore --seeds": "0",
+    "explore --first-seed": "-1",
+    "explore --shards": "0",
+    "explore --stride": "0",
+    "explore --jsonl": ".",
     "sim init --seed": "-1",
     "sim reset --seed": "x",
     "sim domain add --disk": "xvda",
@@ -259,7 +277,7 @@ BAD = {
     "demo --seed": "-1",
 }
 BAD_ANYWHERE = {"--host": "nowhere", "--wait": "-1", "--accept": "anything"}
-ANY_TEXT = {"create --description", "pin --owner", "pin --why", "conformance run --capsules"}
+ANY_TEXT = {"create --description", "pin --owner", "pin --why", "conformance run --capsules", "explore --capsules"}
 """Options whose every value is good."""
 
 
@@ -281,6 +299,7 @@ OPTIONS = [
     for option in command.params
     if isinstance(option, click.Option)
     for word in option.opts
+    if f"{name} {word}" not in ELSEWHERE
 ]
 
 
@@ -396,7 +415,7 @@ def test_each_command_needs_its_arguments_and_no_more(prepared, name) -> None:
         assert prepared.run(*name.split()).exit_code == 2
     if name not in TAKES_WORDS:
         # Of conformance cases, reports and files any number can be named, and none is called `word`.
-        takes_any = name.startswith(("conformance ", "import-xml")) and any(
+        takes_any = name.startswith(("conformance ", "import-xml", "explore")) and any(
             each.nargs < 0 for each in COMMANDS[name].params
         )
         assert prepared.run(*name.split(), *["word"] * 6).exit_code == (3 if takes_any else 2)

@@ -111,14 +111,14 @@ def run(
     from xensnap.conformance.reports.outcomes import gather
     from xensnap.conformance.run import Options, run_cases
 
-    chosen = _chosen(cases, profiles)
+    wanted = chosen(cases, profiles)
     options = Options(seed=seed, shard=shard, stride=stride, time_box_s=time_box, known_broken=_known(known_broken))
     events: list[Event] = []
     with files.writing(jsonl) as write:
-        for event in run_cases(chosen, opener(session.host_spec), clock=time.monotonic, options=options):
+        for event in run_cases(wanted, opener(session.host_spec), clock=time.monotonic, options=options):
             events.append(event)
             write(event)
-            _show(session, event)
+            show(session, event)
     outcome = gather(events)
     held = files.write_capsules(capsules, outcome, host=session.host_spec or "sim", options=options)
     if held:
@@ -133,14 +133,14 @@ def run(
 @told
 def list_cases(session: Session, cases: tuple[str, ...], profiles: tuple[str, ...]) -> None:
     """Name the cases, with the requirements that each shows and its story."""
-    chosen = _chosen(cases, profiles)
+    wanted = chosen(cases, profiles)
     if session.json:
         import msgspec
 
-        told = [{"case": each.id, "requirements": each.requirements, "story": each.story} for each in chosen]
+        told = [{"case": each.id, "requirements": each.requirements, "story": each.story} for each in wanted]
         session.print(msgspec.json.encode(told).decode() + "\n")
     else:
-        session.print("".join(f"{each.id}  [{' '.join(each.requirements)}]\n    {each.story}\n" for each in chosen))
+        session.print("".join(f"{each.id}  [{' '.join(each.requirements)}]\n    {each.story}\n" for each in wanted))
 
 
 @command.command("compare")
@@ -170,7 +170,12 @@ def report(_session: Session, runs: tuple[str, ...], reports: dict[str, str]) ->
     files.write_reports(tuple(files.read_run(path) for path in runs), reports)
 
 
-def _chosen(ids: tuple[str, ...], profiles: tuple[str, ...]) -> "tuple[Case, ...]":
+def chosen(ids: tuple[str, ...], profiles: tuple[str, ...]) -> "tuple[Case, ...]":
+    """The cases that are meant.
+
+    Raises:
+        NotFound: there is no case of this id.
+    """
     from xensnap.conformance.case import every_case
 
     every = every_case()
@@ -196,7 +201,8 @@ def _known(path: str | None) -> dict[str, str]:
     return {words[0]: words[1].strip() for words in lines}
 
 
-def _show(session: Session, event: "Event") -> None:
+def show(session: Session, event: "Event") -> None:
+    """Tell an event as it happens."""
     from xensnap.conformance.events import CaseEnded, RunBegan, RunEnded, State
 
     if session.json:

@@ -171,6 +171,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "no-simulated-host": ("There is no simulated host in that directory.", "Make one: xensnap sim init."),
     "no-such-disk": ("The domain has no disk of this name.", "`xensnap info DOMAIN` shows its disks."),
     "missing-package": ("An optional package is not installed.", "Install it; the message names it."),
+    "no-scheduler": ("No Dask scheduler answers there.", "Look at the address, and whether it runs."),
     "no-such-case": ("There is no conformance case of this name.", "See `xensnap conformance list`."),
     "no-such-error": ("There is no error of this id.", "`xensnap explain` lists them all."),
     "no-such-file": ("There is no such file.", "Look at the path."),

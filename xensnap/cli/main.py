@@ -56,6 +56,7 @@ VERBS = {
     "completion": ("completion", "Print the completion script of a shell."),
     "domain": ("domain", "Start and stop domains, where nothing else does."),
     "conformance": ("conformance", "Try a host with the conformance cases."),
+    "explore": ("explore", "Try a host with many seeds, on many machines."),
     "replay": ("replay", "Show a failure again, step by step."),
     "sim": ("sim", "Make and handle a simulated host."),
     "demo": ("demo", "Show disks and memory come back from a snapshot."),
