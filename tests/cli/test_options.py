@@ -259,7 +259,6 @@ BAD = {
     "conformance run --known-broken": "missing",
     "conformance run --jsonl": ".",
     "replay --html": ".",
-    "replay --host": "nowhere",
     "explore --host": "nowhere",
     "replay --tool": "no.such:tool",
     **{f"{name} --{kind}": "." for name in REPORTING for kind in REPORTS},
