@@ -1,11 +1,14 @@
 """Archives and clones on the command line, on simulated and on real images."""
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from simulator import SimulatedHost, persist
 from tests.cli.conftest import Shell
+from xensnap import hosts
 
 
 def place(shell: Shell) -> str:
@@ -110,3 +113,24 @@ def test_an_archive_that_was_changed_is_not_used(qemu, where) -> None:
     assert [path for path in sorted(Path("images").iterdir()) if path.suffix in (".toml", ".qcow2")] == [
         path for path in before if path.suffix in (".toml", ".qcow2")
     ]
+
+
+def test_an_export_tells_its_bytes(both) -> None:
+    both.ok("create", "guest1", "-n", "then")
+    result = both.run("export", "guest1", "then", "-o", f"{place(both)}/then.xensnap", "--events")
+    events = [json.loads(line) for line in result.stderr.splitlines()]
+    grown = [event for event in events if event["event"] == "progress"]
+    assert grown
+    assert all(0 < event["done_bytes"] <= event["total_bytes"] for event in grown)
+
+
+def test_an_archive_that_has_no_room_leaves_nothing(sim) -> None:
+    sim.ok("create", "guest1", "-n", "then")
+    path = Path(sim.host.removeprefix("sim:")) / hosts.WORLD_FILE
+    host = SimulatedHost(persist.decode(path.read_bytes()))
+    host.set_capacity(free_bytes=200_000)
+    path.write_bytes(persist.encode(host.world.ended(host.pid)))
+    before = sim.json("sim", "show")["lines"]
+    told = sim.error("export", "guest1", "then", "-o", "/images/then.xensnap")
+    assert {reason["id"] for reason in told["reasons"]} == {"no-space"}
+    assert sim.json("sim", "show")["lines"] == before

@@ -45,13 +45,14 @@ async def opened(host: Hypervisor, path: str) -> Archive:
     places = archive.places(manifest, length)
     if await files.read_part(path, offset=0, length_bytes=_beginning_bytes(length)) != archive.beginning(manifest):
         raise archive.bad(path, "its manifest is not as xensnap writes it")
+    at, before = _beginning_bytes(length), b""
     for place in places:
-        block = await files.read_part(path, offset=place.offset - archive.BLOCK_BYTES, length_bytes=archive.BLOCK_BYTES)
-        if block != archive.head(place.member.name, place.member.size_bytes):
+        expected = archive.head(place.member.name, place.member.size_bytes)
+        if await files.read_part(path, offset=at, length_bytes=place.offset - at) != before + expected:
             raise archive.bad(path, f"{place.member.name} is not where and as long as the manifest says")
+        at, before = place.offset + place.member.size_bytes, archive.padding(place.member.size_bytes)
     end = archive.length_bytes(places)
-    tail = await files.read_part(path, offset=end - len(archive.END), length_bytes=len(archive.END) + 1)
-    if tail != archive.END:
+    if await files.read_part(path, offset=at, length_bytes=end - at + 1) != before + archive.END:
         raise archive.bad(path, f"it does not end after {end} bytes")
     snapshot = await _record(host, path, manifest, places[0])
     return Archive(path, manifest, snapshot, places, await _head(host, path, manifest, places))

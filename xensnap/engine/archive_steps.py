@@ -178,13 +178,15 @@ class Receive(StepBase, frozen=True):
         await at.remove(self.path)
 
 
-class RequireImage(StepBase, frozen=True):
-    """Look whether a disk that came from elsewhere is an image that shows nothing but itself.
+class AcceptImage(StepBase, frozen=True):
+    """Give a disk that came from elsewhere its name, if it is an image that shows nothing but itself.
 
     A qcow2 image names other files by itself: a backing file, or one for its data. From elsewhere they could be any
-    file of this host, which the guest would then read.
+    file of this host, or any place in the network, which the guest would then read. Only the header is looked at before
+    that is known; no tool opens the image, and nothing else knows its name.
     """
 
+    received: str
     path: str
     vdev: str
     size_bytes: int
@@ -192,11 +194,11 @@ class RequireImage(StepBase, frozen=True):
 
     def says(self) -> str:
         """See StepBase."""
-        return f"make sure that {self.path} is an image that stands alone"
+        return f"make sure that {self.received} is an image that stands alone, and call it {self.path}"
 
     async def do(self, at: Context) -> None:
-        """See StepBase."""
-        layer = Layer(self.path, Format.QCOW2)
+        """See StepBase. Both names are new and ours."""
+        layer = Layer(self.received, Format.QCOW2)
         try:
             image = await at.host.images.inspect(layer)
         except Failed as error:
@@ -211,6 +213,10 @@ class RequireImage(StepBase, frozen=True):
         if not found.clean:
             what = f"the image of {self.vdev} has {found.corruptions} corruptions and {found.leaks} leaked clusters"
             raise archive.bad(self.archive, what)
+        await at.remove(self.path)
+        await at.host.files.rename(self.received, self.path, replace=False)
+        await at.host.files.sync_dir(directory(self.path))
 
     async def undo(self, at: Context) -> None:
-        """Nothing to do: it was only looked at."""
+        """See StepBase."""
+        await at.remove(self.path)

@@ -1,6 +1,6 @@
 """All kinds of step as one type, so that a plan can be written down and read back."""
 
-from xensnap.engine.archive_steps import Receive, RequireImage, WriteArchive
+from xensnap.engine.archive_steps import AcceptImage, Receive, WriteArchive
 from xensnap.engine.birth_steps import CopyDisk, DefineDomain
 from xensnap.engine.configuration_steps import Configure
 from xensnap.engine.context import Context
@@ -81,7 +81,7 @@ OneStep = (
     | RemoveTrashed
     | WriteArchive
     | Receive
-    | RequireImage
+    | AcceptImage
     | CopyDisk
     | DefineDomain
     | CopyImage

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from xensnap.engine import names, risks, space
 from xensnap.engine.archive import Archive
-from xensnap.engine.archive_steps import Receive, RequireImage
+from xensnap.engine.archive_steps import AcceptImage, Receive
 from xensnap.engine.birth_steps import DefineDomain
 from xensnap.engine.context import directory
 from xensnap.engine.newborn import Birthplace, against_birth, description_file, uuid_of
@@ -205,8 +205,9 @@ def _snapshot(archive: Archive, who: Identity, disks: tuple[Disk, ...], text: st
 def _receive_disk(archive: Archive, disk: DiskSnapshot) -> Iterator[Step]:
     member = archive.manifest.disk(disk.vdev)
     assert member is not None, "the snapshot covers what the archive has"
-    yield _receive(archive, member, disk.image.path, disk.vdev)
-    yield RequireImage(disk.image.path, disk.vdev, disk.size_bytes, archive.path)
+    received = f"{disk.image.path}.part"
+    yield _receive(archive, member, received, disk.vdev)
+    yield AcceptImage(received, disk.image.path, disk.vdev, disk.size_bytes, archive.path)
 
 
 def _receive_memory(archive: Archive, snapshot: Snapshot, machine: _Machine) -> Iterator[Step]:

@@ -14,16 +14,19 @@ from xensnap.formats import domain_toml, libxl_json
 from xensnap.formats.libxl_json import Config
 from xensnap.model import DomainUuid, Layer
 
-_HARMLESS_WORDS = frozenset(
-    {
-        *("type", "name", "uuid", "bios", "boot", "hdtype", "timer_mode", "tsc_mode", "kind", "cmdline"),
-        *("device_model_version", "altp2m", "viridian_enable", "viridian_disable"),
-    }
+_ENUMERATIONS = frozenset(
+    {"type", "bios", "boot", "hdtype", "timer_mode", "tsc_mode", "kind", "device_model_version", "altp2m"}
 )
-"""Items of libxl whose text says nothing of the host: the words of an enumeration, or what the guest is told."""
+"""Items of libxl whose text is one of a few words."""
+
+_TOLD_TO_THE_GUEST = frozenset({"cmdline"})
+"""Items of libxl whose text only the guest reads."""
+
+_RENEWED = frozenset({"name", "uuid"})
+"""Items that are told by whoever makes the domain."""
 
 _NIC = {"mac": re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}"), "bridge": re.compile(r"[A-Za-z0-9_.-]{1,15}")}
-_WORD = re.compile(r"[a-z0-9_]{1,24}")
+_WORD = re.compile(r"[a-zA-Z0-9_.-]{1,40}")
 _TEXT = re.compile(r"[^\"'\x00-\x1f\x7f]{0,4096}")
 """Text that ends no string in a file for xl, and no line."""
 _BOOLEANS = ("True", "False")
@@ -86,8 +89,9 @@ def portable(text: str) -> Portable:
     left_out: list[str] = []
     kept: Config = {key: _harmless(config[key], key, left_out) for key in ("c_info", "b_info") if key in config}
     disks = [_disk(disk, f"disks[{at}]", left_out) for at, disk in enumerate(config.get("disks", []))]
-    nics = [_nic(nic, f"nics[{at}]", left_out) for at, nic in enumerate(config.get("nics", []))]
-    kept |= {key: config[key] for key in libxl_json.EVENTS if _WORD.fullmatch(str(config.get(key, "-")))}
+    told = config.get("nics")
+    nics = [_nic(nic, f"nics[{at}]", left_out) for at, nic in enumerate(told if isinstance(told, list) else ())]
+    kept |= {key: config[key] for key in libxl_json.EVENTS if _WORD.fullmatch(str(config.get(key, "")))}
     kept |= {key: found for key, found in (("disks", disks), ("nics", nics)) if found}
     left_out += [f"{key} ({len(config[key])})" for key in config if isinstance(config[key], list) and key not in kept]
     return Portable(_dumped(kept), tuple(left_out))
@@ -116,7 +120,7 @@ def _harmless(value: Any, path: str, left_out: list[str]) -> dict[str, Any]:
             kept[key] = _harmless(each, f"{path}.{key}", left_out)
         elif _is_harmless(key, each):
             kept[key] = each
-        elif each:
+        elif each and key not in _RENEWED:
             left_out.append(f"{path}.{key} = {_shown(each)}")
     return kept
 
@@ -124,8 +128,8 @@ def _harmless(value: Any, path: str, left_out: list[str]) -> dict[str, Any]:
 def _is_harmless(key: str, value: Any) -> bool:
     if isinstance(value, list):
         return key == "ms_vm_genid" and all(isinstance(byte, int) for byte in value)
-    if isinstance(value, str) and key in _HARMLESS_WORDS:
-        return bool(_TEXT.fullmatch(value))
+    if isinstance(value, str) and key in _ENUMERATIONS | _TOLD_TO_THE_GUEST:
+        return bool((_WORD if key in _ENUMERATIONS else _TEXT).fullmatch(value))
     return isinstance(value, int) or value in _BOOLEANS
 
 
