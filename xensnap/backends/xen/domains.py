@@ -178,14 +178,19 @@ class XenDomains:
             domid=line.domid,
             described_by=DescribedBy.OPERATOR,
             kind=kind,
-            no_live_save=await self._no_live_save(kind),
+            no_live_save=await self._no_live_save(line, kind),
             no_paused_save=_no_paused_save(kind, drivers=drivers),
             memory_bytes=libxl_json.memory_bytes(config),
             never_ran=line.never_ran,
         )
 
-    async def _no_live_save(self, kind: GuestKind | None) -> str:
+    async def _no_live_save(self, line: Line, kind: GuestKind | None) -> str:
         """Asked of Xen, once: Debian's is built without shadow paging, so it cannot log what a PV guest dirties."""
+        if await self._userdata.stream_was_cut(line.domid, line.uuid):
+            return (
+                "a live save of this guest was killed, and may have left Xen logging what it writes; another live save "
+                "was seen to find such a guest dead. A reboot or a revert of the guest ends that"
+            )
         if self._capabilities is None:
             self._capabilities = await self._xl.capabilities()
         needed = _CAN_DO.get(kind, ()) if kind else ()

@@ -97,7 +97,7 @@ class XenHost:
         self._low = low
         xl = Xl(low.runner)
         remembered = Remembered(low.files, root)
-        kept = Userdata(low.files, userdata)
+        kept = Userdata(low.files, userdata, low.machine)
         domains = XenDomains(xl, low.files, remembered, kept)
         self._domains = domains
         blocks = XenBlocks(low.connector, low.machine)

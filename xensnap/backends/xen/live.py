@@ -47,6 +47,9 @@ class LiveSave:
         path: the file, empty.
         files: for that file.
         receivers: take the stream.
+
+    Attributes:
+        cut_short: whether xl was killed, so that Xen may go on logging what the guest writes.
     """
 
     def __init__(self, xl: Xl, guest: Guest, path: str, files: Files, receivers: Receivers) -> None:
@@ -57,6 +60,7 @@ class LiveSave:
         self._receiving = receivers.receive(path, guest.domain.domid or 0, xl.program)
         self._stream: Stream | None = None
         self.finished = False
+        self.cut_short = False
 
     async def suspended(self) -> None:
         """See `Saving.suspended`."""
@@ -89,5 +93,6 @@ class LiveSave:
 
     async def _end(self) -> None:
         if self._stream is not None:
-            await self._stream.let_go()
+            done = await self._stream.let_go()
+            self.cut_short = done.returncode < 0
             await self._receiving.__aexit__(None, None, None)

@@ -269,17 +269,24 @@ class XenToolstack:
             revive=lambda: self.resume(domain),
             destroy=lambda: self.destroy(domain),
         )
-        save: PlainSave | LiveSave
-        save = (
-            LiveSave(self._xl, guest, to, self._files, self._receivers)
-            if live
-            else PlainSave(self._xl, guest, to, self._files)
-        )
+        if not live:
+            plain = PlainSave(self._xl, guest, to, self._files)
+            try:
+                yield plain
+            finally:
+                if not plain.finished:
+                    await plain.undo()
+            return
+        save = LiveSave(self._xl, guest, to, self._files, self._receivers)
+        stream = _domid(domain), (await self._domains.find(domain.uuid)).uuid
+        await self._userdata.stream_begins(*stream)
         try:
             yield save
         finally:
             if not save.finished:
                 await save.undo()
+            if not save.cut_short:
+                await self._userdata.stream_is_over(*stream)
 
     async def _present(self, domain: Domain) -> Found | None:
         """The domain as it is now, if this very incarnation is still there."""

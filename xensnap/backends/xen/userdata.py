@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager, suppress
 
 from xensnap.errors import Damaged, Failed, FileFailed, NotFound
 from xensnap.formats import libxl_json
-from xensnap.hypervisor import Files
+from xensnap.hypervisor import Files, Machine
 from xensnap.model import DomainUuid, DomId, Layer
 
+_STREAM = "xensnap-live"
 _LOCK_WAIT_S = 30.0
 """libxl holds its lock for as long as it takes to attach a disk."""
 
@@ -26,11 +27,13 @@ class Userdata:
     Args:
         files: reads and writes it.
         place: the directory.
+        machine: tells one boot of the host from another, after which domids begin anew.
     """
 
-    def __init__(self, files: Files, place: str) -> None:
+    def __init__(self, files: Files, place: str, machine: Machine) -> None:
         self._files = files
         self._place = place
+        self._machine = machine
 
     async def set_layers(self, domid: DomId, uuid: DomainUuid, layers: Mapping[str, Layer]) -> None:
         """From now on the running domain is saved, migrated and rebooted with these active layers (by vdev).
@@ -59,6 +62,25 @@ class Userdata:
             return await self._files.read(self._path("d", domid, uuid, "libxl-json"))
         except (NotFound, FileFailed, Failed):
             return b""
+
+    async def stream_begins(self, domid: DomId, uuid: DomainUuid) -> None:
+        """Note that the memory of a domain is about to be streamed. libxl removes the note with the domain."""
+        await self._files.replace(self._path("d", domid, uuid, _STREAM), await self._mark())
+
+    async def stream_is_over(self, domid: DomId, uuid: DomainUuid) -> None:
+        """Note that xl has ended the stream itself, and with it the logging of what the guest writes."""
+        with suppress(NotFound):
+            await self._files.remove(self._path("d", domid, uuid, _STREAM))
+
+    async def stream_was_cut(self, domid: DomId, uuid: DomainUuid) -> bool:
+        """Whether a stream began of which nobody has seen the end."""
+        try:
+            return await self._files.read(self._path("d", domid, uuid, _STREAM)) == await self._mark()
+        except (NotFound, FileFailed, Failed):
+            return False
+
+    async def _mark(self) -> bytes:
+        return (await self._machine.whoami()).boot_id.encode()
 
     @asynccontextmanager
     async def _locked(self, domid: DomId, uuid: DomainUuid) -> AsyncIterator[None]:

@@ -77,6 +77,7 @@ class ScriptedXen:
         self.xls: set[int] = set()
         self.stopped: set[int] = set()
         self.fed = b""
+        self.migration_status = 1
         self.stream: Callable[[Path], object] = lambda path: path.write_bytes(save_bytes(config("x")))
         files = LocalFiles(_at_once)
         machine = _Machine()
@@ -249,7 +250,8 @@ class _Stream:
 
     async def let_go(self) -> Completed:
         self._guest.letters = "r-----"
-        return Completed(("xl", "migrate"), 1, b"", b"Migration failed, resuming at sender.\n")
+        status = self._xen.migration_status
+        return Completed(("xl", "migrate"), status, b"", b"Migration failed, resuming at sender.\n")
 
 
 class _Machine(LocalMachine):

@@ -1,6 +1,7 @@
 """What a host written from xl's documentation would get wrong, each by the number under which it was measured."""
 
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -519,3 +520,22 @@ def test_nobody_can_say_how_long_a_guest_of_xl_may_stand_still(xen: ScriptedXen)
     with pytest.raises(Refused) as caught:
         xen.host.toolstack.saving(look(xen), to="/m", live=True, max_downtime_s=1.0)
     assert caught.value.id == "no-downtime-limit"
+
+
+@pytest.mark.parametrize(("status", "refused"), [(1, False), (-9, True)])
+def test_live_a6_a_guest_whose_migration_was_killed_is_not_streamed_again(
+    xen: ScriptedXen, status: int, *, refused: bool
+) -> None:
+    """Xen logs its writes until another migration ends that, and one of these found its guest dead"""
+    domid = xen.add("pv1", kind="pvh", xvda="a.raw")
+    xen.migration_status = status
+    with suppress(Failed):
+        save(xen, live=True, stop_before_finish=True)
+    assert ("killed" in look(xen).no_live_save) is refused
+    xen.userdata(domid, "xensnap-live").unlink(missing_ok=True)  # libxl does, with the domain
+    assert not look(xen).no_live_save
+
+
+def test_live_a6_a_note_of_before_the_host_booted_is_of_another_domain(xen: ScriptedXen) -> None:
+    xen.userdata(xen.add("pv1", kind="pvh"), "xensnap-live").write_text("another boot")
+    assert not look(xen).no_live_save
