@@ -5,27 +5,40 @@ monitors: xl and qemu-img by their command lines, an unmodified `qemu.qmp` clien
 files, logs and libxl's own configurations as bytes. Everything that a test may do to a `SimulatedHost` it may do here.
 """
 
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+# ruff: noqa: PTH110, PTH118 -- paths are text in the model
+
+import os
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
+
+import msgspec
 
 from simulator import SimulatedHost, World
 from simulator.ports import reading
 from simulator.ports.machine import SimulatedMachine
 from simulator.ports.seat import Cell, Seat
 from simulator.serve.low import kept
-from simulator.serve.low.daemons import SimulatedDaemons, SimulatedReceivers, SimulatedSupervisor
+from simulator.serve.low.daemons import KeptStream, SimulatedDaemons, SimulatedReceivers, SimulatedSupervisor
 from simulator.serve.low.files import XenFiles
+from simulator.serve.low.kept_seat import KeptMachine, KeptSeat
 from simulator.serve.low.leases import SimulatedLeases
 from simulator.serve.low.runner import SimulatedRunner
+from simulator.serve.sockets import Worlds
 from simulator.serve.virtual import VirtualMonitors, socket_path
 from xensnap.backends.local import waiting
 from xensnap.backends.local.gate import Gate
+from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qemu_img import QemuImg
 from xensnap.backends.local.qmp import SocketConnector
-from xensnap.backends.xen.host import Low, XenHost
+from xensnap.backends.local.runner import LocalRunner
+from xensnap.backends.xen.host import ROOT, Low, XenHost
+from xensnap.hypervisor import MonitorConnector, Runner
 from xensnap.model import DescribedBy, Disk, Domain
 
 T = TypeVar("T")
+
+replace = msgspec.structs.replace
 
 
 def door_host(world: World) -> "DoorHost":
@@ -98,7 +111,38 @@ class DoorHost(SimulatedHost):
         return self.run(self.toolstack.inspect(domain.uuid))
 
 
-def low_of(seat: Seat, runner: Any, connector: Any, *, run: Any) -> Low:
+@contextmanager
+def kept_host(worlds: Worlds, *, sockets: str, root: str | None = None) -> Iterator[XenHost]:
+    """The real Xen host's code on a world that lasts: by executables on PATH, and by monitors on UNIX sockets.
+
+    Args:
+        worlds: where the world is kept, which others change, too.
+        sockets: the directory of the monitors' sockets.
+        root: of the snapshot store, if not the usual one.
+    """
+    with worlds.changing() as cell:
+        # A process of ours that was killed is still in the world, and holds its locks there.
+        for process in cell.world.processes.values():
+            if process.engine and not os.path.exists(f"/proc/{process.command.rpartition(' ')[2]}"):
+                cell.world = cell.world.ended(process.pid)
+        cell.world, pid = cell.world.started(f"xensnap {os.getpid()}", engine=True)
+    seat = KeptSeat(worlds, pid, sleep)
+
+    async def where(domain: Domain) -> str | None:
+        return None if domain.domid is None else os.path.join(sockets, f"qmp-libxenstat-{domain.domid}")
+
+    low = low_of(seat, LocalRunner(), SocketConnector(where), run=waiting.run, machine=KeptMachine(seat))
+    low = replace(low, receivers=SimulatedReceivers(seat, KeptStream))
+    try:
+        yield XenHost(low, immutable=True, **({"root": root} if root else {}))
+    finally:
+        with worlds.changing() as cell:
+            cell.world = kept.reconciled(cell.world.ended(pid), root or ROOT)
+
+
+def low_of(
+    seat: Seat, runner: Runner, connector: MonitorConnector, *, run: Any, machine: SimulatedMachine | None = None
+) -> Low:
     """What a Xen host stands on, where its files are simulated.
 
     Args:
@@ -106,8 +150,9 @@ def low_of(seat: Seat, runner: Any, connector: Any, *, run: Any) -> Low:
         runner: runs programs, simulated ones or executables.
         connector: reaches monitors, on the virtual loop or on sockets.
         run: brings what drives the waiting.
+        machine: another than the seat's own.
     """
-    files, machine = XenFiles(seat), SimulatedMachine(seat)
+    files, machine = XenFiles(seat), machine or SimulatedMachine(seat)
 
     def read(how: Any) -> Any:
         return lambda layer: how(seat.world.fs, layer)

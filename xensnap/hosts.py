@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xensnap
 from xensnap.errors import Busy, Damaged, NotFound, Usage
@@ -42,9 +42,18 @@ CHOICES = (
 
 XEN_PLACES = ("/proc/xen", "/etc/xen")
 
+SIMULATED = "XENSNAP_SIM_DIR"
+"""The variable by which programs on a simulated host know that it is one: the directory of its world."""
+
+SOCKETS = "XENSNAP_QMP_DIR"
+"""The variable that tells programs there where the monitors' sockets are."""
+
 WORLD_FILE = "world"
 
 LOCK_FILE = ".world.lock"
+
+WORLD_WAIT_S = 30.0
+"""How long programs on a simulated host wait for each other."""
 
 POLL_S = 0.02
 """How often a lock that another command holds is tried again."""
@@ -118,6 +127,8 @@ def open_host(
 ) -> "Iterator[Hypervisor]":
     """The host to work on, for as long as a command takes.
 
+    Under `sim run` the host `xen` is the simulated one, worked on as a real one by the code that works on those.
+
     A simulated one is read when this is entered and, with `changes`, locked meanwhile and saved at the end, whatever
     the command came to: a refused or failed one has left its traces, too.
 
@@ -143,6 +154,15 @@ def open_host(
         from xensnap.backends.qemu.host import QemuHost
 
         yield QemuHost(choice.directory)
+    elif choice.kind == "xen" and os.environ.get(SIMULATED):
+        import_simulator()
+        from xensnap.doors import kept_host
+
+        world = KeptWorld(SimulatedPlace(os.environ[SIMULATED]))
+        with kept_host(world, sockets=os.environ.get(SOCKETS, ""), root=root or None) as through:
+            if domain_config:
+                through.run(through.learn(domain_config, remember=changes))
+            yield through
     elif choice.kind == "xen":
         from xensnap.backends.xen.host import ROOT, this_machine
 
@@ -257,6 +277,39 @@ class SimulatedPlace:
             file.write(b"%d\n" % os.getpid())
             file.flush()
             yield
+
+
+class KeptWorld:
+    """The world of a directory, read again when somebody else has changed it."""
+
+    def __init__(self, place: SimulatedPlace) -> None:
+        self._place = place
+        self._seen: tuple[int, int] | None = None
+        self._world: Any = None
+
+    def changed(self) -> bool:
+        """Whether somebody else may have changed the world since the last time."""
+        return self._stamp() != self._seen
+
+    @contextmanager
+    def changing(self) -> Iterator[Any]:
+        """The world, for us alone until this is left; what is in the cell then is the world."""
+        cell_of = import_simulator("simulator.ports.seat").Cell
+        with self._place.locked(wait_s=WORLD_WAIT_S):
+            if self.changed():
+                self._world = self._place.read()
+            cell = cell_of(self._world)
+            try:
+                yield cell
+            finally:
+                if cell.world is not self._world:
+                    self._place.write(cell.world)
+                    self._world = cell.world
+                self._seen = self._stamp()
+
+    def _stamp(self) -> tuple[int, int]:
+        stat = self._place.path.stat()
+        return stat.st_ino, stat.st_mtime_ns
 
 
 def _nothing_in(directory: str) -> NotFound:

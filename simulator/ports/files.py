@@ -12,7 +12,7 @@ from simulator.disk.image import Qcow2
 from simulator.disk.qcow2_file import encoded
 from simulator.ports import roles
 from simulator.ports.roles import effect
-from simulator.ports.seat import GIVE_WAY, Seat
+from simulator.ports.seat import Seat
 from simulator.world import World
 from xensnap.errors import Busy, Effect, FileFailed, NotFound, Reason, Refused
 from xensnap.hypervisor import FileStat, Lock
@@ -207,8 +207,7 @@ class SimulatedFiles:
             if world.clock.monotonic_ns >= until:
                 holder = _bytes(world.fs.inode(path).stored, path).decode("utf-8", "replace").strip()
                 raise Busy(f"{path} is locked by {holder or 'a process that left no note'}", id="locked")
-            await GIVE_WAY
-            self._seat.cell.world = self._seat.world.slept(_POLL_NS)
+            await self._seat.wait(_POLL_NS)
 
     def _taken(self, path: str, note: bytes) -> Callable[[World], tuple[World, int | None]]:
         def change(world: World) -> tuple[World, int | None]:

@@ -80,6 +80,11 @@ class Seat:
             self.cell.watch.begins(effect, subject, self.cell, (), self.pid)
         return self.cell.world
 
+    async def wait(self, ns: int) -> None:
+        """Let time pass in which others go on."""
+        await GIVE_WAY
+        self.cell.world = self.cell.world.slept(ns)
+
     async def begin(self, effect: Effect, subject: str) -> None:
         """Pass into an effect that is a child's work of several steps."""
         await GIVE_WAY

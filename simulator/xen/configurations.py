@@ -16,8 +16,10 @@ from xensnap.formats import libxl_json
 from xensnap.formats.device_disk import DeviceDisk
 from xensnap.model import Backend, Disk, Domain, Format, GuestKind
 
-_READ_APART = frozenset({"name", "uuid", "type", "builder", "disk", "vif", "memory", "maxmem"})
-_NAMED = {"vcpus": "max_vcpus", "extra": "cmdline"}
+_READ_APART = frozenset({"name", "uuid", "type", "builder", "disk", "vif", "memory", "maxmem", "vcpus"})
+_NAMED = {"extra": "cmdline"}
+_OF_HVM = {"vga": "cirrus", "vnc": "0"}
+"""What an HVM guest has that is not told otherwise."""
 _MAY_DIFFER = re.compile(r"on_\w+")
 _KIB_PER_MIB = 1024
 _NO_DOMID = 4294967295
@@ -95,11 +97,14 @@ def of_file(written: str, *, source: str) -> Written:
     memory, most = file.number("memory"), file.number("maxmem")
     if memory is not None:
         machine |= {"max_memkb": (most or memory) * _KIB_PER_MIB, "target_memkb": memory * _KIB_PER_MIB}
+    if (processors := file.number("vcpus")) is not None:
+        machine["max_vcpus"] = processors
     items: dict[str, Any] = {}
     for key, setting in file.settings.items():
         if _MAY_DIFFER.fullmatch(key):
-            items[key] = setting.value
-        elif key not in _READ_APART:
+            # A file has dashes where libxl's JSON has the names of its enumerations.
+            items[key] = str(setting.value).replace("-", "_")
+        elif key not in _READ_APART and _OF_HVM.get(key) != setting.value:
             machine[_NAMED.get(key, key)] = setting.value
     items |= {"b_info": machine} if machine else {}
     items |= {"nics": [_nic(each) for each in file.items("vif") or []]} if file.items("vif") else {}

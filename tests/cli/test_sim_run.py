@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xensnap.cli.sim_tool import NOT_MODELLED
+from simulator.serve.tool_server import NOT_MODELLED
 
 XENSNAP = [sys.executable, "-m", "xensnap.cli"]
 LIMIT_S = 120

@@ -1,0 +1,113 @@
+"""The real Xen host's code on a simulated host, through executables and sockets: stories, and drawn sequences.
+
+Ordinary runs try one short sequence; the profile `deep` tries many.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_sim_run import LIMIT_S, XENSNAP, Host
+from tests.conftest import PROFILE
+
+DEEP = PROFILE == "deep"
+SEEDS = range(30) if DEEP else range(1)
+STEPS = 10 if DEEP else 2
+READ = 'xensnap --host "$SIM" sim read --json pv1 xvda | tr -d "\\n "; echo'
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A guest that runs."""
+    made = Host(tmp_path / "host")
+    made("sim", "init")
+    made("sim", "domain", "add", "pv1", "--disk", "xvda=1M")
+    made.script("xl create -q /etc/xen/pv1.cfg")
+    return made
+
+
+def typed(host: Host, text: str) -> list[str]:
+    """A script for which the simulated host is the Xen host that it runs on; what it prints."""
+    return host.script(f"SIM=$XENSNAP_HOST; export XENSNAP_HOST=xen\n{text}").splitlines()
+
+
+def domain(lines: list[str]) -> list[str]:
+    """The guest's line of `xl list`, in words."""
+    return next(line.split() for line in lines if line.startswith("pv1   "))
+
+
+def disks(lines: list[str]) -> list[object]:
+    """What `READ` has printed, in order."""
+    return [json.loads(line)["runs"] for line in lines if line.startswith("{")]
+
+
+def test_what_is_taken_comes_back_and_an_overlay_outlives_a_reboot(host: Host):
+    told = typed(
+        host,
+        f"""
+        xensnap --host "$SIM" sim write pv1 xvda 0 64k
+        {READ}
+        xensnap create pv1 -n one
+        xensnap --host "$SIM" sim write pv1 xvda 0 128k
+        {READ}
+        xensnap revert pv1 one
+        {READ}
+        xensnap delete pv1 one
+        xensnap create pv1 -n over --disk-only --type external
+        xensnap --host "$SIM" sim write pv1 xvda 64k 64k
+        {READ}
+        xl reboot pv1
+        {READ}
+        xensnap doctor pv1
+        xl list
+        """,
+    )
+    first, second, reverted, over, rebooted = disks(told)
+    assert (reverted, rebooted) == (first, over)
+    assert first != second
+    assert "pv1: all fits together" in told
+    assert domain(told)[1:5:3] == ["3", "-b----"]
+
+
+def test_what_a_killed_command_has_left_is_undone_or_finished(host: Host):
+    command = [*XENSNAP, "sim", "run", "--", *XENSNAP, "--host", "xen", "create", "pv1", "-n", "one"]
+    with subprocess.Popen(command, env=host.environment, start_new_session=True, stdout=subprocess.PIPE) as killed:
+        world = Path(host.environment["XENSNAP_HOST"].partition(":")[2], "world")
+        until = time.monotonic() + LIMIT_S
+        while b"journal" not in world.read_bytes() and time.monotonic() < until:
+            time.sleep(0.01)
+        os.killpg(killed.pid, signal.SIGKILL)
+    told = typed(host, "xensnap recover pv1; xensnap doctor pv1; xl list")
+    assert "pv1: all fits together" in told
+    assert domain(told)[4] == "-b----"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_sequence_is_drawn_each_snapshot_gives_back_what_it_took(host: Host, seed: int):
+    drawn, kept, lines, pairs, reads = random.Random(seed), dict[str, int](), list[str](), list[tuple[int, int]](), 0
+    for step in range(STEPS):
+        lines += [f'xensnap --host "$SIM" sim write pv1 xvda {drawn.randrange(8) * 64}k 64k']
+        verb = drawn.choice(("create", "create", "revert", "delete")) if kept else "create"
+        name = drawn.choice(sorted(kept)) if verb != "create" else f"s{step}"
+        how = f"-n {name} {drawn.choice(('', '--disk-only'))}" if verb == "create" else name
+        lines += [f"xensnap {verb} pv1 {how}", READ]
+        if verb == "create":
+            kept[name] = reads
+        elif verb == "revert":
+            pairs.append((kept[name], reads))
+        else:
+            del kept[name]
+        reads += 1
+    for name, read in kept.items():
+        lines += [f"xensnap revert pv1 {name}", READ]
+        pairs.append((read, reads))
+        reads += 1
+    held = disks(typed(host, "\n".join(lines)))
+    assert len(held) == reads
+    assert all(held[taken] == given for taken, given in ((taken, held[given]) for taken, given in pairs))
