@@ -8,12 +8,11 @@ from collections.abc import Callable
 from functools import partial
 
 import msgspec
-from immutables import Map
 
 from simulator.core.loop import Peer, SimulatedLoop
 from simulator.ports.seat import Cell
 from simulator.serve.low import effects
-from simulator.world import life, line
+from simulator.world import line
 from simulator.world.line import MONITORS, Line
 from xensnap.errors import XensnapError
 
@@ -39,10 +38,6 @@ class VirtualMonitors:
         self._served: dict[tuple[int, str], list[_Connection]] = {}
         self._ticking = False
         self.loop = SimulatedLoop(latency_s, self._passed)
-        for domid, qemu in cell.world.qemus.items():
-            if qemu.ears:
-                # Whoever was connected has gone with the loop that he was on.
-                cell.world = life.with_qemu(cell.world, domid, replace(qemu, ears=Map()))
         self.attend()
 
     def attend(self) -> None:
