@@ -212,6 +212,10 @@ class CheckResult(msgspec.Struct, frozen=True):
         return not self.leaks and not self.corruptions
 
 
+Grown = Callable[[int, int], None]
+"""Told now and then how many bytes of how many are done, where the tool says so."""
+
+
 class ImageTool(Protocol):
     """Images that no process has open for writing.
 
@@ -271,13 +275,13 @@ class ImageTool(Protocol):
     async def snapshot_delete(self, layer: Layer, *, tag: str, snapshot_id: str) -> None:
         """Remove the one snapshot that has both this tag and this id. `NotFound`: none. `ToolFailed`: unknown."""
 
-    async def commit(self, top: Layer, *, into: Layer) -> None:
+    async def commit(self, top: Layer, *, into: Layer, progress: Grown | None = None) -> None:
         """Write what `top` holds into `into`, anywhere below it; `top` keeps its content and reads the same throughout.
 
         `into` is grown to the size of `top` first, never shrunk. Repeating it is harmless. `ToolFailed`: unknown.
         """
 
-    async def rebase(self, layer: Layer, *, backing: Backing | None, copy: bool) -> None:
+    async def rebase(self, layer: Layer, *, backing: Backing | None, copy: bool, progress: Grown | None = None) -> None:
         """Give the image another backing file, or none.
 
         With `copy`, all that would read differently is copied in first, so the content stays the same and an
@@ -460,8 +464,10 @@ class Then(StrEnum):
 class Saving(Protocol):
     """A memory save under way, in two phases with the caller's disk transaction between them."""
 
-    async def suspended(self) -> None:
+    async def suspended(self, *, progress: Callable[[int], None] | None = None) -> None:
         """Return when the guest executes nothing any more and will not until `finish`.
+
+        Where the host knows it, `progress` is told now and then how many bytes of its memory are saved by now.
 
         `Failed`: none, the guest runs as before and no file is left.
         """
@@ -629,8 +635,17 @@ class Completed(msgspec.Struct, frozen=True):
 class Runner(Protocol):
     """Runs programs, never through a shell."""
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        heard: Callable[[bytes], None] | None = None,
+    ) -> Completed:
         """Run to the end, in a process session of its own that inherits the locks we hold.
+
+        While it runs, `heard` is told now and then all that it has written on its output so far; never, if it is quick.
 
         `Failed` with id `no-such-program`: none. `Unknown` after the time-out: the program has been killed. An ended
         program is never an error here, whatever its code.

@@ -27,7 +27,7 @@ from simulator.tools.qemu_img import Program, ToolError
 from simulator.world import World
 from xensnap import errors
 from xensnap.errors import Busy, NotFound, Reason, Refused, ToolFailed
-from xensnap.hypervisor import CheckResult, Opener
+from xensnap.hypervisor import CheckResult, Grown, Opener
 from xensnap.model import Backing, Chain, Extent, Format, Image, InternalSnapshot, Layer
 
 _INSPECT = declare("image.inspect", "an image's header and snapshot table are read", writes=False)
@@ -122,8 +122,9 @@ class SimulatedImageTool:
         self._entry(layer, snapshot_id, tag)
         await self._run(_SNAPSHOT_DELETE, qemu_img.SnapshotDelete(layer, tag, snapshot_id))
 
-    async def commit(self, top: Layer, *, into: Layer) -> None:
-        """What the top holds, written down."""
+    async def commit(self, top: Layer, *, into: Layer, progress: Grown | None = None) -> None:
+        """What the top holds, written down; too quick for anybody to be told of it."""
+        del progress
         below = (await self.chain(top)).images[1:]
         target = read_image(self._seat.world.fs, into)
         if target.file not in {image.file for image in below}:
@@ -132,8 +133,9 @@ class SimulatedImageTool:
         await self.require_unused(into)
         await self._run(_COMMIT, qemu_img.Commit(top, into))
 
-    async def rebase(self, layer: Layer, *, backing: Backing | None, copy: bool) -> None:
-        """Another backing file, the content kept where `copy`."""
+    async def rebase(self, layer: Layer, *, backing: Backing | None, copy: bool, progress: Grown | None = None) -> None:
+        """Another backing file, the content kept where `copy`; too quick for anybody to be told of it."""
+        del progress
         await self.require_unused(layer)
         read_image(self._seat.world.fs, layer)
         name, form = (backing.name, _format(backing)) if backing else ("", "")

@@ -1,9 +1,11 @@
 """Saving the memory of a domain in two phases: `xl save -p`, or the live migration stream of xl."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from simulator.core.effects import declare
+from simulator.disk.files import length
 from simulator.ports.blocks import domid_of
 from simulator.ports.children import Child, xl
 from simulator.ports.domains import SimulatedDomains, outcome
@@ -66,7 +68,7 @@ class SimulatedSaving:
         if self._begun and not self._finished and kind is not GeneratorExit:
             await self._undo()
 
-    async def suspended(self) -> None:
+    async def suspended(self, *, progress: Callable[[int], None] | None = None) -> None:
         """The guest stands still: paused behind a whole file, or suspended behind a whole stream."""
         seat = self._seat
         domid = domid_of(seat.world, self._domain)
@@ -91,6 +93,9 @@ class SimulatedSaving:
                     raise Failed(cause, id="guest-silent", remedy="If it hangs, end it: its disks stay.") from None
                 raise Failed(cause, id="save-failed", remedy="Look whether the file system is full.") from None
             raise Failed(f"{error.cause}; the guest is as before", id="save-failed") from error
+
+        if progress is not None:
+            progress(length(seat.world.fs.inode(self._to).stored))
 
     async def finish(self, *, then: Then) -> None:
         """The guest goes on as asked; the file is made durable after that, since nobody waits for it."""

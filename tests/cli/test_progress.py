@@ -60,6 +60,25 @@ def test_a_moving_line_is_shown_on_a_terminal_only_and_without_colours_if_asked(
     assert "\x1b[1m" not in capsys.readouterr().err
 
 
+def test_a_bar_is_as_long_as_the_step_is_far(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress.watching(verbose=False) as watch:
+        for done in (0, 1, 2):
+            watch(Progress(1, 2, "save the memory", done * MIB, 2 * MIB))
+    shown = capsys.readouterr().err
+    assert "━" in shown
+    assert "2 MiB of 2 MiB" in shown
+
+
+def test_a_checkpoint_tells_how_much_of_the_memory_is_saved(sim) -> None:
+    sim.ok("domain", "start", "guest1")
+    events = [json.loads(each) for each in sim.run("create", "guest1", "-n", "a", "--events").stderr.splitlines()]
+    grown = [event for event in events if event["event"] == "progress"]
+    assert [event["text"].startswith("save the memory") for event in grown] == [True]
+    assert 0 < grown[0]["done_bytes"] <= grown[0]["total_bytes"]
+
+
 @pytest.mark.parametrize("words", [["--events"], ["-v"]])
 def test_what_only_looks_tells_no_step(sim, words) -> None:
     assert sim.run("list", "guest1", "-v").stderr == ""

@@ -2,7 +2,7 @@
 
 -v          a line for each step
 --events    a JSON object for each step and each growth, one on a line
-otherwise   a moving line on a terminal, with bytes and rate where a step knows them; nothing where there is none
+otherwise   on a terminal a bar, with bytes and rate where a step knows them; nothing where there is no terminal
 """
 
 import sys
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
     from xensnap.engine.execute import Progress, Watch
 
 Clock = Callable[[], float]
@@ -92,22 +94,41 @@ def _event_writer() -> "Watch":
 
 @contextmanager
 def _moving_line() -> "Iterator[Watch]":
-    """A spinner beside the step under way. It appears with the first step, so that verbs that only look stay still."""
-    status = None
+    """The step under way, with a bar where it tells how far it is.
+
+    It appears with the first step, so that verbs that only look stay still.
+    """
+    shown = None
     rate = Rate()
 
     def watch(progress: "Progress") -> None:
-        nonlocal status
-        from rich.console import Console
+        nonlocal shown
         from rich.markup import escape
 
-        if status is None:
-            status = Console(stderr=True).status("")
-            status.start()
-        status.update(escape(line(progress, rate.of(progress))))
+        if shown is None:
+            shown = _bar()
+            shown.start()
+            shown.add_task("", total=None)
+        known = bool(progress.total_bytes) and progress.done_bytes is not None
+        shown.update(
+            shown.task_ids[0],
+            description=escape(line(progress, rate.of(progress))),
+            total=progress.total_bytes if known else None,
+            completed=progress.done_bytes if known else 0,
+        )
 
     try:
         yield watch
     finally:
-        if status is not None:
-            status.stop()
+        if shown is not None:
+            shown.stop()
+
+
+def _bar() -> "Bars":
+    """What moves on a terminal: a spinner, the bar, and the step in words."""
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (SpinnerColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
+    return Bars(*columns, console=Console(stderr=True), transient=True)

@@ -400,7 +400,8 @@ async def _save(
     domain, watcher = await _held(at)
     try:
         async with at.host.toolstack.saving(domain, to=to, live=live, max_downtime_s=max_downtime_s) as save:
-            await save.suspended()
+            total, grown = domain.memory_bytes, at.growing()
+            await save.suspended(progress=(lambda done: grown(min(done, total), total)) if total else None)
             if points:
                 await at.host.blocks.transaction(domain, [point.action() for point in points])
             await save.finish(then=then)

@@ -158,7 +158,7 @@ class CommitDown(StepBase, frozen=True):
         """See StepBase. Once the domain starts from the base, the overlay is old and must not be committed again."""
         if await self._switched(at):
             return
-        await at.host.images.commit(self.top, into=self.base)
+        await at.host.images.commit(self.top, into=self.base, progress=at.growing())
         base = await at.host.images.inspect(self.base)
         if base.virtual_size_bytes > self.size_bytes:
             await at.host.images.resize(self.base, size_bytes=self.size_bytes)
@@ -297,7 +297,7 @@ async def in_use(at: Context, vdev: str, overlay: str) -> bool:
 async def _set_backing(at: Context, layer: Layer, backing: Backing | None, *, copy: bool) -> None:
     image = await at.host.images.inspect(layer)
     if not _stands_on(image, backing):
-        await at.host.images.rebase(layer, backing=backing, copy=copy)
+        await at.host.images.rebase(layer, backing=backing, copy=copy, progress=at.growing() if copy else None)
         if not _stands_on(await at.host.images.inspect(layer), backing):
             raise unbelieved(f"{layer.path} does not stand on {backing.path if backing else 'nothing'}")
     await at.host.files.sync(layer.path)

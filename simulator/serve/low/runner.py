@@ -1,6 +1,6 @@
 """The `Runner` of a simulated host: programs by their names, each a process of the host that can die at any step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from simulator.core.effects import Effect
 from simulator.ports.children import Child
@@ -25,12 +25,19 @@ class SimulatedRunner:
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
-        """See `Runner.run`. Nothing here takes longer than anybody waits.
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        heard: Callable[[bytes], None] | None = None,
+    ) -> Completed:
+        """See `Runner.run`. Nothing here takes longer than anybody waits, or can be listened to.
 
         A fault is an end as of a real program: a killed one where something was done, else an error of its own.
         """
-        del timeout_s
+        del timeout_s, heard
         effect, told = effects.of_program(argv), Told(stdin=stdin)
         try:
             if argv[0] == "xl" and argv[1:2]:

@@ -308,3 +308,18 @@ def test_a_domain_that_runs_is_not_restored_over(lab):
     with pytest.raises(Busy):
         restored(lab, domain, memory)
     lab.heard(domain)
+
+
+def test_a_save_tells_how_much_of_the_memory_is_written(lab):
+    domain = lab.start()
+    told: list[int] = []
+
+    async def work():
+        async with lab.toolstack.saving(domain, to=lab.empty("memory")) as save:
+            await save.suspended(progress=told.append)
+            await save.finish(then=Then.SAME)
+
+    lab.run(work())
+    assert told == sorted(told)
+    # The video and firmware memory of the machine counts, too.
+    assert 32 << 20 <= told[-1] <= 64 << 20

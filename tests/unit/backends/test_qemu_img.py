@@ -32,12 +32,12 @@ class Recorder(LocalRunner):
         self.answer = None
         self.before = lambda: None
 
-    async def run(self, argv, *, stdin=b"", timeout_s=None):
+    async def run(self, argv, *, stdin=b"", timeout_s=None, heard=None):
         self.ran.append(tuple(argv))
         self.before()
         if self.answer is not None:
             return Completed(tuple(argv), *self.answer)
-        return await super().run(argv, stdin=stdin, timeout_s=timeout_s)
+        return await super().run(argv, stdin=stdin, timeout_s=timeout_s, heard=heard)
 
 
 @pytest.fixture
@@ -396,3 +396,33 @@ def test_reading_starts_no_program_and_leaves_nothing_open(tool, runner, image):
         read_image(Layer("/proc/version", Format.QCOW2))
     assert runner.ran == []
     assert os.listdir("/proc/self/fd") == before
+
+
+SLOW = """#!/bin/sh
+printf '    (0.00/100%%)\\r    (50.00/100%%)\\r'
+while [ ! -e heard ]; do sleep 0.02; done
+"""
+"""A qemu-img that stays where it is until somebody has heard of it."""
+
+
+def test_how_far_qemu_img_is_is_told_while_it_runs(tmp_path, monkeypatch, qemu_img) -> None:
+    """`-p` tells on a pipe, too, and `-q` silences it (7.2.22)"""
+    monkeypatch.chdir(tmp_path)
+    for words in (["b.qcow2", "1M"], ["-b", "b.qcow2", "-F", "qcow2", "o.qcow2"]):
+        subprocess.run([qemu_img, "create", "-q", "-f", "qcow2", *words], check=True)
+    program = tmp_path / "slow"
+    program.write_text(SLOW)
+    program.chmod(0o700)
+    tool, told = QemuImg(LocalRunner(), LocalMachine(), program=str(program)), []
+
+    def progress(done_bytes, total_bytes):
+        told.append((done_bytes, total_bytes))
+        (tmp_path / "heard").touch()
+
+    top, base = (Layer(str(tmp_path / name), Format.QCOW2) for name in ("o.qcow2", "b.qcow2"))
+    run(tool.commit(top, into=base, progress=progress))
+    assert {2 * done for done, _ in told} == {total for _, total in told}
+    (tmp_path / "heard").unlink()
+    told.clear()
+    run(tool.rebase(top, backing=None, copy=True, progress=progress))
+    assert told

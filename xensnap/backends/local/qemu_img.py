@@ -9,13 +9,14 @@ How names are told to qemu-img: paths are absolute, so that none is taken for an
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from xensnap.backends.local.gate import Gate, busy
 from xensnap.backends.local.reader import read_chain, read_extents, read_holds_data, read_image
 from xensnap.errors import Damaged, Effect, NotFound, Reason, Refused, ToolFailed, XensnapError
-from xensnap.hypervisor import CheckResult, Completed, Machine, Runner
+from xensnap.hypervisor import CheckResult, Completed, Grown, Machine, Runner
 from xensnap.model import Backing, Chain, Extent, Format, Image, InternalSnapshot, Layer
 
 TAG_BYTES_MAX = 255
@@ -23,6 +24,7 @@ _SECTOR_BYTES = 512
 # QEMU's words when its own lock is held, for reading and for writing (traced: 7.2.22).
 _LOCKED = ('Failed to get "write" lock', 'Failed to get shared "write" lock')
 # What it says when it has ended before touching anything.
+_PERCENT = re.compile(rb"\(([0-9.]+)/100%\)")
 _UNTOUCHED = ("Could not open ", "Could not open new backing file", "Device has active dirty bitmaps")
 _CHECK_CLEAN, _CHECK_CORRUPT, _CHECK_LEAKS = 0, 2, 3
 
@@ -145,7 +147,7 @@ class QemuImg:
         if effect() is Effect.NONE:
             raise Damaged(f"{layer.path}: snapshot {snapshot_id} is still there after its deletion", path=layer.path)
 
-    async def commit(self, top: Layer, *, into: Layer) -> None:
+    async def commit(self, top: Layer, *, into: Layer, progress: Grown | None = None) -> None:
         """See `ImageTool.commit`."""
         below = self._read_through(top).images[1:]
         target = self._read(into)
@@ -154,10 +156,10 @@ class QemuImg:
         await self._gate.to_read(top.path)
         await self._gate.to_write(into.path)
         # With -d the top keeps its clusters, so it reads the same throughout; -b alone would do that, too.
-        arguments = ("commit", "-q", "-f", top.format, "-d", "-b", _file(into.path), _file(top.path))
-        await self._write(top.path, arguments)
+        arguments = ("-f", top.format, "-d", "-b", _file(into.path), _file(top.path))
+        await self._write(top.path, _telling("commit", arguments, progress), heard=self._heard(top, progress))
 
-    async def rebase(self, layer: Layer, *, backing: Backing | None, copy: bool) -> None:
+    async def rebase(self, layer: Layer, *, backing: Backing | None, copy: bool, progress: Grown | None = None) -> None:
         """See `ImageTool.rebase`."""
         await self._gate.to_write(layer.path)
         before = self._read(layer)
@@ -169,7 +171,10 @@ class QemuImg:
             return Effect.NONE if self._read(layer).backing == before.backing else Effect.DONE
 
         how = () if copy else ("-u",)
-        await self._write(layer.path, ("rebase", "-q", "-f", layer.format, *how, *onto, _file(layer.path)), effect)
+        arguments = ("-f", layer.format, *how, *onto, _file(layer.path))
+        below = before.backing
+        told = self._heard(Layer(below.path, below.format or Format.RAW), progress) if below and copy else None
+        await self._write(layer.path, _telling("rebase", arguments, progress), effect, heard=told)
 
     async def resize(self, layer: Layer, *, size_bytes: int) -> None:
         """See `ImageTool.resize`."""
@@ -309,21 +314,45 @@ class QemuImg:
             raise await self._failed(layer.path, done, effect())
 
     async def _write(
-        self, path: str, arguments: tuple[str, ...], effect: Callable[[], Effect] = lambda: Effect.UNKNOWN
+        self,
+        path: str,
+        arguments: tuple[str, ...],
+        effect: Callable[[], Effect] = lambda: Effect.UNKNOWN,
+        *,
+        heard: Callable[[bytes], None] | None = None,
     ) -> None:
         """Run qemu-img on an image that passed the gate; `effect` looks what a failed run has changed."""
-        done = await self._run(self._program, arguments)
+        done = await self._run(self._program, arguments, heard=heard)
         if done.returncode:
             words = done.stderr.decode("utf-8", "replace")
             untouched = done.returncode > 0 and any(sign in words for sign in _UNTOUCHED)
             raise await self._failed(path, done, Effect.NONE if untouched else _looked(done, effect))
 
-    async def _run(self, program: str, arguments: tuple[str, ...], stdin: bytes = b"") -> Completed:
+    def _heard(self, layer: Layer, progress: Grown | None) -> Callable[[bytes], None] | None:
+        """Makes bytes of what qemu-img tells of its way through an image."""
+        if progress is None:
+            return None
+        total_bytes = self._read(layer).allocated_bytes
+
+        def heard(text: bytes) -> None:
+            told = _PERCENT.findall(text)
+            if told:
+                progress(int(total_bytes * float(told[-1]) / 100), total_bytes)
+
+        return heard
+
+    async def _run(
+        self,
+        program: str,
+        arguments: tuple[str, ...],
+        stdin: bytes = b"",
+        heard: Callable[[bytes], None] | None = None,
+    ) -> Completed:
         for argument in arguments:
             if "\0" in argument:
                 cause = f"{argument!r} holds a zero byte, which no program can be told"
                 raise Refused([Reason("zero-byte", cause, "Use a name without it.")])
-        return await self._runner.run((program, *arguments), stdin=stdin)
+        return await self._runner.run((program, *arguments), stdin=stdin, heard=heard)
 
     async def _failed(self, path: str, done: Completed, effect: Effect) -> XensnapError:
         words = done.stderr.decode("utf-8", "replace").strip()
@@ -350,6 +379,11 @@ def _looked(done: Completed, effect: Callable[[], Effect]) -> Effect:
         return effect()
     except XensnapError:
         return Effect.UNKNOWN
+
+
+def _telling(verb: str, arguments: tuple[str, ...], progress: Grown | None) -> tuple[str, ...]:
+    """The command with `-p`, or with the `-q` that silences it; it tells on a pipe, too (traced: 7.2.22)."""
+    return (verb, "-q" if progress is None else "-p", *arguments)
 
 
 def _file(path: str) -> str:

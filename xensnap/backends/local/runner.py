@@ -5,7 +5,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from xensnap.backends.local.waiting import loop
@@ -14,6 +14,9 @@ from xensnap.hypervisor import Completed
 
 if TYPE_CHECKING:
     from subprocess import Popen
+
+_HEARD_S = 0.25
+"""How often somebody who wants to hear a program is told what it has said."""
 
 
 class LocalRunner:
@@ -30,13 +33,20 @@ class LocalRunner:
     def __init__(self, held: Sequence[int] = ()) -> None:
         self._held = held
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        heard: Callable[[bytes], None] | None = None,
+    ) -> Completed:
         """See `Runner.run`."""
         await loop()
         with _file_of(stdin) as source, _file_of() as out, _file_of() as err:
             process = self._start(argv, source, out, err)
             try:
-                await _ended(process, timeout_s)
+                await _ended(process, timeout_s, heard and (lambda: heard(_content(out))))
             except TimeoutError as error:
                 cause = f"{argv[0]} did not end within {timeout_s} s and was killed"
                 raise Unknown(cause, id="timed-out") from error
@@ -85,8 +95,8 @@ def _content(fd: int) -> bytes:
     return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
-async def _ended(process: "Popen[bytes]", timeout_s: float | None) -> None:
-    """Return when the process has ended. `TimeoutError` where it has not by then."""
+async def _ended(process: "Popen[bytes]", timeout_s: float | None, meanwhile: Callable[[], None] | None = None) -> None:
+    """Return when the process has ended, and do something now and then until it has. `TimeoutError`: not by then."""
     import asyncio
 
     running = asyncio.get_running_loop()
@@ -95,7 +105,12 @@ async def _ended(process: "Popen[bytes]", timeout_s: float | None) -> None:
     running.add_reader(fd, ended.set)
     try:
         async with asyncio.timeout(timeout_s):
-            await ended.wait()
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_HEARD_S if meanwhile else None):
+                        await ended.wait()
+                if meanwhile and not ended.is_set():
+                    meanwhile()
     finally:
         running.remove_reader(fd)
         os.close(fd)

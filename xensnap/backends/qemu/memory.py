@@ -80,12 +80,12 @@ class MemorySave:
         self._begun = False
         self.finished = False
 
-    async def suspended(self) -> None:
+    async def suspended(self, *, progress: Callable[[int], None] | None = None) -> None:
         """See `Saving.suspended`."""
         async with connected(self._connector, self._domain) as monitor:
             await self._begin(monitor)
         try:
-            answer = await self._until("pre-switchover", "completed", "failed", "cancelled")
+            answer = await self._until("pre-switchover", "completed", "failed", "cancelled", progress=progress)
             if answer["status"] == "pre-switchover":
                 return
             raise self._failed(answer)
@@ -157,13 +157,15 @@ class MemorySave:
                 await _go_on(monitor)
             raise
 
-    async def _until(self, *wanted: str) -> Mapping[str, Any]:
+    async def _until(self, *wanted: str, progress: Callable[[int], None] | None = None) -> Mapping[str, Any]:
         """The state of the migration when it is one of these."""
         pause_s = _FIRST_PAUSE_S
         while True:
             async with connected(self._connector, self._domain) as monitor:
                 for _ in range(_ASKED_AT_ONCE):
                     answer: Mapping[str, Any] = await monitor.execute("query-migrate")
+                    if progress is not None and (ram := answer.get("ram")):
+                        progress(ram["total"] - ram["remaining"])
                     if answer["status"] in wanted:
                         return answer
                     if "pre-switchover" in wanted and answer.get("ram", {}).get("dirty-sync-count", 0) > _ROUNDS_MAX:

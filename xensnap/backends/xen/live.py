@@ -8,6 +8,7 @@ It is ended through its receiver, never by killing xl: a guest whose migration w
 logs its writes, and the next one was seen to find it dead.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -62,8 +63,9 @@ class LiveSave:
         self.finished = False
         self.cut_short = False
 
-    async def suspended(self) -> None:
-        """See `Saving.suspended`."""
+    async def suspended(self, *, progress: Callable[[int], None] | None = None) -> None:
+        """See `Saving.suspended`. What comes does so in no order, and more than once: nothing is told of it."""
+        del progress
         self._stream = await self._receiving.__aenter__()
         try:
             await self._stream.complete()

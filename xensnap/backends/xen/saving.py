@@ -4,6 +4,7 @@ xl is never live on its own: the guest suspends itself, all is written, and only
 command is the first phase, and letting the guest go on is the second.
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -57,11 +58,18 @@ class PlainSave:
         self._begun = False
         self.finished = False
 
-    async def suspended(self) -> None:
-        """See `Saving.suspended`."""
+    async def suspended(self, *, progress: Callable[[int], None] | None = None) -> None:
+        """See `Saving.suspended`. How long the file is tells how far xl is."""
         self._begun = True
         # No limit of ours: a killed save leaves the guest suspended, and xl itself waits only a minute for the guest.
-        done = await self._xl.tell("save", "-p", str(self._guest.domain.domid), self._path, timeout_s=None)
+        done = await self._xl.tell(
+            "save",
+            "-p",
+            str(self._guest.domain.domid),
+            self._path,
+            timeout_s=None,
+            heard=_length_to(self._path, progress),
+        )
         state = await self._guest.state()
         if state is not RunState.PAUSED or done.returncode or not await is_whole(self._files, self._path):
             why = words(done) if done.returncode else f"the guest is {state}"
@@ -90,6 +98,17 @@ def not_saved(domain: Domain, why: str) -> Failed:
         remedy = f"If it hangs, end it, which loses its memory and not its disks: xensnap domain stop {domain.name}"
         return Failed(cause, id="guest-silent", remedy=remedy)
     return Failed(cause, id="save-failed", remedy="Look at what xl says, and at the free space.")
+
+
+def _length_to(path: str, progress: Callable[[int], None] | None) -> Callable[[bytes], None] | None:
+    if progress is None:
+        return None
+
+    def heard(_text: bytes) -> None:
+        with suppress(OSError):
+            progress(os.stat(path).st_size)  # noqa: PTH116 -- paths are text in the model
+
+    return heard
 
 
 async def go_on(guest: Guest, was: RunState, then: Then) -> None:

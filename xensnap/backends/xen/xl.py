@@ -3,6 +3,8 @@
 Domains are always named by their domid: xl takes a name of digits for a domid in most commands (Xen 4.17.7).
 """
 
+from collections.abc import Callable
+
 from xensnap.backends.xen import listing
 from xensnap.backends.xen.listing import Block, Line
 from xensnap.errors import Failed
@@ -31,9 +33,11 @@ class Xl:
         self._runner = runner
         self.program = program
 
-    async def tell(self, *words: str, timeout_s: float | None = TELL_S_MAX) -> Completed:
+    async def tell(
+        self, *words: str, timeout_s: float | None = TELL_S_MAX, heard: Callable[[bytes], None] | None = None
+    ) -> Completed:
         """Let xl do something. Whether it did is for the caller to see."""
-        return await self._runner.run([self.program, *words], timeout_s=timeout_s)
+        return await self._runner.run([self.program, *words], timeout_s=timeout_s, heard=heard)
 
     async def lines(self) -> tuple[Line, ...]:
         """All domains but dom0, with their states."""

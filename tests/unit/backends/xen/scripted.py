@@ -127,7 +127,14 @@ class ScriptedXen:
 
     # Runner ----------------------------------------------------------------------------------------------------------
 
-    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None) -> Completed:
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_s: float | None = None,
+        heard: Callable[[bytes], None] | None = None,
+    ) -> Completed:
         """xl."""
         self.told.append(tuple(argv[1:]))
         verb, *words = argv[1:]
