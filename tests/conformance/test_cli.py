@@ -88,3 +88,24 @@ def test_the_list_tells_each_case(run) -> None:
     told = json.loads(run("list", "--json").stdout)
     assert {"case", "requirements", "story"} == told[0].keys()
     assert f"{told[0]['case']}  [" in run("list").stdout
+
+
+def test_what_would_be_made_is_told_beforehand_and_is_what_is_made(run, tmp_path) -> None:
+    told = [json.loads(line) for line in run("run", "--profile", "core", "--plan", "--json").stdout.splitlines()]
+    assert run("run", "--profile", "core", "--jsonl", "run.jsonl").exit_code == 0
+    events = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    made = [each for each in events if each["event"] == "did" and ": defined with " in each["deed"]]
+    for plan in told:
+        names = [line.partition(":")[0] for line in plan["domains"]]
+        assert names == [each["deed"].partition(":")[0] for each in made if each["case"] == plan["case"]]
+    assert {plan["case"]: plan["not_tried"] for plan in told}["core/internal-snapshots-are-refused"] != ""
+
+
+def test_nothing_is_made_for_a_plan_and_names_are_used_by_one_run_only(run, tmp_path, qemu_img, qemu_io) -> None:
+    place = tmp_path / "below"
+    place.mkdir()
+    heads = {run("run", "--host", f"qemu:{place}", "--plan", "core/disks-come-back").stdout for _ in range(2)}
+    assert len(heads) == 2, "two runs would use the same names"
+    assert [*place.iterdir()] == []
+    named = run("run", "core/disks-come-back", "--host", f"qemu:{place}", "--prefix", "mine-", "--json").stdout
+    assert '"deed":"mine-1: defined with ' in named

@@ -1,5 +1,6 @@
 """`conformance`: try a host with the cases, and tell it in every form that somebody reads."""
 
+import re
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -16,6 +17,7 @@ from xensnap.errors import ExitCode, NotFound, Usage
 if TYPE_CHECKING:
     from xensnap.conformance.case import Case
     from xensnap.conformance.events import CaseEnded, Event
+    from xensnap.conformance.run import Options
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,6 +37,13 @@ def _shard(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise Usage(f"--shard {value}: no such part", remedy="Say for example --shard 2/4.")
     return int(part), int(parts)
+
+
+def _prefix(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value and not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,30}", value):
+        remedy = "Begin with a letter, and use letters, digits, dots, dashes and underscores."
+        raise Usage(f"--prefix {value}: domains cannot be called so", remedy=remedy)
+    return value
 
 
 @click.group("conformance", short_help="Try a host with the conformance cases.")
@@ -77,6 +86,14 @@ def reporting(function: Function) -> Function:
 @click.option("--shard", default="1/1", callback=_shard, metavar="I/N", help="Only this part of the cases.")
 @click.option("--stride", type=click.IntRange(1), default=1, help="Try only every so many-th death of a process.")
 @click.option("--time-box", type=click.FloatRange(0), metavar="SECONDS", help="Begin no further case after so long.")
+@click.option(
+    "--prefix",
+    default="",
+    callback=_prefix,
+    metavar="WORD",
+    help="What all names begin with. [default: one that nobody has]",
+)
+@click.option("--plan", is_flag=True, help="Only tell what would be made on the host.")
 @click.option("--known-broken", metavar="FILE", help="Cases known to fail: a line each, id and reference.")
 @click.option("--jsonl", metavar="FILE", help="Write every event, as `compare` and `report` read it.")
 @click.option(
@@ -96,6 +113,8 @@ def run(
     shard: tuple[int, int],
     stride: int,
     time_box: float | None,
+    prefix: str,
+    plan: bool,
     known_broken: str | None,
     jsonl: str | None,
     capsules: str,
@@ -112,7 +131,17 @@ def run(
     from xensnap.conformance.run import Options, run_cases
 
     wanted = chosen(cases, profiles)
-    options = Options(seed=seed, shard=shard, stride=stride, time_box_s=time_box, known_broken=_known(known_broken))
+    options = Options(
+        seed=seed,
+        prefix=prefix,
+        shard=shard,
+        stride=stride,
+        time_box_s=time_box,
+        known_broken=_known(known_broken),
+    )
+    if plan:
+        _tell_plan(session, wanted, options)
+        return
     events: list[Event] = []
     with files.writing(jsonl) as write:
         for event in run_cases(wanted, opener(session.host_spec), clock=time.monotonic, options=options):
@@ -126,6 +155,28 @@ def run(
         session.warn(f"to see it again: xensnap replay {held[0]}{others}")
     files.write_reports((outcome,), reports)
     click.get_current_context().exit(DONE_BADLY if outcome.ended.bad else DONE_WELL)
+
+
+def _tell_plan(session: Session, wanted: "tuple[Case, ...]", options: "Options") -> None:
+    import msgspec
+
+    from xensnap.conformance.places.choosing import opener
+    from xensnap.conformance.plan import planned
+    from xensnap.conformance.run import prefix_for
+
+    place = opener(session.host_spec)(options.seed)
+    try:
+        declared, prefix = place.host.capabilities, prefix_for(place, options)
+    finally:
+        place.close()
+    if not session.json:
+        session.print(f"{len(wanted)} cases on {place.host.name}; to run just this, say --prefix {prefix}\n")
+    for each in planned(wanted, declared, msgspec.structs.replace(options, prefix=prefix)):
+        if session.json:
+            session.print(msgspec.json.encode(each).decode() + "\n")
+        else:
+            lines = [f"not tried: {each.not_tried}"] if each.not_tried else each.domains
+            session.print(clean("\n    ".join([each.case, *lines])) + "\n")
 
 
 @command.command("list")

@@ -79,7 +79,7 @@ def capsule_of(
         host=host,
         kind=run.began.host,
         seed=options.seed,
-        prefix=options.prefix,
+        prefix=run.began.prefix,
         stride=options.stride,
         versions={**versions, **run.began.versions},
         capabilities=run.began.capabilities,

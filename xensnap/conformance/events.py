@@ -37,6 +37,7 @@ class RunBegan(msgspec.Struct, frozen=True, tag="run-began", tag_field="event"):
     capabilities: tuple[str, ...]
     versions: Mapping[str, str]
     shard: str = "1/1"
+    prefix: str = ""
 
 
 class CaseBegan(msgspec.Struct, frozen=True, tag="case-began", tag_field="event"):

@@ -21,7 +21,8 @@ class Options(msgspec.Struct, frozen=True):
 
     Attributes:
         seed: where all chance comes from; each case gets one of its own, made from this and its id.
-        prefix: what the names of all domains begin with, so that they are told from everybody else's.
+        prefix: what the names of all domains begin with, so that they are told from everybody else's; where it is
+            empty, one that no other run has on a host that lasts.
         known_broken: ids of cases that are known to fail, each with a reference.
         shard: this part of so many, counted from 1.
         stride: of many things of one kind, such as deaths, only every so many-th is tried.
@@ -29,7 +30,7 @@ class Options(msgspec.Struct, frozen=True):
     """
 
     seed: int = 0
-    prefix: str = "xsct"
+    prefix: str = ""
     known_broken: Mapping[str, str] = {}
     shard: tuple[int, int] = (1, 1)
     stride: int = 1
@@ -54,6 +55,7 @@ def run_cases(
     began_s = clock()
     first = open_place(options.seed)
     try:
+        options = msgspec.structs.replace(options, prefix=prefix_for(first, options))
         yield RunBegan(
             host=first.host.name.partition(":")[0],
             seed=options.seed,
@@ -61,6 +63,7 @@ def run_cases(
             capabilities=tuple(sorted(each.value for each in first.host.capabilities)),
             versions=dict(first.versions()),
             shard=f"{options.shard[0]}/{options.shard[1]}",
+            prefix=options.prefix,
         )
         declared = first.host.capabilities
     finally:
@@ -82,6 +85,14 @@ def run_cases(
         yield ended
     bad = sum(counts[state.value] for state in BAD)
     yield RunEnded(dict(sorted(counts.items())), clock() - began_s, bad)
+
+
+def prefix_for(place: Workplace, options: Options) -> str:
+    """What the names of all domains of a run begin with. Asking twice may give two of them on a host that lasts."""
+    ours = f"xsct{options.seed:x}-"
+    if options.prefix or place.host.name in {"sim", "doors"}:
+        return options.prefix or ours
+    return f"{ours}{place.host.run(place.host.machine.fresh_id())[:6]}-"
 
 
 def began(case: Case) -> CaseBegan:
@@ -124,7 +135,7 @@ def _known(case: Case, state: State, words: str, known: Mapping[str, str], secon
 def _tried(
     case: Case, place: Workplace, *, options: Options, tell: Callable[[Event], None]
 ) -> tuple[State, str, tuple[str, ...]]:
-    prefix = f"{options.prefix}{options.seed:x}-"
+    prefix = prefix_for(place, options)
     trial = Trial(place, prefix=prefix, case=case.id, tell=tell, stride=options.stride)
     try:
         case.body(trial)
