@@ -130,6 +130,12 @@ def stored(config: dict[str, Any]) -> bytes:
     return libxl_json.dump(config) + b"\0"
 
 
+def memory_mib(items: str) -> int:
+    """How much memory a domain with these items has."""
+    told: int = (_MACHINE | decoded(items).get("b_info", {}))["max_memkb"]
+    return told // _KIB_PER_MIB
+
+
 def items_of(config: dict[str, Any]) -> str:
     """The items of a configuration in libxl's JSON."""
     return _beyond({key: value for key, value in config.items() if key not in {"c_info", "disks"}})

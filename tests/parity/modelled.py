@@ -8,7 +8,7 @@ from simulator.serve import programs
 from simulator.serve.xl.run import SUBCOMMANDS
 from simulator.serve.xl.run import UNMODELLED as XL_UNMODELLED
 from simulator.tools.img.run import NOT_MODELLED, OPTIONS
-from tests.parity import traces
+from tests.parity import traces, xen_traces
 
 HEAD = """# What is modelled
 
@@ -32,11 +32,12 @@ def _row(*cells: str) -> str:
 def _used() -> dict[str, list[str]]:
     """Which traces have which command."""
     used: dict[str, list[str]] = {}
-    for name in sorted(traces.STORIES):
-        for line in traces.read(name)[1:]:
-            for command in _commands(line):
-                if name not in used.setdefault(command, []):
-                    used[command].append(name)
+    told = [(name, traces.read(name)) for name in sorted(traces.STORIES)]
+    told += [(f"xen/{name}", xen_traces.read(name)) for name in xen_traces.NAMES]
+    for name, lines in told:
+        for command in (each for line in lines[1:] for each in _commands(line)):
+            if name not in used.setdefault(command, []):
+                used[command].append(name)
     return used
 
 
@@ -75,9 +76,13 @@ def _images() -> Iterator[str]:
 
 
 def _xl() -> Iterator[str]:
+    used = _used()
     yield "## xl\n"
-    yield f"{', '.join(f'`{name}`' for name in sorted(SUBCOMMANDS) if name not in XL_UNMODELLED)}.\n"
-    yield f"Not modelled: {', '.join(sorted(XL_UNMODELLED))}.\n"
+    yield _row("subcommand", "traces")
+    yield _row("---", "---")
+    for name in sorted(set(SUBCOMMANDS) - XL_UNMODELLED):
+        yield _row(f"`{name}`", ", ".join(used.get(f"xl {name}", [])) or "-")
+    yield f"\nNot modelled: {', '.join(sorted(XL_UNMODELLED))}.\n"
 
 
 def _others() -> Iterator[str]:

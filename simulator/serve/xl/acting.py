@@ -126,6 +126,7 @@ def restore(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
     kind = "PV" if header.kind is GuestKind.PV else "HVM"
     tail = (
         f"xc: info: Found x86 {kind} domain from Xen 4.17\nxc: info: Restoring domain\nxc: info: Restore successful\n"
+        "xc: info: XenStore: mfn 0x1f5e8, dom 0, evt 1\nxc: info: Console: mfn 0x1f5e7, dom 0, evt 2\n"
     )
     return _built(world, program, head, tail, watched=not words.has("e"))
 
@@ -326,13 +327,14 @@ def rename(world: World, argv: Sequence[str], _told: Told) -> Ended:
     words = read("rename", argv, "h", least=2)
     domid, name = domid_of(world, words.words[0]), words.words[1]
     found = there(world, domid)
-    if found is None:
-        raise Refused(f"Can't rename domain '{domid}'.")
-    if any(each.name == name for each in world.xen):
+    # libxl looks at the name first (trace xen/names).
+    if name in {"Domain-0", *(each.name for each in world.xen)}:
         raise Refused(
             f'libxl: error: libxl_domain.c:81:libxl__domain_rename: Domain {domid}:Domain with name "{name}" already '
             f"exists.\nCan't rename domain '{domid}'."
         )
+    if found is None:
+        raise Refused(f"Can't rename domain '{domid}'.")
     stored = world.domains[found.uuid]
     renamed = Domain(stored.uuid, name, stored.state, stored.disks, stored.domid, stored.described_by, stored.kind)
     xen = world.xen.putting(replace(found, name=name))

@@ -8,6 +8,8 @@ from simulator.world import World
 from simulator.xen import configurations
 from simulator.xen.incarnations import Incarnation
 
+_SCHEDULED = {"sched": "credit2", "weight": 256, "cap": 0}
+"""What the scheduler tells of a domain that is there; in no configuration that is stored."""
 _DOM0 = {
     "domid": 0,
     "config": {
@@ -33,4 +35,5 @@ def config(world: World, each: Incarnation) -> dict[str, Any]:
     """What libxl has stored of a domain."""
     stored = world.domains.get(each.uuid)
     disks = stored.disks if stored else each.disks
-    return configurations.spelled(each.traits.kind, each.name, each.uuid, disks, each.traits.items)
+    told = configurations.spelled(each.traits.kind, each.name, each.uuid, disks, each.traits.items)
+    return told | {"b_info": told["b_info"] | {"sched_params": _SCHEDULED}}

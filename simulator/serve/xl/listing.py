@@ -6,11 +6,11 @@ from simulator.serve.ended import Ended, Told, Working
 from simulator.serve.xl import configuration
 from simulator.serve.xl.words import DOM0, Refused, domid_of, read, there
 from simulator.world import World
+from simulator.xen import configurations
 from simulator.xen.incarnations import Incarnation, Shutdown
 from xensnap.formats.device_disk import device_number
 from xensnap.model import Backend, GuestKind
 
-MEMORY_MIB = 160
 _DOM0_MIB = 1536
 _IDLE = 50
 """An idle guest uses about this fraction of a processor."""
@@ -45,7 +45,7 @@ def list_(world: World, argv: Sequence[str], _told: Told) -> Ended:
 def _domain(world: World, each: Incarnation, *, long: bool) -> str:
     reason = f"{_REASONS[each.shutdown]:x}" if each.shutdown else "-"
     building = each.pauses and each.domid not in world.guests
-    memory = 0 if building else MEMORY_MIB - (each.traits.kind is GuestKind.HVM)
+    memory = 0 if building else configurations.memory_mib(each.traits.items) - (each.traits.kind is GuestKind.HVM)
     # One that has executed anything has used up some time of a processor; an idle guest little.
     seconds = 0.1 + _lived(world, each) / 1e9 / _IDLE if each.ran else 0.0
     state, vcpus = letters(world, each), 0 if building else 1
@@ -136,7 +136,7 @@ def block_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
             complaints.append(error.stderr)
             continue
         found = there(world, number)
-        for disk in found.disks if found else ():
+        for place, disk in enumerate(found.disks if found else ()):
             kind = {Backend.QDISK: "qdisk", Backend.PHY: "vbd"}.get(disk.backend, "vbd")
             virtual = device_number(disk.vdev) or 0
             path = f"/local/domain/0/backend/{kind}/{number}/{virtual}"
@@ -145,14 +145,16 @@ def block_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
                 # No driver of the guest's has connected to it (Xen 4.17.7, HVM with emulated disks).
                 lines.append(f"{virtual:<5} 0   {number:<6} 1     -1     -1       {path:<30}".rstrip())
                 continue
-            lines.append(f"{virtual:<5} 0   {number:<6} {state}     8      8        {path:<30}".rstrip())
+            lines.append(
+                f"{virtual:<5} 0   {number:<6} {state}     {8 + place}      {8 + place}        {path:<30}".rstrip()
+            )
     return Ended(world, 0, "\n".join(lines) + "\n", "".join(complaints))
 
 
 def info(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl info`, as far as it says anything of a simulated machine."""
     read("info", argv, "hn")
-    free = 4096 - _DOM0_MIB - MEMORY_MIB * len(list(world.xen))
+    free = 4096 - _DOM0_MIB - sum(configurations.memory_mib(each.traits.items) for each in world.xen)
     facts = {
         "host": "simulated",
         "release": "6.1.0-56-amd64",
