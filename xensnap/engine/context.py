@@ -43,6 +43,8 @@ class Context(msgspec.Struct, frozen=True):
     facts: Facts
     tell: Callable[[int, int], None] = _nobody
     """Told how many bytes of how many the step under way has done, where it knows."""
+    again: bool = False
+    """Whether this has failed or was interrupted before, so that there may be leaks of it."""
 
     def told(self) -> Callable[[JobState], None]:
         """What follows a block job, and tells of it now and then."""

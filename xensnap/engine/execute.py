@@ -218,6 +218,7 @@ class Execution:
             ) from error
 
     async def _conclude(self, *, abort: bool | None) -> Outcome:
+        self._at = msgspec.structs.replace(self._at, again=True)
         dying = await self._at.running()
         if dying is not None and dying.state is RunState.DYING:
             await self._host.toolstack.destroy(dying)  # nothing brings it back, and its QEMU may have the images open

@@ -128,7 +128,7 @@ async def drop_tag(at: Context, vdev: str, layer: Layer, tag: str) -> None:
 
 
 async def _delete(at: Context, vdev: str, image: Image, entries: tuple[InternalSnapshot, ...]) -> None:
-    """Delete these; where there is nothing to delete, an interrupted deletion may have left clusters leaked.
+    """Delete these; a deletion that was interrupted, or failed, may have left clusters leaked.
 
     QEMU 7.2 writes the snapshot table first and gives the clusters back later, so leaks are the worst that is left.
     """
@@ -140,7 +140,7 @@ async def _delete(at: Context, vdev: str, image: Image, entries: tuple[InternalS
         return
     for entry in entries:
         await at.host.images.snapshot_delete(image.layer, tag=entry.tag, snapshot_id=entry.id)
-    if not entries:
+    if not entries or at.again:
         await at.host.images.check(image.layer, repair_leaks=True)
     await _require_gone(at, image, entries)
     await at.host.files.sync(image.layer.path)
