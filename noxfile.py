@@ -39,7 +39,8 @@ def fuzz(session: nox.Session) -> None:
     """Fuzz every parser, guided by coverage; arguments go to libFuzzer, such as -max_total_time=3600."""
     session.install("--editable", ".", "atheris>=3.0.0")
     corpus = session.create_tmp()
-    session.run("python", "tests/fuzz/parsers.py", corpus, *(session.posargs or ["-max_total_time=60"]))
+    session.run("python", "-m", "tests.fuzz.seeds", corpus)
+    session.run("python", "-m", "tests.fuzz.parsers", corpus, *(session.posargs or ["-max_total_time=60"]))
 
 
 @nox.session
