@@ -18,6 +18,7 @@ from simulator import SimulatedHost, World
 from simulator.ports import reading
 from simulator.ports.machine import SimulatedMachine
 from simulator.ports.seat import Cell, Seat
+from simulator.ports.toolstack import looked_up
 from simulator.serve.low import kept
 from simulator.serve.low.daemons import KeptStream, SimulatedDaemons, SimulatedReceivers, SimulatedSupervisor
 from simulator.serve.low.files import XenFiles
@@ -109,6 +110,22 @@ class DoorHost(SimulatedHost):
         )
         self._cell.world = kept.remembering(self.world, self.root, domain)
         return self.run(self.toolstack.inspect(domain.uuid))
+
+    def attach(self, domain: str, disk: Disk) -> None:
+        """As `SimulatedHost.attach`."""
+        super().attach(domain, disk)
+        self._remember(domain)
+
+    def detach(self, domain: str, vdev: str, *, mounted: bool = False) -> None:
+        """As `SimulatedHost.detach`."""
+        super().detach(domain, vdev, mounted=mounted)
+        self._remember(domain)
+
+    def _remember(self, ref: str) -> None:
+        """Of a domain that is off nobody but its store knows which disks it has."""
+        domain = looked_up(self.world, ref)
+        if domain.domid is None:
+            self._cell.world = kept.remembering(self.world, self.root, domain)
 
 
 @contextmanager

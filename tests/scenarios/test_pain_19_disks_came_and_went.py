@@ -9,6 +9,7 @@ import pytest
 from simulator import SimulatedHost
 from tests.crash.running import findings, running
 from tests.scenarios.stage import GUEST
+from xensnap.doors import DoorHost
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
 from xensnap.errors import Refused
@@ -44,8 +45,9 @@ def test_the_engine_takes_no_disk_away_and_says_what_stays() -> None:
     assert "xvde" in host.visible(GUEST)
 
 
-def test_a_disk_that_was_detached_stands_in_the_way_of_nothing_else() -> None:
-    host = running("ie")
+@pytest.mark.parametrize("host_kind", [SimulatedHost, DoorHost])  # with DoorHost frozen images carry a flag
+def test_a_disk_that_was_detached_stands_in_the_way_of_nothing_else(host_kind: type[SimulatedHost]) -> None:
+    host = running("ie", host_kind=host_kind)
     host.detach(GUEST, "xvdb")
     with pytest.raises(Refused) as refused:
         Engine(host).revert(GUEST, RevertRequest("first"))

@@ -50,7 +50,10 @@ def around(
     """
     if not elsewhere(view):
         return prepare, finish
-    frozen = {path for disk in view.domain.disks for path in view.frozen(disk.vdev)}
+    # A disk that was detached has left its frozen images behind, flag and all.
+    vdevs = {disk.vdev for disk in view.domain.disks} | {base.vdev for base in view.state.hidden}
+    vdevs |= {disk.vdev for snapshot in view.snapshots.values() for disk in snapshot.disks}
+    frozen = {path for vdev in vdevs for path in view.frozen(vdev)}
     stay: set[str] = set()
     change = set(gone)
     for step in plans.each((*prepare, *finish)):

@@ -120,11 +120,14 @@ def reconciled(world: World, root: str) -> World:
 
 def remembering(world: World, root: str, domain: Domain) -> World:
     """The world whose store remembers a domain that is off."""
-    config = spelled(domain.kind or GuestKind.PV, domain.name, domain.uuid, domain.disks)
+    items = world.xen.traits.get(domain.uuid, Traits()).items
+    config = spelled(domain.kind or GuestKind.PV, domain.name, domain.uuid, domain.disks, items)
     text = json.dumps({"config": config, "file": ""}, indent=4).encode() + b"\n"
     place = f"{root}/{domain.uuid}"
-    fs = world.fs.mkdir(place).create(f"{place}/description.json", text)
-    return world.with_fs(fs.sync(f"{place}/description.json").sync_dir(place).sync_dir(root))
+    path, fs = f"{place}/description.json", world.fs
+    fs = fs if place in fs.dirs else fs.mkdir(place)
+    fs = fs.create(path, text) if fs.find(path) is None else fs.update(path, lambda _: text)
+    return world.with_fs(fs.sync(path).sync_dir(place).sync_dir(root))
 
 
 def _remembered(world: World, path: str) -> libxl_json.Config | None:

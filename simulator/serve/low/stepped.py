@@ -10,7 +10,7 @@ from simulator.tools.img.arguments import Call, read
 from simulator.tools.qemu_img import Program
 from xensnap.model import Format, Layer
 
-_SHORT = "qf:F:b:udl:O:r:"
+_SHORT = "qpf:F:b:udl:O:r:"
 
 
 def program_of(fs: FileSystem, argv: Sequence[str]) -> Program | None:
