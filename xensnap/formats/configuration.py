@@ -15,12 +15,15 @@ from xensnap.formats.libxl_json import Config
 from xensnap.model import DomainUuid, Layer
 
 _ENUMERATIONS = frozenset(
-    {"type", "bios", "boot", "hdtype", "timer_mode", "tsc_mode", "kind", "device_model_version", "altp2m"}
+    {"type", "bios", "boot", "hdtype", "timer_mode", "tsc_mode", "kind", "device_model_version", "altp2m", "sched"}
 )
 """Items of libxl whose text is one of a few words."""
 
 _TOLD_TO_THE_GUEST = frozenset({"cmdline"})
 """Items of libxl whose text only the guest reads."""
+
+_NUMBERS = frozenset({"ms_vm_genid", "avail_vcpus"})
+"""Items of libxl that are lists of numbers."""
 
 _RENEWED = frozenset({"name", "uuid"})
 """Items that are told by whoever makes the domain."""
@@ -127,7 +130,7 @@ def _harmless(value: Any, path: str, left_out: list[str]) -> dict[str, Any]:
 
 def _is_harmless(key: str, value: Any) -> bool:
     if isinstance(value, list):
-        return key == "ms_vm_genid" and all(isinstance(byte, int) for byte in value)
+        return key in _NUMBERS and all(isinstance(byte, int) for byte in value)
     if isinstance(value, str) and key in _ENUMERATIONS | _TOLD_TO_THE_GUEST:
         return bool((_WORD if key in _ENUMERATIONS else _TEXT).fullmatch(value))
     return isinstance(value, int) or value in _BOOLEANS
@@ -136,7 +139,8 @@ def _is_harmless(key: str, value: Any) -> bool:
 def _disk(disk: Mapping[str, Any], path: str, left_out: list[str]) -> dict[str, Any]:
     """A disk by what the guest sees of it; its image is told by whoever brings one."""
     known = ("pdev_path", "vdev", "format", "backend", "readwrite", "is_cdrom", "removable")
-    left_out += [f"{path}.{key} = {_shown(each)}" for key, each in disk.items() if key not in known and each]
+    told = {key: each for key, each in disk.items() if key not in known and each and each != "False"}
+    left_out += [f"{path}.{key} = {_shown(each)}" for key, each in told.items()]
     return {key: disk[key] for key in known if key in disk and key != "backend"}
 
 

@@ -1,6 +1,7 @@
 """What becomes of a configuration that comes from elsewhere, or becomes another domain's."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +105,15 @@ def test_whatever_it_says_no_path_and_no_end_of_a_line_is_left(config) -> None:
     assert HOSTILE not in text
     assert "\\n" not in text
     assert '\\"' not in text
+
+
+def test_what_xl_tells_of_any_guest_keeps_no_archive_from_being_taken_in() -> None:
+    """Xen 4.17.7, trace xen/save-and-restore: only what the guest is booted from is left out."""
+    traces = Path(__file__).parents[2] / "parity" / "traces" / "xen"
+    lines = (traces / "save-and-restore.jsonl").read_text(encoding="utf-8").splitlines()
+    (told,) = json.loads(json.loads(lines[1])["out"])
+    left_out = configuration.portable(json.dumps(told["config"])).left_out
+    assert [each.partition(" ")[0] for each in left_out] == ["b_info.kernel", "b_info.ramdisk"]
 
 
 def test_a_clone_has_hardware_that_no_other_has_and_always_the_same() -> None:
