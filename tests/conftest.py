@@ -5,11 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import tried
 
 # A run in CI is told by the same seed on every machine; a developer asks for luck by name.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -42,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The cases on a real Xen host inside QEMU take minutes to hours, so they are asked for by name."""
     parser.addoption("--xen", choices=("quick", "all"), help="run tests/real/xenhost: its core, or all of it")
     parser.addoption("--door", choices=("one", "two"), default="one", help="how tests reach the simulated host")
+    parser.addoption("--tried", type=Path, metavar="FILE", help="write how much was tried into this page")
     parser.addoption("--xen-report", type=Path, metavar="FILE", help="write what those cases have shown as a page")
 
 
@@ -119,7 +123,9 @@ class Counting:
         for title, counted in getattr(node, "workeroutput", {}).get("counters", {}).items():
             self.totals[title].update(counted)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+    ) -> None:
         """One line for each kind of figure."""
         for title, counted in counters().items():
             self.totals[title].update(counted)
@@ -127,6 +133,12 @@ class Counting:
             if totals.total():
                 parts = ", ".join(f"{name} {count}" for name, count in sorted(totals.items()))
                 terminalreporter.write_line(f"{title}: {totals.total()} ({parts})")
+        page = config.getoption("--tried")
+        if page and exitstatus == 0:
+            run = "deep run" if os.environ.get("XENSNAP_DEEP_S") else "ordinary run"
+            how = " ".join(f"`{each}`" for each in config.args)
+            counts = {title: dict(totals) for title, totals in self.totals.items()}
+            tried.noted(page, run, {"day": date.today().isoformat(), "how": how, "counts": counts})  # noqa: DTZ011
 
 
 def _enter_by_door_two() -> None:

@@ -99,7 +99,7 @@ def read_run(path: str) -> "RunOutcome":
     for number, line in enumerate(read_bytes(path).splitlines(), 1):
         try:
             events.append(decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Damaged(f"{path}:{number}: {error}", path=path, remedy="Run again with --jsonl.") from error
     try:
         return gather(events)

@@ -517,7 +517,7 @@ def _decoded(plan: Plan, kind: type[T] | None) -> T:
         raise Usage("this is no plan that could be asked for", id="bad-plan", remedy=remedy)
     try:
         return msgspec.json.decode(plan.request, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Usage(f"the plan does not tell what was asked for: {error}", id="bad-plan", remedy=remedy) from error
 
 

@@ -120,7 +120,7 @@ def _entry(line: bytes) -> Entry | None:
     text = lines.text_of(line)
     try:
         return None if text is None else _DECODER.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

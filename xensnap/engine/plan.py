@@ -71,7 +71,7 @@ def decode(text: bytes, *, path: str) -> Plan:
     remedy = "Make a plan with `--dry-run --json`."
     try:
         plan = msgspec.json.decode(text, type=Plan)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Usage(f"{path} is not a plan: {error}", id="bad-plan", remedy=remedy) from error
     if plan.schema != SCHEMA:
         raise Usage(

@@ -74,7 +74,7 @@ class _Last(msgspec.Struct, frozen=True):
         """Whether this entry is the end of an operation, after which none is pending."""
         try:
             return msgspec.json.decode(text, type=_Last).type == "end"
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
 
 

@@ -74,7 +74,7 @@ def decode(text: bytes, *, path: str) -> DomainState:
     """Read it. `Damaged` names the JSON path of what is wrong."""
     try:
         state = _DECODER.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(f"{path}: {error}", path=path, remedy="It can be rebuilt from the records beside it.") from error
     if state.schema != SCHEMA:
         raise Damaged(f"{path}: schema {state.schema} - at `$.schema`; this version reads {SCHEMA}", path=path)

@@ -127,7 +127,7 @@ def decode(text: bytes, *, path: str) -> Snapshot:
     """
     try:
         record = _DECODER.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(f"{path}: {error}", path=path, remedy="Restore the record from its sidecar copy.") from error
     if record.schema != SCHEMA:
         raise Damaged(
@@ -138,7 +138,10 @@ def decode(text: bytes, *, path: str) -> Snapshot:
     snapshot = _from_record(record, extra_json="")
     if msgspec.json.encode(record) == msgspec.json.format(text, indent=-1):
         return snapshot  # written by us, as nearly all are: no need to look for keys that we do not know
-    raw = msgspec.json.decode(text)
+    try:
+        raw = msgspec.json.decode(text)  # what stands under keys that we do not know was not looked at yet
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Damaged(f"{path}: {error}", path=path, remedy="Restore the record from its sidecar copy.") from error
     return snapshot if _same_keys(raw, msgspec.to_builtins(record)) else replace(snapshot, extra_json=json.dumps(raw))
 
 

@@ -32,6 +32,6 @@ def decode(text: bytes, *, path: str) -> Trashed:
     """Read it. `Damaged` names the JSON path of what is wrong."""
     try:
         read = _DECODER.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(f"{path}: {error}", path=path, remedy="Put it back from a backup.") from error
     return Trashed(read.since, snapshot_record.decode(bytes(read.record), path=path))

@@ -125,3 +125,10 @@ def test_a_record_tells_all_that_attaching_its_disks_takes() -> None:
     assert before == {
         "pdev_path": "/a.qcow2", "vdev": "xvda", "format": "qcow2", "backend": "qdisk", "readwrite": 1
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", [b'"\xe3x"', b"[" * 5000 + b"]" * 5000])
+def test_what_stands_under_unknown_keys_may_be_anything_but_not_no_json(odd: bytes) -> None:
+    text = snapshot_record.encode(EXAMPLE).rstrip().removesuffix(b"}") + b', "unknown": ' + odd + b"}"
+    with pytest.raises(Damaged):
+        snapshot_record.decode(text, path="r")
