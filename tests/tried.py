@@ -1,7 +1,7 @@
 """The page of what was tried, made from what the tests themselves count: `pytest --tried docs/reference/tried.md`.
 
 Beside the page stand the counts as JSON, by the name of the run. A run replaces what an earlier one of its name has
-left. `python -m tests.tried PAGE fuzz EXECUTIONS` notes what a fuzz session has done.
+left. `python -m tests.tried PAGE fuzz DAY EXECUTIONS SECONDS FINDINGS` notes what a fuzz session has done.
 """
 
 import json
@@ -20,7 +20,8 @@ tests:
 
     pytest tests/crash tests/doctor tests/discovery tests/stateful --tried docs/reference/tried.md
     XENSNAP_DEEP_S=3600 nox -s deep -- tests/crash/test_sequences.py --tried docs/reference/tried.md
-    nox -s fuzz -- -max_total_time=3600
+    nox -s fuzz -- -max_total_time=3600 -print_final_stats=1
+    python -m tests.tried docs/reference/tried.md fuzz DAY EXECUTIONS SECONDS FINDINGS
 
 A death is one world at one cut of one effect, ended in one way, recovered and judged: the domain is as before or as
 after, nothing is orphaned, leaked, torn or left standing still.
@@ -82,6 +83,6 @@ def _table(title: str, counts: Mapping[str, int]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    page, run, day, executions, seconds, findings = sys.argv[1:]
+    place, name, day, executions, seconds, findings = sys.argv[1:]
     facts = {"day": day, "executions": int(executions), "seconds": int(seconds), "findings": int(findings)}
-    noted(Path(page), run, {**facts, "how": "Every parser in one process, guided by coverage (atheris)."})
+    noted(Path(place), name, {**facts, "how": "Every parser in one process, guided by coverage (atheris)."})
