@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests import tried
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tried.md"
-KNOWN = {
+KNOWN: dict[str, dict[str, Any]] = {
     "deep run": {
         "day": "2026-01-01",
         "counts": {"sequences": {"pairs tried": 10, "pairs refused": 10, "pairs there are": 80}, "steps": {}},
