@@ -32,6 +32,11 @@ def deep(session: nox.Session) -> None:
     deep = {"HYPOTHESIS_PROFILE": "deep", "XENSNAP_DEEP_S": seconds}
     places = session.posargs or ["tests/crash", "tests/doctor", "tests/stateful", "tests/discovery", "tests/parity"]
     session.run("pytest", "-n", "auto", *places, env=deep)
+    if not session.posargs:
+        # The engine's own tests once more, through the code of the real Xen host, and that code through executables.
+        through = ["tests/unit/engine", "tests/scenarios", "tests/doctor/test_damages.py"]
+        session.run("pytest", "-n", "auto", "--door=two", *through)
+        session.run("pytest", "-n", "auto", "tests/cli/test_door_three.py", env=deep)
 
 
 @nox.session

@@ -23,7 +23,11 @@ def test_there_are_more_than_forty_ways_of_damage() -> None:
     assert len(CASES) > 40
 
 
-@pytest.mark.parametrize("name", CASES)
+_REMEMBERED = {"whole-store-lost", "starts-from-a-base", "starts-from-a-base-with-two-branches", "another-uuid"}
+_ONE_DOOR = pytest.mark.one_door("a domain that is off is there what its store remembers of it")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_ONE_DOOR if name in _REMEMBERED else ()) for name in CASES])
 def test_damage_is_found_and_mended_or_told(name: str) -> None:
     case = CASES[name]
     host = damage(case)

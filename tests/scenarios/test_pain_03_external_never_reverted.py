@@ -5,6 +5,8 @@ what the snapshot was to keep.
 Source: minishift/minishift#386, metal3-io/metal3-dev-env#536, retspen/webvirtmgr#437; libvirt could from 9.9 on.
 """
 
+import pytest
+
 from simulator import SimulatedHost
 from simulator.faults import damage as d
 from tests.crash.running import UUID
@@ -20,6 +22,7 @@ def start_from(host: SimulatedHost, layer: Layer) -> SimulatedHost:
     return SimulatedHost(d.damaged(host.world, d.StartFrom(UUID, "xvda", layer)))
 
 
+@pytest.mark.one_door("a domain starts there from what its store remembers")
 def test_a_script_goes_back_once_and_spoils_the_snapshot() -> None:
     host = guest("e")
     scribble(host, 0)

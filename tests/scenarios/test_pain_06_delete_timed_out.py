@@ -48,6 +48,7 @@ def test_a_script_that_gives_up_waiting_has_wrong_books() -> None:
     assert middle.path not in chain(host)
 
 
+@pytest.mark.one_door("waiting for a job is no effect there, but many questions")
 @pytest.mark.parametrize("cut", ["partly", "after-unacknowledged"])
 def test_the_engine_looks_what_became_of_it(cut: str) -> None:
     host = story()

@@ -23,6 +23,7 @@ def story(manner: AgentManner):
     return host
 
 
+@pytest.mark.one_door("a Xen host has no agent")
 def test_a_script_leaves_the_file_systems_frozen() -> None:
     host = story(AgentManner.HANGS)
     assert host.agent is not None

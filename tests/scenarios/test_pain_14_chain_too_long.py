@@ -4,6 +4,8 @@ Nightly snapshots, nothing that merges, and the limit told by the failure.
 Source: vatesfr/xen-orchestra#2193, #4965; xcp-ng/xcp#298; xapi-project/sm#550; libvirt before 12.0.
 """
 
+import pytest
+
 from tests.scenarios.stage import GUEST, guest, scribble
 from xensnap.engine.create import DEPTH_WARNING
 from xensnap.engine.engine import Engine
@@ -32,6 +34,7 @@ def test_a_script_only_adds() -> None:
     assert depth(nightly(NIGHTS)) == NIGHTS + 1
 
 
+@pytest.mark.one_door("what is taken in one second depends on how long things take")
 def test_the_engine_merges_what_is_pruned_and_reverting_adds_nothing() -> None:
     engine = nightly(NIGHTS)
     engine.revert(GUEST, RevertRequest(f"night-{NIGHTS - 1}"))
@@ -40,6 +43,7 @@ def test_the_engine_merges_what_is_pruned_and_reverting_adds_nothing() -> None:
     assert depth(engine) == 4, "two snapshots, the base, and where the guest writes"
 
 
+@pytest.mark.one_door("a domain that its operator describes has warnings of its own")
 def test_the_engine_says_so_long_before_it_hurts() -> None:
     engine = nightly(DEPTH_WARNING)
     (warning,) = engine.create(GUEST, CreateRequest("one-more")).warnings

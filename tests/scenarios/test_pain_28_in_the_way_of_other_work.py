@@ -4,6 +4,8 @@ Past it, every tag was still in its image, the space was gone, and no tool knew 
 Source: vagrant-libvirt/vagrant-libvirt#78, #936; OpenNebula/one#316, #6292, #4047; abbbi/virtnbdbackup#225, #266.
 """
 
+import pytest
+
 from simulator import SimulatedHost
 from simulator.faults import damage as d
 from tests.crash.running import UUID
@@ -21,6 +23,7 @@ def story() -> SimulatedHost:
     return host
 
 
+@pytest.mark.one_door("without its store nobody there knows a domain that is off")
 def test_a_script_deletes_the_metadata_and_leaves_the_snapshots() -> None:
     world = story().world
     for name in world.fs.names(STORE):
@@ -47,6 +50,7 @@ def test_the_engine_goes_back_over_a_resize_and_a_new_name() -> None:
         assert host.visible("renamed") == content
 
 
+@pytest.mark.one_door("without its store nobody there knows a domain that is off")
 def test_deleting_them_all_leaves_plain_images_that_anything_can_be_done_to() -> None:
     host = story()
     engine = Engine(host)

@@ -22,11 +22,13 @@ def take(host: SimulatedHost, limit_s: float | None, *, live: bool = True) -> No
     Engine(host).create("guest", CreateRequest("s", live=live, max_downtime_s=limit_s))
 
 
+@pytest.mark.one_door("xl cannot be told how long a guest may stand still")
 def test_a_guest_that_rests_is_saved_within_any_limit(host: SimulatedHost) -> None:
     take(host, 0.001)
     assert Engine(host).list("guest").contents.snapshots["s"].live
 
 
+@pytest.mark.one_door("xl cannot be told how long a guest may stand still")
 def test_one_that_never_rests_is_not_stopped_for_longer_and_nothing_is_left(host: SimulatedHost) -> None:
     host.guest_never_rests("guest", "xvda", length_bytes=1 << 20)
     with pytest.raises(Failed) as caught:
