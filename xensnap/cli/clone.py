@@ -24,7 +24,13 @@ from xensnap.errors import Usage
 @click.argument("new_name", metavar="NEWNAME")
 @click.option("--full", is_flag=True, help="Copy the disks, so that the clone needs nothing of DOMAIN. [default]")
 @click.option("--linked", is_flag=True, help="Overlays on what the snapshot froze; that stays as long as they do.")
-@click.option("--directory", metavar="DIR", default="", help="Where its disks go. [default: beside the old ones]")
+@click.option(
+    "--directory",
+    metavar="DIR",
+    type=click.Path(),
+    default="",
+    help="Where its disks go. [default: beside the old ones]",
+)
 @accept_option
 @dry_run_option
 @verb

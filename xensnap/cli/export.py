@@ -20,7 +20,13 @@ from xensnap.engine.request import ExportRequest
 )
 @domain_argument
 @name_argument
-@click.option("-o", "--output", metavar="FILE", help="The file, which must not exist. [default: DOMAIN-NAME.xensnap]")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(),
+    help="The file, which must not exist. [default: DOMAIN-NAME.xensnap]",
+)
 @accept_option
 @dry_run_option
 @verb

@@ -17,12 +17,14 @@ from xensnap.engine.request import ImportRequest
     ("xensnap revert guest1 clean", "and it goes on where it was"),
     ("xensnap import clean.xensnap --directory /images --name copy --new-uuid", "beside the one that is here"),
 )
-@click.argument("file", metavar="FILE")
-@click.option("--directory", metavar="DIR", required=True, help="Where its disks go.")
+@click.argument("file", metavar="FILE", type=click.Path())
+@click.option("--directory", metavar="DIR", type=click.Path(), required=True, help="Where its disks go.")
 @click.option("--name", metavar="NAME", default="", help="Call the domain this. [default: as there]")
 @click.option("--as", "snapshot", metavar="NAME", default="", help="Call the snapshot this. [default: as there]")
 @click.option("--new-uuid", is_flag=True, help="Give it a UUID and network addresses of its own.")
-@click.option("--config", metavar="FILE", help="Describe the domain by this file, not as the archive does.")
+@click.option(
+    "--config", metavar="FILE", type=click.Path(), help="Describe the domain by this file, not as the archive does."
+)
 @accept_option
 @dry_run_option
 @verb

@@ -76,6 +76,8 @@ class WriteArchive(StepBase, frozen=True):
 
             written.append(await self._packed_file(at, part, member, tell))
         await files.append(part, archive.END)
+        length = sum(each.size_bytes for each in written)
+        at.tell(length, length)
         manifest = archive.sealed(replace(self.manifest, members=tuple(written)))
         for place in archive.places(manifest, archive.room_bytes(manifest)):
             head = archive.head(place.member.name, place.member.size_bytes)

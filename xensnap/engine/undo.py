@@ -23,6 +23,8 @@ _INSTEAD = {
     "delete": "Next time throw it away so that it can be had back: `forget`, and `trash empty` later.",
     "prune": "Pin what must stay.",
     "empty": "What has left the trash is gone.",
+    "import": "Remove the domain and its images as you would any other.",
+    "clone": "Remove the domain and its images as you would any other.",
 }
 
 

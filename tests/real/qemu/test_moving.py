@@ -86,3 +86,23 @@ def test_a_clone_boots_on_the_disks_of_its_snapshot_beside_the_first(lab: Lab, l
     engine.revert("clone", RevertRequest("its-own", then=Then.STOPPED))
     for disk in engine.view("clone").domain.disks:
         lab.check(disk.layer)
+
+
+def test_two_guests_go_on_from_one_checkpoint(lab: Lab) -> None:
+    domain = lab.start()
+    engine = Engine(lab.host)
+    engine.create("guest", KINDS["internal"])
+    at_snapshot = lab.said(domain)[-1][0]
+    archive = str(lab.directory / "s.xensnap")
+    engine.perform("guest", ExportRequest("s", archive))
+    description = (lab.directory / "guest.toml").read_text(encoding="utf-8")
+    request = ImportRequest(
+        archive, str(lab.directory), "twin", configuration=description, config_file="guest.toml", new_uuid=True
+    )
+    engine.make(request)
+    twin = lab.run(lab.toolstack.inspect("twin"))
+    for name in ("guest", "twin"):
+        engine.revert(name, RevertRequest("s"))
+    assert lab.heard(twin) >= at_snapshot
+    assert lab.heard(domain) >= at_snapshot
+    assert {each.name for each in engine.domains() if each.state is RunState.RUNNING} == {"guest", "twin"}
