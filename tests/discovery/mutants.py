@@ -624,7 +624,7 @@ MUTANTS = (
         "a tree that falls apart",
         "5.3",
         delete,
-        "_reparented",
+        "reparented",
         answers(()),
         COMMITTED,
     ),

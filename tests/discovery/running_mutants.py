@@ -69,8 +69,8 @@ def one_moment() -> Trial:
 
 
 def guest_runs_before_the_points(save: Any) -> Any:
-    async def wrong(at: Any, to: str, points: Any, *, then: Then, live: bool) -> None:
-        await save(at, to, (), then=Then.RUNNING if points else then, live=live)
+    async def wrong(at: Any, to: str, points: Any, *, then: Then, **more: Any) -> None:
+        await save(at, to, (), then=Then.RUNNING if points else then, **more)
         if points:
             domain = await at.required()
             await at.host.blocks.transaction(domain, [point.action() for point in points])

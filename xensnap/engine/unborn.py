@@ -16,7 +16,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 async def unborn(host: Hypervisor, known: Iterable[Domain]) -> tuple[Plan, ...]:
-    """The plans by which they are being made. Changes nothing; a journal that cannot be read tells of none.
+    """The plans by which they are being made. Changes nothing; what cannot be read tells of none.
 
     Args:
         host: whose stores to look through.
@@ -24,7 +24,10 @@ async def unborn(host: Hypervisor, known: Iterable[Domain]) -> tuple[Plan, ...]:
     """
     there = {str(domain.uuid) for domain in known}
     found: list[Plan] = []
-    for name in await host.files.names(host.root):
+    names: tuple[str, ...] = ()
+    with suppress(XensnapError):
+        names = await host.files.names(host.root)
+    for name in names:
         if name not in there and _UUID.fullmatch(name):
             with suppress(XensnapError):
                 begun = journal.pending(await journal.read(host, Store.of(host, DomainUuid(name)).journal))
