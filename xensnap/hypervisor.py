@@ -445,6 +445,12 @@ class BlockLayer(Protocol):
     async def stream(self, domain: Domain, vdev: str, *, layer: Layer, base: Layer | None, job_id: str) -> Job:
         """Start copying what lies between `layer` and `base` up into `layer`, as a job. `Failed`: none."""
 
+    async def flush(self, domain: Domain) -> None:
+        """Make durable what QEMU has written to the active layers and still holds back. `Failed`: unknown.
+
+        A stream ends without that (QEMU 7.2.22): tables that it has filled are in QEMU's memory, and nothing is synced.
+        """
+
     async def job(self, domain: Domain, job_id: str) -> Job:
         """A job started before, by us or by one that died. `NotFound` when QEMU does not know it."""
 

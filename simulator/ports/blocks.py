@@ -43,6 +43,7 @@ _WAIT = declare("qmp.job-wait", "time passes until a job is ready or over", writ
 _COMPLETE = declare("qmp.job-complete", "a job that is ready is told to pivot", writes=True)
 _PIVOT = declare("qmp.job-pivot", "time passes until a job that was told to has pivoted", writes=True)
 _CANCEL = declare("qmp.job-cancel", "a job is ended without a pivot", writes=True)
+_FLUSH = declare("qmp.flush", "what a QEMU has written to its images is made durable", writes=True)
 _DISMISS = declare("qmp.job-dismiss", "a job that is over is forgotten", writes=True)
 
 _PATIENCE_NS = 5_000_000_000
@@ -107,6 +108,17 @@ class SimulatedBlocks:
             return jobs.stream(fs, qemu, vdev=vdev, layer=layer, base=base, job_id=job_id, backing_name=name)
 
         return await self._started(_STREAM, domain, job_id, started)
+
+    async def flush(self, domain: Domain) -> None:
+        """Every root."""
+        await self._settled(domain)
+
+        def flushed(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
+            for drive in qemu.drives:
+                fs = fs.synced(drive.root.number)
+            return fs, qemu
+
+        await self.told(_FLUSH, domain, flushed)
 
     async def job(self, domain: Domain, job_id: str) -> Job:
         """Found again by its id."""

@@ -11,7 +11,7 @@ import msgspec
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.qjson import written
 from simulator.qemu.board import Board, Left
-from simulator.qemu.commands import absent, ask, edges, life, nodes, snapshots, work
+from simulator.qemu.commands import absent, ask, edges, human, life, nodes, snapshots, work
 from simulator.qemu.commands.command import Command
 from simulator.qemu.commands.draining import drained
 from simulator.qemu.graph import Event
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     **snapshots.COMMANDS,
     **work.COMMANDS,
     **life.COMMANDS,
+    **human.COMMANDS,
 }
 _CAPABILITIES = {"enable?": many(enum("oob"))}
 

@@ -8,7 +8,9 @@ from tests.crash import harness
 from tests.crash.test_pivot import hidden, judge_under_a_writer
 from tests.discovery.judgements import Effort, Trial, counted
 from tests.discovery.mutants import Instead, Mutant, nothing
+from tests.discovery.running_mutants import deaths
 from xensnap.engine import pivot_steps
+from xensnap.engine.overlay_steps import PullUp
 from xensnap.engine.pivot_steps import CopyDown, Pivot
 
 
@@ -54,6 +56,13 @@ def left_out(_: Any) -> Any:
 def believed(_: Any) -> Any:
     async def wrong(self: Any, at: Any) -> bool:
         return False
+
+    return wrong
+
+
+def not_flushed(stream: Any) -> Any:
+    async def wrong(self: Any, at: Any, running: Any) -> None:
+        await stream(self, remade(at, host=Instead(at.host, blocks=Instead(at.host.blocks, flush=nothing))), running)
 
     return wrong
 
@@ -121,5 +130,14 @@ PIVOT_MUTANTS: tuple[Mutant, ...] = (
         "undo",
         left_out,
         under_a_writer,
+    ),
+    Mutant(
+        "removes an image when what a stream copied from it is in QEMU's memory only",
+        "a disk that a power cut leaves without what it stood on",
+        "5.5",
+        PullUp,
+        "_stream",
+        not_flushed,
+        deaths("e", "delete"),
     ),
 )

@@ -411,6 +411,17 @@ MONITORS = [
         ),
     ),
     MonitorStory(
+        "qmp-flush",
+        "what a stream has filled is made durable, which only the human monitor can be asked for",
+        TWO,
+        (
+            q("human-monitor-command", command_line="qemu-io d0 flush"),
+            q("human-monitor-command", command_line="qemu-io n0 flush"),
+            q("human-monitor-command", command_line="qemu-io nope flush"),
+            q("human-monitor-command"),
+        ),
+    ),
+    MonitorStory(
         "qmp-stream",
         "streams, and what is refused while one waits to be finished",
         TWO,

@@ -10,7 +10,7 @@ from xensnap.engine.block_jobs import end_job, job_id, left_job
 from xensnap.engine.context import Context, directory, unbelieved
 from xensnap.engine.step import StepBase
 from xensnap.errors import Failed, NotFound
-from xensnap.model import Backing, Format, Image, Layer
+from xensnap.model import Backing, Domain, Format, Image, Layer
 
 
 class MakeOverlay(StepBase, frozen=True):
@@ -207,10 +207,16 @@ class PullUp(StepBase, frozen=True):
         running = await at.opened_by(self.vdev, self.layer)
         if running is None:
             await _set_backing(at, self.layer, self.backing, copy=True)
-        elif not _stands_on(await at.host.images.inspect(self.layer), self.backing):
+        else:
+            await self._stream(at, running)
+
+    async def _stream(self, at: Context, running: Domain) -> None:
+        """Its backing file goes when this is decided, so by then what came from there has to be durable."""
+        if not _stands_on(await at.host.images.inspect(self.layer), self.backing):
             base = Layer(self.backing.path, self.backing.format or Format.RAW) if self.backing else None
             job = await at.host.blocks.stream(running, self.vdev, layer=self.layer, base=base, job_id=job_id(at))
             await job.wait(progress=at.told(), patience_s=block_jobs.PATIENCE_S)
+        await at.host.blocks.flush(running)
 
     async def undo(self, at: Context) -> None:
         """The image reads the same at every instant, and its old backing file is still there: only a job must end."""

@@ -7,7 +7,7 @@ block-latency-histogram-set block-set-write-threshold block_set_io_throttle bloc
 blockdev-close-tray blockdev-create blockdev-insert-medium blockdev-mirror blockdev-open-tray blockdev-remove-medium
 blockdev-reopen calc-dirty-rate chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
 closefd device-list-properties device_add device_del drive-backup drive-mirror dump-guest-memory eject
-expire_password getfd human-monitor-command inject-nmi input-send-event job-query memsave migrate migrate-continue
+expire_password getfd inject-nmi input-send-event job-query memsave migrate migrate-continue
 migrate-incoming migrate-pause migrate-recover migrate-set-capabilities migrate-set-parameters
 migrate-start-postcopy migrate_cancel nbd-server-add nbd-server-remove nbd-server-start nbd-server-stop netdev_add
 netdev_del object-add object-del pmemsave qom-get qom-list qom-list-properties qom-list-types qom-set

@@ -15,6 +15,7 @@ _TOLD = {"list", "vm-list", "domid", "domname", "uptime", "block-list", "info", 
 _SNAPSHOT = {"-c": "snapshot-create", "-a": "snapshot-apply", "-d": "snapshot-delete"}
 _QMP = {
     "blockdev-snapshot-delete-internal-sync": "qmp.snapshot-delete",
+    "human-monitor-command": "qmp.flush",
     "query-named-block-nodes": "qmp.query-nodes",
 }
 STOPPED = _PORTS["watcher.stop"]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,34 @@ def test_images_below_are_streamed_up_while_the_guest_writes(lab, domain, whole)
     assert (backing and backing.name) == (None if whole else "guest-xvda.qcow2")
     lab.check(top)
     assert lab.on_disk(top, n) >= n - 16
+
+
+def test_after_a_flush_an_image_s_file_holds_all_that_was_streamed_into_it(lab, domain):
+    """As a power cut would find it: of a stream QEMU 7.2.22 leaves the tables in its memory, until somebody flushes."""
+    lab.heard(domain, reports=6)
+    lab.run(lab.toolstack.pause(domain))
+    deepen(lab, domain, "xvda", "a1.qcow2")
+    lab.run(lab.blocks.flush(domain))
+    top = image(lab, "a1.qcow2")
+    before = in_the_file(lab, top)
+    assert any(before)
+    job = lab.run(lab.blocks.stream(domain, "xvda", layer=top, base=None, job_id="s"))
+    lab.run(job.wait())
+    lab.run(lab.blocks.flush(domain))
+    assert lab.run(lab.host.images.inspect(top)).backing is None
+    assert in_the_file(lab, top) == before
+    lab.run(lab.toolstack.unpause(domain))
+    lab.heard(domain)
+
+
+def in_the_file(lab, layer: Layer) -> bytes:
+    """What an image shows to who knows its file only, while QEMU has it open."""
+    to = lab.directory / "read.raw"
+    argv = ["qemu-img", "convert", "-U", "-f", layer.format, "-O", "raw", layer.path, str(to)]
+    subprocess.run(argv, check=True)
+    data = to.read_bytes()
+    to.unlink()
+    return data
 
 
 def test_merging_what_is_not_in_the_chain_or_was_replaced_is_refused(lab, domain):

@@ -127,6 +127,7 @@ def test_what_needs_a_running_domain_is_refused(without_qemu, tmp_path):
         blocks.delete_internal(guest, "xvda", tag="t", snapshot_id="1"),
         blocks.commit(guest, "xvda", top=layer, base=layer, job_id="j"),
         blocks.stream(guest, "xvda", layer=layer, base=None, job_id="j"),
+        blocks.flush(guest),
         blocks.job(guest, "j"),
     ):
         with pytest.raises(Refused) as caught:

@@ -20,7 +20,7 @@ from xensnap.backends.local.graph import Graph
 from xensnap.backends.local.jobs import PAUSE_S_MAX, BlockJob
 from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, connected
-from xensnap.errors import Busy, Failed, NotFound, Reason, Refused, Unknown
+from xensnap.errors import Busy, Effect, Failed, NotFound, Reason, Refused, Unknown
 from xensnap.hypervisor import Action, Job, Monitor, MonitorConnector, Node, TakeInternal, TakeOverlay
 from xensnap.model import Backend, Disk, Domain, Format, Layer
 
@@ -162,6 +162,15 @@ class MonitorBlocks(ABC):
                 lower = _found(nodes, base)
                 arguments |= {"base-node": lower.node_name, "backing-file": _name_within(target, lower)}
             return await self._start(monitor, domain, "block-stream", arguments, job_id)
+
+    async def flush(self, domain: Domain) -> None:
+        """See `BlockLayer.flush`. QMP has no command for it; the human monitor has, and tells errors as replies."""
+        async with connected(self._connector, domain) as monitor:
+            for root in (await graph.read(monitor)).roots():
+                said = await monitor.execute("human-monitor-command", {"command-line": f"qemu-io {root} flush"})
+                if said:
+                    cause = f"QEMU of {domain.name} cannot make {root} durable: {said.strip()}"
+                    raise Failed(cause, id="qmp-error", effect=Effect.UNKNOWN)
 
     async def job(self, domain: Domain, job_id: str) -> Job:
         """See `BlockLayer.job`.

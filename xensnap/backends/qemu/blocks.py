@@ -32,6 +32,10 @@ class NoBlocks:
         """See `BlockLayer.stream`."""
         raise unsupported(f"merge images of the running {domain.name}")
 
+    async def flush(self, domain: Domain) -> None:
+        """See `BlockLayer.flush`."""
+        raise unsupported(f"make the disks of the running {domain.name} durable")
+
     async def job(self, domain: Domain, job_id: str) -> Job:
         """See `BlockLayer.job`."""
         raise unsupported(f"follow block jobs of {domain.name}")
