@@ -274,7 +274,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "no-internal-snapshots": ("Images of this format hold no internal snapshots.", "Use --type external."),
     "needs-live": ("How long a guest may stand still is asked of a live save only.", "Use --live, too."),
     "no-downtime-limit": (
-        "The host itself decides when it stops a guest for the end of a live save; Xen after five rounds at most.",
+        "The host decides when it stops a guest for the end of a live save: Xen after five rounds, TCG after one.",
         "Leave out --max-downtime.",
     ),
     "not-converging": (

@@ -31,7 +31,6 @@ _RUNNING = {
     Capability.MEMORY,
     Capability.SAVE_PAUSED,
     Capability.LIVE_SAVE,
-    Capability.DOWNTIME_LIMIT,
 }
 
 
@@ -62,7 +61,8 @@ class QemuHost:
         self.toolstack: Toolstack = off
         self.blocks: BlockLayer = NoBlocks()
         if any(os.access(os.path.join(place, PROGRAM), os.X_OK) for place in os.get_exec_path()):
-            self.capabilities |= _RUNNING
+            accelerator = os.environ.get("XENSNAP_QEMU_ACCEL", "tcg")
+            self.capabilities |= _RUNNING | ({Capability.DOWNTIME_LIMIT} if accelerator != "tcg" else set())
             processes = Processes(os.path.join(self._directory, "run"), self.files, self.machine, runner)
             connector = monitor_of(processes)
             blocks = QemuBlocks(connector, processes)
@@ -75,7 +75,7 @@ class QemuHost:
                 blocks=blocks,
                 images=self.images,
                 files=self.files,
-                accelerator=os.environ.get("XENSNAP_QEMU_ACCEL", "tcg"),
+                accelerator=accelerator,
             )
         self.agent: GuestAgent | None = None
         self.hooks: Hooks | None = None

@@ -179,7 +179,12 @@ class RunningDomains:
     def saving(
         self, domain: Domain, *, to: str, live: bool = False, max_downtime_s: float | None = None
     ) -> AbstractAsyncContextManager[Saving]:
-        """See `Toolstack.saving`."""
+        """See `Toolstack.saving`. Under TCG memory is copied in one pass only, which takes what it takes."""
+        if max_downtime_s is not None and self._accelerator == "tcg":
+            cause = (
+                "under TCG the memory of a guest is copied in one pass, and what changes meanwhile takes what it takes"
+            )
+            raise Refused([Reason("no-downtime-limit", cause, "Leave out the limit.")])
         return self._saving(domain, to, live=live, max_downtime_s=max_downtime_s)
 
     async def watched(self, domain: Domain) -> bool | None:
@@ -205,6 +210,7 @@ class RunningDomains:
                 path=to,
                 fd=fd,
                 live=live,
+                one_pass=self._accelerator == "tcg",
                 max_downtime_s=max_downtime_s,
                 complaints=lambda: self._processes.complaints(domain.uuid),
                 destroy=lambda: self.destroy(domain),
