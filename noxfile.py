@@ -81,6 +81,13 @@ def viewer(session: nox.Session) -> None:
 
 
 @nox.session
+def hosts(session: nox.Session) -> None:
+    """Try every host of ours with the conformance cases, and write the page about them anew."""
+    session.install("--editable", ".[test]")
+    session.run("python", "-m", "tests.conformance.hosts_page")
+
+
+@nox.session
 def cluster(session: nox.Session) -> None:
     """Run a campaign on a real Dask cluster of this machine, and lose a worker on the way."""
     session.install("--editable", ".[test,cluster]")
