@@ -204,8 +204,8 @@ def test_images_below_are_streamed_up_while_the_guest_writes(lab, domain, whole)
 def test_after_a_flush_an_image_s_file_holds_all_that_was_streamed_into_it(lab, domain):
     """As a power cut would find it: of a stream QEMU 7.2.22 leaves the tables in its memory, until somebody flushes."""
     lab.heard(domain, reports=6)
-    lab.run(lab.toolstack.pause(domain))
     deepen(lab, domain, "xvda", "a1.qcow2")
+    lab.run(lab.toolstack.pause(domain))
     lab.run(lab.blocks.flush(domain))
     top = image(lab, "a1.qcow2")
     before = in_the_file(lab, top)
