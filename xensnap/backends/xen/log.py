@@ -7,15 +7,13 @@ import msgspec
 from xensnap.model import DomId
 
 _WAITING = re.compile(r"Waiting for domain (?P<name>.*) \(domid (?P<domid>\d+)\) to die \[pid (?P<pid>\d+)\]")
-_LOST = "Domain has suspended."
 
 
 class Watching(msgspec.Struct, frozen=True):
-    """Who watches which domain. `lost`: it ended because it took a save's suspend for the guest's end."""
+    """Who watches which domain, or did."""
 
     domid: DomId
     pid: int
-    lost: bool
 
 
 def watching(text: str) -> Watching | None:
@@ -26,7 +24,5 @@ def watching(text: str) -> Watching | None:
     found = None
     for line in text.splitlines():
         if told := _WAITING.fullmatch(line):
-            found = Watching(DomId(int(told["domid"])), int(told["pid"]), lost=False)
-        elif line == _LOST and found:
-            found = Watching(found.domid, found.pid, lost=True)
+            found = Watching(DomId(int(told["domid"])), int(told["pid"]))
     return found

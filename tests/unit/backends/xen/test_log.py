@@ -23,17 +23,17 @@ Done. Exiting now
 
 
 def test_a_reboot_goes_on_under_the_next_domid() -> None:
-    assert watching(REBOOTED) == Watching(DomId(38), 3126, lost=False)
+    assert watching(REBOOTED) == Watching(DomId(38), 3126)
 
 
-def test_fact_1_a_save_ends_the_watcher() -> None:
-    assert watching(LOST) == Watching(DomId(1), 361, lost=True)
-    assert watching(LOST + REBOOTED) == Watching(DomId(38), 3126, lost=False)
+def test_fact_1_a_save_ends_the_watcher_and_its_log_goes_on_telling_of_it() -> None:
+    assert watching(LOST) == Watching(DomId(1), 361)
+    assert watching(LOST + REBOOTED) == Watching(DomId(38), 3126)
 
 
 def test_a_name_can_look_like_the_log_itself() -> None:
     text = "Waiting for domain x (domid 7) to die [pid 8] (domid 1) to die [pid 361]\n"
-    assert watching(text) == Watching(DomId(1), 361, lost=False)
+    assert watching(text) == Watching(DomId(1), 361)
 
 
 @given(st.text())
