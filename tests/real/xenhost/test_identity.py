@@ -28,7 +28,7 @@ def test_what_the_operator_changes_while_the_guest_is_off_counts(lab: XenLab) ->
     name, file = lab.guest.name, lab.guest.file
     lab.xensnap("--domain-config", file, "create", name, "--name", "one", "--type", "external")
     lab.face.mark("two")
-    lab.xl("shutdown", "-w", name)
+    lab.face.ask("poweroff")
     lab.wait_until_off()
     lab.dom0.shell(
         f"qemu-img create -q -f qcow2 /var/tmp/more.qcow2 8M; sed -i 's|^disk = \\[|&\\n  \"{MORE}\",|' {file}"

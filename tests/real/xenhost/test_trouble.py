@@ -127,7 +127,7 @@ def test_a_guest_that_is_off_has_its_disks_snapshotted(lab: XenLab) -> None:
     lab.face.mark("one")
     lab.xensnap("create", lab.guest.name, "--name", "running", *DISK_ONLY.options)
     lab.face.mark("two")
-    lab.xl("shutdown", "-w", lab.guest.name)
+    lab.face.ask("poweroff")
     lab.wait_until_off()
     lab.xensnap("create", lab.guest.name, "--name", "off")
     lab.xl("create", lab.guest.file)
