@@ -17,6 +17,9 @@ STORE = "/var/lib/xen/snapshots"
 VERB_S = 240.0
 """A command of ours, which may save and restore memory several times."""
 
+FIND_TIMES_MAX = 100
+"""Questions to a guest, each of which gives it time to find a disk."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -61,6 +64,13 @@ class Face:
         assert self.ask(f"keep {word}") == "done"
         for vdev in vdevs or self.writable:
             assert self.ask(f"write {vdev} 0 {word}") == "done"
+
+    def sees(self, vdev: str) -> None:
+        """Wait until the guest's kernel has found a disk that was just attached."""
+        for _ in range(FIND_TIMES_MAX):
+            if not self.on(vdev).startswith("error"):
+                return
+        raise AssertionError(f"{self.guest.name} does not find {vdev}")
 
     @property
     def kept(self) -> str:

@@ -108,6 +108,7 @@ def test_a_raw_disk_that_was_attached_meanwhile_goes_live_with_the_others(lab: X
     lab.dom0.run("qemu-img", "create", "-q", "-f", "raw", ATTACHED, "16M")
     lab.xl("block-attach", lab.guest.name, f"format=raw,vdev=xvdc,access=rw,backendtype=qdisk,target={ATTACHED}")
     disks = ("xvda", "xvdb", "xvdc")
+    lab.face.sees("xvdc")
     lab.face.mark("one", *disks)
     lab.face.ask(f"work {' '.join(disks)}")
     lab.xensnap("create", lab.guest.name, "--name", "one", "--live", "--type", "external")
