@@ -98,11 +98,7 @@ _OWN = (
 
 def normal(said: Any) -> Any:
     """A line without what was one host's own; configurations as values, since libxl's order of items is no fact."""
-    text = json.dumps(said)
-    names = dict.fromkeys(re.findall(r"#block\d+", text))
-    for number, name in enumerate(names):
-        text = text.replace(name, f"#block<{number}>")
-    told = json.loads(text)
+    told = json.loads(filters.nodes(json.dumps(said)))
     for key in ("out", "err") if "argv" in told else ():
         for pattern, instead in _OWN:
             told[key] = pattern.sub(instead, told[key])

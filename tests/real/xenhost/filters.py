@@ -21,6 +21,8 @@ TEXT = (
 NUMBERS = frozenset({"actual-size", "date-nsec", "date-sec", "vm-clock-nsec", "vm-clock-sec"})
 """Keys of QEMU's JSON whose values are times, or depend on the file system below."""
 
+_NODE = re.compile(r"#block(?:\d+|<\d+>)")
+
 
 def text(said: str) -> str:
     """What a tool printed, without what differs."""
@@ -39,3 +41,9 @@ def message(said: Any) -> Any:
     if isinstance(said, list):
         return [message(each) for each in said]
     return text(said) if isinstance(said, str) else said
+
+
+def nodes(said: str) -> str:
+    """Nodes that nobody named, by the order in which they come: each QEMU begins their names with a number it draws."""
+    names = {name: f"#block<{number}>" for number, name in enumerate(dict.fromkeys(_NODE.findall(said)))}
+    return _NODE.sub(lambda found: names[found[0]], said)

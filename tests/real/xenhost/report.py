@@ -55,8 +55,8 @@ def _head(cases: Sequence[Case]) -> Iterator[str]:
     passed = sum(case.outcome == "passed" for case in cases)
     yield "Cases on a real Xen host inside QEMU ({doc}`../how-to/xen-host`), each with its last outcome:"
     yield f"{passed} of {len(cases)} passed. A case that has not been run yet is not in the list."
-    minutes = sum(case.seconds for case in cases) / 60
-    yield f"Together they took {minutes:.0f} minutes, one after the other."
+    if all(case.seconds for case in cases):
+        yield f"Together they took {sum(case.seconds for case in cases) / 60:.0f} minutes, one after the other."
     for found in [case.properties["versions"] for case in cases if "versions" in case.properties][:1]:
         told = ", ".join(f"{tool} {version}" for tool, version in json.loads(found).items())
         yield f"Versions: {told}."

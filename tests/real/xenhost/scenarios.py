@@ -222,4 +222,4 @@ def play(lab: XenLab, scenario: Scenario) -> Iterator[Line]:
 
 def written(lines: Iterator[Line]) -> str:
     """As it is kept: one line of JSON for each."""
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    return filters.nodes("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
