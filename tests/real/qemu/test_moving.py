@@ -43,7 +43,7 @@ def test_a_guest_goes_on_on_another_host_where_it_was(lab: Lab, there: Lab, kind
     # A guest with external snapshots runs on meanwhile.
     archive = lab.directory / "s.xensnap"
     engine.perform("guest", ExportRequest("s", str(archive)))
-    later = lab.heard(domain, reports=5) if kind == "external" else at_snapshot + 1000
+    later = lab.heard(domain, reports=20) if kind == "external" else at_snapshot + 1000
     moved = there.directory / "s.xensnap"
     shutil.move(archive, moved)
 
