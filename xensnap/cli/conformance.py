@@ -78,13 +78,26 @@ def reporting(function: Function) -> Function:
     return begun  # type: ignore[return-value]
 
 
+stride_option = click.option(
+    "--stride", type=click.IntRange(1), default=1, help="Try only every so many-th death of a process."
+)
+
+capsules_option = click.option(
+    "--capsules",
+    metavar="DIR",
+    default="xensnap-capsules",
+    show_default=True,
+    help="Where each failure leaves a file for `xensnap replay`.",
+)
+
+
 @command.command("run", cls=Verb, examples=EXAMPLES)
 @choosing
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Where chance comes from."
 )
 @click.option("--shard", default="1/1", callback=_shard, metavar="I/N", help="Only this part of the cases.")
-@click.option("--stride", type=click.IntRange(1), default=1, help="Try only every so many-th death of a process.")
+@stride_option
 @click.option("--time-box", type=click.FloatRange(0), metavar="SECONDS", help="Begin no further case after so long.")
 @click.option(
     "--prefix",
@@ -96,13 +109,7 @@ def reporting(function: Function) -> Function:
 @click.option("--plan", is_flag=True, help="Only tell what would be made on the host.")
 @click.option("--known-broken", metavar="FILE", help="Cases known to fail: a line each, id and reference.")
 @click.option("--jsonl", metavar="FILE", help="Write every event, as `compare` and `report` read it.")
-@click.option(
-    "--capsules",
-    metavar="DIR",
-    default="xensnap-capsules",
-    show_default=True,
-    help="Where each failure leaves a file for `xensnap replay`.",
-)
+@capsules_option
 @reporting
 @verb
 def run(

@@ -9,7 +9,16 @@ import click
 
 from xensnap.cli import conformance_files as files
 from xensnap.cli.command import Verb
-from xensnap.cli.conformance import DONE_BADLY, DONE_WELL, choosing, chosen, reporting, show
+from xensnap.cli.conformance import (
+    DONE_BADLY,
+    DONE_WELL,
+    capsules_option,
+    choosing,
+    chosen,
+    reporting,
+    show,
+    stride_option,
+)
 from xensnap.cli.session import Session, verb
 from xensnap.errors import Failed, Usage
 
@@ -32,16 +41,10 @@ JOIN_S = 30.0
 @click.option("--seeds", type=click.IntRange(1), default=8, show_default=True, help="With so many seeds.")
 @click.option("--first-seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="From this one on.")
 @click.option("--shards", type=click.IntRange(1), default=4, show_default=True, help="Cut each seed into these.")
-@click.option("--stride", type=click.IntRange(1), default=1, help="Try only every so many-th death of a process.")
+@stride_option
 @click.option("--scheduler", metavar="ADDRESS", help="The Dask scheduler whose workers do it.")
 @click.option("--jsonl", metavar="FILE", help="Write the merged run, as `conformance report` reads it.")
-@click.option(
-    "--capsules",
-    metavar="DIR",
-    default="xensnap-capsules",
-    show_default=True,
-    help="Where each failure leaves a file for `xensnap replay`.",
-)
+@capsules_option
 @reporting
 @verb
 def command(
