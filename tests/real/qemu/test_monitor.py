@@ -1,11 +1,13 @@
 """One monitor, several clients, and lines that break."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
 import socket
 import time
+from functools import partial
 
 import pytest
 
@@ -146,3 +148,54 @@ def test_nobody_answers_for_a_domain_that_is_off(lab):
     with pytest.raises(Failed) as caught:
         lab.run(lab.blocks.nodes(domain))
     assert (caught.value.id, caught.value.effect) == ("monitor-gone", Effect.NONE)
+
+
+def test_who_is_interrupted_anywhere_has_hung_up(lab):
+    """Ctrl-C comes at any await; what it left is alive while the domain is recovered, in the frames of the error."""
+    domain = lab.start()
+
+    async def ask(patience_s):
+        async with connected(lab.connector, domain, timeout_s=patience_s) as monitor:
+            return (await monitor.execute("query-status"))["status"]
+
+    interrupted: list[BaseException] = []
+    while True:
+        try:
+            told = asyncio.run(_cancelled_at(len(interrupted), ask(5)))
+        except asyncio.CancelledError as error:
+            interrupted.append(error)
+            assert lab.run(ask(1)) == "running", len(interrupted)
+        else:
+            assert told == "running"
+            break
+    assert len(interrupted) >= 6
+
+
+async def _cancelled_at(moment, work):
+    return await CancelledAt(moment, work)
+
+
+class CancelledAt:
+    """Work that is cancelled while it waits, when it has waited so many times before."""
+
+    def __init__(self, moment, work):
+        self.moment = moment
+        self.steps = work.__await__()
+
+    def __await__(self):
+        goes_on = partial(next, self.steps)
+        for waited in itertools.count():
+            try:
+                awaited = goes_on()
+            except StopIteration as end:
+                return end.value
+            if waited == self.moment:
+                current = asyncio.current_task()
+                assert current is not None
+                current.cancel()
+            try:
+                yield awaited
+            except BaseException as error:  # noqa: BLE001 -- it is for the work
+                goes_on = partial(self.steps.throw, error)
+            else:
+                goes_on = partial(next, self.steps)

@@ -57,12 +57,21 @@ class LocalMonitor:
     Args:
         client: the library's, connected.
         listener: hears every event of this connection.
+        line: the socket that the client was told to use, if it was told one.
         reply_s_max: seconds after which a command that got no reply counts as lost.
     """
 
-    def __init__(self, client: "QMPClient", listener: "EventListener", *, reply_s_max: float = _REPLY_S_MAX) -> None:
+    def __init__(
+        self,
+        client: "QMPClient",
+        listener: "EventListener",
+        line: "socket.socket | None" = None,
+        *,
+        reply_s_max: float = _REPLY_S_MAX,
+    ) -> None:
         self._client = client
         self._listener = listener
+        self._line = line
         self._reply_s_max = reply_s_max
         self._unheard: deque[Mapping[str, Any]] = deque()
 
@@ -115,11 +124,27 @@ class LocalMonitor:
         await self.execute("getfd", {"fdname": name})
 
     async def close(self) -> None:
-        """See `Monitor.close`. Never fails: who hangs up does not care what was wrong with the line."""
+        """See `Monitor.close`. Never fails: who hangs up does not care what was wrong with the line.
+
+        Who is cancelled meanwhile has hung up all the same, or QEMU would hear nobody else until the last frame of the
+        interrupted work is gone.
+        """
+        import asyncio
+
         from qemu.qmp import QMPError
 
-        with contextlib.suppress(QMPError, OSError, EOFError):
-            await self._client.disconnect()
+        hanging_up = asyncio.ensure_future(self._client.disconnect())
+        try:
+            with contextlib.suppress(QMPError, OSError, EOFError):
+                await asyncio.shield(hanging_up)
+        except asyncio.CancelledError:
+            with contextlib.suppress(QMPError, OSError, EOFError):
+                await hanging_up
+            raise
+        finally:
+            # Cancelled before it has made a stream of it, the library forgets the socket (qemu.qmp 0.0.6).
+            if self._line is not None:
+                self._line.close()
 
 
 class SocketConnector:
@@ -195,7 +220,7 @@ async def _negotiated(dial: "Callable[[], Awaitable[str | socket.socket]]", dead
         client, listener = QMPClient(), EventListener()
         client.register_listener(listener)
         line = await dial()
-        monitor = LocalMonitor(client, listener)
+        monitor = LocalMonitor(client, listener, None if isinstance(line, str) else line)
         try:
             async with asyncio.timeout_at(deadline):
                 await client.connect(line)
