@@ -29,7 +29,7 @@ def ended(case: Case, place: OpenPlace, options: Options = DEFAULTS) -> CaseEnde
 def test_the_simulated_host_passes(case: Case) -> None:
     found = ended(case, SimulatedPlace)
     if case.lacks:
-        assert found.state is State.NOT_RUN
+        assert found.state is State.NOT_APPLICABLE
     else:
         assert found.state is State.PASS, (found.words, found.blocks)
 
@@ -39,7 +39,7 @@ def test_the_real_xen_hosts_code_passes_over_a_simulated_machine(case: Case) -> 
     # Every death is died in tests/crash.
     found = ended(case, DoorPlace, Options(stride=11 if case.profile in SLOW_PROFILES else 1))
     if case.lacks:
-        assert found.state is State.NOT_RUN
+        assert found.state is State.NOT_APPLICABLE
     else:
         assert found.state is State.PASS, (found.words, found.blocks)
 
@@ -51,7 +51,7 @@ def test_plain_qemu_passes(case: Case, qemu_img, qemu_io, qemu_system, tmp_path)
     stride = 11 if case.profile in SLOW_PROFILES else 1
     found = ended(case, lambda _: QemuPlace(str(tmp_path)), Options(stride=stride))
     if case.lacks:
-        assert found.state is State.NOT_RUN
+        assert found.state is State.NOT_APPLICABLE
     else:
         assert found.state is State.PASS, (found.words, found.blocks)
     assert [*tmp_path.iterdir()] == [], "something was left behind"
@@ -78,7 +78,7 @@ def test_a_host_that_declares_little_is_tried_with_little_and_must_refuse_the_re
     if case.needs - {"internal"}:
         assert (found.state, "does not declare" in found.words) == (State.UNSUPPORTED, True)
     elif "internal" in case.lacks:
-        assert found.state is State.NOT_RUN
+        assert found.state is State.NOT_APPLICABLE
     else:
         assert found.state is State.PASS, (found.words, found.blocks)
 
@@ -135,7 +135,7 @@ def test_the_same_seed_tells_the_same(place: OpenPlace) -> None:
 
 def test_after_the_time_box_no_case_is_begun_and_each_is_told() -> None:
     ends = [each for each in _run(Options(time_box_s=0.0), "core") if isinstance(each, CaseEnded)]
-    assert {each.state for each in ends} == {State.NOT_RUN}
+    assert {each.state for each in ends} == {State.NOT_RUN, State.NOT_APPLICABLE}
     assert "the time box of 0 s was over" in {each.words for each in ends}
 
 

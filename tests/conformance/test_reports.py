@@ -7,14 +7,14 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.conformance.broken import applies_nothing
-from xensnap.conformance import every_case, run_cases
-from xensnap.conformance.events import Event, State, decode, encode
+from xensnap.conformance import REQUIREMENTS, every_case, run_cases
+from xensnap.conformance.events import CaseEnded, Event, State, decode, encode
 from xensnap.conformance.places.simulated import SimulatedPlace
 from xensnap.conformance.reports.compare import compare, told
 from xensnap.conformance.reports.html import html
 from xensnap.conformance.reports.junit import junit
 from xensnap.conformance.reports.markdown import markdown
-from xensnap.conformance.reports.outcomes import RunOutcome, coverage, gather
+from xensnap.conformance.reports.outcomes import CaseOutcome, Coverage, RunOutcome, coverage, gather
 from xensnap.conformance.reports.tap import tap
 
 QUICK = [each for each in every_case() if each.profile in {"core", "memory"}]
@@ -90,6 +90,24 @@ def test_a_requirement_is_as_bad_as_its_worst_case_and_untried_where_nothing_tri
     assert {row.requirement.id: row.verdict for row in coverage(bad)}["R1"] == "fail"
     verdicts = {row.requirement.id: row.verdict for row in coverage(good)}
     assert (verdicts["R1"], verdicts["K5"]) == ("pass", "no case")
+
+
+@pytest.mark.parametrize(
+    ("states", "verdict"),
+    [
+        ((State.PASS, State.PASS), "pass"),
+        ((State.PASS, State.UNSUPPORTED, State.NOT_APPLICABLE), "pass"),
+        ((State.PASS, State.NOT_RUN), "not run"),
+        ((State.PASS, State.KNOWN_BROKEN), "known broken"),
+        ((State.PASS, State.ERROR, State.FAIL), "fail"),
+        ((State.UNSUPPORTED, State.NOT_APPLICABLE), "unsupported"),
+        ((), "no case"),
+    ],
+)
+def test_a_requirement_passes_only_if_all_of_its_cases_did_that_could_be_tried(good, states, verdict) -> None:
+    began = good.cases[0].began
+    cases = tuple(CaseOutcome(began, (), CaseEnded(began.case, state, 0.0)) for state in states)
+    assert Coverage(REQUIREMENTS["R1"], cases).verdict == verdict
 
 
 def test_the_page_stands_alone_and_shows_hosts_side_by_side(bad, good) -> None:

@@ -1,12 +1,24 @@
 """Machines find what is wrong with a tool, shrink it, and leave a capsule that shows it again."""
 
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from simulator import SimulatedHost
-from xensnap.testing import DualMachine, OurTool, SnapshotMachine, capsules, run_conformance, snapshot_machine
+from simulator import SimulatedHost, World
+from xensnap.errors import XensnapError
+from xensnap.testing import (
+    DualMachine,
+    OurTool,
+    SnapshotMachine,
+    capsules,
+    fail_everywhere,
+    run_conformance,
+    snapshot_machine,
+)
+from xensnap.testing.course import Create, Deed, Delete, Revert, Start, Write, Wrong
+from xensnap.testing.values import CLUSTER_BYTES, GuestWrite
 
 FEW = settings(max_examples=6, stateful_step_count=8, suppress_health_check=list(HealthCheck))
 MANY = settings(FEW, max_examples=100, phases=[Phase.generate, Phase.shrink], report_multiple_bugs=False)
@@ -17,6 +29,16 @@ class Forgetful(OurTool):
 
     def revert(self, domain: str, name: str) -> object:
         return None if len(self.names(domain)) > 1 else super().revert(domain, name)
+
+
+class Boasting(OurTool):
+    """Says that all went well, whatever happened; wrong only where something fails."""
+
+    def create(self, domain: str, name: str) -> object:
+        try:
+            return super().create(domain, name)
+        except XensnapError:
+            return None
 
 
 class Timid(OurTool):
@@ -82,6 +104,39 @@ def test_what_is_wrong_with_a_tool_is_found(tool, words) -> None:
     assert held is not None
     assert held.tools == (f"{__name__}:{tool.__name__}",)
     assert len(held.deeds) == len(held.told) < 7
+
+
+COURSES: dict[str, list[Deed]] = {
+    "create": [Create("a"), Write(GuestWrite("xvda", 1)), Create("b")],
+    "revert": [Create("a"), Write(GuestWrite("xvda", 1)), Create("b"), Revert("a")],
+    "delete": [Create("a"), Write(GuestWrite("xvda", 1)), Create("b"), Delete("a")],
+}
+
+
+@pytest.fixture
+def world(sim_host) -> World:
+    """A host with one domain that is off and has one disk."""
+    sim_host.add_domain("guest", disks={"xvda": sim_host.create_image("/images/root", "qcow2", 4 * CLUSTER_BYTES).path})
+    return sim_host.world.ended(sim_host.pid)
+
+
+@pytest.mark.parametrize("deeds", COURSES.values(), ids=COURSES.keys())
+def test_our_tool_bears_a_fault_at_every_effect(world, deeds) -> None:
+    assert fail_everywhere(world, "guest", OurTool, deeds) > 30
+
+
+def test_a_tool_that_is_wrong_only_under_faults_is_found_surely(world) -> None:
+    found = []
+    for _ in range(2):
+        with pytest.raises(Wrong, match=re.escape("the snapshots are ['a'], and must be ['a', 'b']")) as caught:
+            fail_everywhere(world, "guest", Boasting, COURSES["create"])
+        found.append(str(caught.value))
+    assert found[0] == found[1], "found by luck"
+
+
+def test_a_deed_that_is_not_the_tools_cannot_fail(world) -> None:
+    with pytest.raises(AssertionError, match="the last deed is not the tool's"):
+        fail_everywhere(world, "guest", OurTool, [Create("a"), Start()])
 
 
 def test_two_tools_that_do_not_agree_are_told_apart() -> None:

@@ -16,8 +16,10 @@ class State(StrEnum):
     """The case itself, or the place it works in, broke down: nothing is known of the host."""
     UNSUPPORTED = "unsupported"
     """The host declares that it cannot do what the case is about; that it then refuses is another case."""
+    NOT_APPLICABLE = "not applicable"
+    """The case is about a host that cannot do something, and this one declares that it can."""
     NOT_RUN = "not run"
-    """What the case needs is not to be had here."""
+    """It could be tried on this host, but something was missing here: time, a package, a guest to start."""
     KNOWN_BROKEN = "known broken"
     """It failed, as the list of known failures says, with a reference."""
     UNEXPECTED_PASS = "unexpected pass"  # noqa: S105 -- as above
@@ -26,6 +28,9 @@ class State(StrEnum):
 
 BAD = frozenset({State.FAIL, State.ERROR, State.UNEXPECTED_PASS})
 """What makes a run fail."""
+
+UNTRIED = frozenset({State.UNSUPPORTED, State.NOT_APPLICABLE, State.NOT_RUN})
+"""The case was not carried out; its words say why."""
 
 
 class RunBegan(msgspec.Struct, frozen=True, tag="run-began", tag_field="event"):

@@ -74,7 +74,7 @@ def run_cases(
         if missing := sorted(need.value for need in each.needs - declared):
             ended = CaseEnded(each.id, State.UNSUPPORTED, 0.0, f"the host does not declare {', '.join(missing)}")
         elif there := sorted(lack.value for lack in each.lacks & declared):
-            ended = CaseEnded(each.id, State.NOT_RUN, 0.0, f"needs a host without {', '.join(there)}")
+            ended = CaseEnded(each.id, State.NOT_APPLICABLE, 0.0, f"needs a host without {', '.join(there)}")
         elif options.time_box_s is not None and clock() - began_s >= options.time_box_s:
             ended = CaseEnded(each.id, State.NOT_RUN, 0.0, f"the time box of {options.time_box_s:g} s was over")
         else:

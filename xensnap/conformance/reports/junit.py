@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from xensnap.conformance.events import State
+from xensnap.conformance.events import UNTRIED, State
 from xensnap.conformance.reports.outcomes import CaseOutcome, RunOutcome, failing
 
 
@@ -15,7 +15,7 @@ def junit(run: RunOutcome) -> str:
         tests=str(len(run.cases)),
         failures=str(count.get(State.FAIL, 0) + count.get(State.UNEXPECTED_PASS, 0)),
         errors=str(count.get(State.ERROR, 0)),
-        skipped=str(sum(count.get(state, 0) for state in (State.UNSUPPORTED, State.NOT_RUN, State.KNOWN_BROKEN))),
+        skipped=str(sum(count.get(state, 0) for state in (*UNTRIED, State.KNOWN_BROKEN))),
         time=f"{run.ended.seconds:.3f}",
     )
     _properties(suite, {"seed": str(run.began.seed), "host": run.began.host, **run.began.versions})
@@ -35,7 +35,7 @@ def _case(case: CaseOutcome) -> ET.Element:
             ET.SubElement(element, "failure", message=_clean(ended.words)).text = _clean(failing(case))
         case State.ERROR:
             ET.SubElement(element, "error", message=_clean(ended.words)).text = _clean(failing(case))
-        case State.UNSUPPORTED | State.NOT_RUN | State.KNOWN_BROKEN:
+        case State.UNSUPPORTED | State.NOT_APPLICABLE | State.NOT_RUN | State.KNOWN_BROKEN:
             ET.SubElement(element, "skipped", message=f"{ended.state}: {_clean(ended.words)}")
         case State.PASS:
             pass

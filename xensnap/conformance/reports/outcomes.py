@@ -24,6 +24,18 @@ class RunOutcome(msgspec.Struct, frozen=True):
     ended: RunEnded
 
 
+WORST_FIRST = (
+    State.FAIL,
+    State.ERROR,
+    State.UNEXPECTED_PASS,
+    State.KNOWN_BROKEN,
+    State.NOT_RUN,
+    State.PASS,
+    State.UNSUPPORTED,
+    State.NOT_APPLICABLE,
+)
+
+
 class Coverage(msgspec.Struct, frozen=True):
     """What is known of one requirement: its cases by state, none where nothing tried it."""
 
@@ -32,12 +44,13 @@ class Coverage(msgspec.Struct, frozen=True):
 
     @property
     def verdict(self) -> str:
-        """The worst that happened, `pass` only where something passed; `no case` where there is none."""
+        """The worst that happened to any of them; `no case` where there is none.
+
+        `pass` is said only where all passed that could be tried on this host: what it declares to be unable to do, or
+        what is about hosts that are unable, does not count. One that was not run, for want of time say, does.
+        """
         states = {each.ended.state for each in self.cases}
-        worst = (State.FAIL, State.ERROR, State.UNEXPECTED_PASS, State.KNOWN_BROKEN, State.PASS)
-        if not states:
-            return "no case"
-        return next((state.value for state in worst if state in states), min(state.value for state in states))
+        return next((state.value for state in WORST_FIRST if state in states), "no case")
 
 
 def gather(events: Iterable[Event]) -> RunOutcome:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from xensnap.conformance.events import BAD, State
+from xensnap.conformance.events import BAD, UNTRIED, State
 from xensnap.conformance.reports.outcomes import CaseOutcome, RunOutcome
 
 
@@ -19,7 +19,7 @@ def _lines(number: int, case: CaseOutcome) -> Iterator[str]:
     ended = case.ended
     verdict = "not ok" if ended.state in BAD or ended.state is State.KNOWN_BROKEN else "ok"
     directive = ""
-    if ended.state in {State.UNSUPPORTED, State.NOT_RUN}:
+    if ended.state in UNTRIED:
         directive = f" # SKIP {ended.state}: {_line(ended.words)}"
     elif ended.state is State.KNOWN_BROKEN:
         directive = f" # TODO {_line(ended.words)}"
