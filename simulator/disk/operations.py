@@ -11,7 +11,7 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk.chain import sectors, seen, segments
 from simulator.disk.content import EMPTY, SECTOR, Content, Run, Value, clip, cluster, over, runs_in, runs_of
 from simulator.disk.image import Image, Qcow2, Raw, metadata
-from simulator.disk.refcounts import lowered, may_snapshot, raised, recounted
+from simulator.disk.refcounts import lowered, may_snapshot, raised, recounted, state_clusters
 from simulator.disk.snapshots import SNAPSHOTS_MAX, Entry, stored
 
 _ZEROED_CLUSTERS_MAX = 1 << 20
@@ -134,10 +134,15 @@ def snapshot_refused(image: Qcow2) -> Qcow2 | None:
     return None if may_snapshot(image) else lowered(raised(image, 1), leaking=1)
 
 
-def snapshot_entered(image: Qcow2, tag: str, now_ns: int, *, live: bool = False) -> Qcow2:
-    """Second half of `snapshot -c`: the table names the snapshot, so nothing leaks any more."""
+def snapshot_entered(image: Qcow2, tag: str, now_ns: int, *, live: bool = False, state_bytes: int = 0) -> Qcow2:
+    """Second half of `snapshot -c`: the table names the snapshot, so nothing leaks any more.
+
+    Args:
+        state_bytes: how much of a machine's state QEMU has written into the image for this snapshot.
+    """
     entry = Entry(image.table.highest + 1, stored(tag), now_ns, image.size_bytes, image.content, live)
-    used = image.used + 1
+    entry = replace(entry, state_bytes=state_bytes)
+    used = image.used + 1 + state_clusters(image, entry)
     end = max(image.end, used + image.leaked)
     return replace(lowered(image), table=image.table.added(entry), own=EMPTY, used=used, end=end)
 

@@ -79,4 +79,10 @@ def recounted(image: Qcow2, metadata: int) -> Qcow2:
     if not contents or sum(map(len, contents)) > _EXACT_ENTRIES_MAX:
         return msgspec.structs.replace(image, used=max(image.used - 1, metadata))
     clusters = {item for content in contents for item in content.items()}
-    return msgspec.structs.replace(image, used=metadata + len(table) + len(clusters))
+    used = metadata + len(table) + len(clusters) + sum(state_clusters(image, entry) for entry in table)
+    return msgspec.structs.replace(image, used=used)
+
+
+def state_clusters(image: Qcow2, entry: Entry) -> int:
+    """What a snapshot holds of a machine's state, which no other shares."""
+    return -(-entry.state_bytes // image.cluster_bytes)

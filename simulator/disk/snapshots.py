@@ -29,6 +29,7 @@ class Entry(msgspec.Struct, frozen=True, dict=True):
     Attributes:
         live: whether a running QEMU made it; qemu-img writes a count of instructions, 0, into its own (qemu.md 22).
         clock_ns: how long the guest had run, by QEMU's clock.
+        state_bytes: how much of the machine's state QEMU has saved beside the disk.
     """
 
     number: int
@@ -38,13 +39,14 @@ class Entry(msgspec.Struct, frozen=True, dict=True):
     content: Content
     live: bool = False
     clock_ns: int = 0
+    state_bytes: int = 0
 
     @cached_property
     def told(self) -> InternalSnapshot:
         """The entry as everybody outside sees it. Made once, since tables share their entries."""
         seconds, nanoseconds = divmod(self.date_ns, 10**9)
         tag = self.tag.decode("utf-8", "surrogateescape")
-        return InternalSnapshot(str(self.number), tag, seconds, nanoseconds, self.size_bytes)
+        return InternalSnapshot(str(self.number), tag, seconds, nanoseconds, self.size_bytes, self.state_bytes)
 
 
 class Table(msgspec.Struct, frozen=True, dict=True):

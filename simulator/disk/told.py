@@ -65,7 +65,7 @@ def snapshot_info(entry: Entry) -> Told:
     told: Told = {
         "id": str(entry.number),
         "name": entry.told.tag,
-        "vm-state-size": 0,
+        "vm-state-size": entry.state_bytes,
         "date-sec": seconds,
         "date-nsec": nanoseconds,
         "vm-clock-sec": clock_s,

@@ -18,11 +18,16 @@ from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, Raw
 from simulator.disk.operations import written
+from simulator.qemu.bitmap import Bitmap, marked
 from xensnap.model import Backend, Disk, Layer
 
 replace = msgspec.structs.replace
 
 _FIRST_NUMBER = 100
+
+PV_STATE_BYTES = 405
+HVM_STATE_BYTES = 7227
+"""What QEMU 7.2.22 under Xen 4.17.7 saves of a guest that it emulates nothing but disks for, and of a whole PC."""
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -38,6 +43,7 @@ class Node(msgspec.Struct, frozen=True):
         file_owned: the same for the node of the file.
         expects: what its header calls its backing file, where QEMU has not opened that by this name itself; an image
             that stands on something else is called by all of its options (qemu.md 135). None where it has.
+        bitmaps: its dirty bitmaps, the newest first.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Node(msgspec.Struct, frozen=True):
     owned: bool = False
     file_owned: bool = False
     expects: str | None = None
+    bitmaps: tuple[Bitmap, ...] = ()
 
 
 class Drive(msgspec.Struct, frozen=True):
@@ -136,6 +143,8 @@ class Qemu(msgspec.Struct, frozen=True):
         status: its own run state, of which xl knows nothing (anchors: xl and QEMU are independent).
         name: what `query-name` answers.
         ears: the monitors that have a client, and what each has not been told yet.
+        state_bytes: how much `snapshot-save` writes of the machine. Under Xen that is without the guest's memory.
+        xen: whether it serves a domain of Xen, into which nothing can be loaded again (trace xen/state-saved-by-qemu).
     """
 
     pid: int
@@ -149,6 +158,8 @@ class Qemu(msgspec.Struct, frozen=True):
     status: str = "running"
     name: str = ""
     ears: Map[str, tuple[Event, ...]] = Map()
+    state_bytes: int = PV_STATE_BYTES
+    xen: bool = True
 
     def drive(self, vdev: str) -> Drive | None:
         """The disk that snapshots are taken of: of an HVM guest's two copies the one that is named after it."""
@@ -195,7 +206,7 @@ class Qemu(msgspec.Struct, frozen=True):
 
 def started(fs: FileSystem, pid: int, disks: Iterable[Disk], *, ide: bool) -> tuple[FileSystem, Qemu]:
     """A QEMU with these disks open. One that does not open is not there; only the log tells (xen.md 8)."""
-    qemu = Qemu(pid)
+    qemu = Qemu(pid, state_bytes=HVM_STATE_BYTES if ide else PV_STATE_BYTES)
     for disk in disks:
         # Only qdisk is served by QEMU (xen.md 17).
         if disk.path and disk.backend is Backend.QDISK:
@@ -284,6 +295,12 @@ def put(fs: FileSystem, node: Node, image: Image) -> tuple[FileSystem, Node]:
     return fs.store(node.number, image, node.layer.path), replace(node, belief=image)
 
 
+def with_bitmaps(drive: Drive, at: int, bitmaps: tuple[Bitmap, ...]) -> Drive:
+    """The drive with these bitmaps on one of its nodes."""
+    node = replace(drive.chain[at], bitmaps=bitmaps)
+    return replace(drive, chain=(*drive.chain[:at], node, *drive.chain[at + 1 :]))
+
+
 def wrote(fs: FileSystem, qemu: Qemu, vdev: str, runs: Iterable[Run]) -> tuple[FileSystem, Qemu]:
     """The guest has written these runs to a disk, and flushed it. Raises `OSError` where it gets an error instead."""
     drive = qemu.guests(vdev)
@@ -291,8 +308,10 @@ def wrote(fs: FileSystem, qemu: Qemu, vdev: str, runs: Iterable[Run]) -> tuple[F
         raise OSError(errno.EIO, strerror(errno.EIO), vdev)
     stack = images(fs, drive)
     limit = sectors(stack[0])
-    image = written(stack, [(low, min(high, limit), write_id) for low, high, write_id in runs if low < limit])
+    runs = [(low, min(high, limit), write_id) for low, high, write_id in runs if low < limit]
+    image = written(stack, runs)
     after, root = put(fs, drive.root, image)
+    root = replace(root, bitmaps=tuple(marked(bitmap, runs) for bitmap in root.bitmaps))
     qemu = qemu.having(replace(drive, chain=(root, *drive.chain[1:])))
     if job := qemu.working(vdev):
         # What it has to copy is looked at anew; until then it is surely not done.

@@ -17,6 +17,7 @@ from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2
 from simulator.qemu import graph
+from simulator.qemu.bitmap import Bitmap, default_granularity
 from simulator.qemu.graph import BlockJob, Drive, Node, Qemu
 from simulator.qemu.points import QmpError
 from xensnap.model import Layer
@@ -27,6 +28,8 @@ STEP_SECTORS = 512
 """How much a job copies at each step. A guest that writes more in that time is never caught up with."""
 COMMIT = "commit"
 STREAM = "stream"
+KINDS = frozenset({COMMIT, STREAM})
+"""The jobs that work on the images of one disk."""
 
 
 def commit(
@@ -38,6 +41,9 @@ def commit(
     if lower <= upper:
         raise QmpError(f"Can't find '{base.path}' in the backing chain")
     fs, qemu, drive = _reopened(fs, qemu, drive, lower)
+    if any(bitmap.recording for bitmap in drive.chain[lower].bitmaps):
+        raise NotModelled("a commit into an image whose writes are recorded in a bitmap")
+    qemu, drive = _followed(fs, qemu, drive, lower) if not upper else (qemu, drive)
     job = BlockJob(job_id, COMMIT, vdev, drive.chain[upper].name, drive.chain[lower].name, backing_name=backing_name)
     stack = graph.images(fs, drive)
     size = stack[upper].size_bytes
@@ -50,6 +56,19 @@ def commit(
         except OSError as error:
             return _ended(fs, qemu.doing(job), job, strerror(error.errno or errno.EIO))
     return fs, _measured(fs, qemu, job)
+
+
+def _followed(fs: FileSystem, qemu: Qemu, drive: Drive, lower: int) -> tuple[Qemu, Drive]:
+    """The root has a bitmap without a name, by which a commit knows what the guest writes meanwhile."""
+    target = graph.current(fs, drive.chain[lower])
+    bitmap = Bitmap("", default_granularity(target.cluster_bytes if isinstance(target, Qcow2) else 0))
+    drive = graph.with_bitmaps(drive, 0, (bitmap, *drive.root.bitmaps))
+    return qemu.having(drive), drive
+
+
+def unfollowed(drive: Drive) -> Drive:
+    """Nobody looks any more at what the guest writes."""
+    return graph.with_bitmaps(drive, 0, tuple(bitmap for bitmap in drive.root.bitmaps if bitmap.name))
 
 
 def stream(
@@ -228,7 +247,7 @@ def _ended(fs: FileSystem, qemu: Qemu, job: BlockJob, error: str) -> tuple[FileS
     for node in drive.chain[1:]:
         fs = fs if node.readonly else fs.synced(node.number)
     lower = (replace(node, readonly=True) for node in drive.chain[1:])
-    qemu = qemu.having(replace(drive, chain=(drive.root, *lower)))
+    qemu = qemu.having(unfollowed(replace(drive, chain=(drive.root, *lower))))
     return graph.opening(fs, qemu), qemu.doing(replace(job, status="concluded", error=error))
 
 

@@ -11,7 +11,7 @@ import msgspec
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.qjson import written
 from simulator.qemu.board import Board, Left
-from simulator.qemu.commands import absent, ask, edges, human, life, nodes, snapshots, work
+from simulator.qemu.commands import absent, ask, bitmaps, edges, human, life, machine, nodes, snapshots, work
 from simulator.qemu.commands.command import Command
 from simulator.qemu.commands.draining import drained
 from simulator.qemu.graph import Event
@@ -27,6 +27,8 @@ COMMANDS: dict[str, Command] = {
     **nodes.COMMANDS,
     **snapshots.COMMANDS,
     **work.COMMANDS,
+    **machine.COMMANDS,
+    **bitmaps.COMMANDS,
     **life.COMMANDS,
     **human.COMMANDS,
 }

@@ -41,6 +41,15 @@ def whole(value: Any, _name: str, path: str) -> int:
     return value
 
 
+def uint32(value: Any, name: str, path: str) -> int:
+    """A number without a sign of 32 bits, of which the second message forgets where it stands."""
+    if isinstance(value, bool) or not isinstance(value, int) or not -(1 << 63) <= value < 1 << 64:
+        raise QmpError(f"Parameter '{path}' expects uint64")
+    if not 0 <= value < 1 << 32:
+        raise QmpError(f"Parameter '{name}' expects uint32_t")
+    return value
+
+
 def enum(*values: str) -> Kind:
     """One of these words."""
 

@@ -23,10 +23,12 @@ from simulator.qemu.monitor import Message, Session
 replace = msgspec.structs.replace
 
 IMAGES = "/images"
+STATE_BYTES = 765
+"""What QEMU 7.2.22 saves of a machine that has nothing."""
 SETTLED = {"ready", "concluded", "pending", "paused", "standby"}
 _REPLY_S_MAX = 20
 
-_VOLATILE = {"timestamp", "actual-size", "date-sec", "date-nsec", "vm-clock-sec", "vm-clock-nsec", "dirty-bitmaps"}
+_VOLATILE = {"timestamp", "actual-size", "date-sec", "date-nsec", "vm-clock-sec", "vm-clock-nsec"}
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class SimulatedQemu:
             form = "qcow2" if file.backing else ""
             qcow2 = fresh_qcow2(file.size, compat=file.compat, backing_name=file.backing, backing_format=form)
             fs = fs.create(f"{IMAGES}/{file.name}", qcow2 if file.format == "qcow2" else Raw(file.size))
-        self.board = Board(fs, Qemu(pid=100), 1_700_000_000_000_000_000)
+        self.board = Board(fs, Qemu(pid=100, state_bytes=STATE_BYTES, xen=False), 1_700_000_000_000_000_000)
         self.session = Session(daemon=daemon)
         # QEMU opens what it was given as -blockdev before what it was given as -drive.
         for file in sorted(files, key=lambda file: bool(file.device)):

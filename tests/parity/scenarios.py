@@ -270,6 +270,13 @@ def action(kind: str, **data: Any) -> dict[str, Any]:
     return {"type": kind, "data": {key.replace("_", "-"): value for key, value in data.items()}}
 
 
+def machine(verb: str, tag: str, *devices: str, vmstate: str = "n0", job: str = "j") -> tuple[Qmp, ...]:
+    """A job on the whole machine's state, how it has ended, how the machine stands, and that it is forgotten."""
+    more = {} if verb == "delete" else {"vmstate": vmstate}
+    started = q(f"snapshot-{verb}", job_id=job, tag=tag, devices=list(devices), **more)
+    return started, q("query-jobs"), q("query-status"), q("job-dismiss", id=job)
+
+
 OVERLAID = action("blockdev-snapshot-sync", device="d0", snapshot_file=f"{P}/o1")
 
 MONITORS = [
@@ -383,6 +390,146 @@ MONITORS = [
             q("query-jobs"),
             q("query-block"),
             q("query-named-block-nodes", flat=True),
+        ),
+    ),
+    MonitorStory(
+        "qmp-machine",
+        "the machine's state saved, loaded and deleted: always answered well, and what has failed (qemu.md 171 to 175)",
+        TWO,
+        (
+            *machine("save", "one", "n0", "a"),
+            *machine("save", "one", "n0", "a"),
+            *machine("save", "one", "n0", "nr"),
+            *machine("save", "two", "n0"),
+            *machine("save", "two", "n0", "a"),
+            *machine("save", "x", "zz"),
+            *machine("save", "x", "a"),
+            *machine("save", "x"),
+            q("snapshot-save", job_id="bad id", tag="x", vmstate="n0", devices=[]),
+            q("snapshot-save", job_id="j", tag="x", devices=[]),
+            q("query-named-block-nodes", flat=True),
+            q("block_resize", node_name="n0", size=2 << 20),
+            q("snapshot-load", job_id="j", tag="one", vmstate="n0", devices=["n0", "a"]),
+            q("job-cancel", id="j"),
+            q("job-resume", id="j"),
+            q("block-job-cancel", device="j"),
+            q("query-block-jobs"),
+            q("job-dismiss", id="j"),
+            q("query-block"),
+            *machine("load", "none", "n0"),
+            *machine("load", "one", "n0", "a", vmstate="a"),
+            q("stop"),
+            q("cont"),
+            *machine("delete", "none", "n0"),
+            *machine("delete", "two", "n0", "a"),
+            *machine("delete", "two", "nr"),
+            q("query-named-block-nodes", flat=True),
+        ),
+    ),
+    MonitorStory(
+        "qmp-tag-for-id",
+        "a load takes a tag for an id, and so reverts the disk to another snapshot than it takes the state from",
+        TWO,
+        (
+            q("blockdev-snapshot-internal-sync", device="d0", name="a disk only"),
+            *machine("save", "two", "n0"),
+            q("block_resize", node_name="n0", size=2 << 20),
+            *machine("save", "2", "n0"),
+            *machine("save", "1", "n0"),
+            *machine("load", "2", "n0"),
+            q("query-named-block-nodes", flat=True),
+            *machine("load", "1", "n0"),
+            q("query-named-block-nodes", flat=True),
+        ),
+    ),
+    MonitorStory(
+        "qmp-load-half-way",
+        "a load that fails on one disk has reverted those before it, and leaves the machine stopped",
+        TWO,
+        (
+            *machine("save", "one", "n0", "a"),
+            q("block_resize", node_name="n0", size=2 << 20),
+            q("block_resize", node_name="a", size=2 << 20),
+            q("block-dirty-bitmap-add", node="a", name="b"),
+            *machine("load", "one", "n0", "a"),
+            q("query-named-block-nodes", flat=True),
+        ),
+    ),
+    MonitorStory(
+        "qmp-bitmaps",
+        "bitmaps, alone and in transactions, and what they forbid",
+        TWO,
+        (
+            q("block-dirty-bitmap-add", node="d0", name="b"),
+            q("block-dirty-bitmap-add", node="n0", name="b"),
+            q("block-dirty-bitmap-add", node="n0", name=""),
+            q("block-dirty-bitmap-add", node="zz", name="b"),
+            q("block-dirty-bitmap-add", node="n0", name="c", granularity=100),
+            q("block-dirty-bitmap-add", node="n0", name="c", granularity=-1),
+            q("block-dirty-bitmap-add", node="n0", name="c", granularity="x"),
+            q("block-dirty-bitmap-add", node="n0", name="c", granularity=4096, disabled=True),
+            q("block-dirty-bitmap-add", node="nr", name="c", persistent=True),
+            q("block-dirty-bitmap-add", node="nr", name="c"),
+            q("query-named-block-nodes", flat=True),
+            q("block-dirty-bitmap-enable", node="n0", name="c"),
+            q("block-dirty-bitmap-disable", node="n0", name="b"),
+            q("block-dirty-bitmap-clear", node="n0", name="zz"),
+            q("block-dirty-bitmap-clear", node="zz", name="zz"),
+            q("block-dirty-bitmap-clear", node="n0", name="b"),
+            q("block-dirty-bitmap-merge", node="n0", target="b", bitmaps=["c", {"node": "nr", "name": "c"}]),
+            q("block-dirty-bitmap-merge", node="n0", target="b", bitmaps=[1]),
+            q("block-dirty-bitmap-merge", node="n0", target="b", bitmaps=[{"node": "nr"}]),
+            q("block-dirty-bitmap-merge", node="n0", target="zz", bitmaps=[]),
+            q("block_resize", node_name="nr", size=2 << 20),
+            q("block-dirty-bitmap-merge", node="n0", target="b", bitmaps=[{"node": "nr", "name": "c"}]),
+            q(
+                "transaction",
+                actions=[
+                    action("block-dirty-bitmap-add", node="n0", name="t"),
+                    action("block-dirty-bitmap-disable", node="n0", name="c"),
+                    action("block-dirty-bitmap-merge", node="n0", target="t", bitmaps=["b"]),
+                    action("abort"),
+                ],
+            ),
+            q(
+                "transaction",
+                actions=[
+                    action("block-dirty-bitmap-remove", node="n0", name="b"),
+                    action("block-dirty-bitmap-add", node="n0", name="b"),
+                ],
+            ),
+            q(
+                "transaction",
+                actions=[
+                    action("block-dirty-bitmap-remove", node="n0", name="b"),
+                    action("block-dirty-bitmap-clear", node="n0", name="b"),
+                ],
+            ),
+            q(
+                "transaction",
+                actions=[
+                    action("blockdev-snapshot-internal-sync", device="d0", name="s"),
+                    action("block-dirty-bitmap-remove", node="n0", name="b"),
+                    action("block-dirty-bitmap-enable", node="n0", name="c"),
+                ],
+            ),
+            q("query-block"),
+            q("block-commit", device="d0", job_id="j"),
+            q("block-dirty-bitmap-add", node="n0", name="late"),
+            q("query-named-block-nodes", flat=True),
+            q("job-cancel", id="j"),
+            q("query-named-block-nodes", flat=True),
+            q("block-dirty-bitmap-remove", node="n0", name="c"),
+            q("block-dirty-bitmap-remove", node="n0", name="c"),
+        ),
+    ),
+    MonitorStory(
+        "qmp-merge-of-nothing",
+        "a merge of no bitmaps at all kills QEMU",
+        ONE,
+        (
+            q("block-dirty-bitmap-add", node="n0", name="b"),
+            q("block-dirty-bitmap-merge", node="n0", target="b", bitmaps=[]),
         ),
     ),
     MonitorStory(

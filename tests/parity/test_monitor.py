@@ -93,6 +93,21 @@ COMMIT = command(
     **FLAGS,
 )
 STREAM = command("block-stream", START, base=OLD_FILES, base_node=NODES, backing_file=st.just("b"), **FLAGS)
+BITMAPS = st.sampled_from(["b", "b", "c", ""])
+BITMAP = {"node": NODES | DEVICES, "name": BITMAPS}
+SOURCES = st.lists(BITMAPS | st.fixed_dictionaries(BITMAP), max_size=2)
+BITMAP_COMMANDS = [
+    command(
+        "block-dirty-bitmap-add",
+        BITMAP,
+        granularity=st.sampled_from([512, 65536, 1 << 20, 100, -1, "x"]),
+        disabled=st.booleans(),
+    ),
+    *(command(f"block-dirty-bitmap-{verb}", BITMAP) for verb in ("clear", "enable", "disable", "remove")),
+    command("block-dirty-bitmap-merge", {"node": NODES, "target": BITMAPS, "bitmaps": SOURCES}),
+]
+ACTIONS = st.one_of(ACTION, *BITMAP_COMMANDS)
+MACHINE = {"job_id": JOBS, "tag": TAGS, "devices": st.lists(NODES, max_size=2)}
 COMMANDS = st.one_of(
     INTERNAL,
     INTERNAL,
@@ -104,7 +119,11 @@ COMMANDS = st.one_of(
     ADD,
     ADD,
     command("blockdev-del", {"node_name": NODES}),
-    st.lists(ACTION, max_size=3).map(
+    *BITMAP_COMMANDS,
+    command("snapshot-save", {**MACHINE, "vmstate": NODES}),
+    command("snapshot-load", {**MACHINE, "vmstate": NODES}),
+    command("snapshot-delete", MACHINE),
+    st.lists(ACTIONS, max_size=3).map(
         lambda actions: ("transaction", {"actions": [{"type": name, "data": data} for name, data in actions]})
     ),
     command("block-commit", START, **FLAGS),
@@ -136,6 +155,25 @@ LOOKS: list[tuple[str, dict[str, Any]]] = [
     ("query-named-block-nodes", {"flat": True}),
     ("query-block-jobs", {}),
 ]
+
+NAMED = st.sampled_from(["n0", "n1", "n2", "a"])
+FEW_TAGS = st.sampled_from(["s1", "s1", "1", "2"])
+STATE = {"job_id": st.just("j"), "tag": FEW_TAGS, "devices": st.lists(NAMED, min_size=1, max_size=2)}
+STATES = st.one_of(
+    command("snapshot-save", {**STATE, "vmstate": NAMED}),
+    command("snapshot-save", {**STATE, "vmstate": st.just("n0"), "devices": st.just(["n0", "n1"])}),
+    command("snapshot-save", {**STATE, "vmstate": st.just("n0"), "devices": st.just(["n0"])}),
+    command("snapshot-load", {**STATE, "vmstate": st.just("n0"), "devices": st.just(["n1", "n0"])}),
+    command("snapshot-load", {**STATE, "vmstate": st.just("n0"), "devices": st.just(["n0"])}),
+    command("snapshot-delete", STATE),
+    command("blockdev-snapshot-internal-sync", {"device": NAMED, "name": FEW_TAGS}),
+    command("block_resize", {"node_name": NAMED, "size": st.sampled_from([1 << 20, 2 << 20])}),
+    command("block-dirty-bitmap-add", {"node": NAMED, "name": st.just("b")}),
+    command("block-dirty-bitmap-remove", {"node": NAMED, "name": st.just("b")}),
+    command("block-commit", {"device": st.just("d0"), "job_id": st.just("k")}),
+    command("job-cancel", {"id": st.just("k")}),
+    command("cont"),
+)
 
 
 @cache
@@ -192,5 +230,20 @@ def test_both_monitors_say_the_same(commands: list[tuple[str, dict[str, Any]]]) 
                     return
             for name, arguments in LOOKS:
                 pair.both(name, arguments)
+        finally:
+            pair.real.close()
+
+
+@given(st.lists(STATES, min_size=1, max_size=12))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+def test_both_save_and_load_the_same_machine(commands: list[tuple[str, dict[str, Any]]]) -> None:
+    """The job is looked at and dismissed after each command, whatever it was."""
+    with tempfile.TemporaryDirectory(prefix="machine") as scratch:
+        pair = Pair(Path(scratch))
+        try:
+            for name, arguments in commands:
+                pair.both(name, arguments)
+                for look, more in (("query-jobs", {}), ("query-status", {}), ("job-dismiss", {"id": "j"}), *LOOKS):
+                    pair.both(look, more)
         finally:
             pair.real.close()

@@ -42,6 +42,7 @@ class Machine:
     """The host that the traces begin on: one guest that runs."""
 
     def __init__(self) -> None:
+        self._before: list[Any] = []
         self.host = SimulatedHost.fresh()
         for vdev in ("xvda", "xvdb"):
             self.host.create_image(f"/var/lib/xen/images/pv1-{vdev}.qcow2", size_bytes=DISK_BYTES)
@@ -56,6 +57,8 @@ class Machine:
         match asked:
             case {"qmp": dict(command)}:
                 return {"qmp": command, "reply": self.told(command)}
+            case {"event": _}:
+                return {"event": self._before.pop(0)}
             case {"guest": "poweroff"}:
                 self.host.guest_poweroff("pv1")
             case {"guest": str(words)}:
@@ -76,12 +79,15 @@ class Machine:
         return {"argv": argv, "rc": ended.returncode, "out": out, "err": err}
 
     def told(self, command: Line) -> Any:
+        """The reply; what came before it is in lines of its own."""
         world, client, _ = line.opened(self.host.world, self.host.incarnation("pv1").domid)
         world, client, _ = line.said(world, client, b'{"execute":"qmp_capabilities"}')
         world, client, answer = line.said(world, client, json.dumps(command).encode())
         self.host.cell.world = line.closed(world, client)
-        *_, reply = [json.loads(each) for each in answer.splitlines()]
-        return filters.message(reply)
+        told = [filters.message(json.loads(each)) for each in answer.splitlines()]
+        place = next(at for at, each in enumerate(told) if "event" not in each)
+        self._before = told[:place]
+        return told[place]
 
 
 def answers(lines: list[Line]) -> Iterator[Line]:

@@ -1,27 +1,25 @@
 """What QEMU 7.2.22 has and is not modelled: who asks for it is told so, instead of "has not been found"."""
 
 _NAMES = """
-add-fd add_client announce-self balloon block-dirty-bitmap-add block-dirty-bitmap-clear block-dirty-bitmap-disable
-block-dirty-bitmap-enable block-dirty-bitmap-merge block-dirty-bitmap-remove block-export-add block-export-del
-block-latency-histogram-set block-set-write-threshold block_set_io_throttle blockdev-backup blockdev-change-medium
-blockdev-close-tray blockdev-create blockdev-insert-medium blockdev-mirror blockdev-open-tray blockdev-remove-medium
-blockdev-reopen calc-dirty-rate chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
-closefd device-list-properties device_add device_del drive-backup drive-mirror dump-guest-memory eject
-expire_password getfd inject-nmi input-send-event job-query memsave migrate migrate-continue
-migrate-incoming migrate-pause migrate-recover migrate-set-capabilities migrate-set-parameters
-migrate-start-postcopy migrate_cancel nbd-server-add nbd-server-remove nbd-server-start nbd-server-stop netdev_add
-netdev_del object-add object-del pmemsave qom-get qom-list qom-list-properties qom-list-types qom-set
-query-acpi-ospm-status query-balloon query-blockstats query-chardev query-chardev-backends
-query-command-line-options query-cpu-definitions query-cpus-fast query-current-machine query-dirty-rate query-fdsets
-query-hotpluggable-cpus query-iothreads query-kvm query-machines query-memdev query-memory-devices
-query-memory-size-summary query-mice query-migrate query-migrate-capabilities query-migrate-parameters query-pci
-query-qmp-schema query-replay query-rx-filter query-spice query-stats query-stats-schemas query-target query-tpm
-query-tpm-models query-tpm-types query-uuid query-vm-generation-id query-vnc query-vnc-servers
-query-xen-replication-status query-yank remove-fd ringbuf-read ringbuf-write rtc-reset-reinjection screendump
-send-key set-action set_link set_password snapshot-delete snapshot-load snapshot-save system_powerdown system_reset
+add-fd add_client announce-self balloon block-export-add block-export-del block-latency-histogram-set
+block-set-write-threshold block_set_io_throttle blockdev-backup blockdev-change-medium blockdev-close-tray
+blockdev-create blockdev-insert-medium blockdev-mirror blockdev-open-tray blockdev-remove-medium blockdev-reopen
+calc-dirty-rate chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info closefd
+device-list-properties device_add device_del drive-backup drive-mirror dump-guest-memory eject expire_password getfd
+inject-nmi input-send-event job-query memsave migrate migrate-continue migrate-incoming migrate-pause
+migrate-recover migrate-set-capabilities migrate-set-parameters migrate-start-postcopy migrate_cancel nbd-server-add
+nbd-server-remove nbd-server-start nbd-server-stop netdev_add netdev_del object-add object-del pmemsave qom-get
+qom-list qom-list-properties qom-list-types qom-set query-acpi-ospm-status query-balloon query-blockstats
+query-chardev query-chardev-backends query-command-line-options query-cpu-definitions query-cpus-fast
+query-current-machine query-dirty-rate query-fdsets query-hotpluggable-cpus query-iothreads query-kvm query-machines
+query-memdev query-memory-devices query-memory-size-summary query-mice query-migrate query-migrate-capabilities
+query-migrate-parameters query-pci query-qmp-schema query-replay query-rx-filter query-spice query-stats
+query-stats-schemas query-target query-tpm query-tpm-models query-tpm-types query-uuid query-vm-generation-id
+query-vnc query-vnc-servers query-xen-replication-status query-yank remove-fd ringbuf-read ringbuf-write
+rtc-reset-reinjection screendump send-key set-action set_link set_password system_powerdown system_reset
 system_wakeup trace-event-get-state trace-event-set-state watchdog-set-action x-blockdev-amend x-blockdev-change
-x-blockdev-set-iothread x-exit-preconfig xen-colo-do-checkpoint xen-load-devices-state
-xen-save-devices-state xen-set-global-dirty-log xen-set-replication yank
+x-blockdev-set-iothread x-exit-preconfig xen-colo-do-checkpoint xen-load-devices-state xen-save-devices-state
+xen-set-global-dirty-log xen-set-replication yank
 """
 
 NAMES = frozenset(_NAMES.split())

@@ -7,10 +7,11 @@ import msgspec
 from simulator.disk.chain import Link
 from simulator.disk.told import Told, image_info, protocol_info
 from simulator.qemu import graph
+from simulator.qemu.bitmap import Bitmap
 from simulator.qemu.board import Board, Place, filename, places
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.graph import BlockJob, Drive
-from simulator.qemu.jobs import STREAM
+from simulator.qemu.jobs import KINDS, STREAM
 from simulator.qemu.schema import Arguments, truth
 
 replace = msgspec.structs.replace
@@ -77,7 +78,15 @@ def device_info(board: Board, place: Place, *, flat: bool) -> Told:
     if lower:
         told["backing_file"] = lower[0].layer.path
     told["backing_file_depth"] = 0 if flat else len(lower)
-    return told | _limits() | {"image": _image(board, place, flat=flat), **_cache()}
+    told |= _limits() | {"image": _image(board, place, flat=flat), **_cache()}
+    return told | ({"dirty-bitmaps": [_bitmap(each) for each in place.node.bitmaps]} if place.node.bitmaps else {})
+
+
+def _bitmap(bitmap: Bitmap) -> Told:
+    told: Told = {"name": bitmap.name} if bitmap.name else {}
+    count = len(bitmap.dirty) * bitmap.granularity
+    told |= {"count": count, "granularity": bitmap.granularity, "recording": bitmap.recording}
+    return told | {"busy": False, "persistent": False}
 
 
 def _image(board: Board, place: Place, *, flat: bool) -> Told:
@@ -145,7 +154,7 @@ def _job(job: BlockJob) -> Told:
 
 
 def _block_jobs(board: Board, _arguments: Arguments) -> Result:
-    return board, [_block_job(job) for job in reversed(board.qemu.jobs)]
+    return board, [_block_job(job) for job in reversed(board.qemu.jobs) if job.kind in KINDS]
 
 
 def _block_job(job: BlockJob) -> Told:

@@ -10,6 +10,7 @@ from simulator.disk.chain import below
 from simulator.disk.chain import opened as link_of
 from simulator.disk.image import Qcow2
 from simulator.qemu import graph
+from simulator.qemu.bitmap import cut
 from simulator.qemu.board import (
     Board,
     Place,
@@ -267,7 +268,10 @@ def _resize(board: Board, arguments: Arguments) -> Result:
         image = op.resized(images, size) if size else replace(op.resized(images, 512), size_bytes=0)
     except op.QemuError as error:
         raise QmpError(str(error)) from None
-    return put_root(board, place.drive, image), {}
+    board = put_root(board, place.drive, image)
+    drive = found(board.qemu, None, place.node.name).drive
+    cut_ones = tuple(cut(bitmap, size) for bitmap in drive.root.bitmaps)
+    return replace(board, qemu=board.qemu.having(graph.with_bitmaps(drive, 0, cut_ones))), {}
 
 
 def _change_backing(board: Board, arguments: Arguments) -> Result:

@@ -25,6 +25,7 @@ from simulator.qemu.board import (
     root,
     standing_on,
 )
+from simulator.qemu.commands import bitmaps
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import drained
 from simulator.qemu.commands.nodes import kept_alone
@@ -245,12 +246,20 @@ ACTION: Kind = tagged(
     {},
     {
         "abort": {"data": record({})},
+        "block-dirty-bitmap-add": {"data": record(bitmaps.ADDED)},
+        "block-dirty-bitmap-remove": {"data": record(bitmaps.ONE)},
+        "block-dirty-bitmap-clear": {"data": record(bitmaps.ONE)},
+        "block-dirty-bitmap-enable": {"data": record(bitmaps.ONE)},
+        "block-dirty-bitmap-disable": {"data": record(bitmaps.ONE)},
+        "block-dirty-bitmap-merge": {"data": record(bitmaps.MERGED)},
         "blockdev-snapshot": {"data": record(_OVERLAY)},
         "blockdev-snapshot-internal-sync": {"data": record(_INTERNAL)},
         "blockdev-snapshot-sync": {"data": record(_EXTERNAL)},
     },
     enum(*_ACTIONS.split()),
 )
+
+_POINTS = {"blockdev-snapshot", "blockdev-snapshot-internal-sync", "blockdev-snapshot-sync"}
 
 ABORTS = "../../block/io.c:525: bdrv_do_drained_end: Assertion `bs->quiesce_counter > 0' failed."
 
@@ -261,12 +270,14 @@ def _transaction(board: Board, arguments: Arguments) -> Result:
         kind, data = action["type"], action["data"]
         try:
             _require_individual(kind, arguments)
-            done.append(_touched(after, data))
+            done.append(_touched(after, data) if kind in _POINTS else "")
             after = _acted(after, kind, data)
+            if after.crashed:
+                return after, {}
         except QmpError as error:
             left = error.board if isinstance(error, Left) else after
             raise _undone(board, left, arguments["actions"], done, error) from None
-    return _unreferenced_closed(after), {}
+    return _unreferenced_closed(bitmaps.settled(after)), {}
 
 
 def _require_individual(kind: str, arguments: Arguments) -> None:
@@ -284,7 +295,9 @@ def _acted(board: Board, kind: str, data: Arguments) -> Board:
             return _overlaid_by_node(board, data)
         case "abort":
             raise QmpError("Transaction aborted using Abort action")
-    raise NotModelled(f"QMP: transaction with {kind}")
+        case "block-dirty-bitmap-remove":
+            return bitmaps.doom(board, data)
+    return bitmaps.COMMANDS[kind].do(board, data)[0]
 
 
 def _touched(board: Board, data: Arguments) -> str:

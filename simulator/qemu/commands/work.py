@@ -183,7 +183,11 @@ def _stop_above(board: Board, place: Place, arguments: Arguments) -> int | None:
 
 
 def _job_id(board: Board, drive: Drive, arguments: Arguments) -> str:
-    job_id: str = arguments.get("job-id", drive.device)
+    return free_job_id(board, arguments.get("job-id", drive.device))
+
+
+def free_job_id(board: Board, job_id: str) -> str:
+    """A job may be called so."""
     if not valid_id(job_id):
         raise QmpError(f"Invalid job ID '{job_id}'")
     if board.qemu.job(job_id):
@@ -302,7 +306,7 @@ def _job(board: Board, arguments: Arguments) -> BlockJob:
 def _block_job(board: Board, arguments: Arguments) -> BlockJob:
     name = arguments.get("device", arguments.get("id"))
     job = board.qemu.job(name or "")
-    if job is None:
+    if job is None or job.kind not in jobs.KINDS:
         raise QmpError(f"Block job '{name}' not found", "DeviceNotActive")
     return job
 
@@ -337,6 +341,7 @@ def _pivoted(board: Board, job: BlockJob) -> Board:
     fs, qemu = jobs.completed(board.fs, board.qemu, job)
     if not drive.attached:
         # Nothing is put in its place: the base merely ends up writable (qemu.md 163).
+        drive = jobs.unfollowed(drive)
         lower = (replace(drive.chain[at], readonly=False), *drive.chain[at + 1 :])
         return board.having(fs, qemu.having(replace(drive, chain=(*drive.chain[:at], *lower))))
     pivoted = qemu.drive(job.vdev)
@@ -371,9 +376,9 @@ def _paused(board: Board, job: BlockJob) -> Result:
 
 
 def _resumed(board: Board, job: BlockJob) -> Result:
-    _require(job, "resume")
     if not job.paused:
         raise QmpError("Can't resume a job that was not paused")
+    _require(job, "resume")
     status = "ready" if job.status == "standby" else "running"
     going = replace(job, paused=False, status=status)
     return status_told(replace(board, qemu=board.qemu.doing(going)), job, status), {}

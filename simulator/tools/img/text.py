@@ -33,7 +33,7 @@ def _line(entry: Entry) -> str:
     icount = "" if entry.live else "0"
     # Columns are counted in bytes.
     tag = entry.told.tag + " " * (16 - len(entry.tag))
-    return f"{entry.number!s:<9} {tag} {size(0):>8}{date:>20}{clock:>13}{icount:>11}"
+    return f"{entry.number!s:<9} {tag} {size(entry.state_bytes):>8}{date:>20}{clock:>13}{icount:>11}"
 
 
 def date_of(seconds: int) -> str:
