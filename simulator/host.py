@@ -197,8 +197,13 @@ class SimulatedHost(Inside):
         theirs = domain.disks if described_by is DescribedBy.OPERATOR or not pinned else None
         traits = Traits(GuestKind(kind), drivers, pinned, theirs, memory_bytes)
         xen = replace(world.xen, traits=world.xen.traits.set(uuid, traits))
-        self._cell.world = replace(world, xen=xen, domains=world.domains.set(uuid, domain))
-        return domain
+        self._describe(replace(world, xen=xen, domains=world.domains.set(uuid, domain)), uuid)
+        return self.run(self.toolstack.inspect(uuid))
+
+    def _describe(self, world: World, ref: str) -> None:
+        """Have this world, in which a domain has other disks than before. A host may remember it elsewhere, too."""
+        del ref
+        self._cell.world = world
 
     def _format(self, path: str) -> Format:
         return Format.RAW if isinstance(self.world.fs.inode(path).stored, Raw) else Format.QCOW2
@@ -499,7 +504,7 @@ class SimulatedHost(Inside):
         found = looked_up(self.world, domain)
         if found.disk(disk.vdev) is not None:
             raise Usage(f"{domain} has a disk {disk.vdev} already")
-        self._cell.world = life.attached_disk(self.world, found, disk)
+        self._describe(life.attached_disk(self.world, found, disk), domain)
 
     def detach(self, domain: str, vdev: str, *, mounted: bool = False) -> None:
         """`xl block-detach` by the operator; the guest has unmounted the disk before, unless it was left `mounted`."""
@@ -507,7 +512,7 @@ class SimulatedHost(Inside):
         found = looked_up(self.world, domain)
         if found.domid is not None and not mounted:
             self.guest_unmounts(domain, vdev)
-        self._cell.world = life.detached_disk(self.world, found, vdev)
+        self._describe(life.detached_disk(self.world, found, vdev), domain)
 
     # --- being somebody else -----------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ files, logs and libxl's own configurations as bytes. Everything that a test may 
 # ruff: noqa: PTH118 -- paths are text in the model
 
 import os
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +36,7 @@ from xensnap.backends.local.qmp import SocketConnector
 from xensnap.backends.local.runner import LocalRunner
 from xensnap.backends.xen.host import ROOT, Low, XenHost
 from xensnap.hypervisor import MonitorConnector, Runner
-from xensnap.model import DescribedBy, Disk, Domain
+from xensnap.model import Domain
 
 T = TypeVar("T")
 
@@ -86,44 +86,9 @@ class DoorHost(SimulatedHost):
         """Side by side where somebody waits for a monitor, else one after the other."""
         return await waiting.gather(*work)
 
-    def add_domain(
-        self,
-        name: str,
-        uuid: str | None = None,
-        disks: Iterable[Disk] | Mapping[str, str] = (),
-        *,
-        kind: str = "pv",
-        drivers: bool = True,
-        pinned: bool = True,
-        described_by: DescribedBy = DescribedBy.US,
-        memory_bytes: int = 16384,
-    ) -> Domain:
-        """As `SimulatedHost.add_domain`. xl knows a domain only while it is there, so its store remembers this one."""
-        domain = super().add_domain(
-            name,
-            uuid,
-            disks,
-            kind=kind,
-            drivers=drivers,
-            pinned=pinned,
-            described_by=described_by,
-            memory_bytes=memory_bytes,
-        )
-        self._cell.world = kept.remembering(self.world, self.root, domain)
-        return self.run(self.toolstack.inspect(domain.uuid))
-
-    def attach(self, domain: str, disk: Disk) -> None:
-        """As `SimulatedHost.attach`."""
-        super().attach(domain, disk)
-        self._remember(domain)
-
-    def detach(self, domain: str, vdev: str, *, mounted: bool = False) -> None:
-        """As `SimulatedHost.detach`."""
-        super().detach(domain, vdev, mounted=mounted)
-        self._remember(domain)
-
-    def _remember(self, ref: str) -> None:
-        """Of a domain that is off nobody but its store knows which disks it has."""
+    def _describe(self, world: World, ref: str) -> None:
+        """Of a domain that is off, nobody but its store knows which disks it has."""
+        super()._describe(world, ref)
         domain = looked_up(self.world, ref)
         if domain.domid is None:
             self._cell.world = kept.remembering(self.world, self.root, domain)
