@@ -108,6 +108,10 @@ INSTEAD = {
     "import --name": ["/images/made.xensnap", "--directory", "/images", "--new-uuid"],
     "import --new-uuid": ["/images/made.xensnap", "--directory", "/images", "--name", "imported"],
     "clone --linked": ["guest3", "frozen", "cloned"],
+    "create --accept": ["guest1", "--name", "pinned", "--replace"],
+    "delete --accept": ["guest1", "pinned"],
+    "forget --accept": ["guest1", "pinned"],
+    "trash empty --accept": ["guest1", "thrown"],
 }
 
 # What a domain must be let do before.
@@ -147,6 +151,7 @@ GOOD = {
     "revert --name": ["before"],
     "delete --name": ["before"],
     "delete --all": ["--accept", "pinned"],
+    "trash empty --all": ["--accept", "pinned"],
     "delete --older-than": ["1d", "--keep-last", "1"],
     "delete --keep-last": ["2"],
     "trash empty --older-than": ["1d"],
@@ -202,6 +207,9 @@ GOOD = {
     "demo --seed": ["1"],
 }
 GOOD_ANYWHERE = {"--wait": ["0.5"], "--accept": ["pinned"]}
+# Verbs that delete what is pinned; of the others no plan has a risk here, so that accepting one is an error there.
+RISKY = {"create", "delete", "forget", "trash empty"}
+
 BAD = {
     "replay --host": "nowhere",
     "create --name": "a/b",
@@ -302,8 +310,10 @@ OPTIONS = [
     for option in command.params
     if isinstance(option, click.Option)
     for word in option.opts
-    if f"{name} {word}" not in ELSEWHERE
+    if f"{name} {word}" not in ELSEWHERE and (word != "--accept" or name in RISKY)
 ]
+RISKLESS = [name for name, command in COMMANDS.items() if "accept" in {each.name for each in command.params}]
+RISKLESS = [name for name in RISKLESS if name not in RISKY]
 
 
 def put_xml(sim) -> None:
@@ -354,7 +364,8 @@ def prepared(sim, monkeypatch):
     disks = ("'/a,qcow2,xvda'", "'/b,raw,xvdb'", "'/c,raw,hdc,cdrom'")
     (sim.directory / "guest1.cfg").write_text(f"name = 'guest1'\ndisk = [{', '.join(disks)}]\n")
     (sim.directory / "known").write_text("core/odd-names-work  a reference")
-    sim.ok("forget", "guest1", "thrown")
+    sim.ok("pin", "guest1", "thrown", "--owner", "me")
+    sim.ok("forget", "guest1", "thrown", "--accept", "pinned")
     put_archive(sim)
     (sim.directory / "plan.json").write_text(sim.ok("create", "guest1", "-n", "planned", "--dry-run", "--json"))
     return sim
@@ -397,6 +408,19 @@ def test_each_option_works_in_a_good_form_and_says_what_is_wrong_in_a_bad_one(pr
         shell.ok("domain", before, "guest1")
     good = [word, *values(name, option, shell)]
     shell.ok(*name.split(), *([*good, *plain] if name in TAKES_WORDS else [*plain, *good]))
+
+
+@pytest.mark.parametrize("name", RISKLESS)
+def test_a_plan_without_a_risk_says_so_to_whoever_accepts_one(prepared, name) -> None:
+    result = prepared.run(*name.split(), *PLAIN[name], "--accept", "pinned")
+    assert result.exit_code == 2
+    assert result.stderr == "xensnap: this has no risk 'pinned'\n  → It has none; leave --accept out.\n"
+    prepared.ok(*name.split(), *PLAIN[name])
+
+
+def test_every_verb_that_makes_a_plan_can_be_told_of_a_risk() -> None:
+    planned = {name for name, command in COMMANDS.items() if "dry_run" in {each.name for each in command.params}}
+    assert planned - {"chain compact"} == {*RISKLESS, *RISKY}
 
 
 def test_there_is_a_plain_form_of_each_command() -> None:

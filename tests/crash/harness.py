@@ -186,8 +186,8 @@ def _recovered(host: SimulatedHost, before: Truth, after: Truth, where: str) -> 
     view = engine.view(GUEST)
     assert not view.pending, where
     nothing_is_left(host, view, where)
-    for name in view.snapshots:
-        for request in (RevertRequest(name), DeleteRequest(name, accept=("pinned",))):
+    for name, snapshot in view.snapshots.items():
+        for request in (RevertRequest(name), DeleteRequest(name, accept=("pinned",) if snapshot.pin else ())):
             plan_for(view, request, Fresh("0" * 36, 0))
 
 

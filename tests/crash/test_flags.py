@@ -6,7 +6,7 @@ from simulator import SimulatedHost
 from tests.crash.harness import DEATHS, GUEST, Operation, every_crash, nothing_is_left, scribble, truth
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
-from xensnap.errors import Refused
+from xensnap.errors import Refused, Usage
 from xensnap.hypervisor import Capability
 from xensnap.model import DescribedBy, Disk, Format, Kind
 
@@ -72,8 +72,23 @@ def test_without_a_flag_the_next_start_is_a_risk_that_must_be_taken(monkeypatch:
     assert "--accept next-start-elsewhere" in caught.value.remedy
     assert set(host.run(host.files.names("/images"))) == {"xvda.raw", "xvdb.raw"}
     assert host.world.fs.find("/images/xvda.raw") == before.find("/images/xvda.raw")
-    Engine(host).create(GUEST, CreateRequest("one", accept=("next-start-elsewhere",)))
+    accept = ("next-start-elsewhere",)
+    assert Engine(host).create(GUEST, CreateRequest("one", accept=accept)).plan.accepted == accept
     assert frozen(host) == {"/images/xvda.raw", "/images/xvdb.raw"}
+    Engine(host).revert(GUEST, RevertRequest("one", save_current="kept", accept=accept))
+    assert set(Engine(host).list(GUEST).contents.snapshots) == {"one", "kept"}
+
+
+def test_a_risk_that_a_plan_does_not_have_cannot_be_taken() -> None:
+    engine = Engine(guest())
+    engine.create(GUEST, CreateRequest("one"))
+    for request in (CreateRequest("two", accept=("pinned",)), DeleteRequest("one", accept=("next-start-elsewhere",))):
+        with pytest.raises(Usage, match="this has no risk") as caught:
+            engine.perform(GUEST, request)
+        assert caught.value.remedy == "It has none; leave --accept out."
+    with pytest.raises(Usage) as caught:
+        engine.plan(GUEST, CreateRequest("two", accept=("next-start-elsewhere", "pinned")))
+    assert caught.value.remedy == "Accept what it has: next-start-elsewhere."
 
 
 def test_a_domain_described_by_us_needs_no_flag() -> None:

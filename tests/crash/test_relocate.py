@@ -59,7 +59,7 @@ def test_everything_is_what_it_was_but_elsewhere(kinds: str) -> None:
         engine.revert(GUEST, RevertRequest(name))
         scribble(host, 2)
     for each in engine.view(GUEST).state.parked:
-        engine.perform(GUEST, EmptyRequest(each.path))
+        engine.perform(GUEST, EmptyRequest((each.path,)))
     assert not [path for path, _ in files(host.world.fs) if ".parked-" in path]
     engine.delete(GUEST, DeleteRequest(every=True))
     assert not engine.diagnose(GUEST, check=True).found

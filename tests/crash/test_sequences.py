@@ -28,7 +28,7 @@ EACH: dict[str, Operation] = {
     "delete all": lambda engine: engine.delete(GUEST, DeleteRequest(every=True)),
     "forget": lambda engine: engine.perform(GUEST, ForgetRequest("branch")),
     "restore": lambda engine: engine.perform(GUEST, RestoreRequest("branch")),
-    "empty": lambda engine: engine.perform(GUEST, EmptyRequest("branch")),
+    "empty": lambda engine: engine.perform(GUEST, EmptyRequest(("branch",))),
     "repair": lambda engine: engine.repair(GUEST),
 }
 KINDS = ("i", "e", "ie", "ee")

@@ -85,7 +85,7 @@ def test_nothing_that_is_done_meanwhile_harms_what_is_in_the_trash(kinds: str) -
 def test_emptying_gives_back_what_a_deletion_gives_back(kinds: str) -> None:
     deleted, emptied = with_history(kinds), thrown_away(kinds)
     Engine(deleted).delete(GUEST, DeleteRequest("middle"))
-    Engine(emptied).perform(GUEST, EmptyRequest("middle"))
+    Engine(emptied).perform(GUEST, EmptyRequest(("middle",)))
     assert seen(emptied) == seen(deleted)
     assert len(emptied.world.fs.names("/images")) == len(deleted.world.fs.names("/images"))
 
@@ -118,7 +118,7 @@ def test_a_tag_that_another_tool_has_made_is_adopted() -> None:
 OPERATIONS: dict[str, tuple[Callable[[str], SimulatedHost], Operation]] = {
     "forget": (with_history, lambda engine: engine.perform(GUEST, ForgetRequest("middle"))),
     "restore": (thrown_away, lambda engine: engine.perform(GUEST, RestoreRequest("middle"))),
-    "empty": (thrown_away, lambda engine: engine.perform(GUEST, EmptyRequest("middle"))),
+    "empty": (thrown_away, lambda engine: engine.perform(GUEST, EmptyRequest(("middle",)))),
 }
 
 

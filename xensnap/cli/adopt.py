@@ -5,7 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
-from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.engine.request import AdoptRequest
 
 
@@ -17,15 +17,12 @@ from xensnap.engine.request import AdoptRequest
 )
 @domain_argument
 @click.argument("name")
-@accept_option
-@dry_run_option
-@verb
-@changing
-def command(session: Session, domain: str, name: str, accept: tuple[str, ...], dry_run: bool) -> None:
+@planned
+def command(session: Session, domain: str, name: str) -> None:
     """Make a record for the tag NAME in the images of DOMAIN, or have back one that `delete --metadata-only` took away.
 
     A snapshot NAME that has a record becomes what its images are now.
 
     `doctor` tells which tags no record tells of, and which images are not what was recorded.
     """
-    operate.run(session, domain, lambda _engine: AdoptRequest(name, accept), dry_run=dry_run)
+    operate.run(session, domain, lambda _engine: AdoptRequest(name))

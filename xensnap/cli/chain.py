@@ -15,7 +15,7 @@ from xensnap.cli.documents import (
 from xensnap.cli.names import full_path
 from xensnap.cli.output import clean, size, table
 from xensnap.cli.records import domain_document
-from xensnap.cli.session import Session, changing, dry_run_option, verb
+from xensnap.cli.session import Session, changing, flag_option, planned, verb
 from xensnap.engine.collect import Kept, hidden_now, why_kept
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import RelocateRequest
@@ -52,20 +52,20 @@ def show(session: Session, domain: str) -> None:
     ("xensnap chain compact guest1 --dry-run", "what would be merged"),
 )
 @domain_argument
-@click.option("--dry-run", is_flag=True, help="Tell what would be merged, and change nothing.")
+@flag_option("--dry-run", help="Tell what would be merged, and change nothing.")
 @verb
 @changing
-def compact(session: Session, domain: str, dry_run: bool) -> None:
+def compact(session: Session, domain: str) -> None:
     """Merge away the images of DOMAIN that only snapshots needed which are deleted by now. No snapshot changes.
 
     `delete` does the same at its end; this is for what could not be merged then, because a guest ran or several images
     stood on one.
     """
-    with session.engine(changes=not dry_run) as engine:
+    with session.engine(changes=not session.dry_run) as engine:
         host = engine.host.name
         view = engine.view(domain)
         waiting = [Kept(base, why_kept(view, base)) for base in hidden_now(view)]
-        if dry_run:
+        if session.dry_run:
             merged = tuple(left.base.path for left in waiting if not left.why)
             stays, unknown = tuple(left for left in waiting if left.why), ""
         else:
@@ -74,7 +74,7 @@ def compact(session: Session, domain: str, dry_run: bool) -> None:
     document = CompactDocument(
         host=host,
         domain=domain_document(view.domain),
-        dry_run=dry_run,
+        dry_run=session.dry_run,
         merged=merged,
         stays=tuple(HiddenDocument(left.base.vdev, left.base.path, left.why) for left in stays),
         unknown=unknown or None,
@@ -91,10 +91,8 @@ def compact(session: Session, domain: str, dry_run: bool) -> None:
 @domain_argument
 @click.argument("vdev")
 @click.argument("directory")
-@dry_run_option
-@verb
-@changing
-def relocate(session: Session, domain: str, vdev: str, directory: str, dry_run: bool) -> None:
+@planned
+def relocate(session: Session, domain: str, vdev: str, directory: str) -> None:
     """Bring all images below the disk VDEV of DOMAIN, which is off, to DIRECTORY, and those of its snapshots.
 
     They are copied and compared; configuration and records follow. The old files stay, under other names, until
@@ -104,7 +102,7 @@ def relocate(session: Session, domain: str, vdev: str, directory: str, dry_run: 
     def request(engine: Engine) -> RelocateRequest:
         return RelocateRequest(vdev, full_path(directory, host=engine.host.name))
 
-    operate.run(session, domain, request, dry_run=dry_run)
+    operate.run(session, domain, request)
 
 
 def _disk(view: View, disk: DiskView) -> ChainDisk:

@@ -7,7 +7,7 @@ from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, name_argument
 from xensnap.cli.documents import CloneDocument
 from xensnap.cli.names import full_path
-from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.engine.request import CloneRequest
 from xensnap.errors import Usage
 
@@ -31,10 +31,7 @@ from xensnap.errors import Usage
     default="",
     help="Where its disks go. [default: beside the old ones]",
 )
-@accept_option
-@dry_run_option
-@verb
-@changing
+@planned
 def command(
     session: Session,
     domain: str,
@@ -43,8 +40,6 @@ def command(
     full: bool,
     linked: bool,
     directory: str,
-    accept: tuple[str, ...],
-    dry_run: bool,
 ) -> None:
     """Make the domain NEWNAME, which is DOMAIN with the disks that it had at the snapshot NAME, and with a UUID,
     network addresses and a generation id of its own.
@@ -53,9 +48,9 @@ def command(
     """
     if full and linked:
         raise Usage("--full and --linked contradict each other", id="contradiction", remedy="Give one of them.")
-    with session.engine(changes=not dry_run) as engine:
+    with session.engine(changes=not session.dry_run) as engine:
         place = full_path(directory, host=session.host_name) if directory else ""
-        request = CloneRequest(domain, name, new_name, linked, place, accept)
-        result = operate.make(session, engine, request, new_name, dry_run=dry_run)
+        request = CloneRequest(domain, name, new_name, linked, place)
+        result = operate.make(session, engine, request, new_name)
     if result is not None:
         operate.show_result(session, result, CloneDocument)

@@ -9,7 +9,7 @@ from xensnap.cli.command import command_with
 from xensnap.cli.completing import domains
 from xensnap.cli.documents import ConfigDiskDocument, ConfigDocument, CreateDocument
 from xensnap.cli.names import full_path
-from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.cli.snapshot_config import EMPTY, choices, combined, domain_and_file, memory_given, memory_path, read
 from xensnap.engine.request import CreateRequest, Quiesce
 from xensnap.formats import snapshot_cfg
@@ -73,10 +73,7 @@ SEED_NAME = "snapshot-create"
 @click.option("--replace", is_flag=True, help="Take the place of one of the same name.")
 @click.option("--reuse-external", is_flag=True, help="Overlays may exist, if they are empty.")
 @click.option("--print-config", is_flag=True, help="Show what file and options come to, as a file; change nothing.")
-@accept_option
-@dry_run_option
-@verb
-@changing
+@planned
 def command(
     session: Session,
     words: tuple[str, ...],
@@ -98,8 +95,6 @@ def command(
     replace: bool,
     reuse_external: bool,
     print_config: bool,
-    accept: tuple[str, ...],
-    dry_run: bool,
 ) -> None:
     """Take a snapshot of DOMAIN, a name or a UUID.
 
@@ -117,7 +112,7 @@ def command(
         live=live or None,
         disk_only=disk_only or None,
     )
-    with session.engine(changes=not (dry_run or print_config)) as engine:
+    with session.engine(changes=not (session.dry_run or print_config)) as engine:
         domain, path = domain_and_file(engine, words, config)
         host, looked_at = engine.host.name, engine.list(domain).domain
         told = disk_choices(looked_at, disks=disks, only=only, exclude=exclude, host=host)
@@ -139,7 +134,6 @@ def command(
             live=bool(wanted.live),
             max_downtime_s=max_downtime,
             then=Then(then),
-            accept=accept,
             memory=memory_path(wanted, host=host),
             needs_memory=bool(wanted.memory),
             replace=replace,
@@ -147,7 +141,7 @@ def command(
             quiesce=Quiesce(quiesce),
             quiesce_timeout_s=quiesce_timeout,
         )
-        result = operate.perform(session, engine, domain, request, dry_run=dry_run)
+        result = operate.perform(session, engine, domain, request)
     if result is not None:
         warnings = (*wanted.warnings, *result.warnings)
         operate.show_result(session, msgspec.structs.replace(result, warnings=warnings), CreateDocument)

@@ -6,7 +6,7 @@ from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, optional_snapshot_argument
 from xensnap.cli.names import one_name
-from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.cli.times import SPAN
 from xensnap.engine.request import DeleteRequest
 from xensnap.errors import Usage
@@ -32,10 +32,7 @@ from xensnap.errors import Usage
 @click.option(
     "--keep-last", type=click.IntRange(min=0), metavar="N", help="Delete all but the newest N and the pinned."
 )
-@accept_option
-@dry_run_option
-@verb
-@changing
+@planned
 def command(
     session: Session,
     domain: str,
@@ -47,8 +44,6 @@ def command(
     every: bool,
     older_than: int | None,
     keep_last: int | None,
-    accept: tuple[str, ...],
-    dry_run: bool,
 ) -> None:
     """Delete the snapshot NAME of DOMAIN, or many. What its disks hold now stays, and so does every other snapshot.
 
@@ -63,5 +58,5 @@ def command(
         cause = "--children is about one snapshot, and this speaks of many"
         raise Usage(cause, id="contradiction", remedy="Use one of them.")
     wanted = one_name(name, snapshot, needed_by="" if many else "delete") or ""
-    request = DeleteRequest(wanted, children, children_only, every, older_than, keep_last, accept, metadata_only)
-    operate.run(session, domain, lambda _engine: request, dry_run=dry_run)
+    request = DeleteRequest(wanted, children, children_only, every, older_than, keep_last, metadata_only)
+    operate.run(session, domain, lambda _engine: request)

@@ -5,7 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, name_argument
-from xensnap.cli.session import Session, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.engine.request import EditRequest
 
 
@@ -18,9 +18,7 @@ from xensnap.engine.request import EditRequest
 @domain_argument
 @name_argument
 @click.argument("text")
-@dry_run_option
-@verb
-@changing
-def command(session: Session, domain: str, name: str, text: str, dry_run: bool) -> None:
+@planned
+def command(session: Session, domain: str, name: str, text: str) -> None:
     """Let TEXT be the description of the snapshot NAME of DOMAIN. `edit` does the same in an editor."""
-    operate.run(session, domain, lambda _engine: EditRequest(name, text), dry_run=dry_run)
+    operate.run(session, domain, lambda _engine: EditRequest(name, text))

@@ -5,7 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, name_argument
-from xensnap.cli.session import Interrupted, Session, changing, dry_run_option, verb
+from xensnap.cli.session import Interrupted, Session, planned
 from xensnap.engine import tree
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import EditRequest
@@ -18,13 +18,11 @@ from xensnap.engine.request import EditRequest
 )
 @domain_argument
 @name_argument
-@dry_run_option
-@verb
-@changing
-def command(session: Session, domain: str, name: str, dry_run: bool) -> None:
+@planned
+def command(session: Session, domain: str, name: str) -> None:
     """Change the description of the snapshot NAME of DOMAIN in $VISUAL or $EDITOR. `describe` does it without."""
     request = EditRequest(name, _edited(session, domain, name))
-    operate.run(session, domain, lambda _engine: request, dry_run=dry_run)
+    operate.run(session, domain, lambda _engine: request)
 
 
 def _edited(session: Session, domain: str, name: str) -> str:

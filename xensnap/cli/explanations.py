@@ -141,8 +141,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "Give at least one --keep-… option. To delete everything: `delete --all`.",
     ),
     "no-such-risk": (
-        "--accept takes the id of one risk that a refusal has named. There is no word for all of them.",
-        "Copy the id from the refusal.",
+        "--accept takes the id of one risk that this very plan has, and a refusal has named. There is no word for all.",
+        "Copy the id from the refusal; leave --accept out where nothing was refused.",
     ),
     "not-simulated": ("`sim` works on simulated hosts only.", "Say --host sim or --host sim:DIR."),
     "pin-is-over": ("A pin until a time that has passed protects nothing.", "Name a time to come, or none."),
@@ -344,6 +344,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "no-children": ("There are no snapshots below this one.", "Delete the snapshot itself."),
     "not-pinned": ("The snapshot is not pinned.", "Nothing has to be done."),
     "nothing-to-delete": ("No snapshot is old enough, or there is none.", "Nothing has to be done."),
+    "nothing-to-empty": ("Nothing that it speaks of is in the trash.", "`xensnap trash list` shows what is there."),
     "nothing-to-prune": ("The policy keeps every snapshot.", "Nothing has to be done."),
     "next-start-elsewhere": (
         "A start from the operator's own file writes to the image that was frozen, and destroys what stands on it.",

@@ -7,7 +7,7 @@ from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, name_argument
 from xensnap.cli.documents import ExportDocument
 from xensnap.cli.names import full_path
-from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.engine.request import ExportRequest
 
 
@@ -27,22 +27,17 @@ from xensnap.engine.request import ExportRequest
     type=click.Path(),
     help="The file, which must not exist. [default: DOMAIN-NAME.xensnap]",
 )
-@accept_option
-@dry_run_option
-@verb
-@changing
-def command(
-    session: Session, domain: str, name: str, output: str | None, accept: tuple[str, ...], dry_run: bool
-) -> None:
+@planned
+def command(session: Session, domain: str, name: str, output: str | None) -> None:
     """Write the snapshot NAME of DOMAIN into one archive, from which `import` makes the domain on any host of its kind:
     its record, its memory if it has some, each disk as it was in a standalone image, and sums of all that.
 
     The file gets its name when it is whole. Disks that the guest writes to now are read only while it is off.
     """
     path = output or f"{domain}-{name}.xensnap".replace("/", "_")
-    with session.engine(changes=not dry_run) as engine:
-        request = ExportRequest(name, full_path(path, host=session.host_name), accept)
-        result = operate.perform(session, engine, domain, request, dry_run=dry_run)
+    with session.engine(changes=not session.dry_run) as engine:
+        request = ExportRequest(name, full_path(path, host=session.host_name))
+        result = operate.perform(session, engine, domain, request)
         stat = engine.host.run(engine.host.files.stat(request.path)) if result is not None else None
     if result is not None:
         length = stat.length_bytes if stat else 0

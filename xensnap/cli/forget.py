@@ -3,7 +3,7 @@
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, name_argument
-from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.engine.request import ForgetRequest
 
 
@@ -14,13 +14,10 @@ from xensnap.engine.request import ForgetRequest
 )
 @domain_argument
 @name_argument
-@accept_option
-@dry_run_option
-@verb
-@changing
-def command(session: Session, domain: str, name: str, accept: tuple[str, ...], dry_run: bool) -> None:
+@planned
+def command(session: Session, domain: str, name: str) -> None:
     """Put the record of the snapshot NAME of DOMAIN into the trash. All that it holds stays, and takes space.
 
     `trash restore` has it back, `trash empty` deletes it.
     """
-    operate.run(session, domain, lambda _engine: ForgetRequest(name, accept), dry_run=dry_run)
+    operate.run(session, domain, lambda _engine: ForgetRequest(name))

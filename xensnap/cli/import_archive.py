@@ -6,7 +6,7 @@ from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.documents import ImportDocument
 from xensnap.cli.names import configuration_file, full_path
-from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.engine.request import ImportRequest
 
 
@@ -25,10 +25,7 @@ from xensnap.engine.request import ImportRequest
 @click.option(
     "--config", metavar="FILE", type=click.Path(), help="Describe the domain by this file, not as the archive does."
 )
-@accept_option
-@dry_run_option
-@verb
-@changing
+@planned
 def command(
     session: Session,
     file: str,
@@ -37,8 +34,6 @@ def command(
     snapshot: str,
     new_uuid: bool,
     config: str | None,
-    accept: tuple[str, ...],
-    dry_run: bool,
 ) -> None:
     """Make the domain of the archive FILE here: off, and at the snapshot, which can be reverted to.
 
@@ -48,9 +43,9 @@ def command(
     whom you would let run a guest here: it becomes the state of QEMU.
     """
     text, described_in = configuration_file(config) if config is not None else ("", "")
-    with session.engine(changes=not dry_run) as engine:
+    with session.engine(changes=not session.dry_run) as engine:
         path, place = (full_path(each, host=session.host_name) for each in (file, directory))
-        request = ImportRequest(path, place, name, snapshot, text, described_in, new_uuid, accept)
-        result = operate.make(session, engine, request, name or file, dry_run=dry_run)
+        request = ImportRequest(path, place, name, snapshot, text, described_in, new_uuid)
+        result = operate.make(session, engine, request, name or file)
     if result is not None:
         operate.show_result(session, result, ImportDocument)

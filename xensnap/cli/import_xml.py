@@ -6,7 +6,7 @@ from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
 from xensnap.cli.names import local_file
-from xensnap.cli.session import Session, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import RedefineRequest, Told, ToldDisk
 from xensnap.errors import Reason, Refused
@@ -23,10 +23,8 @@ from xensnap.model import Kind, RunState
 )
 @domain_argument
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@dry_run_option
-@verb
-@changing
-def command(session: Session, domain: str, files: tuple[str, ...], dry_run: bool) -> None:
+@planned
+def command(session: Session, domain: str, files: tuple[str, ...]) -> None:
     """Record snapshots of DOMAIN that exist in its images, as libvirt's XML in the files describes them.
 
     What is said is held to the images: each tag must be there, each overlay in the chain of its disk. Memory is not
@@ -45,7 +43,7 @@ def command(session: Session, domain: str, files: tuple[str, ...], dry_run: bool
             raise Refused(strangers)
         return RedefineRequest(tuple(told for _, told in described))
 
-    operate.run(session, domain, build, dry_run=dry_run)
+    operate.run(session, domain, build)
 
 
 def _described(path: str) -> tuple[str, Told]:

@@ -1,7 +1,9 @@
 """What create, revert, delete and apply have in common: plan or carry out, be interrupted, tell."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from xensnap.cli.documents import (
     AdoptDocument,
@@ -29,6 +31,7 @@ from xensnap.engine.execute import Outcome
 from xensnap.engine.plan import Plan, each
 from xensnap.engine.request import (
     AdoptRequest,
+    Asked,
     Birth,
     CreateRequest,
     DeleteRequest,
@@ -47,6 +50,8 @@ from xensnap.engine.request import (
 )
 from xensnap.engine.store_steps import RemoveRecord
 from xensnap.errors import ExitCode, NotFound, Reason, Refused, XensnapError
+
+Wanted = TypeVar("Wanted", bound=Asked)
 
 Build = Callable[[Engine], Request]
 """Makes the request, once there is a host to look at."""
@@ -92,19 +97,17 @@ DOCUMENTS: dict[type[Request], type[OperationDocument]] = {
 }
 
 
-def run(session: Session, domain: str, build: Build, *, dry_run: bool) -> None:
+def run(session: Session, domain: str, build: Build) -> None:
     """Carry out a request and tell what was done, or only show its plan."""
-    with session.engine(changes=not dry_run) as engine:
+    with session.engine(changes=not session.dry_run) as engine:
         request = build(engine)
-        result = perform(session, engine, domain, request, dry_run=dry_run)
+        result = perform(session, engine, domain, request)
     if result is not None:
         more = {"deleted": deleted_by(result.plan)} if isinstance(request, DeleteRequest) else {}
         show_result(session, result, DOCUMENTS[type(request)], **more)
 
 
-def perform(
-    session: Session, engine: Engine, domain: str, request: Request, *, dry_run: bool, **more: Any
-) -> Result | None:
+def perform(session: Session, engine: Engine, domain: str, request: Request, **more: Any) -> Result | None:
     """Carry out a request, if that is wanted and there is anything to do; else that is shown, with None.
 
     Args:
@@ -112,11 +115,11 @@ def perform(
         engine: what does it.
         domain: to which domain.
         request: what.
-        dry_run: show the plan only.
         more: fields that only its own document has, for the case that nothing has to be done.
     """
+    request = _risking(session, request)
     try:
-        if not dry_run:
+        if not session.dry_run:
             return interruptible(engine, domain, lambda: engine.perform(domain, request))
         show_plan(session, engine, domain, request)
     except Refused as error:
@@ -126,12 +129,18 @@ def perform(
     return None
 
 
-def make(session: Session, engine: Engine, request: Birth, name: str, *, dry_run: bool) -> Result | None:
+def make(session: Session, engine: Engine, request: Birth, name: str) -> Result | None:
     """Make a domain, or only show its plan. `name` is what it is recovered by, as far as that is known."""
-    if not dry_run:
+    request = _risking(session, request)
+    if not session.dry_run:
         return interruptible(engine, name, lambda: engine.make(request))
     _print_plan(session, engine.plan_making(request))
     return None
+
+
+def _risking(session: Session, request: Wanted) -> Wanted:
+    """The request with the risks that were accepted on the command line."""
+    return msgspec.structs.replace(request, accept=session.accept)
 
 
 def interruptible(engine: Engine, domain: str, work: Callable[[], Result]) -> Result:

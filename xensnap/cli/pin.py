@@ -8,7 +8,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, name_argument
-from xensnap.cli.session import Session, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.cli.times import FUTURE, When
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import PinRequest
@@ -25,18 +25,14 @@ from xensnap.engine.request import PinRequest
 @click.option("--owner", metavar="WHO", help="Who needs it. [default: you]")
 @click.option("--until", type=FUTURE, metavar="WHEN", help="A date, or a span such as 30d. [default: always]")
 @click.option("--why", metavar="TEXT", default="", help="What for.")
-@dry_run_option
-@verb
-@changing
-def command(
-    session: Session, domain: str, name: str, owner: str | None, until: When | None, why: str, dry_run: bool
-) -> None:
+@planned
+def command(session: Session, domain: str, name: str, owner: str | None, until: When | None, why: str) -> None:
     """Protect the snapshot NAME of DOMAIN: until then, or until `unpin`, `delete` refuses it and `prune` keeps it."""
 
     def build(engine: Engine) -> PinRequest:
         return PinRequest(name, owner or _you(), until.at_s(engine.now_s()) if until else 0, why)
 
-    operate.run(session, domain, build, dry_run=dry_run)
+    operate.run(session, domain, build)
 
 
 def _you() -> str:

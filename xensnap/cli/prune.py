@@ -7,7 +7,7 @@ from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents import KeptDocument, PruneDocument
 from xensnap.cli.output import clean, table
-from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.cli.times import SPAN, span_s
 from xensnap.engine.engine import Engine
 from xensnap.engine.prune import kept_by
@@ -33,10 +33,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--keep-yearly", type=COUNT, metavar="N", help="Keep the newest of each of N years.")
 @click.option("--keep-within", type=SPAN, metavar="SPAN", help="Keep all that are younger, such as 2d.")
 @click.option("--policy", metavar="NAME", help="The rules of [retention.NAME] in a configuration file.")
-@accept_option
-@dry_run_option
-@verb
-@changing
+@planned
 def command(
     session: Session,
     domain: str,
@@ -48,8 +45,6 @@ def command(
     keep_yearly: int | None,
     keep_within: int | None,
     policy: str | None,
-    accept: tuple[str, ...],
-    dry_run: bool,
 ) -> None:
     """Delete the snapshots of DOMAIN that no rule keeps. One that is pinned stays, and the one that DOMAIN is at.
 
@@ -60,12 +55,12 @@ def command(
         cause = "--policy and rules of its own contradict each other"
         raise Usage(cause, id="contradiction", remedy="Give one of them.")
     keep = Retention(*(rule or 0 for rule in rules)) if policy is None else _named(session, policy)
-    request = PruneRequest(keep, accept)
-    with session.engine(changes=not dry_run) as engine:
+    request = PruneRequest(keep)
+    with session.engine(changes=not session.dry_run) as engine:
         why, gone = _fates(engine, domain, request)
-        if dry_run and not session.json:
+        if session.dry_run and not session.json:
             session.print(_text(why, gone))
-        result = operate.perform(session, engine, domain, request, dry_run=dry_run, kept=_kept(why))
+        result = operate.perform(session, engine, domain, request, kept=_kept(why))
     if result is not None:
         operate.show_result(session, result, PruneDocument, deleted=operate.deleted_by(result.plan), kept=_kept(why))
 

@@ -5,7 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, name_argument
-from xensnap.cli.session import Session, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.engine.request import RenameRequest
 
 
@@ -17,9 +17,7 @@ from xensnap.engine.request import RenameRequest
 @domain_argument
 @name_argument
 @click.argument("new_name")
-@dry_run_option
-@verb
-@changing
-def command(session: Session, domain: str, name: str, new_name: str, dry_run: bool) -> None:
+@planned
+def command(session: Session, domain: str, name: str, new_name: str) -> None:
     """Call the snapshot NAME of DOMAIN NEW_NAME from now on. Tags inside images and memory files keep their names."""
-    operate.run(session, domain, lambda _engine: RenameRequest(name, new_name), dry_run=dry_run)
+    operate.run(session, domain, lambda _engine: RenameRequest(name, new_name))

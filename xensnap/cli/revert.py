@@ -7,7 +7,7 @@ from xensnap.cli.choices import THEN
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, optional_snapshot_argument
 from xensnap.cli.names import configuration_file, one_name
-from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.engine.request import RevertRequest
 from xensnap.errors import Usage
 from xensnap.hypervisor import Then
@@ -33,10 +33,7 @@ from xensnap.hypervisor import Then
 @click.option("--keep-config", is_flag=True, help="Keep the configuration that it has now; memory has to fit it.")
 @click.option("--use-config", metavar="FILE", help="Give it the configuration in this file instead.")
 @click.option("--save-current", metavar="NAME", default="", help="First take a snapshot of what would be given up.")
-@accept_option
-@dry_run_option
-@verb
-@changing
+@planned
 def command(
     session: Session,
     domain: str,
@@ -48,8 +45,6 @@ def command(
     keep_config: bool,
     use_config: str | None,
     save_current: str,
-    accept: tuple[str, ...],
-    dry_run: bool,
 ) -> None:
     """Make DOMAIN what it was at the snapshot NAME.
 
@@ -58,9 +53,9 @@ def command(
     stays.
     """
     wanted = one_name(name, snapshot, needed_by="revert") or ""
-    if save_current and dry_run and session.json:
+    if save_current and session.dry_run and session.json:
         cause = "one plan file cannot hold two plans, and --save-current makes two"
         raise Usage(cause, id="two-plans", remedy="Plan `create` and `revert` one after the other.")
     text, path = configuration_file(use_config) if use_config is not None else ("", "")
-    request = RevertRequest(wanted, Then(then), disks_only, only, save_current, accept, keep_config, text, path)
-    operate.run(session, domain, lambda _engine: request, dry_run=dry_run)
+    request = RevertRequest(wanted, Then(then), disks_only, only, save_current, keep_config, text, path)
+    operate.run(session, domain, lambda _engine: request)

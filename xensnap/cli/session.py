@@ -56,6 +56,8 @@ class Session:
     xl_exit: bool = False
     json: bool = False
     events: bool = False
+    dry_run: bool = False
+    accept: tuple[str, ...] = ()
     asked_wait_s: float | None = None
     stage: Stage = Stage.BEFORE
     announced: tuple[str, ...] = ()
@@ -232,15 +234,6 @@ verbose_option = flag_option("-v", "--verbose", help="Tell each step on stderr."
 json_option = flag_option("--json", help="Print one JSON document.")
 
 
-dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Show the plan and change nothing; with --json, as `apply` reads it."
-)
-
-accept_option = click.option(
-    "--accept", multiple=True, metavar="RISK-ID", help="Take this one risk, which a refusal has named; can be repeated."
-)
-
-
 def told(command: Command) -> Command:
     """What every verb has: `--json -v`, and the session as its first argument."""
 
@@ -277,3 +270,16 @@ def changing(command: Command) -> Command:
     )
     events = flag_option("--events", help="Tell each step on stderr as a JSON object on a line.")
     return events(wait_option(click.option("--no-wait", is_flag=True, help="Do not wait at all.")(begun)))  # type: ignore[return-value]
+
+
+def planned(command: Command) -> Command:
+    """What every verb has that carries out a plan: `--accept`, `--dry-run`, and what whatever changes something has."""
+
+    @wraps(command)
+    def begun(session: Session, *arguments: Any, accept: tuple[str, ...], **options: Any) -> Any:
+        session.accept = accept
+        return command(session, *arguments, **options)
+
+    dry_run = flag_option("--dry-run", help="Show the plan and change nothing; with --json, as `apply` reads it.")
+    risk = "Take this one risk, which a refusal has named; can be repeated."
+    return dry_run(click.option("--accept", multiple=True, metavar="RISK-ID", help=risk)(verb(changing(begun))))  # type: ignore[return-value]

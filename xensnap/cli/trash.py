@@ -7,9 +7,8 @@ from xensnap.cli.command import Verb
 from xensnap.cli.documents import ParkedDocument, TrashDocument, TrashedDocument
 from xensnap.cli.output import clean, size, utc
 from xensnap.cli.records import domain_document
-from xensnap.cli.session import Session, accept_option, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned, verb
 from xensnap.cli.times import SPAN
-from xensnap.engine import risks
 from xensnap.engine.request import EmptyRequest, RestoreRequest
 from xensnap.engine.trash import bytes_kept
 from xensnap.engine.view import View
@@ -54,12 +53,10 @@ def list_(session: Session, domain: str) -> None:
 )
 @click.argument("domain")
 @click.argument("name")
-@dry_run_option
-@verb
-@changing
-def restore(session: Session, domain: str, name: str, dry_run: bool) -> None:
+@planned
+def restore(session: Session, domain: str, name: str) -> None:
     """Have the snapshot NAME of DOMAIN back from the trash."""
-    operate.run(session, domain, lambda _engine: RestoreRequest(name), dry_run=dry_run)
+    operate.run(session, domain, lambda _engine: RestoreRequest(name))
 
 
 @command.command(
@@ -69,22 +66,20 @@ def restore(session: Session, domain: str, name: str, dry_run: bool) -> None:
     examples=(
         ("xensnap trash empty guest1", "all of it"),
         ("xensnap trash empty guest1 clean", "one of them"),
+        ("xensnap trash empty guest1 --dry-run", "what would go"),
     ),
 )
 @click.argument("domain")
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("--all", "everything", is_flag=True, help="However long it has been there.")
 @click.option("--older-than", type=SPAN, metavar="SPAN", help="What has been there for longer. [default: 7d]")
-@accept_option
-@verb
-@changing
+@planned
 def empty(
     session: Session,
     domain: str,
     name: str | None,
     everything: bool,
     older_than: int | None,
-    accept: tuple[str, ...],
 ) -> None:
     """Delete the snapshot NAME of DOMAIN that is in the trash; without NAME all that have been there for a week.
 
@@ -93,16 +88,15 @@ def empty(
     if sum([name is not None, everything, older_than is not None]) > 1:
         cause = "a NAME, --all and --older-than contradict each other"
         raise Usage(cause, id="contradiction", remedy="Use one of them.")
-    risks.require_known(accept)
     age_s = 0 if everything else GRACE_S if older_than is None else older_than
-    with session.engine(changes=True) as engine:
+    with session.engine(changes=not session.dry_run) as engine:
         view = engine.view(domain)
         now_s = engine.now_s()
         old = [known for known, each in view.trashed.items() if now_s - each.since_s >= age_s]
         old += [each.path for each in view.state.parked if now_s - each.since_s >= age_s]
         wanted = [name] if name is not None else old
-        for each in wanted:
-            operate.perform(session, engine, domain, EmptyRequest(each, accept), dry_run=False)
+        if wanted and operate.perform(session, engine, domain, EmptyRequest(tuple(wanted))) is None:
+            return
         left = engine.view(domain)
     document = TrashDocument(left.host, domain_document(left.domain), _trashed(left), _parked(left))
     stays = len(document.snapshots) + len(document.parked)

@@ -4,7 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
-from xensnap.cli.session import Session, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 
 
 @command_with(
@@ -14,13 +14,11 @@ from xensnap.cli.session import Session, changing, dry_run_option, verb
     ("xensnap undo guest1 --dry-run", "what that would be"),
 )
 @click.argument("domain")
-@dry_run_option
-@verb
-@changing
-def command(session: Session, domain: str, dry_run: bool) -> None:
+@planned
+def command(session: Session, domain: str) -> None:
     """Take back what was last done to DOMAIN: a create, forget, restore, adopt or rename, or a revert.
 
     A revert can be taken back if it was told to keep what it gave up: `revert --save-current NAME`. What was deleted
     cannot be had back; `forget` instead, and empty the trash later.
     """
-    operate.run(session, domain, lambda engine: engine.undoing(domain), dry_run=dry_run)
+    operate.run(session, domain, lambda engine: engine.undoing(domain))

@@ -5,7 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, name_argument
-from xensnap.cli.session import Session, changing, dry_run_option, verb
+from xensnap.cli.session import Session, planned
 from xensnap.engine.request import UnpinRequest
 
 
@@ -17,9 +17,7 @@ from xensnap.engine.request import UnpinRequest
 @domain_argument
 @name_argument
 @click.option("--owner", metavar="WHO", default="", help="Only if it is pinned by this one.")
-@dry_run_option
-@verb
-@changing
-def command(session: Session, domain: str, name: str, owner: str, dry_run: bool) -> None:
+@planned
+def command(session: Session, domain: str, name: str, owner: str) -> None:
     """Let the snapshot NAME of DOMAIN be deleted again."""
-    operate.run(session, domain, lambda _engine: UnpinRequest(name, owner), dry_run=dry_run)
+    operate.run(session, domain, lambda _engine: UnpinRequest(name, owner))

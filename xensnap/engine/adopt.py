@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import msgspec
 from msgspec.structs import replace
 
 from xensnap.engine import let_go, risks
@@ -42,7 +41,6 @@ def plan_adopt(view: View, request: AdoptRequest, fresh: Fresh) -> Plan:
         NotFound: neither a tag nor a snapshot of this name.
         Refused: with every reason against it. Nothing was touched.
     """
-    risks.require_known(request.accept)
     if request.name in view.snapshots:
         return _renewed(view, view.snapshots[request.name], request, fresh)
     reasons = against_name(view, request.name)
@@ -75,18 +73,31 @@ def plan_adopt(view: View, request: AdoptRequest, fresh: Fresh) -> Plan:
             Excluded(disk.disk.vdev, "has no such tag") for disk in view.disks if disk.disk.vdev not in found
         ),
     )
-    plan = _plan(view, request.name, fresh, f"adopt the tag {request.name!r} of {view.domain.name} as a snapshot")
-    return msgspec.structs.replace(plan, prepare=(WriteRecord(snapshot),))
+    return plan_for(
+        view,
+        fresh.operation,
+        "adopt",
+        f"adopt the tag {request.name!r} of {view.domain.name} as a snapshot",
+        snapshot=request.name,
+        prepare=(WriteRecord(snapshot),),
+    )
 
 
 def _renewed(view: View, snapshot: Snapshot, request: AdoptRequest, fresh: Fresh) -> Plan:
     reasons = [*let_go.against(view, snapshot)]
     if not reasons:
         raise Refused([Reason("nothing-to-adopt", f"{snapshot.name!r} is what its record says", "Leave it as it is.")])
-    accepted = risks.refuse(reasons, request.accept)
+    taken = risks.refuse(reasons, request.accept)
     renewed = replace(snapshot, disks=tuple(replace(disk, fingerprint=Fingerprint()) for disk in snapshot.disks))
-    plan = _plan(view, snapshot.name, fresh, f"adopt snapshot {snapshot.name!r} of {view.domain.name} as it is now")
-    return msgspec.structs.replace(plan, finish=rewritten([renewed]), warnings=accepted)
+    return plan_for(
+        view,
+        fresh.operation,
+        "adopt",
+        f"adopt snapshot {snapshot.name!r} of {view.domain.name} as it is now",
+        snapshot=snapshot.name,
+        finish=rewritten([renewed]),
+        taken=taken,
+    )
 
 
 def _against_tag(view: View, vdev: str, image: Image, tagged: tuple[InternalSnapshot, ...]) -> Iterator[Reason]:
@@ -109,13 +120,3 @@ def _unknown_tags(view: View) -> Iterator[str]:
         for entry in image.snapshots if image else ():
             if image and (image.layer.path, entry.tag) not in known:
                 yield entry.tag
-
-
-def _plan(view: View, name: str, fresh: Fresh, summary: str) -> Plan:
-    return plan_for(
-        view,
-        fresh.operation,
-        "adopt",
-        summary,
-        snapshot=name,
-    )

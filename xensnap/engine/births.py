@@ -2,7 +2,7 @@
 
 import msgspec
 
-from xensnap.engine import archive, clone, take_in
+from xensnap.engine import archive, clone, risks, take_in
 from xensnap.engine.newborn import observe_birthplace, uuid_of
 from xensnap.engine.plan import Plan
 from xensnap.engine.request import Birth, CloneRequest, Fresh
@@ -18,6 +18,7 @@ async def plan_birth(host: Hypervisor, request: Birth, fresh: Fresh) -> Plan:
         NotFound: no such domain, snapshot or archive.
         Failed: id `bad-archive`.
         Refused: with every reason against it.
+        Usage: it accepts a risk that is not there.
     """
     if isinstance(request, CloneRequest):
         source = await observe(host, request.domain)
@@ -32,6 +33,7 @@ async def plan_birth(host: Hypervisor, request: Birth, fresh: Fresh) -> Plan:
         if request.configuration:
             described = await host.toolstack.described(request.configuration, source=request.config_file)
         plan = take_in.plan_import(found, place, request, fresh, described)
+    risks.require_taken(request.accept, plan.accepted)
     text = msgspec.json.encode(request, order="deterministic").decode()
     return msgspec.structs.replace(plan, request=text, planned_s=fresh.now_s)
 

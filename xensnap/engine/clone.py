@@ -60,7 +60,7 @@ def plan_clone(source: View, place: Birthplace, request: CloneRequest, fresh: Fr
         *(reason for disk in snapshot.disks for reason in _against_disk(source, disk, request)),
         *space.against(place.view, needs),
     ]
-    accepted = risks.refuse(reasons, request.accept)
+    taken = risks.refuse(reasons, request.accept)
     domain = replace(
         source.domain,
         uuid=place.view.domain.uuid,
@@ -88,7 +88,8 @@ def plan_clone(source: View, place: Birthplace, request: CloneRequest, fresh: Fr
         state=DomainState(domain.uuid, domain.name, ours=ours),
         finish=(DefineDomain(domain, text, _file(where, domain.name)),),
         bytes_needed=space.bytes_of(needs),
-        warnings=(*accepted, *_warnings(snapshot)),
+        taken=taken,
+        warnings=tuple(_warnings(snapshot)),
     )
     return replace(plan, observed=fingerprint([plan.observed, digest(source)]))
 

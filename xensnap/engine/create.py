@@ -56,7 +56,8 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         *space.against(view, needs),
         *flags.against(view, places),
     ]
-    accepted = risks.refuse(reasons, request.accept)
+    taken = risks.refuse(reasons, request.accept)
+    frozen = flags.freeze(view, places, accepted=request.accept)
 
     snapshot = Snapshot(
         name=name,
@@ -87,7 +88,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
             *_prepare_disks(view, snapshot),
             *_switch(view, places),
             *live.take(view, snapshot, request),
-            *flags.freeze(view, places, accepted=request.accept),
+            *frozen,
             WriteRecord(snapshot),
             *(WriteSidecar(path, snapshot) for path in sidecars),
         ),
@@ -98,7 +99,8 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         ),
         finish=live.end(snapshot, request),
         bytes_needed=space.bytes_of(needs),
-        warnings=(*accepted, *flags.advice(view, _layers(places)), *_warnings(view)),
+        taken=taken.also(flags.risked(frozen)),
+        warnings=(*flags.advice(view, _layers(places)), *_warnings(view)),
     )
 
 

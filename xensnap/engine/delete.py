@@ -62,7 +62,7 @@ def plan_removal(
         for disk in snapshot.disks:
             against.extend(_against(view, disk))
     against.extend(against_opened(view, _with_tags_in_use(view, gone.values())))
-    accepted = risks.refuse(against, accept)
+    taken = risks.refuse(against, accept)
 
     moved = reparented(view, frozenset(gone))
     sidecars = [RemoveSidecar(path, s.name, s.domain_uuid) for s in gone.values() for path in sidecar_paths(s)]
@@ -88,7 +88,8 @@ def plan_removal(
             *filter(None, memories),
             *_drop_points(view, tuple(gone.values())),
         ),
-        warnings=(*accepted, *_warnings(view, tuple(gone.values()))),
+        taken=taken,
+        warnings=tuple(_warnings(view, tuple(gone.values()))),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from xensnap.engine import hooks, journal, let_go
+from xensnap.engine import hooks, journal, let_go, risks
 from xensnap.engine.adopt import plan_adopt
 from xensnap.engine.births import newborn, plan_birth
 from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
@@ -305,14 +305,17 @@ class AsyncEngine(AsyncReader):
 
     async def _save_and_revert(self, uuid: DomainUuid, request: RevertRequest, recovered: Recovered | None) -> Result:
         """Take a snapshot of what a revert gives up, and revert. The plan is known to be possible by now."""
-        saving = CreateRequest(request.save_current, given_up_for(request.name), accept=request.accept)
-        await self._carry_out(await _only_looking(self.plan(uuid, saving)), None)
+        await self._carry_out(await _only_looking(self._part(uuid, _saving(request))), None)
         try:
             again = msgspec.structs.replace(request, save_current="")
-            return await self._carry_out(await _only_looking(self.plan(uuid, again)), recovered)
+            return await self._carry_out(await _only_looking(self._part(uuid, again)), recovered)
         except XensnapError as error:
             cause = f"{error.cause}; the snapshot {request.save_current!r} has been taken before, and stays"
             raise Failed(cause, id=error.id, remedy=error.remedy, effect=error.effect) from error
+
+    async def _part(self, uuid: DomainUuid, request: Request) -> Plan:
+        """A plan that is one of two, so that a risk may be the other's."""
+        return _part_for(await observe(self.host, uuid, _places(request)), request, await self._fresh())
 
     async def _carry_out(self, plan: Plan, recovered: Recovered | None) -> Result:
         self._announce(plan)
@@ -448,7 +451,21 @@ def _places(request: Request) -> Places:
 
 
 def plan_for(view: View, request: Request, fresh: Fresh) -> Plan:
-    """The plan for a request, with the request in it."""
+    """The plan for a request, with the request in it. `Usage` where it accepts a risk that is not there."""
+    plan = _part_for(view, request, fresh)
+    taken = plan.accepted
+    if isinstance(request, RevertRequest) and request.save_current:
+        taken += _part_for(view, _saving(request), fresh).accepted
+    risks.require_taken(request.accept, taken)
+    return plan
+
+
+def _saving(request: RevertRequest) -> CreateRequest:
+    """The request for the snapshot of what a revert gives up."""
+    return CreateRequest(request.save_current, given_up_for(request.name), accept=request.accept)
+
+
+def _part_for(view: View, request: Request, fresh: Fresh) -> Plan:
     if view.state_problem:
         remedy = (
             f"Run `xensnap doctor --repair {view.domain.name}`: it is written anew from the journal and the records."

@@ -36,7 +36,7 @@ def plan_export(view: View, request: ExportRequest, fresh: Fresh) -> Plan:
         reasons += [*against_image(view, disk), *against_running_image(view, disk)]
     if snapshot.memory and not view.memories.get(snapshot.name):
         reasons.append(live.memory_missing(snapshot))
-    accepted = risks.refuse(reasons, request.accept)
+    taken = risks.refuse(reasons, request.accept)
     step = WriteArchive(
         request.path,
         _manifest(view, snapshot, fresh),
@@ -53,7 +53,8 @@ def plan_export(view: View, request: ExportRequest, fresh: Fresh) -> Plan:
         snapshot=snapshot.name,
         prepare=(step,),
         bytes_needed=space.bytes_of(needs),
-        warnings=(*accepted, *_warnings(view, snapshot)),
+        taken=taken,
+        warnings=tuple(_warnings(view, snapshot)),
     )
 
 

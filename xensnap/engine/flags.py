@@ -29,12 +29,18 @@ def against(view: View, overlays: Mapping[str, str]) -> Iterator[Reason]:
         yield Reason("next-start-elsewhere", cause, remedy)
 
 
-def freeze(view: View, overlays: Mapping[str, str], *, accepted: Iterable[str]) -> tuple[Step, ...]:
+def freeze(view: View, overlays: Mapping[str, str], *, accepted: Iterable[str]) -> tuple[Freeze, ...]:
     """The steps that let nobody write to what these disks (by vdev) stood on until now, below these overlays."""
     if not elsewhere(view):
         return ()
     required = "next-start-elsewhere" not in accepted
     return tuple(Freeze(_path(view, vdev), vdev, overlay, required) for vdev, overlay in overlays.items())
+
+
+def risked(frozen: Iterable[Freeze]) -> Iterator[str]:
+    """The risk, where an image may go without a flag that its own file system turns out not to have."""
+    if not all(step.required for step in frozen):
+        yield "next-start-elsewhere"
 
 
 def around(

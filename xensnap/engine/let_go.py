@@ -38,7 +38,7 @@ def plan_letting_go(view: View, request: DeleteRequest, fresh: Fresh) -> Plan:
     names, reasons = asked_for(view, request, fresh)
     gone = {name: view.snapshots[name] for name in view.snapshots if name in names}
     against = [*reasons, *(reason for snapshot in gone.values() for reason in against_pin(snapshot, fresh.now_s))]
-    accepted = risks.refuse(against, request.accept)
+    taken = risks.refuse(against, request.accept)
     others = tuple(each for each in view.state.let_go if each.name not in gone)
     what = ", ".join(map(repr, gone))
     return plan_for(
@@ -53,7 +53,8 @@ def plan_letting_go(view: View, request: DeleteRequest, fresh: Fresh) -> Plan:
             let_go=(*others, *gone.values()),
         ),
         finish=(*rewritten(reparented(view, frozenset(gone))), *(RemoveRecord(name) for name in gone)),
-        warnings=(*accepted, *(text for snapshot in gone.values() for text in _told(view, snapshot))),
+        taken=taken,
+        warnings=tuple(text for snapshot in gone.values() for text in _told(view, snapshot)),
     )
 
 
@@ -66,11 +67,11 @@ def plan_taking_back(view: View, request: AdoptRequest, fresh: Fresh) -> Plan:
     snapshot = known(view, request.name)
     assert snapshot is not None, "planned only for one that was let go"
     memory_lost = bool(snapshot.memory) and snapshot.memory not in view.taken
-    accepted = risks.refuse([*against_name(view, snapshot.name), *against(view, snapshot)], request.accept)
-    disks = tuple(replace(disk, fingerprint=Fingerprint()) for disk in snapshot.disks) if accepted else snapshot.disks
+    taken = risks.refuse([*against_name(view, snapshot.name), *against(view, snapshot)], request.accept)
+    disks = tuple(replace(disk, fingerprint=Fingerprint()) for disk in snapshot.disks) if taken.ids else snapshot.disks
     parent = snapshot.parent if snapshot.parent in view.snapshots else None
     back = replace(snapshot, disks=disks, parent=parent, memory="" if memory_lost else snapshot.memory)
-    plan = plan_for(
+    return plan_for(
         view,
         fresh.operation,
         "adopt",
@@ -78,9 +79,9 @@ def plan_taking_back(view: View, request: AdoptRequest, fresh: Fresh) -> Plan:
         snapshot=snapshot.name,
         state=msgspec.structs.replace(view.state, let_go=_without(view, {snapshot.name})),
         finish=rewritten([back]),
+        taken=taken,
+        warnings=(f"its memory, {snapshot.memory}, is gone: only its disks are taken back",) if memory_lost else (),
     )
-    lost = (f"its memory, {snapshot.memory}, is gone: only its disks are taken back",) if memory_lost else ()
-    return msgspec.structs.replace(plan, warnings=(*accepted, *lost))
 
 
 def known(view: View, name: str) -> Snapshot | None:

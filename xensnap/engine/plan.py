@@ -24,8 +24,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     `observed` is the hash of the view that it was made from; `apply` refuses when that has moved. `bytes_needed` is an
     upper bound of what the operation writes. `snapshot` is the one that it is about; a collection is about an `image`
-    instead. `request` (JSON) and `planned_s` (seconds since the epoch) are what it was made from besides, so that
-    whoever applies it can make it again and compare.
+    instead. `accepted` are the risks that were taken for it. `request` (JSON) and `planned_s` (seconds since the epoch)
+    are what it was made from besides, so that whoever applies it can make it again and compare.
     """
 
     verb: str
@@ -44,6 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     snapshot: str = ""
     image: str = ""
     bytes_needed: int = 0
+    accepted: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

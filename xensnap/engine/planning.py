@@ -2,6 +2,7 @@
 
 import msgspec
 
+from xensnap.engine import risks
 from xensnap.engine.plan import Plan
 from xensnap.engine.state import DomainState
 from xensnap.engine.steps import Step
@@ -20,6 +21,7 @@ def plan_for(
     state: DomainState | None = None,
     finish: tuple[Step, ...] = (),
     bytes_needed: int = 0,
+    taken: risks.Taken = risks.NOTHING,
     warnings: tuple[str, ...] = (),
 ) -> Plan:
     """The plan of one operation on what was seen.
@@ -35,7 +37,8 @@ def plan_for(
         state: the domain's state once it is decided; as it is where nothing of it changes but the last operation.
         finish: steps that can be repeated until they are done.
         bytes_needed: an upper bound of what it writes.
-        warnings: what whoever asked for it should know.
+        taken: the risks that were taken for it.
+        warnings: what else whoever asked for it should know.
     """
     return Plan(
         verb=verb,
@@ -51,5 +54,6 @@ def plan_for(
         snapshot=snapshot,
         image=image,
         bytes_needed=bytes_needed,
-        warnings=warnings,
+        accepted=taken.ids,
+        warnings=(*taken.warnings, *warnings),
     )

@@ -38,6 +38,7 @@ def plan_replacement(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         observed=digest(view),
         prepare=tuple(step for step in creation.prepare if not isinstance(step, WriteRecord)),
         finish=(*_records(creation), *(step for step in removal.finish if not isinstance(step, RemoveRecord))),
+        accepted=(*creation.accepted, *removal.accepted),
         warnings=(*creation.warnings, *removal.warnings),
     )
 

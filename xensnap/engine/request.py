@@ -33,7 +33,13 @@ class DiskChoice(msgspec.Struct, frozen=True):
     skip: bool = False
 
 
-class CreateRequest(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What everything has that can be asked for: ids of the risks that are taken for it, each of which it must have."""
+
+    accept: tuple[str, ...] = ()
+
+
+class CreateRequest(Asked, frozen=True):
     """Take a snapshot.
 
     `kind` None is `auto`: what the chain has already, else internal where the image can hold it, else external.
@@ -57,7 +63,6 @@ class CreateRequest(msgspec.Struct, frozen=True):
     live: bool = False
     max_downtime_s: float | None = None
     then: Then = Then.SAME
-    accept: tuple[str, ...] = ()
     memory: str = ""
     needs_memory: bool = False
     replace: bool = False
@@ -66,7 +71,7 @@ class CreateRequest(msgspec.Struct, frozen=True):
     quiesce_timeout_s: float = 10.0
 
 
-class RevertRequest(msgspec.Struct, frozen=True):
+class RevertRequest(Asked, frozen=True):
     """Make the domain what it was at a snapshot; `then` SAME is running, paused or off as it was at that moment.
 
     With `disks_only` the memory stays where it is, and a guest that is to run starts anew; `only` some disks implies
@@ -82,13 +87,12 @@ class RevertRequest(msgspec.Struct, frozen=True):
     disks_only: bool = False
     only: tuple[str, ...] = ()
     save_current: str = ""
-    accept: tuple[str, ...] = ()
     keep_config: bool = False
     use_config: str = ""
     config_file: str = ""
 
 
-class DeleteRequest(msgspec.Struct, frozen=True):
+class DeleteRequest(Asked, frozen=True):
     """Delete a snapshot; with `children` all below it, too; with `children_only` those and not the snapshot itself.
 
     Instead of a name: `every` one there is, or those older than `older_than_s` seconds, the newest `keep_last` never.
@@ -102,32 +106,30 @@ class DeleteRequest(msgspec.Struct, frozen=True):
     every: bool = False
     older_than_s: int | None = None
     keep_last: int | None = None
-    accept: tuple[str, ...] = ()
     metadata_only: bool = False
 
 
-class PruneRequest(msgspec.Struct, frozen=True):
+class PruneRequest(Asked, frozen=True):
     """Delete all snapshots that a retention policy does not keep."""
 
     keep: Retention
-    accept: tuple[str, ...] = ()
 
 
-class RenameRequest(msgspec.Struct, frozen=True):
+class RenameRequest(Asked, frozen=True):
     """Call a snapshot something else. Tags in images stay what they are, and the record remembers them."""
 
     name: str
     new_name: str
 
 
-class EditRequest(msgspec.Struct, frozen=True):
+class EditRequest(Asked, frozen=True):
     """Describe a snapshot anew."""
 
     name: str
     description: str
 
 
-class PinRequest(msgspec.Struct, frozen=True):
+class PinRequest(Asked, frozen=True):
     """Protect a snapshot from being deleted, until an epoch second or (0) for ever."""
 
     name: str
@@ -136,48 +138,45 @@ class PinRequest(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class UnpinRequest(msgspec.Struct, frozen=True):
+class UnpinRequest(Asked, frozen=True):
     """Let a snapshot be deleted again. With an `owner`, only if it is pinned by that one."""
 
     name: str
     owner: str = ""
 
 
-class ForgetRequest(msgspec.Struct, frozen=True):
+class ForgetRequest(Asked, frozen=True):
     """Throw a snapshot away so that it can be had back: its record goes into the trash, all that it holds stays."""
 
     name: str
-    accept: tuple[str, ...] = ()
 
 
-class RestoreRequest(msgspec.Struct, frozen=True):
+class RestoreRequest(Asked, frozen=True):
     """Have a snapshot back from the trash."""
 
     name: str
 
 
-class EmptyRequest(msgspec.Struct, frozen=True):
-    """Delete a snapshot that is in the trash, or, by its path, the old file of an image that was brought elsewhere."""
+class EmptyRequest(Asked, frozen=True):
+    """Delete snapshots that are in the trash, and, by their paths, old files of images that were brought elsewhere."""
 
-    name: str
-    accept: tuple[str, ...] = ()
+    names: tuple[str, ...]
 
 
-class RelocateRequest(msgspec.Struct, frozen=True):
+class RelocateRequest(Asked, frozen=True):
     """Bring the images of one disk to another directory, an absolute path."""
 
     vdev: str
     to: str
 
 
-class AdoptRequest(msgspec.Struct, frozen=True):
+class AdoptRequest(Asked, frozen=True):
     """Take a snapshot in that no record tells of, by the tag it has in the domain's images.
 
     The name of a snapshot that has a record takes its images as they are now, which needs the risk `image-changed`.
     """
 
     name: str
-    accept: tuple[str, ...] = ()
 
 
 class ToldDisk(msgspec.Struct, frozen=True):
@@ -205,18 +204,17 @@ class Told(msgspec.Struct, frozen=True):
     active: bool = False
 
 
-class RedefineRequest(msgspec.Struct, frozen=True):
+class RedefineRequest(Asked, frozen=True):
     """Record snapshots that exist in the images already, in any order; nothing of them is believed unseen."""
 
     told: tuple[Told, ...]
 
 
-class ExportRequest(msgspec.Struct, frozen=True):
+class ExportRequest(Asked, frozen=True):
     """Write a snapshot into an archive, a file that does not exist yet. `path` is absolute, on the host."""
 
     name: str
     path: str
-    accept: tuple[str, ...] = ()
 
 
 Request = (
@@ -239,7 +237,7 @@ Request = (
 """All that can be asked of a domain that is there."""
 
 
-class CloneRequest(msgspec.Struct, frozen=True):
+class CloneRequest(Asked, frozen=True):
     """Make a new domain of a snapshot: other UUID, other network addresses, disks as they were then, no memory.
 
     `domain` is the one whose snapshot it is. `linked` disks are overlays on its frozen images; else they are copies.
@@ -251,10 +249,9 @@ class CloneRequest(msgspec.Struct, frozen=True):
     new_name: str
     linked: bool = False
     directory: str = ""
-    accept: tuple[str, ...] = ()
 
 
-class ImportRequest(msgspec.Struct, frozen=True):
+class ImportRequest(Asked, frozen=True):
     """Make a domain with one snapshot of an archive. `path` and `directory`, for its disks, are absolute, on the host.
 
     Empty is as the archive says: `new_name` for the domain, `snapshot` for the snapshot, `configuration`, the text of
@@ -268,7 +265,6 @@ class ImportRequest(msgspec.Struct, frozen=True):
     configuration: str = ""
     config_file: str = ""
     new_uuid: bool = False
-    accept: tuple[str, ...] = ()
 
 
 Birth = CloneRequest | ImportRequest

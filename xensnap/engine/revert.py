@@ -47,7 +47,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
     reasons.extend(space.against(view, needs))
     if request.save_current:
         reasons.extend(against_name(view, request.save_current))
-    accepted = risks.refuse(reasons, request.accept)
+    taken = risks.refuse(reasons, request.accept)
 
     safety = f"{SAFETY}{fresh.operation[-12:]}"
     internal = [disk for disk in snapshot.disks if disk.kind is Kind.INTERNAL]
@@ -93,8 +93,8 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
             ),
             *together(left),
         ),
+        taken=taken,
         warnings=(
-            *accepted,
             *flags.advice(view, {overlay.vdev: overlay.layer for overlay in overlays}),
             *configurations.told(view, snapshot, request),
             *_warnings(view, find(view, request.name), overlays, gone),

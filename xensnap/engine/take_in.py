@@ -89,7 +89,7 @@ def plan_import(
         *_against_left_out(archive, found.left_out),
         *space.against(place.view, needs),
     ]
-    accepted = risks.refuse(reasons, request.accept)
+    taken = risks.refuse(reasons, request.accept)
     told = archive.manifest.domain
     domain = Domain(who.uuid, who.name, RunState.OFF, here, kind=told.kind, memory_bytes=told.memory_bytes)
     snapshot = _snapshot(archive, who, disks, found.text, store)
@@ -108,7 +108,8 @@ def plan_import(
         state=DomainState(who.uuid, who.name, current=who.snapshot),
         finish=(DefineDomain(domain, found.text, description_file(request.directory, who.name)),),
         bytes_needed=space.bytes_of(needs),
-        warnings=(*accepted, *_warnings(archive)),
+        taken=taken,
+        warnings=tuple(_warnings(archive)),
     )
     return replace(plan, observed=fingerprint([plan.observed, archive.manifest]))
 

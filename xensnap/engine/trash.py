@@ -10,7 +10,6 @@ trash is emptied.
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
 from msgspec.structs import replace
 
 from xensnap.engine import risks, tree
@@ -22,7 +21,6 @@ from xensnap.engine.relocate_steps import RemoveParked
 from xensnap.engine.request import EmptyRequest, ForgetRequest, Fresh, RestoreRequest
 from xensnap.engine.revert import find
 from xensnap.engine.rewrite import rewritten
-from xensnap.engine.state import Parked
 from xensnap.engine.store_steps import RemoveRecord, fingerprint
 from xensnap.engine.trash_steps import RemoveTrashed, ThrowAway
 from xensnap.engine.view import View, digest, missing_below
@@ -44,19 +42,23 @@ def plan_forget(view: View, request: ForgetRequest, fresh: Fresh) -> Plan:
         Refused: it is pinned. Nothing was touched.
     """
     snapshot = find(view, request.name)
-    accepted = risks.refuse([*against_pin(snapshot, fresh.now_s)], request.accept)
+    taken = risks.refuse([*against_pin(snapshot, fresh.now_s)], request.accept)
     above = tree.parent(view.snapshots, request.name)
     children = [replace(each, parent=above) for each in view.snapshots.values() if each.parent == request.name]
     current = above if view.state.current == request.name else view.state.current
-    return msgspec.structs.replace(
-        _plan(view, fresh, "forget", request.name),
-        state=msgspec.structs.replace(view.state, current=current, operation=fresh.operation),
+    return plan_for(
+        view,
+        fresh.operation,
+        "forget",
+        f"forget snapshot {request.name!r} of {view.domain.name}",
+        snapshot=request.name,
+        state=replace(view.state, current=current),
         finish=(
             ThrowAway(Trashed(fresh.now_s, snapshot)),
             *rewritten(children),
             RemoveRecord(request.name),
         ),
-        warnings=accepted,
+        taken=taken,
     )
 
 
@@ -73,41 +75,45 @@ def plan_restore(view: View, request: RestoreRequest, fresh: Fresh) -> Plan:
     if reasons:
         raise Refused(reasons)
     parent = trashed.snapshot.parent if trashed.snapshot.parent in view.snapshots else None
-    return msgspec.structs.replace(
-        _plan(view, fresh, "restore", request.name),
+    return plan_for(
+        view,
+        fresh.operation,
+        "restore",
+        f"restore snapshot {request.name!r} of {view.domain.name}",
+        snapshot=request.name,
         finish=(*rewritten([replace(trashed.snapshot, parent=parent)]), RemoveTrashed(request.name)),
     )
 
 
 def plan_empty(view: View, request: EmptyRequest, fresh: Fresh) -> Plan:
-    """Plan to delete a snapshot that is in the trash. What it holds goes, or becomes a hidden base.
+    """Plan to delete what is in the trash. What a snapshot there holds goes, or becomes a hidden base.
 
     Raises:
-        NotFound: none of that name is in the trash.
-        Refused: as a deletion. Nothing was touched.
+        NotFound: one of the names is not in the trash.
+        Refused: as a deletion, or `nothing-to-empty`. Nothing was touched.
     """
-    if old := next((each for each in view.state.parked if each.path == request.name), None):
-        return _without(view, old, fresh)
-    trashed = in_trash(view, request.name)
-    back = replace(view, snapshots={**view.snapshots, request.name: replace(trashed.snapshot, parent=None)})
-    plan = plan_removal(back, [request.name], fresh, accept=request.accept, verb="empty", about=request.name)
-    return msgspec.structs.replace(
+    old = tuple(each for each in view.state.parked if each.path in request.names)
+    names = tuple(name for name in request.names if name not in {each.path for each in old})
+    back = {name: replace(in_trash(view, name).snapshot, parent=None) for name in names}
+    cause = f"nothing of {view.domain.name} is in the trash that this speaks of"
+    nothing = [] if request.names else [Reason("nothing-to-empty", cause, "`xensnap trash list` shows what is there.")]
+    with_them = replace(view, snapshots={**view.snapshots, **back})
+    plan = plan_removal(with_them, names, fresh, accept=request.accept, reasons=nothing, verb="empty")
+    return replace(
         plan,
-        summary=f"delete {request.name!r} of {view.domain.name} from the trash",
+        summary=f"delete {', '.join(map(repr, request.names))} of {view.domain.name} from the trash",
+        snapshot=names[0] if len(request.names) == len(names) == 1 else "",
         observed=digest(view),
-        state=msgspec.structs.replace(plan.state, current=view.state.current),
-        finish=(*plan.finish, RemoveTrashed(request.name)),
-    )
-
-
-def _without(view: View, old: Parked, fresh: Fresh) -> Plan:
-    """Remove the old file of an image that was brought elsewhere."""
-    left = tuple(each for each in view.state.parked if each != old)
-    return msgspec.structs.replace(
-        _plan(view, fresh, "empty", old.path),
-        summary=f"remove {old.path} of {view.domain.name} from the trash",
-        state=msgspec.structs.replace(view.state, operation=fresh.operation, parked=left),
-        finish=(RemoveParked(old.path, old.inode),),
+        state=replace(
+            plan.state,
+            current=view.state.current,
+            parked=tuple(each for each in plan.state.parked if each not in old),
+        ),
+        finish=(
+            *plan.finish,
+            *(RemoveTrashed(name) for name in names),
+            *(RemoveParked(each.path, each.inode) for each in old),
+        ),
     )
 
 
@@ -144,16 +150,6 @@ def needed_by_trash(view: View, paths: Iterable[str]) -> str:
                     break
                 at = image.backing.path
     return ""
-
-
-def _plan(view: View, fresh: Fresh, verb: str, name: str) -> Plan:
-    return plan_for(
-        view,
-        fresh.operation,
-        verb,
-        f"{verb} snapshot {name!r} of {view.domain.name}",
-        snapshot=name,
-    )
 
 
 def _against_holding(view: View, snapshot: Snapshot) -> Iterator[Reason]:
