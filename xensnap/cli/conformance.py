@@ -130,8 +130,9 @@ def run(
     """Try each CASE (`profile/name`) on a place made for it: all cases, or those that are named.
 
     The host is sim, doors (the real Xen host's code over a simulated machine), qemu, qemu:DIR (temporary directories
-    below DIR), or MODULE:FACTORY with a factory of your own that takes a seed and returns a
-    `xensnap.conformance.Workplace`. Exit code 0 only if nothing failed.
+    below DIR), xen, xen:DIR (the variable XENSNAP_XEN_GUEST says what guests are made of), or MODULE:FACTORY with a
+    factory of your own that takes a seed and returns a `xensnap.conformance.Workplace`. Exit code 0 only if nothing
+    failed.
     """
     from xensnap.conformance.places.choosing import opener
     from xensnap.conformance.reports.outcomes import gather
@@ -174,15 +175,16 @@ def _tell_plan(session: Session, wanted: "tuple[Case, ...]", options: "Options")
     place = opener(session.host_spec)(options.seed)
     try:
         declared, prefix = place.host.capabilities, prefix_for(place, options)
+        objects = getattr(place, "objects", lambda *_: ())
     finally:
         place.close()
     if not session.json:
         session.print(f"{len(wanted)} cases on {place.host.name}; to run just this, say --prefix {prefix}\n")
-    for each in planned(wanted, declared, msgspec.structs.replace(options, prefix=prefix)):
+    for each in planned(wanted, declared, msgspec.structs.replace(options, prefix=prefix), objects=objects):
         if session.json:
             session.print(msgspec.json.encode(each).decode() + "\n")
         else:
-            lines = [f"not tried: {each.not_tried}"] if each.not_tried else each.domains
+            lines = [f"not tried: {each.not_tried}"] if each.not_tried else [*each.domains, *each.objects]
             session.print(clean("\n    ".join([each.case, *lines])) + "\n")
 
 

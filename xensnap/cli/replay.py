@@ -79,8 +79,8 @@ def _trusted(held: "Capsule") -> str:
 
     if held.host.partition(":")[0] in OURS:
         return held.host
-    cause = f"the capsule is of the host {held.host}, which is code of somebody's own"
-    remedy = f"If you trust that code, say --host {held.host}; or try another host: --host sim."
+    cause = f"the capsule is of the host {held.host}, which a file does not get to choose"
+    remedy = f"If you want that host worked on, say --host {held.host}; or try another host: --host sim."
     raise Refused([Reason("foreign-host", clean(cause), clean(remedy))])
 
 

@@ -15,7 +15,7 @@ from xensnap.conformance.run import Options
 
 SCHEMA = "xensnap-capsule/1"
 OURS = frozenset({"sim", "doors", "qemu"})
-"""Hosts that a capsule may choose by itself. Every other is somebody's code, which a file must not get to run."""
+"""Hosts that a capsule may choose by itself. Others are a real Xen host, or somebody's code, which it must not run."""
 
 
 class Capsule(msgspec.Struct, frozen=True, tag=SCHEMA, tag_field="schema"):

@@ -4,7 +4,7 @@ That one declares just what the real one does. A host on which an operation has 
 so gets a few domains more in the cases about deaths; their names begin with the same prefix.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -14,22 +14,29 @@ from xensnap.conformance.run import Options, carry_out
 from xensnap.conformance.workplace import BLOCK_BYTES, Wish
 from xensnap.hypervisor import Capability
 
+Objects = Callable[[str, Sequence[Wish]], Iterable[str]]
+"""Everything that a domain of this name with these disks has on a host: paths."""
+
 
 class Planned(msgspec.Struct, frozen=True):
-    """What one case would make: a line for each domain with its disks; or why it would not be tried."""
+    """What one case would make: its domains, and all paths, which may be patterns; or why it would not be tried."""
 
     case: str
     domains: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
     not_tried: str = ""
 
 
-def planned(cases: Iterable[Case], declared: frozenset[Capability], options: Options) -> Iterator[Planned]:
+def planned(
+    cases: Iterable[Case], declared: frozenset[Capability], options: Options, *, objects: Objects = lambda *_: ()
+) -> Iterator[Planned]:
     """What these cases would make on a host that declares this.
 
     Args:
         cases: in their order.
         declared: by the host that is to be tried.
         options: of the run, its prefix with them.
+        objects: what a place of that host has for a domain, if it can tell.
     """
     for case in cases:
         if missing := sorted(need.value for need in case.needs - declared):
@@ -37,25 +44,29 @@ def planned(cases: Iterable[Case], declared: frozenset[Capability], options: Opt
         elif there := sorted(lack.value for lack in case.lacks & declared):
             yield Planned(case.id, not_tried=f"needs a host without {', '.join(there)}")
         else:
-            made: list[str] = []
+            made: dict[str, Sequence[Wish]] = {}
 
-            def open_place(seed: int, made: list[str] = made) -> SimulatedPlace:
+            def open_place(seed: int, made: dict[str, Sequence[Wish]] = made) -> SimulatedPlace:
                 return _Noting(seed, declared, made)
 
             carry_out(case, open_place, clock=float, options=options, tell=lambda _: None)
-            yield Planned(case.id, tuple(made))
+            paths = dict.fromkeys(path for name, disks in made.items() for path in objects(name, disks))
+            yield Planned(case.id, tuple(_told(name, disks) for name, disks in made.items()), tuple(paths))
 
 
 class _Noting(SimulatedPlace):
-    def __init__(self, seed: int, declared: frozenset[Capability], made: list[str]) -> None:
+    def __init__(self, seed: int, declared: frozenset[Capability], made: dict[str, Sequence[Wish]]) -> None:
         super().__init__(seed)
         self.host.capabilities = declared
         self._made = made
 
     def add_domain(self, name: str, disks: Sequence[Wish], *, guest: bool = False) -> None:
         super().add_domain(name, disks, guest=guest)
-        told = ", ".join(f"{wish.vdev} ({_size(wish)})" for wish in disks)
-        self._made.append(f"{name}: {told}{', with a guest' if guest else ''}")
+        self._made[name] = tuple(disks)
+
+
+def _told(name: str, disks: Sequence[Wish]) -> str:
+    return f"{name}: {', '.join(f'{wish.vdev} ({_size(wish)})' for wish in disks)}"
 
 
 def _size(wish: Wish) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from xensnap.conformance.case import Case
 from xensnap.conformance.events import BAD, CaseBegan, CaseEnded, Event, RunBegan, RunEnded, State
 from xensnap.conformance.trial import Broken, Trial
-from xensnap.conformance.workplace import Workplace
+from xensnap.conformance.workplace import Missing, Workplace
 
 OpenPlace = Callable[[int], Workplace]
 """Makes a place ready, from a seed."""
@@ -141,6 +141,8 @@ def _tried(
         case.body(trial)
     except Broken as broken:
         return State.FAIL, str(broken), broken.blocks
+    except Missing as missing:
+        return State.NOT_RUN, str(missing), ()
     except Exception as error:  # noqa: BLE001 -- an error that a case did not ask for is the host's failure
         return State.FAIL, _last_words(error), ()
     return State.PASS, "", ()

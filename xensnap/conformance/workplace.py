@@ -23,6 +23,10 @@ Content = tuple[int, ...]
 """What a disk shows: for each block the number of the write that it is from, 0 for zeros."""
 
 
+class Missing(Exception):
+    """Something that a case needs is not to be had here: a guest to start, a package, a right. The case is not run."""
+
+
 class Wish(msgspec.Struct, frozen=True):
     """A disk that a case wants. One with `empty` is a drive without a medium."""
 

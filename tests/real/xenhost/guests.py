@@ -73,13 +73,13 @@ MANY = Guest(
 GUESTS = {guest.name: guest for guest in (PV, PVH, HVM, MANY)}
 
 
-def initramfs(image: Path) -> bytes:
-    """What a guest boots into: the program, and the kernel modules that show it its disks."""
+def initramfs(image: Path, program: Path = PROGRAM) -> bytes:
+    """What a guest boots into: its one program, in C, and the kernel modules that show it its disks."""
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch)
         for name in ("proc", "sys", "dev", "modules"):
             (tree / name).mkdir()
-        subprocess.run(["gcc", "-O2", "-Wall", "-static", "-o", tree / "init", PROGRAM], check=True)
+        subprocess.run(["gcc", "-O2", "-Wall", "-static", "-o", tree / "init", program], check=True)
         for module in (image / "modules").iterdir():
             (tree / "modules" / module.name).write_bytes(module.read_bytes())
         pack = "find . | cpio --quiet -o -H newc | gzip -9"

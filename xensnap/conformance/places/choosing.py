@@ -5,7 +5,7 @@ from importlib import import_module
 from xensnap.conformance.run import OpenPlace
 from xensnap.errors import Usage
 
-REMEDY = "Say sim, doors, qemu, qemu:DIR, or MODULE:FACTORY for a host of your own."
+REMEDY = "Say sim, doors, qemu, qemu:DIR, xen, xen:DIR, or MODULE:FACTORY for a host of your own."
 
 
 def opener(spec: str | None) -> OpenPlace:
@@ -27,6 +27,10 @@ def opener(spec: str | None) -> OpenPlace:
         from xensnap.conformance.places.plain_qemu import QemuPlace  # noqa: PLC0415 -- as above
 
         return lambda _seed: QemuPlace(rest or None)
+    if kind == "xen":
+        from xensnap.conformance.places.xen import LocalXenPlace  # noqa: PLC0415 -- as above
+
+        return lambda _seed: LocalXenPlace(rest or None)
     if not (colon and rest.isidentifier()):
         raise Usage(f"the host {spec!r} cannot be tried", id="bad-host", remedy=REMEDY)
     try:
