@@ -594,6 +594,13 @@ class Toolstack(Protocol):
     async def hold_watcher(self, domain: Domain) -> Watcher | None:
         """Stop the daemon that would end at a suspend; None where there is none. `Failed`: it runs on."""
 
+    async def watch(self, domain: Domain) -> None:
+        """Let somebody reboot and clean up this running guest again, where the daemon that did has been lost.
+
+        Needs nothing; where somebody watches, or nobody needs to, nothing happens. `Failed`: nobody does. Costs the
+        start of a process, which stays until the guest ends. The guest feels nothing.
+        """
+
 
 # --- Optional ports --------------------------------------------------------------------------------------------------
 

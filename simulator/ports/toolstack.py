@@ -39,6 +39,7 @@ _LOOK = declare("xl.look-at-disks", "a new domain's QEMU is asked which disks it
 _RENAME = declare("xl.rename", "a domain gets another name", writes=True)
 _WATCHED = declare("watcher.look", "the daemon that watches a domain is looked for", writes=False)
 _HOLD = declare("watcher.stop", "the daemon that watches a domain is stopped", writes=True)
+_STAND_IN = declare("watcher.stand-in", "somebody stands in for a daemon that was lost", writes=True)
 _CONTINUE = declare("watcher.continue", "the daemon that watches a domain goes on", writes=True)
 
 
@@ -199,6 +200,17 @@ class SimulatedToolstack:
         domid = found[-1].domid
         await self._seat.change(_HOLD, domain.name, lambda world: (_stopping(world, domid, stopped=True), None))
         return _HeldWatcher(self._seat, domain, domid)
+
+    async def watch(self, domain: Domain) -> None:
+        """Where nobody does, a program of ours."""
+
+        def replaced(world: World) -> tuple[World, None]:
+            for each in world.xen.of(domain.uuid):
+                world = life.stood_in(world, each.domid)
+            return world, None
+
+        if await self.watched(domain) is False:
+            await self._seat.change(_STAND_IN, domain.name, replaced)
 
     async def _built(self, effect: Effect, program: Build) -> Domain:
         """Run xl, and look at each disk: xl says that all is well where QEMU could not open one (xen.md 8)."""

@@ -95,11 +95,25 @@ def booted(world: World, domid: int) -> World:
 
 def watched(world: World, domid: int, *, anew: bool = True) -> World:
     """The daemon that reboots and cleans up the domain; it goes on in its log after a reboot."""
+    return _watched(world, f"xl create {require(world, domid).name}", domid, anew=anew)
+
+
+def stood_in(world: World, domid: int) -> World:
+    """A program of ours watches instead of a daemon that was lost; what has happened meanwhile it acts on at once."""
+    if require(world, domid).watcher:
+        return world
+    world = _watched(world, f"xensnap.backends.xen.stand_in {domid}", domid, anew=False)
+    incarnation = replace(require(world, domid), lets_suspends_pass=True)
+    return watchers_looked(replace(world, xen=world.xen.putting(incarnation)))
+
+
+def _watched(world: World, command: str, domid: int, *, anew: bool) -> World:
     incarnation = require(world, domid)
-    world, pid = world.started(f"xl create {incarnation.name}")
+    world, pid = world.started(command)
+    log = f"xl-{incarnation.name}.log"
     words = f"Waiting for domain {incarnation.name} (domid {domid}) to die [pid {pid}]\n"
-    xen = world.xen.putting(replace(incarnation, watcher=pid, log=f"xl-{incarnation.name}.log"))
-    return replace(world, xen=xen.logged(f"xl-{incarnation.name}.log", words, anew=anew))
+    xen = world.xen.putting(replace(incarnation, watcher=pid, log=log))
+    return replace(world, xen=xen.logged(log, words, anew=anew))
 
 
 # --- standing still and going on -------------------------------------------------------------------------------------
@@ -206,7 +220,9 @@ def shut(world: World, domid: int, reason: Shutdown) -> World:
 def watchers_looked(world: World) -> World:
     """Every watcher that is not held acts on what it sees (xen-live.md C)."""
     for incarnation in world.xen:
-        if incarnation.shutdown and incarnation.watcher and not incarnation.stopped and not incarnation.dying:
+        passes = incarnation.lets_suspends_pass and incarnation.shutdown is Shutdown.SUSPEND
+        acts = incarnation.shutdown and not passes and not incarnation.dying
+        if acts and incarnation.watcher and not incarnation.stopped:
             world = _acted(world, incarnation)
     return world
 

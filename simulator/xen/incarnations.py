@@ -55,6 +55,7 @@ class Incarnation(msgspec.Struct, frozen=True):
         qemu, watcher: processes that serve it and look after it; 0 for none.
         log: the file that the watcher writes into, called as the domain was when it was started.
         stopped: whether the watcher is held by SIGSTOP.
+        lets_suspends_pass: whether the watcher is a program of ours, which a save does not end.
         reboots_from: the disks that the watcher would start it from.
         built: whether it has a memory; until then xl shows it with none (xen.md 13).
         ran: whether it has executed anything since it was made.
@@ -71,6 +72,7 @@ class Incarnation(msgspec.Struct, frozen=True):
     watcher: int = 0
     log: str = ""
     stopped: bool = False
+    lets_suspends_pass: bool = False
     pauses: int = 1
     shutdown: Shutdown = Shutdown.NO
     dying: bool = False

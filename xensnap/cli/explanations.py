@@ -406,6 +406,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "qemu-failed": ("QEMU did not start.", "The message has its words."),
     "qemu-hangs": ("A QEMU cannot even be killed: it waits for its storage.", "Look at the host's storage."),
     "stream-broken": ("The stream of a live save ended early.", "The guest is as before; try again."),
+    "watcher-not-replaced": (
+        "No program of ours could be started to watch the guest in the place of the xl that was lost.",
+        "The message says why; `xenstore-watch`, which is needed, comes with Xen's tools.",
+    ),
     "watcher-not-stopped": ("The daemon that watches the guest could not be stopped for the save.", "Try again."),
     "xl-failed": ("xl ended with an error; its own words are in the message.", "Search for those words."),
     "no-event": ("QEMU did not tell in time that it was done.", "Look at the domain; then `xensnap recover`."),
@@ -507,7 +511,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "parent-missing": ("A snapshot comes from one that is not there.", "`xensnap doctor --repair` makes it a root."),
     "watcher-lost": (
         "The daemon of xl that reboots the guest and cleans up after it is gone; every plain `xl save` ends it.",
-        "Shut the guest down and start it anew when that suits.",
+        "`xensnap doctor DOMAIN --repair` watches it from now on.",
     ),
     "uuid-changed": (
         "The domain's file has no `uuid=`, so each start gave it a new one; its snapshots are kept under the old.",

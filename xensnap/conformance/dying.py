@@ -30,6 +30,7 @@ WRITES = frozenset(
         "set_layers",
         "shutdown",
         "unpause",
+        "watch",
     }
 )
 """The calls that can change something. A death between two looks is the same as one before the next change."""

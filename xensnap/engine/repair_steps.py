@@ -110,6 +110,19 @@ class GiveBackLeaks(StepBase, frozen=True):
             raise Failed(f"{self.layer.path}: {left.leaks} clusters stay leaked", id="not-done")
 
 
+class WatchGuest(StepBase, frozen=True):
+    """Let somebody watch a guest again whose watcher has been lost."""
+
+    def says(self) -> str:
+        """See StepBase."""
+        return "watch the guest in the place of the xl that was lost"
+
+    async def do(self, at: Context) -> None:
+        """See StepBase. A guest that has ended meanwhile needs nobody."""
+        if (domain := await at.running()) is not None:
+            await at.host.toolstack.watch(domain)
+
+
 class ResumeGuest(StepBase, frozen=True):
     """Let a guest go on that a save which died has left suspended."""
 

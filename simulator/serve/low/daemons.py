@@ -1,4 +1,4 @@
-"""The xl that watches a domain, an xl that needs more than a command line, and the receiver of a live stream."""
+"""Who watches a domain, an xl that needs more than a command line, and the receiver of a live stream."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -26,7 +26,7 @@ class SimulatedDaemons:
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
 
-    async def is_xl(self, pid: int, log: str) -> bool:
+    async def is_watcher(self, pid: int, log: str) -> bool:
         """Whether this process watches a domain and writes into this log."""
         return any(each.watcher == pid and f"{kept.LOGS}/{each.log}" == log for each in self._seat.world.xen)
 
@@ -43,6 +43,11 @@ class SimulatedDaemons:
             return life.watchers_looked(_stopping(world, pid, stopped=False)), None
 
         await self._seat.change(effects.CONTINUED, str(pid), continued)
+
+    async def stand_in(self, domid: int, uuid: str, log: str) -> None:
+        """A program of ours, which outlives us."""
+        del uuid, log
+        await self._seat.change(effects.STOOD_IN, str(domid), lambda world: (life.stood_in(world, domid), None))
 
 
 def _stopping(world: World, pid: int, *, stopped: bool) -> World:

@@ -20,6 +20,7 @@ _QMP = {
 }
 STOPPED = _PORTS["watcher.stop"]
 CONTINUED = _PORTS["watcher.continue"]
+STOOD_IN = _PORTS["watcher.stand-in"]
 MIGRATE = _PORTS["xl.migrate"]
 REFUSED = _PORTS["xl.migrate-end"]
 

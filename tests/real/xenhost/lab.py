@@ -153,6 +153,10 @@ class XenLab:
         """The daemons of xl that will reboot or clean up the guest: those whose log is this guest's."""
         return self.dom0.processes(f"/var/log/xen/xl-{self.guest.name}.log", "/bin/xl")
 
+    def stand_ins(self) -> list[int]:
+        """The programs of ours that watch the guest in the place of an xl that was lost."""
+        return self.dom0.processes(f"/var/log/xen/xl-{self.guest.name}.log", "/bin/python3.11")
+
     def monitor(self) -> str:
         found = self.domain
         assert found is not None

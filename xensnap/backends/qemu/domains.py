@@ -145,6 +145,9 @@ class OffDomains:
         """See `Toolstack.hold_watcher`: nobody watches domains that are off."""
         return None
 
+    async def watch(self, domain: Domain) -> None:
+        """See `Toolstack.watch`: nobody watches domains that are off."""
+
     async def _described(self) -> list[_Described]:
         names = await self._files.names(self._directory)
         found = [

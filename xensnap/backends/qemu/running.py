@@ -195,6 +195,10 @@ class RunningDomains:
         """See `Toolstack.hold_watcher`: a QEMU that reboots its guest does so by itself."""
         return await self._off.hold_watcher(domain)
 
+    async def watch(self, domain: Domain) -> None:
+        """See `Toolstack.watch`: a QEMU needs nobody for that."""
+        await self._off.watch(domain)
+
     @contextlib.asynccontextmanager
     async def _saving(
         self, domain: Domain, to: str, *, live: bool, max_downtime_s: float | None

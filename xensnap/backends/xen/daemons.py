@@ -1,24 +1,47 @@
-"""The processes of xl that stay behind on this machine."""
+"""Who watches guests on this machine: processes of xl that stay behind, and ours that stand in for lost ones."""
 
 # ruff: noqa: PTH115, PTH119 -- /proc has plain names
 
 import contextlib
 import os
 import signal
+import sys
+from pathlib import Path
 
+from xensnap.backends.xen.supervisor import Supervisor
+from xensnap.backends.xen.xl import words
 from xensnap.errors import Failed
+from xensnap.model import DomainUuid, DomId
+
+STAND_IN = "xensnap.backends.xen.stand_in"
+_BEGIN_S_MAX = 60.0
 
 
 class LocalDaemons:
-    """The `Daemons` of this machine."""
+    """The `Daemons` of this machine.
 
-    async def is_xl(self, pid: int, log: str) -> bool:
-        """See `Daemons.is_xl`."""
+    Args:
+        supervisor: starts ours, which get none of our locks.
+        store: the directory of the snapshot store, which ours work with, too.
+    """
+
+    def __init__(self, supervisor: Supervisor, store: str) -> None:
+        self._supervisor = supervisor
+        self._store = store
+
+    async def is_watcher(self, pid: int, log: str) -> bool:
+        """See `Daemons.is_watcher`."""
         try:
-            program = os.readlink(f"/proc/{pid}/exe")
-            return os.path.basename(program) == "xl" and os.readlink(f"/proc/{pid}/fd/1") == log
+            return _watches(pid) and os.readlink(f"/proc/{pid}/fd/1") == log
         except OSError:
             return False
+
+    async def stand_in(self, domid: DomId, uuid: DomainUuid, log: str) -> None:
+        """See `Daemons.stand_in`."""
+        argv = [sys.executable, "-I", "-B", "-m", STAND_IN, str(domid), uuid, log, self._store]
+        done = await self._supervisor.start(argv, timeout_s=_BEGIN_S_MAX)
+        if done.returncode:
+            raise Failed(f"nobody watches the guest: {words(done)}", id="watcher-not-replaced")
 
     async def stop(self, pid: int) -> None:
         """See `Daemons.stop`."""
@@ -32,3 +55,10 @@ class LocalDaemons:
         """See `Daemons.go_on`."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+def _watches(pid: int) -> bool:
+    """Whether a process is of a kind that watches guests. `OSError`: it is gone, or not ours to look at."""
+    if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "xl":
+        return True
+    return STAND_IN.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

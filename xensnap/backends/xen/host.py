@@ -154,14 +154,15 @@ def this_machine(*, root: str = ROOT, name: str = "xen") -> XenHost:
     files = LocalFiles(sleep)
     machine = LocalMachine()
     runner = LocalRunner(files.held)
+    supervisor = LocalSupervisor(runner)
     low = Low(
         runner=runner,
         connector=SocketConnector(_monitor),
         files=files,
         machine=machine,
         images=QemuImg(runner, machine),
-        supervisor=LocalSupervisor(runner),
-        daemons=LocalDaemons(),
+        supervisor=supervisor,
+        daemons=LocalDaemons(supervisor, root),
         receivers=LocalReceivers(runner),
         gather=waiting.gather,
         run=waiting.run,

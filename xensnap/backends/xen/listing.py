@@ -22,12 +22,19 @@ _REASONS = {"s": RunState.SUSPENDED, "c": RunState.CRASHED}
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One domain of `xl list -v`."""
+    """One domain of `xl list -v`.
+
+    Attributes:
+        reason: why it has been shut down, in xl's letter: `r`eboot, `c`rash, `s`uspend, `w`atchdog; empty for a
+            power-off, and where it has not been.
+        never_ran: whether it has used no time yet.
+    """
 
     name: str
     domid: DomId
     uuid: DomainUuid
     state: RunState
+    reason: str = ""
     never_ran: bool = False
 
 
@@ -48,8 +55,10 @@ def domains(text: str) -> tuple[Line, ...]:
         if told["uuid"] != DOM0:
             domid, uuid = DomId(int(told["domid"])), DomainUuid(told["uuid"])
             unfinished = told["mem"] == "0" and told["vcpus"] == "0"
-            state = _state(told["state"], unfinished=unfinished)
-            found.append(Line(told["name"], domid, uuid, state, never_ran=not float(told["seconds"])))
+            letters = told["state"]
+            state = _state(letters, unfinished=unfinished)
+            reason = letters[_REASON].strip("-") if letters[_SHUT_DOWN] == "s" else ""
+            found.append(Line(told["name"], domid, uuid, state, reason, never_ran=not float(told["seconds"])))
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""The log of the xl that watches a guest: /var/log/xen/xl-NAME.log. Pure (traced: Xen 4.17.7)."""
+"""The log of whoever watches a guest: /var/log/xen/xl-NAME.log. Pure (traced: Xen 4.17.7)."""
 
 import re
 
@@ -14,6 +14,11 @@ class Watching(msgspec.Struct, frozen=True):
 
     domid: DomId
     pid: int
+
+
+def announcement(name: str, domid: DomId, pid: int) -> str:
+    """What a watcher says of itself in its log; `watching` reads it."""
+    return f"Waiting for domain {name} (domid {domid}) to die [pid {pid}]"
 
 
 def watching(text: str) -> Watching | None:

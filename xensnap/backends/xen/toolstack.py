@@ -255,6 +255,12 @@ class XenToolstack:
         """See `Toolstack.hold_watcher`."""
         return None if domain.domid is None else await self._watchers.hold(domain.domid)
 
+    async def watch(self, domain: Domain) -> None:
+        """See `Toolstack.watch`. xl watches only what it has started: a program of ours does, until the guest ends."""
+        found = await self._present(domain)
+        if found is not None:
+            await self._watchers.replace(found.domain)
+
     @contextlib.asynccontextmanager
     async def _saving(self, domain: Domain, to: str, *, live: bool) -> AsyncIterator[Saving]:
         stat = await self._files.stat(to)

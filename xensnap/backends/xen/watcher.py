@@ -14,7 +14,7 @@ from typing import Protocol
 from xensnap.backends.xen import log
 from xensnap.errors import Failed, FileFailed, NotFound
 from xensnap.hypervisor import Files
-from xensnap.model import DomId
+from xensnap.model import Domain, DomainUuid, DomId
 
 _LOG = "xl-"
 
@@ -22,14 +22,20 @@ _LOG = "xl-"
 class Daemons(Protocol):
     """Processes of xl that stay behind; of this machine, or of a simulated one."""
 
-    async def is_xl(self, pid: int, log: str) -> bool:
-        """Whether this very process lives, is an xl, and writes into this log."""
+    async def is_watcher(self, pid: int, log: str) -> bool:
+        """Whether this very process lives, is an xl or stands in for one, and writes into this log."""
 
     async def stop(self, pid: int) -> None:
         """Let it execute nothing (SIGSTOP). `Failed`: none."""
 
     async def go_on(self, pid: int) -> None:
         """Let it go on (SIGCONT). One that is gone is fine."""
+
+    async def stand_in(self, domid: DomId, uuid: DomainUuid, log: str) -> None:
+        """Start a process that watches a guest as xl would, says so in this log, and outlives us. `Failed`: none.
+
+        It does what the guest's configuration says when the guest ends. A suspend it lets pass.
+        """
 
 
 class StoppedWatcher:
@@ -42,7 +48,7 @@ class StoppedWatcher:
 
     async def resume(self) -> None:
         """See `Watcher.resume`."""
-        if await self._daemons.is_xl(self._pid, self._log):
+        if await self._daemons.is_watcher(self._pid, self._log):
             await self._daemons.go_on(self._pid)
 
 
@@ -75,9 +81,16 @@ class Watchers:
         await self._daemons.stop(pid)
         return StoppedWatcher(self._daemons, pid, path)
 
+    async def replace(self, domain: Domain) -> None:
+        """Let somebody watch a guest that nobody watches any more. `Failed`: nobody does."""
+        assert domain.domid is not None
+        if await self.watches(domain.domid) is False:
+            log = os.path.join(self._place, f"{_LOG}{domain.name}.log")
+            await self._daemons.stand_in(domain.domid, domain.uuid, log)
+
     async def _find(self, domid: DomId) -> tuple[int, str] | None:
         async for pid, path in self._told(domid):
-            if await self._daemons.is_xl(pid, path):
+            if await self._daemons.is_watcher(pid, path):
                 return pid, path
         return None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from xensnap.engine.doctor.finding import Finding, Repair, Severity
 from xensnap.engine.doctor.survey import Survey
-from xensnap.engine.repair_steps import ResumeGuest
+from xensnap.engine.repair_steps import ResumeGuest, WatchGuest
 from xensnap.model import RunState, Snapshot
 
 
@@ -40,8 +40,8 @@ def watcher(seen: Survey) -> Iterator[Finding]:
     """Whoever starts the guest anew when it reboots is there. Every plain `xl save` ends it (Xen 4.17.7)."""
     if seen.watched is False:
         cause = "nobody watches the guest: it will not come back from a reboot, and a power-off leaves it lying about"
-        remedy = "xl cannot watch it again: shut it down and start it anew when that suits, or revert it."
-        yield Finding("watcher-lost", Severity.WARNING, seen.view.domain.name, cause, remedy)
+        repair = Repair("watch it from now on", finish=(WatchGuest(),))
+        yield Finding("watcher-lost", Severity.WARNING, seen.view.domain.name, cause, repair=repair)
 
 
 def identity(seen: Survey) -> Iterator[Finding]:

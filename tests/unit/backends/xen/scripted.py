@@ -76,6 +76,7 @@ class ScriptedXen:
         self.asked: list[str] = []
         self.xls: set[int] = set()
         self.stopped: set[int] = set()
+        self.stood_in: list[tuple[int, str, str]] = []
         self.fed = b""
         self.migration_status = 1
         self.stream: Callable[[Path], object] = lambda path: path.write_bytes(save_bytes(config("x")))
@@ -208,9 +209,13 @@ class ScriptedXen:
 
     # Daemons ---------------------------------------------------------------------------------------------------------
 
-    async def is_xl(self, pid: int, log: str) -> bool:
+    async def is_watcher(self, pid: int, log: str) -> bool:
         """Whether it lives."""
         return pid in self.xls
+
+    async def stand_in(self, domid: int, uuid: str, log: str) -> None:
+        """One more that watches."""
+        self.stood_in.append((domid, uuid, log))
 
     async def stop(self, pid: int) -> None:
         """SIGSTOP."""

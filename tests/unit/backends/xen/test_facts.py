@@ -75,6 +75,21 @@ def test_fact_1_a_guest_that_has_lost_its_watcher_is_known_for_it(xen: ScriptedX
     assert watched() is False
 
 
+def test_live_c2_a_lost_watcher_is_replaced_once_and_one_that_lives_never(xen: ScriptedXen) -> None:
+    """in the log that the next xl of this name will write into, too"""
+    domid = xen.add("pv1")
+
+    def replace() -> list[tuple[int, str, str]]:
+        xen.host.run(xen.host.toolstack.watch(look(xen)))
+        return xen.stood_in
+
+    assert replace() == []
+    xen.watched("pv1", domid, 361)
+    assert replace() == []
+    xen.xls.clear()
+    assert replace() == [(domid, UUID, str(xen.place / "logs" / "xl-pv1.log"))]
+
+
 def test_fact_1_a_renamed_domain_is_watched_under_its_old_name(xen: ScriptedXen) -> None:
     xen.watched("before", xen.add("pv1"), 361)
     assert xen.host.run(xen.host.toolstack.hold_watcher(look(xen))) is not None

@@ -54,6 +54,14 @@ def test_fact_2_six_letters_tell_the_state(letters: str, state: RunState) -> Non
     assert listing.domains(HEADER + line(state=letters))[0].state is state
 
 
+@pytest.mark.parametrize(
+    ("letters", "reason"),
+    [("---s--", ""), ("---sr-", "r"), ("---ss-", "s"), ("---sw-", "w"), ("---sc-", "c"), ("r-----", "")],
+)
+def test_fact_2_the_fifth_letter_tells_why_it_was_shut_down(letters: str, reason: str) -> None:
+    assert listing.domains(HEADER + line(state=letters))[0].reason == reason
+
+
 def test_fact_13_a_domain_that_is_just_being_restored_is_not_there_yet() -> None:
     """it is listed by its name, paused, without memory"""
     assert listing.domains(HEADER + line(state="--p---", mem=0, vcpus=0))[0].state is RunState.DYING

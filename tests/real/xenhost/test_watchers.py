@@ -1,0 +1,44 @@
+"""A guest whose watcher was lost, as by an `xl save -c` of somebody else, is watched again."""
+
+from tests.real.xenhost.lab import XenLab
+
+SAVED = "/var/tmp/somebody-elses"
+
+
+def saved_by_somebody_else(lab: XenLab) -> None:
+    lab.xl("save", "-c", lab.guest.name, SAVED)
+    lab.dom0.run("rm", SAVED)
+    assert lab.running()
+
+
+def lost_and_replaced(lab: XenLab) -> None:
+    """What stands in outlives the next save, which xl's own daemon does not."""
+    saved_by_somebody_else(lab)
+    assert lab.watchers() == []
+    (seen,) = lab.json("doctor", lab.guest.name, "--repair")["domains"]
+    assert [each["id"] for each in seen["repaired"]] == ["watcher-lost"]
+    (standing_in,) = lab.stand_ins()
+    saved_by_somebody_else(lab)
+    lab.xensnap("doctor", lab.guest.name)
+    assert lab.stand_ins() == [standing_in]
+
+
+def test_a_guest_whose_watcher_was_lost_reboots_and_powers_off_as_ever_once_it_is_repaired(lab: XenLab) -> None:
+    """Under who stands in it reboots onto the disks that it wrote, and an xl watches it from then on."""
+    lab.face.mark("one")
+    lab.xensnap("create", lab.guest.name, "--name", "one", "--type", "external")
+    lab.face.mark("two")
+    lost_and_replaced(lab)
+    before = lab.domain
+    assert before is not None
+    lab.face.ask("reboot")
+    lab.wait_for_another_domid(before.domid)
+    lab.face.holds("", "two")
+    assert lab.stand_ins() == []
+    assert len(lab.watchers()) == 1
+    lost_and_replaced(lab)
+    lab.face.ask("poweroff")
+    lab.wait_until_off()
+    lab.xensnap("revert", lab.guest.name, "one")
+    lab.face.holds("one", "one")
+    lab.images_are_whole()
