@@ -10,6 +10,7 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.qjson import written
+from simulator.qemu import introspection
 from simulator.qemu.board import Board, Left
 from simulator.qemu.commands import absent, ask, bitmaps, edges, human, life, machine, nodes, snapshots, work
 from simulator.qemu.commands.command import Command
@@ -155,11 +156,12 @@ def _carried_out(
     if not session.negotiated:
         words = "Expecting capabilities negotiation with 'qmp_capabilities'"
         raise QmpError(words, "CommandNotFound")
-    if name == "query-commands":
-        return session, board, [{"name": each} for each in _names(session)]
+    if name in _OF_ITSELF:
+        checked({}, arguments)
+        return session, board, _OF_ITSELF[name](session)
     command = COMMANDS.get(name)
     if command is None or (session.daemon and not command.daemon):
-        if name in absent.NAMES and not session.daemon:
+        if name in (absent.DAEMON_NAMES if session.daemon else absent.NAMES):
             raise NotModelled(f"QMP: the command {name}")
         raise QmpError(f"The command {name} has not been found", "CommandNotFound")
     if oob and not command.oob:
@@ -185,5 +187,22 @@ def _negotiated(session: Session, board: Board, arguments: Arguments) -> tuple[S
     return replace(session, negotiated=True, oob="oob" in enabled), board
 
 
-def _names(session: Session) -> list[str]:
-    return ["qmp_capabilities", "query-commands", *(n for n, c in COMMANDS.items() if c.daemon or not session.daemon)]
+# --- what it says of itself ------------------------------------------------------------------------------------------
+
+
+def names(*, daemon: bool) -> list[str]:
+    """All commands that there are; of a command that is not modelled nobody is told."""
+    return ["qmp_capabilities", *_OF_ITSELF, *(name for name, each in COMMANDS.items() if each.daemon or not daemon)]
+
+
+def _commands(session: Session) -> list[Message]:
+    return [{"name": name} for name in names(daemon=session.daemon)]
+
+
+def _schema(session: Session) -> list[Message]:
+    wanted = [*names(daemon=session.daemon), *introspection.JOB_EVENTS]
+    wanted += () if session.daemon else introspection.MACHINE_EVENTS
+    return introspection.needed(introspection.recorded(), wanted)
+
+
+_OF_ITSELF = {"query-commands": _commands, "query-qmp-schema": _schema}

@@ -62,7 +62,8 @@ def _monitor() -> Iterator[str]:
         if name == "blockdev-add":
             members = "qcow2, raw, file; no force-share"
         yield _row(f"`{name}`", members, ", ".join(used.get(name, [])) or "-")
-    yield f"\nQEMU has {len(absent.NAMES)} commands more, which are refused as not modelled.\n"
+    yield "\nBeside these `qmp_capabilities`, `query-commands` and `query-qmp-schema`, which tell of these only."
+    yield f"QEMU has {len(absent.NAMES)} commands more, which are refused as not modelled.\n"
 
 
 def _images() -> Iterator[str]:

@@ -533,6 +533,16 @@ MONITORS = [
         ),
     ),
     MonitorStory(
+        "qmp-enable-of-nothing",
+        "in a transaction, a bitmap to be enabled that is not there kills QEMU; alone it is refused",
+        ONE,
+        (
+            q("block-dirty-bitmap-enable", node="n0", name="b"),
+            q("transaction", actions=[action("block-dirty-bitmap-disable", node="n0", name="b")]),
+            q("transaction", actions=[action("block-dirty-bitmap-enable", node="n0", name="b")]),
+        ),
+    ),
+    MonitorStory(
         "qmp-commit",
         "an active commit from beginning to pivot (qemu.md 157 to 168)",
         TWO,

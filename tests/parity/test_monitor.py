@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,10 @@ STATES = st.one_of(
 )
 
 
+DAEMON = "qemu-storage-daemon"
+BARE_FILES = [replace(file, device="") for file in FILES]
+
+
 @cache
 def template(files: tuple[File, ...]) -> Path:
     """Images made once; backing names are relative, so that copies of them stand on copies."""
@@ -192,12 +197,12 @@ _TEMPLATES = tempfile.TemporaryDirectory(prefix="templates")
 class Pair:
     """Both, side by side."""
 
-    def __init__(self, directory: Path, files: list[File] = FILES) -> None:
+    def __init__(self, directory: Path, files: list[File] = FILES, program: str = "qemu-system-x86_64") -> None:
         self.directory = str(directory)
         for file in files:
             shutil.copy(template(tuple(files)) / file.name, directory)
-        self.real = RealQemu(directory, files)
-        self.simulated = SimulatedQemu(files)
+        self.real = RealQemu(directory, files, program)
+        self.simulated = SimulatedQemu(files, daemon=program == DAEMON)
         self.over = False
         assert self.real.greeting == self.simulated_greeting()
         self.both("qmp_capabilities", {})
@@ -219,19 +224,31 @@ class Pair:
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 def test_both_monitors_say_the_same(commands: list[tuple[str, dict[str, Any]]]) -> None:
     with tempfile.TemporaryDirectory(prefix="monitor") as scratch:
-        pair = Pair(Path(scratch))
-        try:
-            for name, arguments in commands:
-                try:
-                    pair.both(name, arguments)
-                except NotModelled:
-                    return
-                if pair.over:
-                    return
-            for name, arguments in LOOKS:
+        say_the_same(Pair(Path(scratch)), commands)
+
+
+@pytest.mark.usefixtures("qemu_storage_daemon")
+@given(st.lists(COMMANDS, min_size=1, max_size=12))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+def test_both_storage_daemons_say_the_same(commands: list[tuple[str, dict[str, Any]]]) -> None:
+    """The same images without devices: the daemon has none, and not all of the commands."""
+    with tempfile.TemporaryDirectory(prefix="daemon") as scratch:
+        say_the_same(Pair(Path(scratch), BARE_FILES, DAEMON), commands)
+
+
+def say_the_same(pair: Pair, commands: list[tuple[str, dict[str, Any]]]) -> None:
+    try:
+        for name, arguments in commands:
+            try:
                 pair.both(name, arguments)
-        finally:
-            pair.real.close()
+            except NotModelled:
+                return
+            if pair.over:
+                return
+        for name, arguments in LOOKS:
+            pair.both(name, arguments)
+    finally:
+        pair.real.close()
 
 
 @given(st.lists(STATES, min_size=1, max_size=12))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.parity import introspections
 from tests.parity.monitors import IMAGES as PLACE
 from tests.parity.monitors import File, RealQemu, SimulatedQemu, create_args, normal, ordered
 from tests.parity.scenarios import IMAGES, MONITORS, ImageStory, MonitorStory
@@ -120,8 +121,9 @@ def replayed(lines: list[dict[str, Any]], story: ImageStory | MonitorStory) -> I
 
 
 def main() -> None:
-    """Record every story anew; `git diff` then shows what has drifted."""
+    """Record every story anew, and what QEMU says of itself; `git diff` then shows what has drifted."""
     TRACES.mkdir(exist_ok=True)
+    introspections.record()
     for story in STORIES.values():
         path_of(story.name).write_text(written(recorded(story)), encoding="utf-8")
 

@@ -13,7 +13,7 @@ qom-list qom-list-properties qom-list-types qom-set query-acpi-ospm-status query
 query-chardev query-chardev-backends query-command-line-options query-cpu-definitions query-cpus-fast
 query-current-machine query-dirty-rate query-fdsets query-hotpluggable-cpus query-iothreads query-kvm query-machines
 query-memdev query-memory-devices query-memory-size-summary query-mice query-migrate query-migrate-capabilities
-query-migrate-parameters query-pci query-qmp-schema query-replay query-rx-filter query-spice query-stats
+query-migrate-parameters query-pci query-replay query-rx-filter query-spice query-stats
 query-stats-schemas query-target query-tpm query-tpm-models query-tpm-types query-uuid query-vm-generation-id
 query-vnc query-vnc-servers query-xen-replication-status query-yank remove-fd ringbuf-read ringbuf-write
 rtc-reset-reinjection screendump send-key set-action set_link set_password system_powerdown system_reset
@@ -22,4 +22,14 @@ x-blockdev-set-iothread x-exit-preconfig xen-colo-do-checkpoint xen-load-devices
 xen-set-global-dirty-log xen-set-replication yank
 """
 
+_OF_A_DAEMON = """
+block-export-add block-export-del block-set-write-threshold blockdev-backup blockdev-create blockdev-mirror
+blockdev-reopen chardev-add chardev-change chardev-remove chardev-send-break drive-backup drive-mirror
+nbd-server-add nbd-server-remove nbd-server-start nbd-server-stop object-add object-del qom-get qom-list
+qom-list-properties qom-list-types qom-set query-blockstats query-chardev query-chardev-backends ringbuf-read
+ringbuf-write x-blockdev-amend x-blockdev-change x-blockdev-set-iothread
+"""
+
 NAMES = frozenset(_NAMES.split())
+DAEMON_NAMES = frozenset(_OF_A_DAEMON.split())
+"""Those that qemu-storage-daemon has."""

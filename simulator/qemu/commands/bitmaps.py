@@ -19,6 +19,8 @@ _NAME_BYTES_MAX = 1023
 
 MERGE_KILLS = "Segmentation fault: block-dirty-bitmap-merge of no bitmaps at all"
 
+ENABLE_KILLS = "Segmentation fault: a transaction that enables a bitmap which is not there is taken back"
+
 
 def _add(board: Board, arguments: Arguments) -> Result:
     node, name = arguments["node"], arguments["name"]
@@ -103,6 +105,13 @@ def merge(board: Board, arguments: Arguments) -> Result:
     if not arguments["bitmaps"]:
         return replace(board, crashed=MERGE_KILLS), {}
     return _changed(board, place, target), {}
+
+
+def known(board: Board, node: str, name: str) -> bool:
+    """Whether there is such a node and such a bitmap of it."""
+    drive = by_device(board.qemu, node)
+    place = Place(drive, 0) if drive else by_node(board.qemu, node)
+    return place is not None and any(bitmap.name == name for bitmap in place.node.bitmaps if name)
 
 
 # --- how they are found ----------------------------------------------------------------------------------------------

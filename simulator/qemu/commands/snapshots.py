@@ -181,7 +181,8 @@ def _overlaid_by_node(board: Board, arguments: Arguments) -> Board:
     place = found(board.qemu, arguments["node"], arguments["node"])
     _require_unblocked(board, place, arguments["node"])
     overlay = found(board.qemu, arguments["overlay"], arguments["overlay"])
-    if overlay.drive.attached and not overlay.at:
+    working = board.qemu.working(overlay.drive.vdev)
+    if overlay.drive.attached and not overlay.at and not (working and working.filter_name):
         raise QmpError("The overlay is already in use")
     if any(node.name == overlay.node.name for node in place.drive.chain):
         words = f"Making '{place.node.name}' a backing child of '{overlay.node.name}' would create a cycle"
@@ -276,6 +277,8 @@ def _transaction(board: Board, arguments: Arguments) -> Result:
                 return after, {}
         except QmpError as error:
             left = error.board if isinstance(error, Left) else after
+            if kind == "block-dirty-bitmap-enable" and not bitmaps.known(after, data["node"], data["name"]):
+                return replace(after, crashed=bitmaps.ENABLE_KILLS), {}
             raise _undone(board, left, arguments["actions"], done, error) from None
     return _unreferenced_closed(bitmaps.settled(after)), {}
 
