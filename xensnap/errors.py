@@ -157,3 +157,16 @@ class Unknown(XensnapError):
 
     def __init__(self, cause: str, *, id: str = "", remedy: str = "") -> None:
         super().__init__(cause, id=id, remedy=remedy, effect=Effect.UNKNOWN)
+
+
+def no_domain(ref: str, there: Iterable[str], *, otherwise: str) -> NotFound:
+    """That a host has no domain of this name, UUID or domid.
+
+    Args:
+        ref: what was asked for.
+        there: names of the domains that it has.
+        otherwise: how it would come to know one more.
+    """
+    named = ", ".join(sorted(set(there)))
+    known = f"There are: {named}." if named else "There is none yet."
+    return NotFound(f"no domain {ref!r}", id="domain-not-found", remedy=f"{known} {otherwise}")

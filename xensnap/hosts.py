@@ -184,7 +184,8 @@ def open_simulated(choice: Choice, *, changes: bool = True, wait_s: float = 0.0)
     simulator = import_simulator()
     place = SimulatedPlace(choice.directory)
     with place.locked(wait_s=wait_s) if changes else nullcontext():
-        host: SimulatedHost = simulator.SimulatedHost(place.read())
+        world = place.read()
+        host: SimulatedHost = simulator.SimulatedHost(world if changes else world.looked_at())
         host.name = choice.name
         # What happens here takes milliseconds, so Ctrl-C may wait until the world is saved.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM} if changes else ())

@@ -19,6 +19,11 @@ class Rng(msgspec.Struct, frozen=True):
         bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & _MASK
         return Rng(state), bits ^ (bits >> 31)
 
+    def apart(self, number: int) -> "Rng":
+        """A generator whose draws are not those of this one, and others for every number."""
+        _, bits = self.draw()
+        return Rng((bits + number) & _MASK)
+
     def below(self, limit: int) -> "tuple[Rng, int]":
         """A number from 0 up to `limit`, exclusive. The bias of the modulus is far below anything a test could see."""
         after, bits = self.draw()

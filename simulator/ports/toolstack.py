@@ -19,7 +19,7 @@ from simulator.xen import domains as xen
 from simulator.xen.incarnations import Traits
 from simulator.xen.save_file import SavedError
 from xensnap.errors import Effect as Known
-from xensnap.errors import ExitCode, Failed, NotFound, Reason, Refused, Usage
+from xensnap.errors import ExitCode, Failed, NotFound, Reason, Refused, Usage, no_domain
 from xensnap.hypervisor import Saving, Watcher
 from xensnap.model import Backend, Described, Disk, Domain, DomainUuid, Layer, RunState
 
@@ -329,5 +329,4 @@ def looked_up(world: World, ref: str) -> Domain:
     for domain in every:
         if domain.domid is not None and str(domain.domid) == ref:
             return domain
-    names = ", ".join(sorted({domain.name for domain in every})) or "none"
-    raise NotFound(f"no domain {ref!r}; there are: {names}", id="domain-not-found")
+    raise no_domain(ref, (domain.name for domain in every), otherwise="`xensnap sim domain add` makes one.")

@@ -90,6 +90,13 @@ class World(msgspec.Struct, frozen=True):
         """One effect more has changed this world."""
         return replace(self, effects=self.effects + 1)
 
+    def looked_at(self) -> "World":
+        """The world for somebody who looks and keeps nothing: the ids that he draws nobody draws again.
+
+        A plan that was only shown may be carried out later, and then has an id that must be its own.
+        """
+        return replace(self, rng=self.rng.apart(self.effects))
+
     # --- processes ---------------------------------------------------------------------------------------------------
 
     def started(self, command: str, *, parent: int = 1, engine: bool = False) -> "tuple[World, int]":

@@ -34,6 +34,7 @@ def test_a_file_replaces_the_configuration_of_a_domain_that_is_off(sim) -> None:
     assert told.exit_code == 0
     assert "the configuration becomes another one" in told.stderr
     assert [each["name"] for each in sim.json("list")["domains"]] == ["renamed"]
+    assert sim.json("doctor")["domains"][0]["findings"] == [], "the store knows it by that name, too"
     assert "is not what it was then" in sim.ok("revert", "renamed", "a", "--dry-run")
     assert "change the configuration" not in sim.ok("revert", "renamed", "a", "--dry-run")
 
@@ -51,6 +52,7 @@ def test_with_memory_only_what_a_guest_cannot_see_may_differ(checkpoint) -> None
     assert "b_info.max_vcpus: unset -> 2" in refusal["cause"]
     checkpoint.ok("revert", "guest1", "a", "--use-config", given(checkpoint, "on_crash = 'destroy'", name="renamed"))
     assert [each["name"] for each in checkpoint.json("list")["domains"]] == ["renamed"]
+    assert checkpoint.json("doctor")["domains"][0]["findings"] == []
     checkpoint.ok("revert", "renamed", "a", "--disks-only", "--use-config", given(checkpoint, "vcpus = 2"))
     refusal = checkpoint.error("revert", "guest1", "a", "--keep-config")
     assert refusal["id"] == "configuration-differs"

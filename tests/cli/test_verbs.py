@@ -123,6 +123,10 @@ def test_a_dry_run_changes_nothing_and_its_plan_can_be_applied(both) -> None:
     both.ok("apply", "-", stdin=plan)
     assert both.ok("list", "guest1", "--name-only") == "before\n"
     assert json.loads(plan)["schema"] == "xensnap-plan/1"
+    both.ok("create", "guest1", "-n", "after")
+    operations = [each["operation"] for each in both.json("log", "guest1")["operations"]]
+    assert json.loads(plan)["operation"] in operations
+    assert len(operations) == len(set(operations))
 
 
 def test_a_plan_is_refused_once_the_domain_has_moved(both, tmp_path) -> None:

@@ -74,9 +74,14 @@ def _below(records: Mapping[str, Snapshot], filters: Filters) -> frozenset[str]:
     return frozenset(tree.children(records).get(filters.above, ()))
 
 
+def _in_order(order: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    wanted = frozenset(names)
+    return tuple(name for name in order if name in wanted)
+
+
 ORDERS: dict[str, Callable[[Mapping[str, Snapshot], Iterable[str]], tuple[str, ...]]] = {
-    "time": lambda records, names: tuple(sorted(names, key=lambda name: (records[name].creation_time_s, name))),
+    "time": _in_order,
     "name": lambda _records, names: tuple(sorted(names)),
-    "tree": lambda records, names: tuple(name for _, name in tree.walk(records) if name in set(names)),
+    "tree": lambda records, names: _in_order((name for _, name in tree.walk(records)), names),
 }
 """Ways to sort, of those that need no look at the images. In `tree` every snapshot comes after its parent."""

@@ -65,5 +65,6 @@ def full_path(path: str, *, host: str) -> str:
     if path.startswith("/"):
         return os.path.normpath(path)
     if host.startswith("sim"):
-        raise Usage(f"{path!r} is relative, and a simulated host has no working directory", id="relative-path")
+        cause = f"{path!r} is relative, and a simulated host has no working directory"
+        raise Usage(cause, id="relative-path", remedy=f"Give it from the root on, such as /images/{path}.")
     return os.path.abspath(path)

@@ -27,6 +27,12 @@ def with_memory(view: View, snapshot: Snapshot, request: RevertRequest) -> str:
     return after_revert(view, snapshot, request) or (view.configuration if request.keep_config else "")
 
 
+def name_after(view: View, snapshot: Snapshot, request: RevertRequest) -> str:
+    """What the domain is called from then on: a guest that comes back with its memory brings its name along."""
+    text = with_memory(view, snapshot, request) if snapshot.memory else after_revert(view, snapshot, request)
+    return settings.name(text or (snapshot.domain_config if snapshot.memory else "")) or view.domain.name
+
+
 def against(view: View, snapshot: Snapshot, request: RevertRequest) -> Iterator[Reason]:
     """All that is against the configuration that is asked for.
 
@@ -38,7 +44,7 @@ def against(view: View, snapshot: Snapshot, request: RevertRequest) -> Iterator[
         raise Usage(cause, id="contradiction", remedy="Ask for one of them.")
     if view.wanted is not None:
         yield from _against_wanted(view, view.wanted, request.config_file or "the configuration")
-    name = settings.name(after_revert(view, snapshot, request))
+    name = name_after(view, snapshot, request)
     if name != view.domain.name and name in view.other_names:
         cause = f"the configuration has the name {name!r}, and there is a domain of that name already"
         yield Reason("name-taken", cause, "Rename that domain, or keep the configuration: --keep-config.")

@@ -19,6 +19,7 @@ def plan_for(
     image: str = "",
     prepare: tuple[Step, ...] = (),
     state: DomainState | None = None,
+    renamed: str = "",
     finish: tuple[Step, ...] = (),
     bytes_needed: int = 0,
     taken: risks.Taken = risks.NOTHING,
@@ -35,6 +36,7 @@ def plan_for(
         image: the one that it is about.
         prepare: steps that can be undone.
         state: the domain's state once it is decided; as it is where nothing of it changes but the last operation.
+        renamed: what the domain is called from then on, if that changes.
         finish: steps that can be repeated until they are done.
         bytes_needed: an upper bound of what it writes.
         taken: the risks that were taken for it.
@@ -49,7 +51,9 @@ def plan_for(
         summary=summary,
         observed=digest(view),
         prepare=prepare,
-        state=msgspec.structs.replace(state or view.state, domain_name=view.domain.name, operation=operation),
+        state=msgspec.structs.replace(
+            state or view.state, domain_name=renamed or view.domain.name, operation=operation
+        ),
         finish=finish,
         snapshot=snapshot,
         image=image,

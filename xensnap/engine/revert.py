@@ -83,6 +83,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
                 *(OurFile(overlay.path, "overlay") for overlay in overlays),
             ),
         ),
+        renamed=configurations.name_after(view, snapshot, request),
         finish=(
             *_go_on(
                 view,

@@ -9,9 +9,19 @@ Snapshots = Mapping[str, Snapshot]
 
 
 def by_name(snapshots: Iterable[Snapshot]) -> dict[str, Snapshot]:
-    """Oldest first; names break ties, so that the order is the same everywhere."""
-    ordered = sorted(snapshots, key=lambda snapshot: (snapshot.creation_time_s, snapshot.name))
-    return {snapshot.name: snapshot for snapshot in ordered}
+    """Oldest first; of those of one second a parent before its children, and then by name, the same everywhere."""
+    all_of_them = {snapshot.name: snapshot for snapshot in snapshots}
+    return {name: all_of_them[name] for name in sorted(all_of_them, key=lambda name: _age(all_of_them, name))}
+
+
+def _age(snapshots: Snapshots, name: str) -> tuple[int, int, str]:
+    """What to sort by: the second, and how many ancestors are of the same one."""
+    second, seen = snapshots[name].creation_time_s, {name}
+    above = parent(snapshots, name)
+    while above is not None and above not in seen and snapshots[above].creation_time_s == second:
+        seen.add(above)
+        above = parent(snapshots, above)
+    return second, len(seen), name
 
 
 def known(snapshots: Mapping[str, Snapshot], name: str, *, domain: str) -> Snapshot:

@@ -1,5 +1,6 @@
 """The tree of snapshots, also where records are damaged so that parents are gone or go round in a circle."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,3 +49,9 @@ def test_descendants_end_also_in_a_circle(parents: dict[str, str | None]) -> Non
         assert len(set(below)) == len(below)
         for child in below:
             assert tree.parent(snapshots, child) in {name, *below}
+
+
+def test_of_those_of_one_second_a_parent_is_older_than_its_children() -> None:
+    parents = {"a": "b", "b": "c", "c": None, "d": None, "e": "f", "f": "e"}
+    made = (msgspec.structs.replace(snapshot(name, above), creation_time_s=1) for name, above in parents.items())
+    assert list(tree.by_name(made)) == ["c", "d", "b", "e", "f", "a"]

@@ -36,8 +36,9 @@ def test_the_same_seed_gives_the_same_host_and_another_seed_another():
 
 def test_a_domain_is_found_by_uuid_and_by_name(host):
     assert host.run(host.toolstack.inspect(UUID)) == host.run(host.toolstack.inspect("guest"))
-    with pytest.raises(NotFound, match="there are: guest"):
+    with pytest.raises(NotFound, match="no domain 'other'") as caught:
         host.run(host.toolstack.inspect("other"))
+    assert caught.value.remedy == "There are: guest. `xensnap sim domain add` makes one."
     with pytest.raises(Usage):
         host.add_domain("guest")
 

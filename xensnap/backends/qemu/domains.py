@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from xensnap.backends.local.install import install, require_free, require_unknown
 from xensnap.backends.qemu.unsupported import unsupported
-from xensnap.errors import NotFound, Usage
+from xensnap.errors import NotFound, Usage, no_domain
 from xensnap.formats import domain_toml
 from xensnap.formats.domain_toml import DomainEntry
 from xensnap.hypervisor import Files, Machine, Saving, Watcher
@@ -54,8 +54,8 @@ class OffDomains:
         for domain in domains:
             if domain.name == ref:
                 return domain
-        there = ", ".join(domain.name for domain in domains) or "none"
-        raise NotFound(f"no domain {ref!r}; there are: {there}", id="domain-not-found")
+        otherwise = f"A file NAME.toml in {self._directory} describes one."
+        raise no_domain(ref, (domain.name for domain in domains), otherwise=otherwise)
 
     async def configuration(self, uuid: DomainUuid) -> str:
         """See `Toolstack.configuration`."""

@@ -7,7 +7,7 @@ from xensnap.backends.xen.listing import Line
 from xensnap.backends.xen.remembered import Description, Remembered, Source, digest, heard, renewed
 from xensnap.backends.xen.userdata import Userdata
 from xensnap.backends.xen.xl import Xl
-from xensnap.errors import Failed, FileFailed, NotFound, Reason, Refused
+from xensnap.errors import Failed, FileFailed, NotFound, Reason, Refused, no_domain
 from xensnap.formats import libxl_json
 from xensnap.formats.libxl_json import Config
 from xensnap.hypervisor import Capability, Files
@@ -95,8 +95,8 @@ class XenDomains:
             raise Refused([Reason("ambiguous-domain", cause, "Name the one that you mean by its UUID.")])
         for one in (*named, *(one for one in found if str(one.domain.domid) == ref)):
             return one
-        there = ", ".join(one.domain.name for one in found) or "none"
-        raise NotFound(f"no domain {ref!r}; there are: {there}", id="domain-not-found")
+        otherwise = "One that is off is known by the file that it is started from: --domain-config FILE."
+        raise no_domain(ref, (one.domain.name for one in found), otherwise=otherwise)
 
     async def learn(self, path: str, *, remember: bool) -> None:
         """Hear from the operator's own file, as xl reads it, of the domain that it describes.
