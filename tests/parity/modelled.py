@@ -1,7 +1,11 @@
 """The table of what the simulator models, made from its code and from the traces that hold it to the real tools."""
 
+import inspect
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
+import simulator
 from simulator.qemu.commands import absent
 from simulator.qemu.monitor import COMMANDS
 from simulator.serve import programs
@@ -9,6 +13,11 @@ from simulator.serve.xl.run import SUBCOMMANDS
 from simulator.serve.xl.run import UNMODELLED as XL_UNMODELLED
 from simulator.tools.img.run import NOT_MODELLED, OPTIONS
 from tests.parity import traces, xen_traces
+from tests.parity.test_ledger import LEDGER
+from tests.parity.test_mutants import MUTANTS
+
+SOURCES = Path(simulator.__file__).parent
+_CITED = re.compile(r"(?:qemu|xen|xen-live)\.md [A-Z]?[0-9]+")
 
 HEAD = """# What is modelled
 
@@ -22,7 +31,23 @@ of the monitor and of qemu-img are compared with the real tools by random sequen
 
 def page() -> str:
     """docs/reference/modelled.md."""
-    return "\n".join([HEAD, *_monitor(), *_images(), *_xl(), *_others()]) + "\n"
+    return "\n".join([HEAD, *_numbers(), *_monitor(), *_images(), *_xl(), *_others(), *_mutants()]) + "\n"
+
+
+def _numbers() -> Iterator[str]:
+    """How much there is of each, counted when the page is made."""
+    arguments = sum(len(command.members) for command in COMMANDS.values())
+    cited = {fact for path in SOURCES.rglob("*.py") for fact in _CITED.findall(path.read_text(encoding="utf-8"))}
+    yield _row("what", "how many")
+    yield _row("---", "---:")
+    yield _row("traces of QEMU and qemu-img", str(len(traces.STORIES)))
+    yield _row("traces of a real Xen host", str(len(xen_traces.NAMES)))
+    yield _row("commands of the monitor, and their arguments", f"{len(COMMANDS)}, {arguments}")
+    yield _row("subcommands of qemu-img and of xl", f"{len(OPTIONS)}, {len(set(SUBCOMMANDS) - XL_UNMODELLED)}")
+    yield _row("measured facts that the simulator's code refers to", str(len(cited)))
+    yield _row("mistakes that the traces are proved to notice", str(len(MUTANTS)))
+    yield _row("known differences, each of which must still differ", str(len(LEDGER)))
+    yield ""
 
 
 def _row(*cells: str) -> str:
@@ -89,3 +114,13 @@ def _xl() -> Iterator[str]:
 def _others() -> Iterator[str]:
     yield "## Xenstore\n"
     yield ", ".join(f"`{name}`" for name in programs.NAMES if name.startswith("xenstore")) + "; nothing can be written."
+
+
+def _mutants() -> Iterator[str]:
+    yield "\n## What is not so\n"
+    yield "What one would expect of the real tools and had better not: each is put into the simulator by a test, and"
+    yield "the trace beside it must notice.\n"
+    yield _row("expected", "noticed by")
+    yield _row("---", "---")
+    for mutate, trace in MUTANTS.items():
+        yield _row(str(inspect.getdoc(mutate)), trace)

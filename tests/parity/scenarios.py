@@ -130,6 +130,23 @@ IMAGES = [
         info --output=json a""",
     ),
     images(
+        "snapshot-ids",
+        "an apply takes a name for an id, and the id of the last is given again (qemu.md 33, 35)",
+        f"""
+        {BASE}
+        snapshot -c one a
+        resize a 2M
+        snapshot -c 1 a
+        resize a 3M
+        snapshot -a 1 a
+        info --output=json a
+        snapshot -d 1 a
+        snapshot -c two a
+        snapshot -d one a
+        snapshot -c three a
+        snapshot -l a""",
+    ),
+    images(
         "snapshot-raw",
         "a raw image has none, and each try warns (qemu.md 41)",
         """
@@ -270,6 +287,12 @@ def action(kind: str, **data: Any) -> dict[str, Any]:
     return {"type": kind, "data": {key.replace("_", "-"): value for key, value in data.items()}}
 
 
+def added(node: str, file: str, **more: Any) -> Qmp:
+    """An image of its own, opened without what stands below it."""
+    opened = {"driver": "file", "filename": f"{P}/{file}"}
+    return q("blockdev-add", driver="qcow2", node_name=node, file=opened, backing=None, **more)
+
+
 def machine(verb: str, tag: str, *devices: str, vmstate: str = "n0", job: str = "j") -> tuple[Qmp, ...]:
     """A job on the whole machine's state, how it has ended, how the machine stands, and that it is forgotten."""
     more = {} if verb == "delete" else {"vmstate": vmstate}
@@ -328,6 +351,33 @@ MONITORS = [
             q("blockdev-snapshot-sync", node_name="a", snapshot_file=f"{P}/o3", snapshot_node_name="o3"),
             q("blockdev-snapshot-internal-sync", device="a", name="s"),
             q("query-named-block-nodes", flat=True),
+        ),
+    ),
+    MonitorStory(
+        "qmp-locks",
+        "an image that is open, its base, too, is locked against this very QEMU (qemu.md 88 to 94, 129)",
+        TWO,
+        (
+            added("x", "top.qcow2"),
+            added("x", "top.qcow2", read_only=True),
+            added("x", "base.qcow2"),
+            added("x", "base.qcow2", read_only=True),
+            q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{P}/bare.qcow2"),
+            q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{P}/bare.qcow2", mode="existing"),
+            q("blockdev-del", node_name="a"),
+            q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{P}/bare.qcow2", mode="existing"),
+            q("query-block"),
+        ),
+    ),
+    MonitorStory(
+        "qmp-left-behind",
+        "a command that fails has made its overlay all the same (qemu.md 128)",
+        TWO,
+        (
+            q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{P}/o1", mode="existing"),
+            q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{P}/o1", snapshot_node_name="bad name"),
+            q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{P}/o1", mode="existing"),
+            q("block_resize", device="d0", size=1 << 19),
         ),
     ),
     MonitorStory(

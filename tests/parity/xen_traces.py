@@ -54,11 +54,13 @@ class Machine:
 
     def answer(self, asked: Line) -> Line:
         """The line of a trace that this one would be here."""
+        if self._before:
+            return {"event": self._before.pop(0)}
         match asked:
+            case {"event": _}:
+                return {"event": None}
             case {"qmp": dict(command)}:
                 return {"qmp": command, "reply": self.told(command)}
-            case {"event": _}:
-                return {"event": self._before.pop(0)}
             case {"guest": "poweroff"}:
                 self.host.guest_poweroff("pv1")
             case {"guest": str(words)}:

@@ -1,0 +1,261 @@
+"""What a reasonable fake would get wrong of QEMU's monitor: each put into the simulator."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from simulator.disk.snapshots import Table
+from simulator.qemu import board as boards
+from simulator.qemu import monitor, wire
+from simulator.qemu.board import Board, Left
+from simulator.qemu.commands import bitmaps, snapshots
+from simulator.qemu.commands.command import Result
+from simulator.qemu.points import QmpError
+from simulator.qemu.schema import Arguments
+
+replace = msgspec.structs.replace
+Mutate = Callable[[pytest.MonkeyPatch], None]
+Do = Callable[[Board, Arguments], Result]
+
+FED, UNDONE, OVERLAID = wire.Stream.fed, snapshots._undone, snapshots._overlaid_by_file
+
+
+def _instead(patch: pytest.MonkeyPatch, name: str, do: Callable[[Do, Board, Arguments], Result]) -> None:
+    """The command does something else, which may make use of what it did."""
+    command = monitor.COMMANDS[name]
+    changed = command._replace(do=lambda board, arguments: do(command.do, board, arguments))
+    patch.setitem(monitor.COMMANDS, name, changed)
+
+
+def _error_of(board: Board, arguments: Arguments) -> str:
+    job = board.qemu.job(arguments["job-id"])
+    return job.error if job else ""
+
+
+# --- the wire --------------------------------------------------------------------------------------------------------
+
+
+def a_newline_ends_a_message(patch: pytest.MonkeyPatch) -> None:
+    """A client ends each message with a newline, as the server does."""
+
+    def fed(stream: wire.Stream, data: bytes) -> tuple[wire.Stream, list[Any]]:
+        return FED(stream, data) if data.endswith(b"\n") else (replace(stream, rest=stream.rest + data), [])
+
+    patch.setattr(wire.Stream, "fed", fed)
+
+
+def an_unknown_device_has_a_class_of_its_own(patch: pytest.MonkeyPatch) -> None:
+    """A device that is not there is DeviceNotFound, as the documentation has it."""
+
+    def told(do: Do, board: Board, arguments: Arguments) -> Result:
+        try:
+            return do(board, arguments)
+        except QmpError as error:
+            raise QmpError(str(error), "DeviceNotFound" if "Cannot find" in str(error) else "GenericError") from None
+
+    _instead(patch, "blockdev-snapshot-internal-sync", told)
+
+
+# --- points in time --------------------------------------------------------------------------------------------------
+
+
+def a_failed_list_keeps_what_it_did(patch: pytest.MonkeyPatch) -> None:
+    """The actions before the one that fails stay done."""
+
+    def undone(_before: Board, left: Board, *rest: Any) -> Left:
+        return Left(str(rest[-1]), left)
+
+    patch.setattr(snapshots, "_undone", undone)
+
+
+def an_undone_overlay_is_removed(patch: pytest.MonkeyPatch) -> None:
+    """With a list that fails the overlays go that it has made."""
+    patch.setattr(snapshots, "_made_files", lambda _before, _left: [])
+
+
+def any_list_can_be_undone(patch: pytest.MonkeyPatch) -> None:
+    """Two points of one device are taken back like one."""
+
+    def undone(before: Board, *rest: Any) -> Left:
+        left = UNDONE(before, *rest)
+        return Left(str(left), replace(left.board, crashed=""))
+
+    patch.setattr(snapshots, "_undone", undone)
+
+
+def a_name_may_be_doubled_over_qmp(patch: pytest.MonkeyPatch) -> None:
+    """QMP takes a second snapshot of the same name, as qemu-img does."""
+    patch.setattr(Table, "by_tag", lambda _table, _tag: None)
+
+
+def a_bare_overlay_stays(patch: pytest.MonkeyPatch) -> None:
+    """An overlay over an image that no device stands on is there afterwards."""
+    patch.setattr(snapshots, "_unreferenced_closed", lambda board: board)
+
+
+def no_image_is_locked(patch: pytest.MonkeyPatch) -> None:
+    """An image that is open may be opened once more for writing."""
+    for module in (boards, snapshots):
+        patch.setattr(module, "require_lock", lambda *_args, **_named: None)
+
+
+def a_bad_name_leaves_no_file(patch: pytest.MonkeyPatch) -> None:
+    """What a node may be called is looked at before its file is made."""
+
+    def looked(board: Board, arguments: Arguments) -> Board:
+        if name := arguments.get("snapshot-node-name"):
+            boards.require_name(name)
+        return OVERLAID(board, arguments)
+
+    patch.setattr(snapshots, "_overlaid_by_file", looked)
+
+
+def a_shrink_needs_a_flag(patch: pytest.MonkeyPatch) -> None:
+    """What a resize would cut off is not lost without a word."""
+
+    def asked(do: Do, board: Board, arguments: Arguments) -> Result:
+        place = boards.found(board.qemu, arguments.get("device"), arguments.get("node-name"))
+        if arguments["size"] < place.node.belief.size_bytes:
+            raise QmpError("shrinking is not allowed")
+        return do(board, arguments)
+
+    _instead(patch, "block_resize", asked)
+
+
+# --- the machine's state ---------------------------------------------------------------------------------------------
+
+
+def a_save_that_fails_is_answered_so(patch: pytest.MonkeyPatch) -> None:
+    """The reply to `snapshot-save` tells that it has failed."""
+
+    def told(do: Do, board: Board, arguments: Arguments) -> Result:
+        after, result = do(board, arguments)
+        if error := _error_of(after, arguments):
+            raise QmpError(error)
+        return after, result
+
+    _instead(patch, "snapshot-save", told)
+
+
+def a_save_replaces_its_name(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot of the same name makes room, as it does for the human monitor's `savevm`."""
+
+    def replaced(do: Do, board: Board, arguments: Arguments) -> Result:
+        gone, _ = monitor.COMMANDS["snapshot-delete"].do(board, arguments | {"job-id": "room"})
+        qemu = replace(gone.qemu, jobs=board.qemu.jobs)
+        return do(replace(gone, qemu=qemu, events=(), later=()), arguments)
+
+    _instead(patch, "snapshot-save", replaced)
+
+
+def a_job_that_is_over_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Nobody has to dismiss the job of a `snapshot-save`."""
+
+    def forgotten(do: Do, board: Board, arguments: Arguments) -> Result:
+        after, result = do(board, arguments)
+        return replace(after, qemu=replace(after.qemu, jobs=board.qemu.jobs)), result
+
+    _instead(patch, "snapshot-save", forgotten)
+
+
+def the_end_comes_before_the_reply(patch: pytest.MonkeyPatch) -> None:
+    """A client hears that a `snapshot-save` is over, and then its reply."""
+
+    def told(do: Do, board: Board, arguments: Arguments) -> Result:
+        after, result = do(board, arguments)
+        return replace(after, events=(*after.events, *after.later), later=()), result
+
+    _instead(patch, "snapshot-save", told)
+
+
+def a_load_goes_by_names(patch: pytest.MonkeyPatch) -> None:
+    """`snapshot-load` reverts to the snapshot of that name."""
+    patch.setattr(Table, "by_id", lambda _table, _id: None)
+
+
+def a_load_that_fails_changes_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Where one disk cannot be reverted no disk is."""
+
+    def whole(do: Do, board: Board, arguments: Arguments) -> Result:
+        after, result = do(board, arguments)
+        if not _error_of(after, arguments):
+            return after, result
+        return replace(after, fs=board.fs, qemu=replace(after.qemu, drives=board.qemu.drives)), result
+
+    _instead(patch, "snapshot-load", whole)
+
+
+def a_load_that_fails_lets_the_guest_run(patch: pytest.MonkeyPatch) -> None:
+    """After a `snapshot-load` that failed the machine goes on as before."""
+
+    def going(do: Do, board: Board, arguments: Arguments) -> Result:
+        after, result = do(board, arguments)
+        return replace(after, qemu=replace(after.qemu, status=board.qemu.status)), result
+
+    _instead(patch, "snapshot-load", going)
+
+
+def a_delete_of_nothing_fails(patch: pytest.MonkeyPatch) -> None:
+    """`snapshot-delete` of a name that is nowhere has an error."""
+
+    def found(do: Do, board: Board, arguments: Arguments) -> Result:
+        after, result = do(board, arguments)
+        job = after.qemu.job(arguments["job-id"])
+        if job and not job.error and after.fs is board.fs:
+            after = replace(after, qemu=after.qemu.doing(replace(job, error="no such snapshot")))
+        return after, result
+
+    _instead(patch, "snapshot-delete", found)
+
+
+def a_guest_of_xen_is_loaded(patch: pytest.MonkeyPatch) -> None:
+    """What QEMU has saved of a guest under Xen it can load again."""
+
+    def loaded(do: Do, board: Board, arguments: Arguments) -> Result:
+        return do(replace(board, qemu=replace(board.qemu, xen=False)), arguments)
+
+    _instead(patch, "snapshot-load", loaded)
+
+
+# --- bitmaps ---------------------------------------------------------------------------------------------------------
+
+
+def a_merge_of_nothing_is_harmless(patch: pytest.MonkeyPatch) -> None:
+    """Nothing merged into a bitmap leaves it as it is."""
+
+    def merged(do: Do, board: Board, arguments: Arguments) -> Result:
+        return do(board, arguments) if arguments["bitmaps"] else (board, {})
+
+    _instead(patch, "block-dirty-bitmap-merge", merged)
+
+
+def an_unknown_bitmap_is_refused_anywhere(patch: pytest.MonkeyPatch) -> None:
+    """In a transaction a bitmap that is not there is refused as it is alone."""
+    patch.setattr(bitmaps, "known", lambda *_args: True)
+
+
+MUTANTS: dict[Mutate, str] = {
+    a_newline_ends_a_message: "qmp-session",
+    an_unknown_device_has_a_class_of_its_own: "qmp-internal",
+    a_failed_list_keeps_what_it_did: "qmp-transaction",
+    an_undone_overlay_is_removed: "qmp-transaction",
+    any_list_can_be_undone: "qmp-abort",
+    a_name_may_be_doubled_over_qmp: "qmp-internal",
+    a_bare_overlay_stays: "qmp-external",
+    no_image_is_locked: "qmp-locks",
+    a_bad_name_leaves_no_file: "qmp-left-behind",
+    a_shrink_needs_a_flag: "qmp-left-behind",
+    a_save_that_fails_is_answered_so: "qmp-machine",
+    a_save_replaces_its_name: "qmp-machine",
+    a_job_that_is_over_is_forgotten: "qmp-machine",
+    the_end_comes_before_the_reply: "xen/state-saved-by-qemu",
+    a_load_goes_by_names: "qmp-tag-for-id",
+    a_load_that_fails_changes_nothing: "qmp-load-half-way",
+    a_load_that_fails_lets_the_guest_run: "qmp-machine",
+    a_delete_of_nothing_fails: "qmp-machine",
+    a_guest_of_xen_is_loaded: "xen/state-saved-by-qemu",
+    a_merge_of_nothing_is_harmless: "qmp-merge-of-nothing",
+    an_unknown_bitmap_is_refused_anywhere: "qmp-enable-of-nothing",
+}

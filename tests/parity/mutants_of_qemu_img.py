@@ -1,0 +1,149 @@
+"""What a reasonable fake would get wrong of qemu-img: each put into the simulator."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from simulator.disk import operations
+from simulator.disk.image import Qcow2
+from simulator.disk.refcounts import lowered, may_snapshot
+from simulator.disk.snapshots import Entry, Table
+from simulator.tools.img import change, create, run, snapshot
+from simulator.tools.img.arguments import Failed
+
+replace = msgspec.structs.replace
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+BY_TAG, REMOVED, RESIZED = Table.by_tag, Table.removed, operations.resized
+DONE, BACKED = snapshot._done, create._backed
+
+
+def _refusing(patch: pytest.MonkeyPatch, unwanted: Callable[[Table, str], bool]) -> None:
+    """`snapshot -c` does not take every tag."""
+
+    def done(fs: Any, program: Any, *rest: Any) -> Any:
+        tag: str = getattr(program, "tag", "")
+        if type(program).__name__ == "SnapshotCreate":
+            stored = fs.inode(program.layer.path).stored
+            if isinstance(stored, Qcow2) and unwanted(stored.table, tag):
+                raise Failed("the tag is refused")
+        return DONE(fs, program, *rest)
+
+    patch.setattr(snapshot, "_done", done)
+
+
+def a_tag_is_there_once(patch: pytest.MonkeyPatch) -> None:
+    """A second snapshot of the same name is refused."""
+    _refusing(patch, lambda table, tag: BY_TAG(table, tag) is not None)
+
+
+def a_tag_is_not_empty(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot has a name."""
+    _refusing(patch, lambda _table, tag: not tag)
+
+
+def an_apply_goes_by_names(patch: pytest.MonkeyPatch) -> None:
+    """`snapshot -a 3` looks for the name first."""
+
+    def by_id_or_name(table: Table, wanted: str) -> Entry | None:
+        return table.by_tag(wanted) or table.by_id(wanted)
+
+    patch.setattr(snapshot, "by_id_or_name", by_id_or_name)
+
+
+def a_delete_takes_an_id(patch: pytest.MonkeyPatch) -> None:
+    """`snapshot -d 3` takes the id, as `-a` does."""
+    patch.setattr(Table, "by_tag", lambda table, tag: table.by_id(tag) or BY_TAG(table, tag))
+
+
+def a_delete_takes_the_latest(patch: pytest.MonkeyPatch) -> None:
+    """Of two snapshots of one name the later is deleted."""
+
+    def latest(table: Table, tag: str) -> Entry | None:
+        same = [entry for entry in table if entry.told.tag == tag]
+        return same[-1] if same else None
+
+    patch.setattr(Table, "by_tag", latest)
+
+
+def ids_are_never_used_again(patch: pytest.MonkeyPatch) -> None:
+    """The number of a snapshot that was deleted is not given to another."""
+
+    def kept(table: Table, entry: Entry) -> Table:
+        return replace(REMOVED(table, entry), highest=table.highest)
+
+    patch.setattr(Table, "removed", kept)
+
+
+def a_long_tag_is_kept_whole(patch: pytest.MonkeyPatch) -> None:
+    """A name of 300 bytes is stored, or refused, but never cut."""
+    patch.setattr(operations, "stored", lambda tag: tag.encode("utf-8", "surrogateescape"))
+
+
+def a_snapshot_that_fails_leaks_nothing(patch: pytest.MonkeyPatch) -> None:
+    """What could not be made has left no trace."""
+    patch.setattr(operations, "snapshot_refused", lambda image: None if may_snapshot(image) else lowered(image))
+
+
+def an_apply_keeps_the_size(patch: pytest.MonkeyPatch) -> None:
+    """A disk that has grown stays as large when a snapshot is applied."""
+
+    def done(fs: Any, program: Any, *rest: Any) -> Any:
+        path = program.layer.path
+        size = fs.inode(path).stored.size_bytes
+        after, *told = DONE(fs, program, *rest)
+        return after.update(path, lambda image: replace(image, size_bytes=size)), *told  # type: ignore[type-var]
+
+    patch.setattr(snapshot, "_done", done)
+
+
+def an_old_image_with_snapshots_grows(patch: pytest.MonkeyPatch) -> None:
+    """An image of version 2 is resized like one of version 3."""
+
+    def resized(images: tuple[Any, ...], size_bytes: int) -> Any:
+        top = images[0]
+        if isinstance(top, Qcow2) and top.version == 2:
+            return RESIZED((replace(top, table=Table()), *images[1:]), size_bytes)
+        return RESIZED(images, size_bytes)
+
+    patch.setattr(operations, "resized", resized)
+
+
+def a_backing_format_is_guessed(patch: pytest.MonkeyPatch) -> None:
+    """`create -b` without `-F` finds out what the base is."""
+
+    def backed(fs: Any, call: Any, name: str, *rest: Any) -> Any:
+        form, path, backing, backing_format, size = rest
+        return BACKED(fs, call, name, form, path, backing, backing_format or "qcow2", size)
+
+    patch.setattr(create, "_backed", backed)
+
+
+def a_snapshot_holds_its_base(patch: pytest.MonkeyPatch) -> None:
+    """A commit that would change what an older snapshot of the overlay shows is refused."""
+
+    def committed(fs: Any, argv: Any, cwd: str, now_ns: int) -> Any:
+        stored = fs.inode(f"{cwd}/{argv[-1]}").stored
+        if isinstance(stored, Qcow2) and stored.table.entries:
+            raise Failed("the image has snapshots")
+        return change.commit(fs, argv, cwd, now_ns)
+
+    patch.setitem(run._SUBCOMMANDS, "commit", committed)
+
+
+MUTANTS: dict[Mutate, str] = {
+    a_tag_is_there_once: "snapshot-tags",
+    a_tag_is_not_empty: "snapshot-tags",
+    an_apply_goes_by_names: "snapshot-ids",
+    a_delete_takes_an_id: "snapshot-tags",
+    a_delete_takes_the_latest: "snapshot-tags",
+    ids_are_never_used_again: "snapshot-ids",
+    a_long_tag_is_kept_whole: "snapshot-tags",
+    a_snapshot_that_fails_leaks_nothing: "narrow-refcounts",
+    an_apply_keeps_the_size: "snapshot-sizes",
+    an_old_image_with_snapshots_grows: "snapshot-sizes",
+    a_backing_format_is_guessed: "create",
+    a_snapshot_holds_its_base: "snapshot-overlay",
+}

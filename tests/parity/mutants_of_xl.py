@@ -1,0 +1,119 @@
+"""What a reasonable fake would get wrong of xl: each put into the simulator."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from simulator.serve.xl import acting, configuration, listing
+from simulator.serve.xl import run as xl
+from simulator.serve.xl.words import Refused
+from simulator.world import World, life, programs
+from simulator.xen.incarnations import Incarnation
+
+replace = msgspec.structs.replace
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+MADE, TOLD, PAUSED, LETTERS, REFUSED = life.made, configuration.config, life.paused, listing.letters, xl._refused
+
+
+def pauses_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """A paused guest that is paused again needs one unpause."""
+    patch.setattr(life, "paused", lambda world, domid: life.changed(world, replace(_of(world, domid), pauses=1)))
+
+
+def exit_codes_are_right(patch: pytest.MonkeyPatch) -> None:
+    """Whoever names a domain that is not there gets an exit code that says so."""
+
+    def there(world: World, domid: int) -> Incarnation:
+        if domid not in world.xen.there:
+            raise Refused("no such domain")
+        return world.xen.there[domid]
+
+    patch.setattr(acting, "there", there)
+
+
+def every_failure_exits_with_one(patch: pytest.MonkeyPatch) -> None:
+    """A name that is taken ends a create as it ends a restore."""
+
+    def refused(world: World, error: Refused) -> object:
+        error.code = 1
+        return REFUSED(world, error)
+
+    patch.setattr(xl, "_refused", refused)
+
+
+def a_save_leaves_the_watcher(patch: pytest.MonkeyPatch) -> None:
+    """A guest that was saved and runs on is looked after as before."""
+    patch.setattr(life, "without_watcher", lambda world, _incarnation: world)
+
+
+def a_paused_guest_can_be_saved(patch: pytest.MonkeyPatch) -> None:
+    """The memory of a paused guest stands still, so it can be saved."""
+    patch.setattr(programs, "may_suspend", lambda _world, _domid: True)
+
+
+def a_save_file_is_private(patch: pytest.MonkeyPatch) -> None:
+    """A file with a guest's memory is for root alone."""
+    patch.setattr(programs, "_CREATED_MODE", 0o600)
+
+
+def domids_are_given_again(patch: pytest.MonkeyPatch) -> None:
+    """A domain that could not be made uses no number up."""
+
+    def made(world: World, **told: object) -> tuple[World, int]:
+        free = max(world.xen.there, default=0) + 1
+        return MADE(replace(world, xen=replace(world.xen, next_domid=free)), **told)  # type: ignore[arg-type]
+
+    patch.setattr(life, "made", made)
+
+
+def xl_knows_of_an_overlay(patch: pytest.MonkeyPatch) -> None:
+    """After an external snapshot xl names the image that the guest writes to."""
+
+    def told(world: World, each: Incarnation) -> object:
+        config = TOLD(world, each)
+        for disk in config.get("disks", ()):
+            drive = world.qemus[each.domid].guests(disk["vdev"]) if each.domid in world.qemus else None
+            disk["pdev_path"] = drive.root.layer.path if drive else disk["pdev_path"]
+        return config
+
+    patch.setattr(configuration, "config", told)
+
+
+def a_pause_stops_qemu(patch: pytest.MonkeyPatch) -> None:
+    """QEMU says `paused` of a guest that xl has paused."""
+
+    def paused(world: World, domid: int) -> World:
+        stopped = replace(world.qemus[domid], status="paused")
+        return PAUSED(replace(world, qemus=world.qemus.set(domid, stopped)), domid)
+
+    patch.setattr(life, "paused", paused)
+
+
+def xl_sees_that_qemu_stands(patch: pytest.MonkeyPatch) -> None:
+    """xl shows a guest as paused whose QEMU was stopped."""
+
+    def letters(world: World, each: Incarnation) -> str:
+        stands = world.qemus[each.domid].status != "running"
+        return LETTERS(world, replace(each, pauses=1) if stands else each)
+
+    patch.setattr(listing, "letters", letters)
+
+
+MUTANTS: dict[Mutate, str] = {
+    pauses_are_not_counted: "pause-is-counted",
+    exit_codes_are_right: "no-such-domain",
+    every_failure_exits_with_one: "names",
+    a_save_leaves_the_watcher: "poweroff-after-a-save",
+    a_paused_guest_can_be_saved: "save-of-a-paused-guest",
+    a_save_file_is_private: "save-and-restore",
+    domids_are_given_again: "save-and-restore",
+    xl_knows_of_an_overlay: "external-snapshot",
+    a_pause_stops_qemu: "pause-is-counted",
+    xl_sees_that_qemu_stands: "state-saved-by-qemu",
+}
+
+
+def _of(world: World, domid: int) -> Incarnation:
+    return life.require(world, domid)
