@@ -101,6 +101,26 @@ def test_a_save_ends_the_watcher_unless_it_is_held(host):
     assert guest(host).state is RunState.OFF
 
 
+def test_who_stands_in_for_a_lost_watcher_outlives_a_save_and_is_one_of_xl_after_a_reboot(host):
+    """xen-live.md C2"""
+    save(host)
+    host.run(host.toolstack.watch(guest(host)))
+    save(host)
+    assert not list(alone(host.world))
+    host.guest_reboot("guest")
+    assert (guest(host).state, guest(host).domid) == (RunState.RUNNING, 2)
+    save(host)
+    assert [finding.rule for finding in alone(host.world)] == ["watcher-lost"]
+
+
+def test_what_has_happened_while_nobody_watched_is_acted_on_when_somebody_does(host):
+    """xen-live.md C2"""
+    save(host)
+    host.guest_poweroff("guest")
+    host.run(host.toolstack.watch(guest(host)))
+    assert guest(host).state is RunState.OFF
+
+
 def test_a_restore_starts_a_new_watcher(host):
     """xen.md 1"""
     save(host, then=Then.STOPPED)

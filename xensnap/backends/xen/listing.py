@@ -11,7 +11,7 @@ DOM0 = "00000000-0000-0000-0000-000000000000"
 
 # The name comes first and may hold anything, so a line is read from its end.
 _LINE = re.compile(
-    r"(?P<name>.*?) +(?P<domid>\d+) +(?P<mem>\d+) +(?P<vcpus>\d+) +(?P<state>[r-][b-][p-][s-][a-z0-9?-][d-])"
+    r"(?P<name>.*?) +(?P<domid>\d+) +(?P<mem>\d+) +(?P<vcpus>\d+) +(?P<state>[r-][b-][p-][s-][A-Za-z0-9?-][d-])"
     r" +(?P<seconds>[\d.]+) (?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +\S+ +\S+\s*"
 )
 _BLOCK = re.compile(r"(?P<number>\d+) +\d+ +-?\d+ +(?P<state>\d+) +-?\d+ +-?\d+ +(?P<backend>\S+)\s*")
@@ -102,7 +102,8 @@ def _state(letters: str, *, unfinished: bool) -> RunState:
     """What six letters mean. `r` and `b` can both be missing, of a guest that runs all the same.
 
     The fourth says that the guest has been shut down, the fifth why: `s` is a suspend, `c` a crash, `-` a power-off,
-    `r` a reboot, `w` the watchdog. A domain that is just being made has no memory yet.
+    `r` a reboot, `w` the watchdog, `S` a soft reset (`xl_list.c` of 4.17). A domain that is just being made has no
+    memory yet.
     """
     if letters[5] == "d" or unfinished:
         return RunState.DYING

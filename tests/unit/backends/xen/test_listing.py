@@ -44,6 +44,7 @@ def test_a_list_is_read_without_dom0() -> None:
         ("---s--", RunState.SHUTDOWN),
         ("---sr-", RunState.SHUTDOWN),
         ("---sw-", RunState.SHUTDOWN),
+        ("---sS-", RunState.SHUTDOWN),
         ("---sc-", RunState.CRASHED),
         ("-----d", RunState.DYING),
         ("--ps-d", RunState.DYING),
@@ -56,7 +57,15 @@ def test_fact_2_six_letters_tell_the_state(letters: str, state: RunState) -> Non
 
 @pytest.mark.parametrize(
     ("letters", "reason"),
-    [("---s--", ""), ("---sr-", "r"), ("---ss-", "s"), ("---sw-", "w"), ("---sc-", "c"), ("r-----", "")],
+    [
+        ("---s--", ""),
+        ("---sr-", "r"),
+        ("---ss-", "s"),
+        ("---sw-", "w"),
+        ("---sS-", "S"),
+        ("---sc-", "c"),
+        ("r-----", ""),
+    ],
 )
 def test_fact_2_the_fifth_letter_tells_why_it_was_shut_down(letters: str, reason: str) -> None:
     assert listing.domains(HEADER + line(state=letters))[0].reason == reason

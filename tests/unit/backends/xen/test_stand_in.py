@@ -42,7 +42,7 @@ SHUT = RunState.SHUTDOWN
         (RunState.CRASHED, "c", {"on_crash": "preserve"}, Deed.LEAVE),
         (RunState.CRASHED, "c", {"on_crash": "coredump_restart"}, Deed.LEAVE),
         (SHUT, "r", {"on_reboot": "rename_restart"}, Deed.LEAVE),
-        (SHUT, "9", {}, Deed.LEAVE),
+        (SHUT, "S", {"on_soft_reset": "soft_reset"}, Deed.LEAVE),
     ],
 )
 def test_what_is_done_is_what_the_configuration_says(
