@@ -597,8 +597,9 @@ class Toolstack(Protocol):
     async def watch(self, domain: Domain) -> None:
         """Let somebody reboot and clean up this running guest again, where the daemon that did has been lost.
 
-        Needs nothing; where somebody watches, or nobody needs to, nothing happens. `Failed`: nobody does. Costs the
-        start of a process, which stays until the guest ends. The guest feels nothing.
+        Needs nothing; where somebody watches, or nobody needs to, nothing happens. `Failed`: nobody does; with id
+        `needs-domain-config`, since the guest could not be started anew as it is known. Costs the start of a process,
+        which stays until the guest ends. The guest feels nothing.
         """
 
 

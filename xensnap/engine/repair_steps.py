@@ -111,7 +111,7 @@ class GiveBackLeaks(StepBase, frozen=True):
 
 
 class WatchGuest(StepBase, frozen=True):
-    """Let somebody watch a guest again whose watcher has been lost."""
+    """Let somebody watch a guest again whose watcher has been lost. There is nothing to undo: that does no harm."""
 
     def says(self) -> str:
         """See StepBase."""

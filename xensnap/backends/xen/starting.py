@@ -79,6 +79,10 @@ class Starts:
         finally:
             await self._files.remove(path)
 
+    async def require_startable(self, uuid: DomainUuid, description: Description) -> None:
+        """`Failed`, id `needs-domain-config`: xl could not start the domain as it is remembered."""
+        await self._files.remove(await self._configuration(uuid, description))
+
     async def restore(
         self, memory: str, *, uuid: DomainUuid, name: str, layers: Mapping[str, Layer], given: Config | None = None
     ) -> Domain:

@@ -256,9 +256,13 @@ class XenToolstack:
         return None if domain.domid is None else await self._watchers.hold(domain.domid)
 
     async def watch(self, domain: Domain) -> None:
-        """See `Toolstack.watch`. xl watches only what it has started: a program of ours does, until the guest ends."""
+        """See `Toolstack.watch`. xl watches only what it has started: a program of ours does, until the guest ends.
+
+        That one has to be able to start the guest anew, which is tried out first.
+        """
         found = await self._present(domain)
-        if found is not None:
+        if found is not None and await self.watched(found.domain) is False:
+            await self._starts.require_startable(found.domain.uuid, Description(found.config, found.source))
             await self._watchers.replace(found.domain)
 
     @contextlib.asynccontextmanager

@@ -82,11 +82,10 @@ class Watchers:
         return StoppedWatcher(self._daemons, pid, path)
 
     async def replace(self, domain: Domain) -> None:
-        """Let somebody watch a guest that nobody watches any more. `Failed`: nobody does."""
+        """Let somebody watch a running guest that nobody watches any more. `Failed`: nobody does."""
         assert domain.domid is not None
-        if await self.watches(domain.domid) is False:
-            log = os.path.join(self._place, f"{_LOG}{domain.name}.log")
-            await self._daemons.stand_in(domain.domid, domain.uuid, log)
+        log = os.path.join(self._place, f"{_LOG}{domain.name}.log")
+        await self._daemons.stand_in(domain.domid, domain.uuid, log)
 
     async def _find(self, domid: DomId) -> tuple[int, str] | None:
         async for pid, path in self._told(domid):

@@ -40,7 +40,7 @@ def watcher(seen: Survey) -> Iterator[Finding]:
     """Whoever starts the guest anew when it reboots is there. Every plain `xl save` ends it (Xen 4.17.7)."""
     if seen.watched is False:
         cause = "nobody watches the guest: it will not come back from a reboot, and a power-off leaves it lying about"
-        repair = Repair("watch it from now on", finish=(WatchGuest(),))
+        repair = Repair("watch it from now on", prepare=(WatchGuest(),))
         yield Finding("watcher-lost", Severity.WARNING, seen.view.domain.name, cause, repair=repair)
 
 

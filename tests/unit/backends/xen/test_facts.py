@@ -78,6 +78,7 @@ def test_fact_1_a_guest_that_has_lost_its_watcher_is_known_for_it(xen: ScriptedX
 def test_live_c2_a_lost_watcher_is_replaced_once_and_one_that_lives_never(xen: ScriptedXen) -> None:
     """in the log that the next xl of this name will write into, too"""
     domid = xen.add("pv1")
+    xen.instead["-N"] = lambda *_: (0, libxl_json.dump(config("pv1")))
 
     def replace() -> list[tuple[int, str, str]]:
         xen.host.run(xen.host.toolstack.watch(look(xen)))
@@ -88,6 +89,17 @@ def test_live_c2_a_lost_watcher_is_replaced_once_and_one_that_lives_never(xen: S
     assert replace() == []
     xen.xls.clear()
     assert replace() == [(domid, UUID, str(xen.place / "logs" / "xl-pv1.log"))]
+
+
+def test_live_c2_nobody_stands_in_for_a_watcher_who_could_not_start_the_guest_anew(xen: ScriptedXen) -> None:
+    """the guest would be ended at its next reboot, and not come back"""
+    xen.watched("pv1", xen.add("pv1"), 361)
+    xen.xls.clear()
+    xen.instead["-N"] = lambda *_: (0, libxl_json.dump(config("pv1", kind="pvh")))
+    with pytest.raises(Failed) as failed:
+        xen.host.run(xen.host.toolstack.watch(look(xen)))
+    assert failed.value.id == "needs-domain-config"
+    assert not xen.stood_in
 
 
 def test_fact_1_a_renamed_domain_is_watched_under_its_old_name(xen: ScriptedXen) -> None:
