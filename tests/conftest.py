@@ -102,6 +102,7 @@ def counters() -> dict[str, dict[str, int]]:
         "must happen sometimes": ("tests.crash.harness", "SOMETIMES"),
         "schedules": ("tests.discovery.interleave", "SCHEDULES"),
         "steps": ("tests.stateful.machine", "STEPS"),
+        "compared with qemu-img": ("tests.parity.tools", "COMPARED"),
         "compared with libxlutil": ("tests.parity.libxlutil", "COMPARED"),
     }
     return {

@@ -3,7 +3,9 @@
 import errno
 import posixpath
 import struct
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import dropwhile
 from operator import is_
 from os import strerror
 from typing import NamedTuple
@@ -27,12 +29,20 @@ class OpenError(Exception):
 
     Attributes:
         path: the image that is in the way, which need not be the one that was asked for.
+        loop: the inodes of backing files that lead to themselves. QEMU 7.2.22 says these words only where it has one
+            of them open for writing; else it opens them over and over and never ends.
     """
 
-    def __init__(self, text: str, *, path: str, missing: bool = False) -> None:
+    def __init__(self, text: str, *, path: str, missing: bool = False, loop: frozenset[int] = frozenset()) -> None:
         super().__init__(text)
         self.path = path
         self.missing = missing
+        self.loop = loop
+
+    def require_end(self, *writing: int) -> None:
+        """`NotModelled` where a loop has none of these inodes, which are open for writing."""
+        if self.loop and not self.loop.intersection(writing):
+            raise NotModelled(f"{self.path}: backing files in a loop, opened for reading, which QEMU never ends")
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -128,9 +138,10 @@ def chain(fs: FileSystem, layer: Layer) -> tuple[Link, ...]:
     lower = below(fs, top)
     if lower is None:
         return (top,)
-    rest = _rest(fs, lower)
-    if top.number in rest.numbers:
-        raise _loop(layer.path)
+    try:
+        rest = _rest(fs, lower)
+    except OpenError as error:
+        raise (loop_through(top, error) if top.number in error.loop else error) from None
     return (top, *rest.links)
 
 
@@ -160,9 +171,10 @@ def _rest(fs: FileSystem, layer: Layer) -> _Rest:
         try:
             link = opened(fs, lower)
         except OpenError as error:
-            raise OpenError(f"Could not open backing file: {error}", path=error.path, missing=error.missing) from None
+            words = f"Could not open backing file: {error}"
+            raise OpenError(words, path=error.path, missing=error.missing) from None
         if link.number in numbers:
-            raise _loop(link.path)
+            raise _loop(link, numbers)
         numbers[link.number] = None
         links.append(link)
         lower = below(fs, link)
@@ -173,10 +185,16 @@ def _rest(fs: FileSystem, layer: Layer) -> _Rest:
     return rest
 
 
-def _loop(path: str) -> OpenError:
-    # A read-only open of a loop recurses for ever in QEMU 7.2.22; a writing one fails on its own lock.
-    text = f'Failed to get shared "write" lock\nIs another process using the image [{path}]?'
-    return OpenError(f"Could not open backing file: {text}", path=path)
+def loop_through(top: Link, error: OpenError) -> OpenError:
+    """The error of an image that is open for writing when the loop of its backing files comes round to it."""
+    text = f'Failed to get shared "write" lock\nIs another process using the image [{top.path}]?'
+    return OpenError("Could not open backing file: " * len(error.loop) + text, path=top.path, loop=error.loop)
+
+
+def _loop(again: Link, numbers: Iterable[int]) -> OpenError:
+    text = f'Failed to get shared "write" lock\nIs another process using the image [{again.path}]?'
+    loop = frozenset(dropwhile(lambda number: number != again.number, numbers))
+    return OpenError(f"Could not open backing file: {text}", path=again.path, loop=loop)
 
 
 def sectors(image: Image) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
+from simulator.disk.bitmaps import Bitmaps
 from simulator.disk.content import EMPTY, SECTOR, Content, Value
 from simulator.disk.snapshots import Table
 
@@ -57,6 +58,8 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
 
     `own` marks the clusters written since the last change of the snapshot table: those are surely not shared, so they
     are overwritten in place, as the COPIED flag makes QEMU do.
+
+    `lazy` says that counts may be written late. What a death leaves of such an image is not modelled.
     """
 
     size_bytes: int
@@ -73,6 +76,8 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     pending: int = 0
     corrupted: int = 0
     own: Content = EMPTY
+    bitmaps: Bitmaps = ()
+    lazy: bool = False
 
     @property
     def sectors(self) -> int:
@@ -125,6 +130,7 @@ def fresh_qcow2(
     refcount_bits: int = 16,
     backing_name: str = "",
     backing_format: str = "",
+    lazy: bool = False,
 ) -> Qcow2:
     """An empty qcow2 image as `qemu-img create` makes it: header, refcount table and block, and the L1 table."""
     if compat not in COMPAT:
@@ -135,6 +141,9 @@ def fresh_qcow2(
         raise ValueError("Refcount width must be a power of two and may not exceed 64 bits")
     if compat == "0.10" and refcount_bits != 16:
         raise ValueError("Different refcount widths than 16 bits require compatibility level 1.1 or above")
+    if compat == "0.10" and lazy:
+        words = "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)"
+        raise ValueError(words)
     # QEMU 7.2.22 rounds a size up to whole sectors.
     size_bytes = -(-size_bytes // SECTOR) * SECTOR
     l1_entries = -(-size_bytes // (cluster_bytes * (cluster_bytes // 8)))
@@ -148,6 +157,7 @@ def fresh_qcow2(
         backing_format=backing_format,
         used=metadata,
         end=metadata,
+        lazy=lazy,
     )
 
 

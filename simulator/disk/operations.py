@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
+from simulator.disk.bitmaps import unusable
 from simulator.disk.chain import sectors, seen, segments
 from simulator.disk.content import EMPTY, SECTOR, Content, Run, Value, clip, cluster, over, runs_in, runs_of
 from simulator.disk.image import Image, Qcow2, Raw, metadata
@@ -70,6 +71,9 @@ def resized(images: tuple[Image, ...], size_bytes: int) -> Image:
         raise QemuError("The new size must be a multiple of 512")
     if top.version == 2 and len(top.table):
         raise QemuError("Can't resize a v2 image which has snapshots")
+    broken = next((bitmap for bitmap in top.bitmaps if bitmap.broken), None)
+    if broken is not None:
+        raise QemuError(unusable(broken))
     if size_bytes == top.size_bytes:
         return top
     if size_bytes < top.size_bytes:

@@ -5,7 +5,7 @@ clusters name writes, and are refused.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from immutables import Map
@@ -38,7 +38,19 @@ def encoded(image: Qcow2) -> bytes:
         raise NotModelled("a damaged image as a file: what is damaged in it is not known")
     if any(entry.state_bytes for entry in image.table):
         raise NotModelled("an image with a machine's state in it as a file: what QEMU has written there is not known")
+    if image.bitmaps:
+        raise NotModelled("an image with dirty bitmaps as a file: which bits are set is not known")
     return _Writer(image).file()
+
+
+@lru_cache(maxsize=_KEPT_MAX)
+def places(image: Qcow2) -> Mapping[int, int]:
+    """Where that file would hold the clusters of the active layer, in bytes from its begin. Marked zeros have none."""
+    if image.corrupted:
+        raise NotModelled("where a damaged image holds what: what is damaged in it is not known")
+    writer = _Writer(image)
+    writer.file()
+    return writer.places()
 
 
 class _Writer:
@@ -61,6 +73,11 @@ class _Writer:
         counts_at, counts_clusters = self._refcounts()
         self._clusters[0] = self._header(l1_at, len(l1), table_at, counts_at, counts_clusters)
         return b"".join(each.ljust(self._size, b"\0") for each in self._clusters)
+
+    def places(self) -> dict[int, int]:
+        """Offsets by the index of the cluster, once the file is made."""
+        placed = ((index, self._data.get((index, value))) for index, value in self._image.content.items())
+        return {index: number * self._size for index, number in placed if number is not None}
 
     def _new(self, data: bytes) -> int:
         self._clusters.append(data)
@@ -168,7 +185,7 @@ class _Writer:
             image.size_bytes, 0, l1_size, l1_at, counts_at, counts_clusters, len(image.table.entries), table_at,
         )  # fmt: skip
         if third:
-            head += struct.pack(">QQQII", 0, 0, 0, image.refcount_bits.bit_length() - 1, length)
+            head += struct.pack(">QQQII", 0, image.lazy, 0, image.refcount_bits.bit_length() - 1, length)
         return head + extensions + name
 
 
@@ -198,8 +215,12 @@ class _Reader:
         self._known: dict[tuple[int, int], Value] = {}
         order = struct.unpack_from(">I", data, 96)[0] if self._version > 2 else 4
         self._refcount_bits = 1 << order
-        if crypt or (self._version > 2 and any(struct.unpack_from(">Q", data, 72))):
+        incompatible, compatible, autoclear = struct.unpack_from(">QQQ", data, 72) if self._version > 2 else (0, 0, 0)
+        if crypt or incompatible:
             raise NotModelled("an image with incompatible features as a simulated one")
+        if autoclear:
+            raise NotModelled("an image with dirty bitmaps as a simulated one: which bits are set has no place there")
+        self._lazy = bool(compatible & 1)
 
     def image(self) -> Qcow2:
         content = self._layer(self._l1_at, self._l1_size)
@@ -220,6 +241,7 @@ class _Reader:
             self._backing_format(),
             end=-(-len(self._data) // self._size),
             own=EMPTY if entries else content,
+            lazy=self._lazy,
         )
         used = metadata(image) + len(clusters) + len(entries)
         return Qcow2(**{name: getattr(image, name) for name in image.__struct_fields__} | {"used": used})

@@ -5,7 +5,7 @@ filled, and the highest is used again after it was deleted. Tags may be doubled 
 in the middle of a character if need be. All operations cost the same however many snapshots there are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import msgspec
@@ -13,6 +13,8 @@ from immutables import Map
 
 from simulator.disk.content import Content
 from xensnap.model import InternalSnapshot
+
+replace = msgspec.structs.replace
 
 TAG_BYTES_MAX = 255
 SNAPSHOTS_MAX = 65536
@@ -85,6 +87,11 @@ class Table(msgspec.Struct, frozen=True, dict=True):
         if entry.number == highest:
             highest = next((number for number in range(highest - 1, 0, -1) if number in entries), 0)
         return Table(entries, self.tags.set(entry.tag, left) if left else self.tags.delete(entry.tag), highest)
+
+    def mapped(self, change: Callable[[Content], Content]) -> "Table":
+        """With the content of every snapshot changed by a function."""
+        entries = ((number, replace(entry, content=change(entry.content))) for number, entry in self.entries.items())
+        return Table(Map(entries), self.tags, self.highest)
 
     def by_id(self, snapshot_id: str) -> Entry | None:
         """The entry with this id, compared as text as qemu-img does: '01' is no id."""

@@ -6,6 +6,7 @@ there is absent, never empty or null.
 
 from typing import Any
 
+from simulator.disk.bitmaps import StoredBitmap
 from simulator.disk.chain import Link, backing_path
 from simulator.disk.content import SECTOR
 from simulator.disk.image import Image, Qcow2
@@ -77,5 +78,12 @@ def snapshot_info(entry: Entry) -> Told:
 def _qcow2(image: Qcow2) -> Told:
     told: Told = {"compat": image.compat}
     if image.version > 2:
-        told |= {"extended-l2": False, "lazy-refcounts": False, "corrupt": False}
-    return told | {"refcount-bits": image.refcount_bits, "compression-type": "zlib"}
+        told |= {"extended-l2": False, "lazy-refcounts": image.lazy, "corrupt": False}
+    told["refcount-bits"] = image.refcount_bits
+    if image.bitmaps:
+        told["bitmaps"] = [_bitmap(each) for each in image.bitmaps]
+    return told | {"compression-type": "zlib"}
+
+
+def _bitmap(bitmap: StoredBitmap) -> Told:
+    return {"name": bitmap.name, "granularity": bitmap.granularity_bytes, "flags": bitmap.flags}

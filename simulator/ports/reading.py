@@ -116,5 +116,6 @@ def told(fs: FileSystem, link: Link) -> Image:
         refcount_bits=image.refcount_bits,
         backing=backing,
         snapshots=image.table.told,
+        bitmaps=len(image.bitmaps),
         corrupt=bool(image.corrupted),
     )

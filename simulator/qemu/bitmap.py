@@ -8,9 +8,6 @@ from simulator.disk.content import SECTOR, Run
 
 replace = msgspec.structs.replace
 
-GRANULARITY_MIN = 512
-_DEFAULT_MIN, _DEFAULT_MAX = 4096, 65536
-
 
 class Bitmap(msgspec.Struct, frozen=True):
     """One bitmap of a node.
@@ -28,11 +25,6 @@ class Bitmap(msgspec.Struct, frozen=True):
     recording: bool = True
     dirty: frozenset[int] = frozenset()
     doomed: bool = False
-
-
-def default_granularity(cluster_bytes: int) -> int:
-    """That of an image with clusters of this size, or with none."""
-    return min(max(cluster_bytes, _DEFAULT_MIN), _DEFAULT_MAX) if cluster_bytes else _DEFAULT_MAX
 
 
 def marked(bitmap: Bitmap, runs: Iterable[Run]) -> Bitmap:

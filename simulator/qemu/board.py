@@ -199,7 +199,7 @@ def opened_node(board: Board, layer: Layer, *, name: str, readonly: bool, locked
         layer,
         link.number,
         readonly,
-        link.image,
+        graph.belief(link),
         locked,
         number + 1,
         f"#block{number}",

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from immutables import Map
 
-from simulator.disk.chain import OpenError, chain, image_in, sectors, shown
+from simulator.core.unmodelled import NotModelled
+from simulator.disk.chain import Link, OpenError, chain, image_in, sectors, shown
 from simulator.disk.content import Run
 from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
@@ -231,10 +232,19 @@ def _attached(fs: FileSystem, qemu: Qemu, disk: Disk, *, ide: bool) -> Qemu:
         own = place == 0 and not ide
         name = f"{disk.vdev}-{disk.format}" if own else f"#block{number + place}"
         layer = disk.layer if place == 0 else Layer(link.path, type(disk.format)(link.format))
-        node = Node(name, layer, link.number, place > 0 or disk.readonly, link.image)
+        node = Node(name, layer, link.number, place > 0 or disk.readonly, belief(link))
         nodes.append(replace(node, serial=number + place, file_name=f"#block{number + len(links) + place}"))
     drive = Drive(disk.vdev, tuple(nodes), ide)
     return replace(qemu, drives=(*qemu.drives, drive), numbered=number + 2 * len(links))
+
+
+def belief(link: Link) -> Image:
+    """What QEMU takes an image to hold that it opens now."""
+    image = link.image
+    if isinstance(image, Qcow2) and (image.bitmaps or image.lazy):
+        what = "dirty bitmaps" if image.bitmaps else "lazy refcounts"
+        raise NotModelled(f"{link.path}: an image with {what}, open in a running QEMU")
+    return image
 
 
 def opening(fs: FileSystem, qemu: Qemu) -> FileSystem:

@@ -11,13 +11,14 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
+from simulator.disk.bitmaps import default_granularity
 from simulator.disk.chain import OpenError, holes, opened, sectors, segments
 from simulator.disk.content import Run, clip, over
 from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2
 from simulator.qemu import graph
-from simulator.qemu.bitmap import Bitmap, default_granularity
+from simulator.qemu.bitmap import Bitmap
 from simulator.qemu.graph import BlockJob, Drive, Node, Qemu
 from simulator.qemu.points import QmpError
 from xensnap.model import Layer

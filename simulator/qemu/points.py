@@ -118,7 +118,7 @@ def _external(fs: FileSystem, qemu: Qemu, action: External) -> tuple[FileSystem,
     # What the overlay's header names as its backing file is not looked at: it stands on the old node (qemu.md 135).
     name = f"{action.vdev[:18]}-overlay-{qemu.numbered}"
     number = qemu.numbered
-    root = Node(name, action.overlay, link.number, readonly=False, belief=link.image, locked=True)
+    root = Node(name, action.overlay, link.number, readonly=False, belief=graph.belief(link), locked=True)
     root = replace(root, serial=number, file_name=f"#block{number + 1}")
     frozen = replace(drive.root, readonly=True)
     qemu = replace(qemu, numbered=number + 2)

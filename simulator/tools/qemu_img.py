@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
+from simulator.disk import bitmaps
 from simulator.disk import operations as op
 from simulator.disk.chain import Link, OpenError, backing_path, chain, opened, shown
 from simulator.disk.content import SECTOR
@@ -23,6 +24,9 @@ from simulator.disk.snapshots import Entry
 from xensnap.model import Format, Layer
 
 BACKING_NAME_MAX = 1023
+BITMAPS_ACTIVE = "Device has active dirty bitmaps"
+"""What any bitmap, also a disabled one, makes `snapshot -a` say."""
+
 _PARTS = 3
 
 
@@ -31,7 +35,10 @@ class ToolError(Exception):
 
     Attributes:
         fs: what it leaves behind, or None where it has changed nothing.
+        stdout: what it has said before.
     """
+
+    stdout = ""
 
     def __init__(self, words: str, fs: FileSystem | None = None) -> None:
         super().__init__(words)
@@ -171,6 +178,8 @@ def begin(fs: FileSystem, program: Program) -> None:
     """Open what the program opens. Raises `ToolError` in its words where that fails; nothing has changed then."""
     if isinstance(program, CreateOverlay):
         return
+    if any(image.lazy for _, image in _written_images(fs, program)):
+        raise NotModelled("what a qemu-img that may die leaves of an image with lazy refcounts")
     if isinstance(program, Rebase) and not program.copy:
         _link(fs, program.layer)
     else:
@@ -264,6 +273,8 @@ def _wanted(fs: FileSystem, program: SnapshotApply | SnapshotDelete | CopyOut) -
 
 def _size_set(fs: FileSystem, program: SnapshotApply, _now: int) -> FileSystem:
     entry = _wanted(fs, program)
+    if _qcow2(fs, program.layer).bitmaps:
+        raise ToolError(f"Could not apply snapshot '{program.snapshot_id}': {BITMAPS_ACTIVE}")
     if _qcow2(fs, program.layer).size_bytes == entry.size_bytes:
         return fs
     images = _images(_chain(fs, program.layer))
@@ -348,6 +359,7 @@ def _new_backing(fs: FileSystem, program: Rebase) -> tuple[Image, ...]:
     try:
         links = chain(fs, Layer(path, Format(program.backing_format)))
     except OpenError as error:
+        error.require_end(fs.number(program.layer.path))
         raise ToolError(f"Could not open new backing file '{program.backing_name}': {error}") from None
     for depth, link in enumerate(links):
         if fs.find(program.layer.path) == link.number:
@@ -424,6 +436,42 @@ def _copied_out(part: int) -> Callable[[FileSystem, CopyOut, int], FileSystem]:
     return copied
 
 
+def _written_images(fs: FileSystem, program: Program) -> list[tuple[str, Qcow2]]:
+    found = [(path, fs.inodes.get(fs.find(path) or 0)) for path in writes(program)]
+    return [(path, each.stored) for path, each in found if isinstance(each, Inode) and isinstance(each.stored, Qcow2)]
+
+
+def _with_bitmaps(fs: FileSystem, program: Program, change: Callable[[bitmaps.Bitmaps], bitmaps.Bitmaps]) -> FileSystem:
+    for path, image in _written_images(fs, program):
+        if image.bitmaps:
+            changed = msgspec.structs.replace(image, bitmaps=change(image.bitmaps))
+            fs = fs.store(fs.number(path), changed, path).sync(path)
+    return fs
+
+
+def _marking(own: tuple[Step, ...]) -> tuple[Step, ...]:
+    """These steps; from the first to the end the dirty bitmaps of what is written are marked as in use."""
+    return tuple(
+        (name, _marked(step, begins=place == 0, ends=place == len(own) - 1)) for place, (name, step) in enumerate(own)
+    )
+
+
+def _marked(step: Callable[[FileSystem, Any, int], FileSystem], *, begins: bool, ends: bool) -> Any:
+    def done(fs: FileSystem, program: Program, now: int) -> FileSystem:
+        if begins:
+            fs = _with_bitmaps(fs, program, bitmaps.taken)
+        try:
+            fs = step(fs, program, now)
+        except ToolError as error:
+            if error.fs is not None or not begins:
+                released = _with_bitmaps(error.fs or fs, program, bitmaps.released)
+                error.fs = error.fs if released is fs else released
+            raise
+        return _with_bitmaps(fs, program, bitmaps.released) if ends else fs
+
+    return done
+
+
 _STEPS: dict[type, tuple[Step, ...]] = {
     CreateOverlay: (("file laid out", _overlay_laid_out), ("header written", _overlay_written)),
     SnapshotCreate: (("refcounts raised", _refcounts_raised), ("table written", _table_written)),
@@ -449,3 +497,4 @@ _STEPS: dict[type, tuple[Step, ...]] = {
         *((f"copied {part + 1} of {_PARTS}", _copied_out(part)) for part in range(_PARTS)),
     ),
 }
+_STEPS = {program: _marking(own) for program, own in _STEPS.items()}

@@ -272,6 +272,407 @@ IMAGES = [
         check --output=json c
         check r""",
     ),
+    images(
+        "bitmaps",
+        "dirty bitmaps made, changed and told, and what they forbid (qemu.md 46, 82, 83)",
+        """
+        create -q -f qcow2 a 1M
+        create -q -f qcow2 -F qcow2 -b a o
+        create -q -f raw r 1M
+        create -q -f qcow2 -o compat=0.10 v2 1M
+        create -q -f qcow2 -u -F qcow2 -b missing m 1M
+        create -q -f qcow2 big 2M
+        create -q -f qcow2 -o cluster_size=512 small 1M
+        create -q -f qcow2 -o cluster_size=2M large 4M
+        bitmap
+        bitmap a
+        bitmap a b0
+        bitmap --add a b0
+        info a
+        bitmap --add a b0
+        bitmap --add -g 32k a b1
+        bitmap --disable a b1
+        info a
+        info --output=json a
+        check a
+        measure -O qcow2 a
+        measure -O qcow2 --output=json a
+        bitmap --merge b1 a b0
+        bitmap --merge zz a b0
+        bitmap --merge b0 a zz
+        bitmap --clear a b0
+        bitmap --clear a zz
+        bitmap --enable a b1
+        bitmap --enable a b1
+        bitmap --disable --disable a b1
+        bitmap --remove a zz
+        bitmap --add -g 100 a zz
+        bitmap --add -g 256 a zz
+        bitmap --add -g 4G a zz
+        bitmap --add -g abc a zz
+        bitmap --add -g abc --bogus a zz
+        bitmap --add --bogus -g abc a zz
+        bitmap --add -g 512 a g512
+        bitmap --add -g 2G a g2g
+        bitmap --add -g 4k --disable --merge b0 a multi
+        bitmap -g 4k --clear a multi
+        bitmap --add r b
+        bitmap --add v2 b
+        bitmap --remove r b
+        bitmap --add a ''
+        bitmap --remove a ''
+        bitmap --add gone b
+        bitmap --add a b c
+        bitmap --bogus a b
+        bitmap -z a b
+        bitmap --merge
+        bitmap --ad a qq
+        bitmap -b o --clear a b0
+        bitmap --merge b0 -b o a b0
+        bitmap --merge b0 -b a o b0
+        bitmap --add o b0
+        bitmap --merge b0 -b a -F qcow2 o b0
+        bitmap --merge b0 -F qcow2 o b0
+        bitmap --merge b0 -b r o b0
+        bitmap --merge b0 -b gone o b0
+        bitmap --merge b0 -b sub o b0
+        bitmap --merge b0 -b a a b0
+        bitmap --merge b0 -b a -F nosuch o b0
+        bitmap --merge b0 -b a r b0
+        bitmap -f nosuch --add a b0
+        bitmap --add big q
+        bitmap --merge q -b big a b0
+        bitmap --add m q
+        bitmap --add m q -U
+        bitmap --merge b0 -b m a b0
+        bitmap --add small q
+        bitmap --add large q
+        info small
+        info large
+        measure -O qcow2 small
+        measure -O qcow2 large
+        write a 0 1024
+        snapshot -c s a
+        snapshot -a s a
+        snapshot -a nope a
+        snapshot -d s a
+        resize a 2M
+        resize a 2M
+        resize --shrink a 1M
+        check --output=json a
+        check -r all a
+        check -r leaks a
+        commit o
+        commit -d o
+        rebase -b '' o
+        rebase -u -F qcow2 -b a o
+        convert -O qcow2 a c
+        info c
+        convert -n -O qcow2 a large
+        bitmap --add --disable --merge nope --add m zz
+        info m
+        bitmap --add -g 1k --add -g 2k m zy
+        info m
+        bitmap -g 0 --add m g0
+        info m
+        bitmap --image-opts --add driver=qcow2,file.driver=file,file.filename=a io
+        info a
+        bitmap --remove a b0
+        bitmap --remove a b1
+        bitmap --remove --add a b1
+        info a""",
+    ),
+    images(
+        "amend",
+        "another version, width, size, and what is refused (qemu.md 49, 85)",
+        """
+        create -q -f qcow2 a 1M
+        create -q -f qcow2 -F qcow2 -b a o
+        create -q -f raw r 1M
+        create -q -f qcow2 -o compat=0.10 v2 1M
+        create -f qcow2 -o lazy_refcounts=on lz 1M
+        create -f qcow2 -o lazy_refcounts=on,compat=0.10 lz2 1M
+        create -f qcow2 -o lazy_refcounts=x lz2 1M
+        info lz
+        amend
+        amend a
+        amend -o compat=0.10
+        amend -o compat=0.10 a
+        info a
+        amend -o compat=1.1 a
+        amend -o compat=v3 a
+        amend -o compat=v2 a
+        amend -o compat=9 a
+        amend -o lazy_refcounts=on a
+        info a
+        amend -o compat=1.1 a
+        amend -o lazy_refcounts=on a
+        info --output=json a
+        amend -o compat=0.10 a
+        info a
+        amend -o lazy_refcounts=on a
+        amend -o lazy_refcounts=on,compat=1.1 a
+        amend -o lazy_refcounts=off a
+        amend -o lazy_refcounts=maybe a
+        amend -o nosuch=1 a
+        amend -o nosuch=1,cluster_size=1 a
+        amend -o size=2M a
+        amend -o size=1M a
+        amend -o size=abc a
+        amend -o size=0 a
+        amend -o size=1000000 a
+        amend -o cluster_size=4k a
+        amend -o refcount_bits=8 a
+        amend -o refcount_bits=3 a
+        amend -o refcount_bits=abc a
+        info a
+        amend -o compat=0.10 a
+        amend -o compat=0.10,refcount_bits=8 a
+        amend -o refcount_bits=16 a
+        amend -o backing_file=r a
+        amend -o backing_file=r,backing_fmt=raw a
+        amend -o backing_fmt=raw a
+        amend -o backing_file= o
+        amend -o backing_file= a
+        amend -o backing_file=a,backing_fmt=qcow2 o
+        amend -o backing_file=a o
+        amend -o compat=0.10 r
+        amend -p -o compat=0.10 r
+        amend -p -q -o compat=0.10 r
+        amend -f raw -o size=2M r
+        amend -q -f qcow2 -o compat=0.10 a
+        amend -p -f qcow2 -o compat=0.10 a
+        amend -p -f qcow2 -o compat=1.1 a
+        amend -p -f qcow2 -o compat=9 a
+        amend -p -f qcow2 -o nosuch=9 a
+        amend -p -f qcow2 -o compat=0.10 gone
+        amend -p -f qcow2 -o compat=0.10
+        amend -p -o compat=0.10 -t bogus
+        amend -o preallocation=full a
+        amend -o encryption=off a
+        amend -o encryption=on a
+        amend -o extended_l2=on a
+        amend -o compression_type=zstd a
+        amend -o compat=1.1 gone
+        amend -t bogus -o compat=1.1 a
+        amend -t none -o compat=1.1 a
+        amend -o compat=1.1 a a
+        amend -o compat=1.1 -o lazy_refcounts=on a
+        amend -o lazy_refcounts=off a
+        amend --force -o compat=1.1 a
+        amend -f qcow2 -o '' a
+        amend -f qcow2 -o 'compat' a
+        amend -f qcow2 -o ',compat=1.1' a
+        write a 0 65536
+        snapshot -c s a
+        snapshot -c s a
+        amend -o refcount_bits=1 a
+        amend -o refcount_bits=2 a
+        info a
+        check a
+        snapshot -c s a
+        snapshot -c s a
+        amend -o refcount_bits=64 a
+        snapshot -c s a
+        check a
+        amend -o compat=0.10 a
+        amend -o compat=0.10,refcount_bits=16 a
+        amend -o refcount_bits=16 a
+        amend -o compat=0.10,size=2M a
+        amend -o compat=0.10,size=1M a
+        info a
+        amend -o size=2M a
+        amend -o compat=1.1,size=2M a
+        amend -o compat=0.10 a
+        snapshot -a s a
+        info a
+        amend -o compat=0.10 a
+        bitmap --add a b
+        amend -o size=4M a
+        amend -o lazy_refcounts=on a
+        info a""",
+    ),
+    images(
+        "map",
+        "which image holds what, for people and as JSON, whole and in part (qemu.md 73 to 75)",
+        """
+        create -q -f qcow2 a 1M
+        create -q -f qcow2 -F qcow2 -b a o
+        create -q -f qcow2 -F qcow2 -b a sub/o2 3M
+        create -q -f qcow2 -F qcow2 -b ../a sub/o2 3M
+        create -q -f qcow2 -o compat=0.10 v2 1M
+        create -q -f qcow2 -F qcow2 -b v2 -o compat=0.10 v2o
+        write a 65536 131072
+        write a 0 65536
+        write o 65536 65536
+        write o 917504 4096
+        write v2 0 4096
+        write v2o 700000 4096
+        map a
+        map o
+        map ./o
+        map --output=json o
+        map sub/o2
+        map --output=json sub/o2
+        map /images/o
+        map -s 70k o
+        map -s 65536 -l 65536 o
+        map --start-offset=65536 --max-length=1 --output=json o
+        map --start-offset=1 --max-length=1 --output=json o
+        map --start-offset=2M --output=json o
+        map --start-offset=2M o
+        map --start-offset=abc o
+        map --max-length=abc o
+        map --max-length=-1 o
+        map --max-length=0 o
+        map --max-length=0 --output=json o
+        map -s -1 o
+        map -s 1 --bogus o
+        map -s a --bogus o
+        map --bogus -s a o
+        map --output=bogus o
+        map gone
+        map a o
+        map
+        map -U a
+        map -f nosuch a
+        map --image-opts driver=qcow2,file.filename=o
+        info --image-opts driver=qcow2,file.filename=o
+        info --image-opts --backing-chain driver=qcow2,file.filename=o
+        map v2
+        map v2o
+        map --output=json v2o
+        rebase -b '' v2o
+        map --output=json v2o
+        map -s 9E v2o
+        map -l 9E v2o
+        resize a 9E
+        resize a 8E
+        create -q -f qcow2 zz 9E
+        check -T bogus a
+        check -T none a
+        check -T bogus
+        check -r bogus -T bogus
+        check -T bogus gone""",
+    ),
+    images(
+        "progress",
+        "what -p prints, and options with bad values",
+        """
+        create -q -f qcow2 a 1M
+        create -q -f qcow2 -F qcow2 -b a o
+        create -q -f raw r 1M
+        create -q -f qcow2 -o compat=0.10 v2 1M
+        write a 65536 131072
+        write o 65536 65536
+        commit -p o
+        commit -p -d o
+        commit -p -q o
+        commit -p a
+        commit -p gone
+        commit -p -b gone o
+        commit -t bogus o
+        commit -t bogus
+        commit -t none o
+        commit -r abc o
+        commit -r abc --bogus
+        commit -r 1M o
+        commit -p r
+        rebase -p -b '' o
+        rebase -p -u -F qcow2 -b a o
+        rebase -p -b gone -F qcow2 o
+        rebase -p -b a -F nosuch o
+        rebase -p -b a o
+        rebase -p -b a gone
+        rebase -p a
+        rebase -p -b a
+        rebase -p -t bogus -b a gone
+        rebase -T bogus -b a gone
+        rebase -t bogus -T bogus -b a gone
+        rebase -t none -b a -F qcow2 o
+        rebase -p -u -b a r
+        rebase -p -q -u -b a r
+        compare -p a o
+        compare -p a v2
+        compare -p a gone
+        compare -p a
+        compare -T bogus a gone
+        compare -T bogus a
+        compare -p -q a o
+        compare -p r v2
+        resize --preallocation=bogus a 2M
+        resize --preallocation=bogus --bogus a 2M
+        resize --preallocation=off a 2M
+        resize --preallocation=metadata a 1M
+        resize --preallocation=metadata a -2M
+        convert -T bogus a z
+        convert -T bogus a
+        convert -t bogus a z
+        info z
+        convert -p a z
+        convert -p gone z
+        convert -p a
+        convert -p -l nosnap a z
+        convert -p -O nosuch a z
+        convert -p -O qcow2 a z
+        convert -p -q -O qcow2 a z
+        convert -S abc a z
+        convert -S 1 a z
+        convert -S 4k -O qcow2 a z
+        convert -m 0 a z
+        convert -m 17 a z
+        convert -m x a z
+        convert -m 4 -O qcow2 a z
+        convert -W -O qcow2 a z
+        convert -r abc a z
+        convert -r 1M -O qcow2 a z
+        convert -p -O qcow2 -n a gone
+        convert --bitmaps -O qcow2 a z
+        create -q -f qcow2 w 1M
+        bitmap --add w b0
+        bitmap --add --disable -g 4k w b1
+        convert --bitmaps -O qcow2 w x
+        info x
+        convert --bitmaps -O qcow2 v2 x
+        convert --bitmaps -O qcow2 r x
+        convert --bitmaps -O qcow2 a x
+        convert --skip-broken-bitmaps -O qcow2 a x
+        convert --skip-broken-bitmaps
+        convert --bitmaps -O qcow2 -l nosnap w x
+        convert -p -t bogus w x
+        convert -p -T bogus w x
+        convert -p -t bogus -n -O qcow2 w gone
+        convert -t none -T unsafe -O qcow2 w x""",
+    ),
+    images(
+        "loops",
+        "backing files that lead to themselves, opened for writing (qemu.md 28)",
+        """
+        create -q -f qcow2 a 1M
+        create -q -f qcow2 -F qcow2 -b a o
+        create -q -f qcow2 -F qcow2 -b o p
+        rebase -u -F qcow2 -b o a
+        snapshot -c s o
+        snapshot -c s a
+        info --backing-chain o
+        info o
+        rebase -F qcow2 -b a o
+        rebase -u -F qcow2 -b a a
+        snapshot -c s a
+        resize a 2M
+        bitmap --add a b
+        rebase -F qcow2 -b o a
+        amend -o compat=v3 a
+        commit a
+        check -r leaks a
+        create -f qcow2 -F qcow2 -b a a
+        info --backing-chain a
+        rebase -u -b '' a
+        snapshot -c s p
+        rebase -u -F qcow2 -b p a
+        snapshot -c s a
+        snapshot -c s p""",
+    ),
 ]
 
 ONE = (File("base.qcow2"), File("top.qcow2", backing="base.qcow2", device="d0", node="n0"))

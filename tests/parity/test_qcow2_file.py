@@ -146,6 +146,23 @@ def _real(path: Path, number: int, what: str, where: int, taken: list[str]) -> N
     assert not done.returncode, done
 
 
+def test_lazy_refcounts_are_carried_both_ways(tmp_path: Path):
+    path = tmp_path / "image"
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on", str(path), "1M"], tmp_path)
+    image = decoded(path.read_bytes())
+    path.write_bytes(encoded(image))
+    assert image.lazy
+    assert b"lazy refcounts: true" in run(["qemu-img", "info", str(path)], tmp_path).stdout
+
+
+def test_dirty_bitmaps_are_refused_and_never_lost_without_a_word(tmp_path: Path):
+    path = tmp_path / "image"
+    run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"], tmp_path)
+    run(["qemu-img", "bitmap", "--add", str(path), "b"], tmp_path)
+    with pytest.raises(NotImplementedError, match="dirty bitmaps"):
+        decoded(path.read_bytes())
+
+
 def test_bytes_of_somebody_else_are_refused(tmp_path: Path):
     path = tmp_path / "image"
     run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"], tmp_path)

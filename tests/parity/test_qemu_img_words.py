@@ -17,6 +17,9 @@ pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_img", "qemu_io")]
 
 NAMES = st.sampled_from(["a", "a", "b", "b", "o", "p", "sub/s", f"{PLACE}/a", "gone", "sub"])
 TAGS = st.sampled_from(["s", "s", "t", "1", "2", "", "x" * 300, "-x", "a b/ü"])
+BITMAPS = st.sampled_from(["s", "s", "t", "", "ü b", "x" * 1024])
+GRAINS = st.sampled_from(["64k", "512", "4k", "1", "100", "4G", "abc"])
+CACHES = st.sampled_from(["none", "writeback", "bogus"])
 SIZES = st.sampled_from(["1M", "64k", "2M", "1000", "65536", "1.5M", "0", "-1", "abc", "+64k", "-64k"])
 FORMATS = st.sampled_from(["qcow2", "qcow2", "qcow2", "raw", "nosuch"])
 OPTIONS = st.sampled_from(
@@ -49,6 +52,36 @@ def one(value: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
     return value.map(lambda text: [text])
 
 
+AMENDS = st.lists(
+    st.sampled_from(
+        [
+            "compat=0.10",
+            "compat=1.1",
+            "compat=v3",
+            "compat=7",
+            "lazy_refcounts=on",
+            "lazy_refcounts=off",
+            "lazy_refcounts=so",
+            "refcount_bits=16",
+            "refcount_bits=2",
+            "refcount_bits=64",
+            "refcount_bits=3",
+            "size=2M",
+            "size=1M",
+            "size=0",
+            "size=100",
+            "size=abc",
+            "cluster_size=4k",
+            "backing_file=a",
+            "backing_file=a,backing_fmt=qcow2",
+            "nosuch=1",
+            "",
+        ]
+    ),
+    min_size=1,
+    max_size=2,
+).map(",".join)
+ACTIONS = st.sampled_from([["--add"], ["--add"], ["--remove"], ["--clear"], ["--enable"], ["--disable"]])
 JSON = st.sampled_from([[], ["--output=json"], ["--output", "json"]])
 COMMANDS = st.one_of(
     words(fixed("create", "-f"), one(FORMATS), maybe("-q"), maybe("-o", OPTIONS), one(NAMES), one(SIZES)),
@@ -61,15 +94,31 @@ COMMANDS = st.one_of(
     words(fixed("snapshot"), maybe("-l"), maybe("-U"), one(NAMES)),
     words(fixed("snapshot"), maybe("-l"), maybe("-a", TAGS), maybe("-c", TAGS), maybe("-U"), one(NAMES), maybe("-z")),
     words(fixed("check"), JSON, maybe("-f", FORMATS), maybe("-r", st.sampled_from(["leaks", "bogus"])), one(NAMES)),
-    words(fixed("commit"), maybe("-q"), maybe("-d"), maybe("-b", NAMES), one(NAMES)),
-    words(fixed("rebase"), maybe("-u"), maybe("-F", FORMATS), maybe("-b", NAMES | st.just("")), one(NAMES)),
+    words(fixed("amend", "-o"), one(AMENDS), maybe("-p"), maybe("-f", FORMATS), maybe("-t", CACHES), one(NAMES)),
+    words(fixed("amend"), maybe("-o", AMENDS), maybe("-q"), one(NAMES), maybe("-z")),
+    words(fixed("bitmap"), ACTIONS, maybe("-g", GRAINS), one(NAMES), one(BITMAPS)),
+    words(fixed("bitmap"), ACTIONS, ACTIONS, maybe("--merge", BITMAPS), one(st.sampled_from("abo")), one(BITMAPS)),
+    words(fixed("bitmap", "--merge"), one(BITMAPS), maybe("-b", NAMES), maybe("-F", FORMATS), one(NAMES), one(BITMAPS)),
+    words(
+        fixed("bitmap"), maybe("--add"), maybe("-b", NAMES), maybe("-g", GRAINS), one(NAMES), maybe("-z"), one(NAMES)
+    ),
+    words(fixed("commit"), maybe("-q"), maybe("-p"), maybe("-d"), maybe("-b", NAMES), maybe("-t", CACHES), one(NAMES)),
+    words(
+        fixed("rebase"), maybe("-p"), maybe("-u"), maybe("-F", FORMATS), maybe("-b", NAMES | st.just("")), one(NAMES)
+    ),
     words(fixed("rebase", "-b"), one(NAMES), fixed("-F", "qcow2"), one(NAMES)),
     words(fixed("resize"), maybe("--shrink"), maybe("-f", FORMATS), one(NAMES), one(SIZES)),
+    words(fixed("resize", "--preallocation"), one(st.sampled_from(["off", "bad"])), one(NAMES), one(SIZES)),
+    words(
+        fixed("convert", "-O", "qcow2"), maybe("--bitmaps"), maybe("-p"), maybe("-t", CACHES), one(NAMES), one(NAMES)
+    ),
     words(fixed("convert"), maybe("-l", TAGS), maybe("-O", FORMATS), one(NAMES), one(NAMES)),
     words(fixed("measure", "--output=json"), maybe("-O", FORMATS), maybe("-l", TAGS), one(NAMES)),
     words(fixed("measure", "--output=json", "-O", "qcow2", "--size"), one(SIZES)),
-    words(fixed("compare"), maybe("-s"), maybe("-q"), one(NAMES), one(NAMES)),
-    words(fixed("map", "--output=json", "-f", "qcow2"), one(NAMES)),
+    words(fixed("measure", "-O", "qcow2"), one(NAMES)),
+    words(fixed("compare"), maybe("-s"), maybe("-q"), maybe("-p"), maybe("-T", CACHES), one(NAMES), one(NAMES)),
+    words(fixed("map"), JSON, maybe("-f", FORMATS), maybe("-s", SIZES), maybe("-l", SIZES), one(NAMES)),
+    words(fixed("map"), JSON, fixed("-f", "qcow2"), one(NAMES)),
     words(st.sampled_from([["bogus"], ["info"], ["create"], ["snapshot"], ["resize", "a"], ["compare", "a"]])),
 )
 WRITES = st.tuples(st.sampled_from(["a", "b", "o", "p"]), st.integers(0, 40), st.integers(1, 300)).map(

@@ -5,9 +5,10 @@ from typing import Any
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
+from simulator.disk.bitmaps import GRANULARITY_MIN, default_granularity
 from simulator.disk.image import Qcow2, Raw
 from simulator.qemu import graph
-from simulator.qemu.bitmap import GRANULARITY_MIN, Bitmap, default_granularity, merged
+from simulator.qemu.bitmap import Bitmap, merged
 from simulator.qemu.board import Board, Place, by_device, by_node
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.points import QmpError

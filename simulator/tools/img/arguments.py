@@ -1,7 +1,7 @@
 """Command lines as getopt_long takes them apart, and what qemu-img says of bad ones."""
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -39,6 +39,9 @@ def usage(words: str) -> Failed:
     return failed
 
 
+_CACHES = {"none", "off", "writeback", "writethrough", "directsync", "unsafe"}
+
+
 class Call(msgspec.Struct, frozen=True):
     """One command line, read.
 
@@ -52,19 +55,31 @@ class Call(msgspec.Struct, frozen=True):
     words: tuple[str, ...]
     cwd: str = "/"
 
-    def has(self, name: str) -> bool:
-        """Whether an option was given."""
-        return any(each == name for each, _ in self.given)
+    def has(self, *names: str) -> bool:
+        """Whether an option was given, by one of its names."""
+        return any(each in names for each, _ in self.given)
 
-    def get(self, name: str) -> str | None:
+    def get(self, *names: str) -> str | None:
         """The last value of an option."""
-        return next((value for each, value in reversed(self.given) if each == name), None)
+        return next((value for each, value in reversed(self.given) if each in names), None)
 
     def path(self, name: str) -> str:
         """A file name from the command line."""
         if name.startswith("json:") or ":" in name.split("/", 1)[0]:
             raise NotModelled(f"qemu-img: the file name {name!r}")
         return name if name.startswith("/") else posixpath.join(self.cwd, name) if name else name
+
+    def number(self, *names: str) -> int | None:
+        """The number that an option was given."""
+        text = self.get(*names)
+        return None if text is None else size_of(text)
+
+    def require_cache(self, options: str = "tT", *, status: int = 1) -> None:
+        """Cache modes, `-t` and `-T`, change no outcome, but have to be known ones."""
+        for option in options:
+            if self.has(option) and self.get(option) not in _CACHES:
+                what = "source cache" if option == "T" else "cache"
+                raise Failed(f"Invalid {what} option: {self.get(option)}", status=status)
 
     def one(self) -> str:
         """The only word."""
@@ -73,20 +88,29 @@ class Call(msgspec.Struct, frozen=True):
         return self.words[0]
 
 
-def read(argv: Sequence[str], short: str, long: Sequence[str] = (), *, cwd: str = "/", alone: str = "") -> Call:
+def read(
+    argv: Sequence[str],
+    short: str,
+    long: Sequence[str] = (),
+    *,
+    cwd: str = "/",
+    alone: str = "",
+    checks: Mapping[str, Callable[[str], object]] = {},
+) -> Call:
     """The options and words after the name of a subcommand.
 
     Args:
         short: letters, a colon after those that take a value; `letter=name` is told as `name`.
         long: names, an equals sign after those that take a value.
         alone: options of which only one may be given.
+        checks: what looks at the value of an option, and raises, before any later option is read.
     """
     letters = {short[at]: short[at + 1 : at + 2] == ":" for at in range(len(short)) if short[at] != ":"}
     names = {name.rstrip("="): name.endswith("=") for name in long}
     given: list[tuple[str, str]] = []
     words: list[str] = []
     rest = list(argv)
-    before = "?"
+    before, seen = "?", 0
     while rest:
         word = rest.pop(0)
         if word == "--":
@@ -101,6 +125,12 @@ def read(argv: Sequence[str], short: str, long: Sequence[str] = (), *, cwd: str 
         before = word
         if alone and sum(name in alone for name, _ in given if len(name) == 1) > 1:
             raise usage("Cannot mix '-l', '-a', '-c', '-d'")
+        for name, value in given[seen:]:
+            if name in {"h", "help", "object"}:
+                raise NotModelled(f"qemu-img with {word}")
+            if name in checks:
+                checks[name](value)
+        seen = len(given)
     return Call(tuple(given), tuple(words), cwd)
 
 
@@ -140,9 +170,31 @@ def _short(word: str, letters: dict[str, bool], rest: list[str], before: str) ->
 
 
 SIZE_WORDS = (
-    "Invalid image size specified. You may use k, M, G, T, P or E suffixes for\n"
-    "qemu-img: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."
+    "Parameter 'size' expects a non-negative number below 2^64\n"
+    "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively."
 )
+"""What is said of a size among the options of a format."""
+
+
+def number(text: str, what: str) -> int:
+    """A number on the command line that messages call `what`."""
+    value = size_of(text)
+    if value is None:
+        raise Failed(
+            f"Invalid {what} specified. You may use k, M, G, T, P or E suffixes for\n"
+            "qemu-img: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."
+        )
+    if value > _NUMBER_MAX:
+        raise Failed(f"Invalid {what} specified. Must be between 0 and {_NUMBER_MAX}.")
+    return value
+
+
+def a_number(what: str) -> Callable[[str], int]:
+    """The check of an option that takes a number."""
+    return lambda text: number(text, what)
+
+
+_NUMBER_MAX = (1 << 63) - 1
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50, "e": 1 << 60, "": 1}
 
 
@@ -154,4 +206,4 @@ def size_of(text: str) -> int | None:
     if unit not in _UNITS or not digits or not digits.replace(".", "", 1).isdigit():
         return None
     value = float(digits) * _UNITS[unit] if "." in digits else int(digits) * _UNITS[unit]
-    return int(value) if value < 1 << 63 else None
+    return int(value)

@@ -10,14 +10,11 @@ from simulator.disk.content import EMPTY
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Qcow2
 from simulator.tools import qemu_img as programs
-from simulator.tools.img.arguments import Call, Failed, read, size_of, usage
+from simulator.tools.img import progress
+from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, a_number, read, size_of, usage
 from simulator.tools.img.opening import Opened, as_given, format_given, opened, probed
 from xensnap.model import Format, Layer
 
-_SIZE_WORDS = (
-    "Parameter 'size' expects a non-negative number below 2^64\n"
-    "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively."
-)
 _SHRINK = (
     "Use the --shrink option to perform a shrink operation.\n"
     "qemu-img: warning: Shrinking an image will delete all data beyond the shrunken image's end. Before performing "
@@ -36,19 +33,32 @@ def _steps(fs: FileSystem, program: programs.Program, now_ns: int) -> FileSystem
 
 def commit(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[FileSystem, str, str, int]:
     """Into the backing file, or with `-b` further down; without `-d` and `-b` the overlay is emptied (qemu.md 61)."""
-    call = read(argv, "f:ht:b:dpqr:", ("image-opts", "object=", "help"), cwd=cwd)
+    rate = {"r": a_number("rate limit")}
+    call = read(argv, "f:ht:b:dpqr:", ("image-opts", "object=", "help"), cwd=cwd, checks=rate)
     name = call.one()
+    call.require_cache()
     image = opened(fs, call, name, form=format_given(call), writing=True)
+    try:
+        fs = _committed(fs, call, image, now_ns)
+    except (Failed, programs.ToolError) as error:
+        error.stdout = progress.shown(call, done=False)
+        raise
+    said = "" if call.has("q") else "Image committed.\n"
+    return fs, progress.shown(call) + said, image.warning, 0
+
+
+def _committed(fs: FileSystem, call: Call, image: Opened, now_ns: int) -> FileSystem:
     base = call.get("b")
     target = _below(image, call.path(base)) if base is not None else image.links[1] if len(image.links) > 1 else None
     if target is None:
         words = "Image does not have a backing file"
-        raise _warned(image, Failed(f"Did not find '{base}' in the backing chain of '{name}'" if base else words))
+        missing = f"Did not find '{base}' in the backing chain of '{call.one()}'"
+        raise _warned(image, Failed(missing if base else words))
     program = programs.Commit(image.layer, Layer(target.path, Format(target.format)))
     fs = _steps(fs, program, now_ns)
     if base is None and not call.has("d"):
         fs = _emptied(fs, image)
-    return fs, "" if call.has("q") else "Image committed.\n", image.warning, 0
+    return fs
 
 
 def _warned(image: Opened, failed: Failed) -> Failed:
@@ -80,7 +90,20 @@ def rebase(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
     if not call.has("b") and not unsafe:
         raise usage("Must specify backing file (-b) or use unsafe mode (-u)")
     base, base_format = call.get("b") or "", call.get("F")
-    image = opened(fs, call, name, form=format_given(call), writing=True, backing=not unsafe)
+    try:
+        call.require_cache()
+        image = opened(fs, call, name, form=format_given(call), writing=True, backing=not unsafe)
+        fs = _onto(fs, image, name, base, base_format, now_ns, unsafe=unsafe)
+    except Failed as error:
+        # All is copied by the time the header is refused.
+        error.stdout = progress.shown(call, done="Could not change the backing file" in error.stderr)
+        raise
+    return fs, progress.shown(call), image.warning, 0
+
+
+def _onto(
+    fs: FileSystem, image: Opened, name: str, base: str, base_format: str | None, now_ns: int, *, unsafe: bool
+) -> FileSystem:
     if base_format is not None and base_format not in {"qcow2", "raw"}:
         raise _warned(image, Failed(f"Invalid format name: '{base_format}'"))
     lower = posixpath.join(posixpath.dirname(image.top.path), base)
@@ -93,7 +116,7 @@ def rebase(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
             image, Failed(f"Could not change the backing file to '{base}': backing format must be specified", fs=fs)
         )
     program = programs.Rebase(image.layer, base, base_format or "", copy=not unsafe)
-    return _rebased(fs, image, name, program, now_ns), "", image.warning, 0
+    return _rebased(fs, image, name, program, now_ns)
 
 
 def _rebased(
@@ -106,7 +129,8 @@ def _rebased(
         for _, step in programs.steps(program)[:steps]:
             fs = step(fs, program, now_ns)
     except programs.ToolError as error:
-        words = as_given(as_given(error.words.removeprefix("qemu-img: "), lower, shown), image.top.path, name)
+        words = as_given(error.words.removeprefix("qemu-img: "), lower, shown)
+        words = words if lower == image.top.path else as_given(words, image.top.path, name)
         raise _warned(image, Failed(words, fs=error.fs)) from None
     return fs
 
@@ -119,22 +143,33 @@ def resize(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
     if len(argv) < 2 and not (argv and argv[0].startswith("-")):
         raise usage("Not enough arguments")
     *rest, size_text = argv or [""]
-    call = read(rest, "f:hq", ("preallocation=", "shrink", "image-opts", "object=", "help"), cwd=cwd)
+    long = ("preallocation=", "shrink", "image-opts", "object=", "help")
+    call = read(rest, "f:hq", long, cwd=cwd, checks={"preallocation": _require_preallocation})
     name = call.one()
-    if call.has("preallocation") and call.get("preallocation") != "off":
-        raise NotModelled("qemu-img resize --preallocation")
+    preallocation = call.get("preallocation") or "off"
     sign = size_text[:1] if size_text[:1] in {"+", "-"} else ""
     size = size_of(size_text.removeprefix(sign) if sign else size_text)
     if size is None:
-        raise Failed(_SIZE_WORDS)
+        raise Failed(SIZE_WORDS)
+    if size >= 1 << 63:
+        size -= 1 << 64  # as QEMU reads it
     image = opened(fs, call, name, form=format_given(call), writing=True)
     before = image.images[0].size_bytes
     wanted = before + size if sign == "+" else before - size if sign == "-" else size
     if wanted <= 0:
         raise _warned(image, Failed("New image size must be positive"))
+    if preallocation != "off":
+        if wanted <= before:
+            raise _warned(image, Failed("Preallocation can only be used for growing images"))
+        raise NotModelled(f"qemu-img resize --preallocation={preallocation}")
     if wanted < before and not call.has("shrink"):
         raise _warned(image, Failed(_SHRINK))
     return _resized(fs, call, image, wanted, now_ns)
+
+
+def _require_preallocation(mode: str) -> None:
+    if mode not in {"off", "metadata", "falloc", "full"}:
+        raise Failed(f"Invalid preallocation mode '{mode}'")
 
 
 def _resized(fs: FileSystem, call: Call, image: Opened, wanted: int, now_ns: int) -> tuple[FileSystem, str, str, int]:

@@ -10,7 +10,7 @@ from simulator.disk.chain import OpenError, chain
 from simulator.disk.files import Stored
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Raw, fresh_qcow2
-from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, read, size_of, usage
+from simulator.tools.img.arguments import Call, Failed, number, read, size_of, usage
 from xensnap.model import Format, Layer
 
 _OTHER_FORMATS = {"qcow", "qed", "vdi", "vhdx", "vmdk", "vpc", "luks", "parallels"}
@@ -66,10 +66,7 @@ def create(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple
 def _size(call: Call) -> int | None:
     if len(call.words) < 2:
         return None
-    size = size_of(call.words[1])
-    if size is None:
-        raise Failed(SIZE_WORDS)
-    return size
+    return number(call.words[1], "image size")
 
 
 def _options(name: str, form: str, call: Call) -> Wanted:
@@ -94,9 +91,9 @@ def _option(name: str, form: str, key: str, value: str) -> dict[str, object]:
         case "refcount_bits":
             return {"refcount_bits": int(value)}
         case "lazy_refcounts":
-            if value in _TRUE:
-                raise NotModelled("qemu-img create -o lazy_refcounts=on")
-            return {"lazy": False}
+            if value not in _TRUE | _FALSE:
+                raise Failed(f"{name}: Parameter 'lazy_refcounts' expects 'on' or 'off'")
+            return {"lazy": value in _TRUE}
         case "backing_file":
             return {"backing": value}
         case "backing_fmt":
@@ -142,6 +139,7 @@ def _backed(
     try:
         links = chain(fs, Layer(lower, Format(backing_format or probed(fs, lower))))
     except OpenError as error:
+        error.require_end()
         words = str(error).replace(f"'{lower}'", f"'{shown}'")
         raise Failed(f"{name}: {words}\nCould not open backing image.") from None
     if backing_format is None:
@@ -164,7 +162,8 @@ def _formatting(
         parts.append(f"backing_fmt={backing_format}")
     if wanted.compat is not None:
         parts.append(f"compat={wanted.compat}")
-    parts.append(f"lazy_refcounts=off refcount_bits={wanted.refcount_bits}")
+    lazy = "on" if wanted.lazy else "off"
+    parts.append(f"lazy_refcounts={lazy} refcount_bits={wanted.refcount_bits}")
     return " ".join(parts) + "\n"
 
 
@@ -186,6 +185,7 @@ def _stored(
             refcount_bits=wanted.refcount_bits,
             backing_name=backing or "",
             backing_format=backing_format or "",
+            lazy=wanted.lazy,
         )
     except ValueError as error:
         raise Failed(f"{name}: {error}", stdout=line) from None

@@ -1,25 +1,25 @@
-"""What only looks: `qemu-img info`, `check` and `map`."""
+"""What only looks: `qemu-img info` and `check`."""
 
 import posixpath
 from collections.abc import Sequence
 
 from simulator.core.unmodelled import NotModelled
-from simulator.disk.chain import Link, OpenError, below, holes, sectors
+from simulator.disk.chain import Link, OpenError, below
 from simulator.disk.chain import opened as link_of
-from simulator.disk.content import SECTOR
 from simulator.disk.filesystem import FileSystem
-from simulator.disk.image import Qcow2, Raw
+from simulator.disk.image import Qcow2
 from simulator.disk.qjson import pretty
 from simulator.disk.refcounts import leaks, repaired
 from simulator.disk.told import Told, image_info
 from simulator.tools.img import text
 from simulator.tools.img.arguments import Call, Failed, read, usage
-from simulator.tools.img.opening import Opened, format_given, opened, qcow2
+from simulator.tools.img.opening import format_given, opened, qcow2
 
 _LONG = ("output=", "image-opts", "force-share", "format=", "object=", "help")
 
 
-def _output(call: Call) -> str:
+def output_of(call: Call) -> str:
+    """`human` or `json`."""
     output = call.get("output") or "human"
     if output not in {"human", "json"}:
         raise Failed("--output must be used with human or json as argument.")
@@ -29,10 +29,10 @@ def _output(call: Call) -> str:
 def info(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
     """One image, or with `--backing-chain` all that it stands on."""
     call = read(argv, "hf:U", (*_LONG, "backing-chain"), cwd=cwd)
-    output, name = _output(call), call.one()
+    output, name = output_of(call), call.one()
     top = opened(fs, call, name, form=format_given(call), writing=False, backing=False)
     links = [top.top]
-    names = [name if not call.has("image-opts") else top.top.path]
+    names = [top.name]
     if call.has("backing-chain"):
         _follow(fs, links, names)
     told = [_info(link, shown) for link, shown in zip(links, names, strict=True)]
@@ -74,11 +74,11 @@ def _human(told: Told, link: Link) -> str:
 
 def check(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
     """Leaks and corruption counted; with `-r` leaks given back."""
-    call = read(argv, "hf:r:T:qU", (*_LONG, "repair="), cwd=cwd)
-    output, name = _output(call), call.one()
-    repair = call.get("r") or call.get("repair")
-    if repair not in {None, "leaks", "all"}:
-        raise usage(f"Unknown option value for -r (expecting 'leaks' or 'all'): {repair}")
+    repairs = {"r": _require_repair, "repair": _require_repair}
+    call = read(argv, "hf:r:T:qU", (*_LONG, "repair="), cwd=cwd, checks=repairs)
+    output, name = output_of(call), call.one()
+    call.require_cache()
+    repair = call.get("r", "repair")
     image = opened(fs, call, name, form=format_given(call), writing=repair is not None)
     top = qcow2(image)
     if top is None:
@@ -103,6 +103,11 @@ def check(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[
     mended = _leaked(top, fixed)
     told = _leaked(top, found) + mended + mended.replace("Leaked", "Repairing")
     return fs, out + _summary(top, found, damage), told, code
+
+
+def _require_repair(what: str) -> None:
+    if what not in {"leaks", "all"}:
+        raise usage(f"Unknown option value for -r (expecting 'leaks' or 'all'): {what}")
 
 
 def _leaked(image: Qcow2, count: int) -> str:
@@ -148,85 +153,3 @@ def _summary(image: Qcow2, found: int, damage: int) -> str:
         share = f"{allocated}/{total} = {allocated * 100 / total:.2f}% allocated"
         lines.append(f"{share}, 0.00% fragmented, 0.00% compressed clusters")
     return "\n".join([*lines, f"Image end offset: {image.end * image.cluster_bytes}"]) + "\n"
-
-
-# --- map -------------------------------------------------------------------------------------------------------------
-
-
-def map_(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
-    """Which image of the chain holds what. Places inside the files are not modelled."""
-    call = read(argv, "f:s:l:hU", (*_LONG, "start-offset=", "max-length="), cwd=cwd)
-    output, name = _output(call), call.one()
-    if call.has("s") or call.has("l") or call.has("start-offset") or call.has("max-length"):
-        raise NotModelled("qemu-img map of a part")
-    image = opened(fs, call, name, form=format_given(call), writing=False)
-    if output != "json":
-        raise NotModelled("qemu-img map --output=human, which tells places inside of files")
-    told = (
-        "["
-        + ",\n".join(
-            f'{{ "start": {e[0]}, "length": {e[1]}, "depth": {e[2]}, "present": {_b(e[3])}, '
-            f'"zero": {_b(e[4])}, "data": {_b(e[5])}}}'
-            for e in extents(image)
-        )
-        + "]\n"
-    )
-    return fs, told, "", 0
-
-
-def _b(value: object) -> str:
-    return "true" if value else "false"
-
-
-def extents(image: Opened) -> list[tuple[int, int, int, bool, bool, bool]]:
-    """Start, length, depth, present, zero, data."""
-    if any(isinstance(each, Raw) for each in image.images):
-        raise NotModelled("qemu-img map of a raw image, which tells holes of the host's file system")
-    end = sectors(image.images[0])
-    parts: list[tuple[int, int, int, bool, bool]] = []
-    gaps = [(0, end)]
-    for depth, each in enumerate(image.images):
-        left: list[tuple[int, int]] = []
-        limit = sectors(each)
-        for low, high in gaps:
-            if high > limit:
-                parts.append((max(low, limit), high, depth, True, True))
-            missing = holes(each, low, min(high, limit))
-            left += missing
-            parts += _held(each, low, min(high, limit), missing, depth)
-        gaps = left
-    parts += [(low, high, len(image.images) - 1, False, True) for low, high in gaps]
-    return _joined(sorted(parts))
-
-
-def _held(
-    image: object, low: int, high: int, missing: list[tuple[int, int]], depth: int
-) -> list[tuple[int, int, int, bool, bool]]:
-    from simulator.disk.content import runs_in  # noqa: PLC0415 -- used here only
-
-    assert isinstance(image, Qcow2)
-    size = image.sectors
-    found: list[tuple[int, int, int, bool, bool]] = []
-    for index in range(low // size, -(-high // size)) if low < high else ():
-        value = image.content.get(index)
-        if value is None:
-            continue
-        start, stop = max(low, index * size), min(high, (index + 1) * size)
-        zero = all(run[2] == 0 for run in runs_in(value, index * size, size))
-        found.append((start, stop, depth, True, zero))
-    del missing
-    return found
-
-
-def _joined(parts: list[tuple[int, int, int, bool, bool]]) -> list[tuple[int, int, int, bool, bool, bool]]:
-    told: list[tuple[int, int, int, bool, bool, bool]] = []
-    for low, high, depth, present, zero in parts:
-        start, length = low * SECTOR, (high - low) * SECTOR
-        if not length:
-            continue
-        last = told[-1] if told else None
-        if last and last[2:5] == (depth, present, zero) and last[0] + last[1] == start:
-            told[-1] = (last[0], last[1] + length, *last[2:])
-        else:
-            told.append((start, length, depth, present, zero, present and not zero))
-    return told

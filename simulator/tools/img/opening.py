@@ -19,12 +19,14 @@ class Opened(msgspec.Struct, frozen=True):
     """An image and what stands below it.
 
     Attributes:
-        shown: the name as it was given.
+        shown: the name as it was given, or the options in its place.
+        name: the file's name as it was given.
         warning: what is printed where a raw image was guessed and is open for writing.
     """
 
     links: tuple[Link, ...]
     shown: str
+    name: str
     warning: str = ""
 
     @property
@@ -45,7 +47,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 def format_given(call: Call, option: str = "f") -> str | None:
     """The format that was given, or None."""
-    return call.get(option) or call.get("format")
+    return call.get(option, "format")
 
 
 def opened(
@@ -65,26 +67,29 @@ def opened(
         name, form = _image_opts(name)
     path = call.path(name)
     head = words.format(name=shown)
-    shared = call.has("U") or call.has("force-share")
+    shared = call.has("U", "force-share")
     if shared and writing:
         raise Failed(f"{head}force-share=on can only be used with read-only images", status=status)
     guessed = form is None
     if writing and path in fs.dirs:
         raise Failed(f"{head}Could not open '{name}': Is a directory", status=status)
+    opening: tuple[int, ...] = ()
     try:
         form = _known(form) if form else probed(fs, path)
         layer = Layer(path, Format(form))
         top = chains.opened(fs, layer)
         if not shared:
             _require_lock(fs, top, writing=writing)
+        opening = (top.number,) if writing else ()
         links = (top, *_below(fs, top, shared=shared)) if backing else (top,)
     except OpenError as error:
+        error.require_end(*opening)
         words = as_given(f"{head}{error}", path, name)
         raise Failed(_below_as_given(fs, words, error.path, path, name), status=status) from None
     inode = fs.inodes[top.number]
     if writing and isinstance(inode, Inode) and inode.immutable:
         raise Failed(f"{head}Could not open '{name}': Operation not permitted", status=status)
-    return Opened(links, shown, _WARNING.format(name=shown) if guessed and form == "raw" and writing else "")
+    return Opened(links, shown, name, _WARNING.format(name=shown) if guessed and form == "raw" and writing else "")
 
 
 _WARNING = (
@@ -130,18 +135,14 @@ def _below(fs: FileSystem, top: Link, *, shared: bool) -> tuple[Link, ...]:
         return ()
     try:
         links = chains.chain(fs, lower)
-        _require_no_loop(top, links)
         if not shared:
             for link in links:
                 _require_lock(fs, link, writing=False)
     except OpenError as error:
-        raise OpenError(f"Could not open backing file: {error}", path=error.path) from None
+        if top.number in error.loop:
+            raise chains.loop_through(top, error) from None
+        raise OpenError(f"Could not open backing file: {error}", path=error.path, loop=error.loop) from None
     return links
-
-
-def _require_no_loop(top: Link, links: tuple[Link, ...]) -> None:
-    if any(link.number == top.number for link in links):
-        raise OpenError(_lock_words("shared ", top.path), path=top.path)
 
 
 def _require_lock(fs: FileSystem, link: Link, *, writing: bool) -> None:

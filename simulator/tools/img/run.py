@@ -7,7 +7,7 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.filesystem import FileSystem
-from simulator.tools.img import change, compare, copy, create, look, snapshot
+from simulator.tools.img import amend, bitmap, change, compare, copy, create, look, mapping, snapshot
 from simulator.tools.img.arguments import Failed, usage
 from simulator.tools.qemu_img import ToolError
 
@@ -27,28 +27,32 @@ class Done(msgspec.Struct, frozen=True):
 Subcommand = Callable[[FileSystem, Sequence[str], str, int], tuple[FileSystem, str, str, int]]
 
 _SUBCOMMANDS: dict[str, Subcommand] = {
+    "amend": amend.amend,
+    "bitmap": bitmap.bitmap,
     "check": look.check,
     "commit": change.commit,
     "compare": compare.compare,
     "convert": copy.convert,
     "create": create.create,
     "info": look.info,
-    "map": look.map_,
+    "map": mapping.map_,
     "measure": copy.measure,
     "rebase": change.rebase,
     "resize": change.resize,
     "snapshot": snapshot.snapshot,
 }
-NOT_MODELLED = frozenset({"amend", "bench", "bitmap", "dd"})
+NOT_MODELLED = frozenset({"bench", "dd"})
 
 OPTIONS = {
+    "amend": "`-o` with compat, size, refcount_bits, lazy_refcounts and an unchanged backing file; `-f`, `-p`, `-q`",
+    "bitmap": "all but `--object`; which bits are set is not kept",
     "check": "`-f`, `-r leaks`, `--output`, `-q`, `-U`; `-r all` of sound images",
     "commit": "`-b`, `-d`, `-f`, `-q`",
     "compare": "`-f`, `-F`, `-q`, `-U`; `-s` of different sizes",
     "convert": "`-f`, `-O qcow2` and `raw`, `-l`, `-n`, `-q`, `-U`",
     "create": "qcow2 and raw; `-b`, `-F`, `-u`, `-q`; `-o` with cluster_size, compat, refcount_bits, size",
     "info": "`-f`, `--output`, `--backing-chain`, `-U`",
-    "map": "`--output=json` of qcow2 images, without places in files",
+    "map": "`-f`, `--output`, `-s`, `-l`, `-U`, of qcow2 images; places are those of the file that a reader would get",
     "measure": "`-O`, `-l`, `--size`, `--output`",
     "rebase": "`-b`, `-F`, `-u`, `-f`, `-q`",
     "resize": "`+` and `-`, `--shrink`, `-f`, `-q`",
@@ -75,4 +79,4 @@ def run(fs: FileSystem, argv: Sequence[str], *, cwd: str = "/", now_ns: int = 0)
     except Failed as error:
         return Done(error.fs or fs, error.status, error.stdout, error.stderr)
     except ToolError as error:
-        return Done(error.fs or fs, 1, "", error.words + "\n")
+        return Done(error.fs or fs, 1, error.stdout, error.words + "\n")

@@ -62,6 +62,8 @@ def _applied(fs: FileSystem, image: Opened, value: str, now_ns: int, warning: st
         raise failed
     top = image.top.image
     assert isinstance(top, Qcow2)
+    if top.bitmaps:
+        raise Failed(f"{words}{programs.BITMAPS_ACTIVE}")
     entry = by_id_or_name(top.table, value)
     if entry is None:
         raise Failed(f"{words}Failed to load snapshot: No such file or directory")

@@ -1,7 +1,9 @@
 """What qemu-img prints for people: sizes, dates, tables of snapshots, and an image in lines."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
+from simulator.disk.qjson import ordered
 from simulator.disk.snapshots import Entry, Table
 from simulator.disk.told import Told
 
@@ -73,18 +75,19 @@ def specific(told: Told) -> str:
     """The part of the format, which comes last."""
     if "format-specific" not in told:
         return ""
-    data = told["format-specific"]["data"]
-    named = {
-        "compat": "compat",
-        "compression-type": "compression type",
-        "lazy-refcounts": "lazy refcounts",
-        "refcount-bits": "refcount bits",
-        "corrupt": "corrupt",
-        "extended-l2": "extended l2",
-    }
-    lines = [f"    {name}: {_word(data[key])}" for key, name in named.items() if key in data]
-    return "Format specific information:\n" + "\n".join(lines) + "\n"
+    return "Format specific information:\n" + "\n".join(_lines(told["format-specific"]["data"], 1)) + "\n"
 
 
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _lines(value: Mapping[str, object] | Sequence[object], depth: int) -> Iterator[str]:
+    """The members of an object, in QEMU's order, or the numbered entries of a list; what is inside of them deeper."""
+    members = (
+        [(key.replace("-", " "), value[key]) for key in ordered(value)]
+        if isinstance(value, Mapping)
+        else [(f"[{place}]", each) for place, each in enumerate(value)]
+    )
+    for name, member in members:
+        if isinstance(member, Mapping | list):
+            yield f"{'    ' * depth}{name}:"
+            yield from _lines(member, depth + 1)
+        else:
+            yield f"{'    ' * depth}{name}: {str(member).lower() if isinstance(member, bool) else member}"

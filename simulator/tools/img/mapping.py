@@ -1,0 +1,147 @@
+"""`qemu-img map`: which image of a chain holds what, and where in its file."""
+
+import posixpath
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk.chain import holes, sectors
+from simulator.disk.content import SECTOR, runs_in
+from simulator.disk.filesystem import FileSystem
+from simulator.disk.image import Image, Qcow2, Raw
+from simulator.disk.qcow2_file import places
+from simulator.tools.img.arguments import a_number, read
+from simulator.tools.img.look import output_of
+from simulator.tools.img.opening import Opened, format_given, opened
+
+replace = msgspec.structs.replace
+
+_LONG = ("output=", "image-opts", "force-share", "format=", "object=", "help", "start-offset=", "max-length=")
+_START, _LENGTH = a_number("start offset"), a_number("max length")
+_CHECKS = {"s": _START, "start-offset": _START, "l": _LENGTH, "max-length": _LENGTH}
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """A stretch of the disk, in bytes.
+
+    Attributes:
+        depth: which image of the chain tells about it, from 0 on.
+        present: whether an image of the chain has it allocated.
+        place: where it begins in that image's file; None where there are no data.
+    """
+
+    start: int
+    length: int
+    depth: int = 0
+    present: bool = False
+    zero: bool = False
+    place: int | None = None
+
+    @property
+    def end(self) -> int:
+        """Where the next one begins."""
+        return self.start + self.length
+
+    def clipped(self, low: int, high: int) -> "Extent":
+        """The part of it between two offsets."""
+        start, end = max(self.start, low), min(self.end, high)
+        place = None if self.place is None else self.place + start - self.start
+        return replace(self, start=start, length=end - start, place=place)
+
+    def goes_on(self, other: "Extent") -> bool:
+        """Whether the next extent says the same of what follows, in the same place of the file."""
+        alike = replace(other, start=self.start, length=self.length, place=self.place) == self
+        return alike and other.place == (None if self.place is None else self.place + self.length)
+
+
+def map_(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
+    """All of the disk or a part of it, for people or as JSON."""
+    call = read(argv, "f:s:l:hU", _LONG, cwd=cwd, checks=_CHECKS)
+    output, _ = output_of(call), call.one()
+    start, length = call.number("s", "start-offset"), call.number("l", "max-length")
+    image = opened(fs, call, call.one(), form=format_given(call), writing=False)
+    low = start or 0
+    high = image.images[0].size_bytes if length is None else min(low + length, image.images[0].size_bytes)
+    found = [each.clipped(low, high) for each in extents(image.images) if each.start < high and each.end > low]
+    if output == "json":
+        return fs, "[" + ",\n".join(map(_object, found or [Extent(low, 0)])) + "]\n", "", 0
+    names = tuple(_names(image))
+    lines = (_line(each, names[each.depth]) for each in found if each.place is not None)
+    return fs, "".join([f"{'Offset':<16}{'Length':<16}{'Mapped to':<16}File\n", *lines]), "", 0
+
+
+def _object(extent: Extent) -> str:
+    data = extent.place is not None
+    flags = {"present": extent.present, "zero": extent.zero, "data": data}
+    words = [f'"start": {extent.start}, "length": {extent.length}, "depth": {extent.depth}']
+    words += [f'"{name}": {str(value).lower()}' for name, value in flags.items()]
+    words += [f'"offset": {extent.place}'] * data
+    return "{ " + ", ".join(words) + "}"
+
+
+def _line(extent: Extent, name: str) -> str:
+    return f"{_hex(extent.start):<16}{_hex(extent.length):<16}{_hex(extent.place or 0):<16}{name}\n"
+
+
+def _hex(number: int) -> str:
+    return f"{number:#x}" if number else "0"
+
+
+def _names(image: Opened) -> Iterator[str]:
+    """The files of the chain, each called from where the one above it stands."""
+    name = image.name
+    for each in image.images:
+        yield name
+        if isinstance(each, Qcow2):
+            name = posixpath.join(posixpath.dirname(name), each.backing_name)
+
+
+def extents(images: tuple[Image, ...]) -> list[Extent]:
+    """The whole disk, as few extents as there can be. Costs the clusters of the disk times depth."""
+    if any(isinstance(each, Raw) for each in images):
+        raise NotModelled("qemu-img map of a raw image, which tells holes of the host's file system")
+    found: list[Extent] = []
+    gaps = [(0, sectors(images[0]))]
+    for depth, each in enumerate(images):
+        assert isinstance(each, Qcow2)
+        left: list[tuple[int, int]] = []
+        limit = sectors(each)
+        for low, high in gaps:
+            if high > limit:
+                # Beyond the end of what is below, the image above tells of zeros, which nobody has allocated.
+                found.append(_blank(max(low, limit), high, depth - 1, present=False))
+            left += holes(each, low, min(high, limit))
+            found += _held(each, low, min(high, limit), depth)
+        gaps = left
+    found += [_blank(low, high, len(images) - 1, present=False) for low, high in gaps]
+    return _joined(sorted(found, key=lambda extent: extent.start))
+
+
+def _blank(low: int, high: int, depth: int, *, present: bool) -> Extent:
+    return Extent(low * SECTOR, (high - low) * SECTOR, depth, present, zero=True)
+
+
+def _held(image: Qcow2, low: int, high: int, depth: int) -> Iterator[Extent]:
+    size, at = image.sectors, places(image)
+    for index in range(low // size, -(-high // size)) if low < high else ():
+        value = image.content.get(index)
+        if value is None:
+            continue
+        start, end = max(low, index * size), min(high, (index + 1) * size)
+        # Version 2 has no marked zeros, so there they are data.
+        if image.version > 2 and all(write_id == 0 for _, _, write_id in runs_in(value, index * size, size)):
+            yield _blank(start, end, depth, present=True)
+        else:
+            place = at[index] + (start - index * size) * SECTOR
+            yield Extent(start * SECTOR, (end - start) * SECTOR, depth, present=True, place=place)
+
+
+def _joined(found: list[Extent]) -> list[Extent]:
+    told: list[Extent] = []
+    for each in found:
+        if told and each.length and told[-1].goes_on(each):
+            told[-1] = replace(told[-1], length=told[-1].length + each.length)
+        elif each.length:
+            told.append(each)
+    return told
