@@ -33,6 +33,40 @@ def test_a_domain_that_was_exported_is_imported_beside_the_first(both) -> None:
     both.ok("delete", "copy", "now", "--children")
 
 
+def test_a_snapshot_that_was_exported_is_added_to_a_domain_that_is_there(both) -> None:
+    both.ok("create", "guest1", "-n", "then", "-D", "--only", "xvdb")
+    archive = f"{place(both)}/then.xensnap"
+    both.ok("export", "guest1", "then", "-o", archive)
+    both.ok("delete", "guest1", "then")
+    into = ["import", archive, "--directory", place(both), "--domain", "guest1"]
+    assert "import snapshot 'then'" in both.ok(*into, "--dry-run")
+    assert both.ok("list", "guest1", "--name-only") == ""
+    made = both.json(*into, "--as", "back")
+    assert (made["domain"], made["snapshot"]) == ("guest1", "back")
+    (snapshot,) = both.json("list", "guest1")["snapshots"]
+    assert (snapshot["name"], snapshot["kind"], snapshot["parent"]) == ("back", "external", None)
+    both.ok("verify", "guest1")
+    both.ok("doctor", "guest1", "--check")
+    both.ok("revert", "guest1", "back")
+    both.ok("create", "guest1", "-n", "on", "-D", "--only", "xvdb")
+    both.ok("delete", "guest1", "--all")
+    both.ok(*into)
+    both.ok("undo", "guest1")
+    assert both.ok("list", "guest1", "--name-only") == ""
+
+
+def test_what_no_disk_can_hold_is_not_added_to_a_domain(both) -> None:
+    both.ok("create", "guest1", "-n", "then", "-D", "--only", "xvda", "--type", "internal")
+    archive = f"{place(both)}/then.xensnap"
+    both.ok("export", "guest1", "then", "-o", archive)
+    into = ["import", archive, "--directory", place(both), "--domain", "guest1"]
+    assert {each["id"] for each in both.error(*into)["reasons"]} == {"kind-is-sticky", "name-taken"}
+    for more in (["--name", "other"], ["--new-uuid"], ["--config", "x"]):
+        assert both.error(*into, *more)["id"] == "contradiction"
+    assert both.error("import", archive, "--directory", "/no/such", "--domain", "guest1")["exit_code"] in (4, 6)
+    assert both.error(*into[:-1], "nobody")["id"] == "domain-not-found"
+
+
 def test_what_is_there_is_never_written_over(both) -> None:
     both.ok("create", "guest1", "-n", "then")
     archive = f"{place(both)}/then.xensnap"

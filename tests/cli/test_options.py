@@ -106,6 +106,7 @@ INSTEAD = {
     "export --output": ["guest1", "before"],
     "import --directory": ["/images/made.xensnap", "--new-uuid", "--name", "imported"],
     "import --name": ["/images/made.xensnap", "--directory", "/images", "--new-uuid"],
+    "import --domain": ["/images/made.xensnap", "--directory", "/images"],
     "import --new-uuid": ["/images/made.xensnap", "--directory", "/images", "--name", "imported"],
     "clone --linked": ["guest3", "frozen", "cloned"],
     "create --accept": ["guest1", "--name", "pinned", "--replace"],
@@ -129,6 +130,7 @@ GOOD = {
     "create --config": ["snap.cfg"],
     "export --output": ["/images/new.xensnap"],
     "import --directory": ["/images"],
+    "import --domain": ["guest3"],
     "import --name": ["another"],
     "import --as": ["then"],
     "import --config": ["guest1.cfg"],
@@ -221,6 +223,7 @@ BAD = {
     "create --config": "missing.cfg",
     "export --output": "/images/made.xensnap",
     "import --directory": "relative",
+    "import --domain": "nobody",
     "import --name": "guest1",
     "import --as": "a/b",
     "import --config": "theirs.xml",
@@ -341,7 +344,7 @@ def put_capsule(sim) -> None:
 def put_archive(sim) -> None:
     """An archive of `before`, a snapshot that has frozen its image."""
     sim.ok("export", "guest1", "before", "-o", "/images/made.xensnap")
-    sim.ok("sim", "domain", "add", "guest3", "--disk", "xvda=1M,raw")
+    sim.ok("sim", "domain", "add", "guest3", "--disk", "xvda=1M,raw", "--disk", "xvdb=1M,raw")
     sim.ok("create", "guest3", "-n", "frozen")
 
 

@@ -1,4 +1,4 @@
-"""Death at every effect of export, import and clone. The domain that is made is there whole, or nothing of it is."""
+"""Death at every effect of export, import and clone. What is made is there whole, or nothing of it."""
 
 import errno
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from xensnap.engine.request import (
     CreateRequest,
     DeleteRequest,
     ExportRequest,
+    GraftRequest,
     ImportRequest,
     RevertRequest,
 )
@@ -50,6 +51,20 @@ def target(kinds: str, *, memory: bool = False) -> SimulatedHost:
     host.run(host.files.sync(ARCHIVE))
     host.run(host.files.sync_dir("/images"))
     return host
+
+
+def bereft(kinds: str, *, memory: bool = False) -> SimulatedHost:
+    """A guest whose snapshot `s` is in an archive only, and that has another one since."""
+    host = source(kinds, memory=memory)
+    engine = Engine(host)
+    engine.perform(GUEST, ExportRequest("s", ARCHIVE))
+    engine.delete(GUEST, DeleteRequest("s"))
+    engine.create(GUEST, CreateRequest("since", kind=Kind.EXTERNAL))
+    return host
+
+
+def graft(engine: Engine) -> object:
+    return engine.perform(GUEST, GraftRequest(ARCHIVE, "/images"))
 
 
 def everything(host: SimulatedHost) -> object:
@@ -114,6 +129,33 @@ def test_import(kinds: str, memory: bool) -> None:
     assert judge(target(kinds, memory=memory), lambda engine: engine.make(request)) > 100
 
 
+@pytest.mark.parametrize(("kinds", "memory"), [("i", False), ("ee", True)])
+def test_import_into_a_domain_that_is_there(kinds: str, memory: bool) -> None:
+    assert judge(bereft(kinds, memory=memory), graft) > 100
+
+
+def test_what_comes_back_from_an_archive_is_what_was_exported() -> None:
+    host = source("ie")
+    then = host.fork()
+    Engine(then).revert(GUEST, RevertRequest("s"))
+    engine = Engine(host)
+    engine.perform(GUEST, ExportRequest("s", ARCHIVE))
+    engine.delete(GUEST, DeleteRequest("s"))
+    graft(engine)
+    engine.create(GUEST, CreateRequest("kept", kind=Kind.EXTERNAL))
+    kept = host.visible(GUEST)
+    engine.revert(GUEST, RevertRequest("s"))
+    assert host.visible(GUEST) == then.visible(GUEST)
+    scribble(host, 2)
+    for name, wanted in (("s", then.visible(GUEST)), ("kept", kept)):
+        engine.revert(GUEST, RevertRequest(name))
+        assert host.visible(GUEST) == wanted
+    engine.delete(GUEST, DeleteRequest("s"))
+    assert host.visible(GUEST) == kept
+    assert {path for path, _ in files(host.world.fs) if "-xvda-" in path or "-xvdb-" in path} == set()
+    assert engine.diagnose(GUEST).found == ()
+
+
 @pytest.mark.parametrize(("kinds", "linked"), [("i", False), ("ie", False), ("e", True), ("ee", True)])
 def test_clone(kinds: str, linked: bool) -> None:
     request = CloneRequest(GUEST, "s", NEW, linked=linked)
@@ -144,11 +186,12 @@ def test_die_again_while_recovering(verb: str) -> None:
 
 
 @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.PARTLY, Cut.UNACKNOWLEDGED])
-@pytest.mark.parametrize("verb", ["export", "import", "clone", "linked"])
+@pytest.mark.parametrize("verb", ["export", "import", "graft", "clone", "linked"])
 def test_one_effect_fails(verb: str, cut: Cut) -> None:
     host, operation = {
         "export": (source("ie"), lambda engine: engine.perform(GUEST, ExportRequest("s", ARCHIVE))),
         "import": (target("i", memory=True), lambda engine: engine.make(ImportRequest(ARCHIVE, "/images"))),
+        "graft": (bereft("e", memory=True), graft),
         "clone": (source("i"), lambda engine: engine.make(CloneRequest(GUEST, "s", NEW))),
         "linked": (source("e"), lambda engine: engine.make(CloneRequest(GUEST, "s", NEW, linked=True))),
     }[verb]

@@ -271,6 +271,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The file system keeps no immutable flag, so nothing can keep root from starting a guest on a frozen image.",
         "Keep images on ext4, xfs or btrfs; as root.",
     ),
+    "no-external-snapshots": (
+        "The host cannot switch a disk to another image, which going back to an external snapshot does.",
+        "Import the archive as a domain of its own, or use another host.",
+    ),
     "no-internal-snapshots": ("Images of this format hold no internal snapshots.", "Use --type external."),
     "needs-live": ("How long a guest may stand still is asked of a live save only.", "Use --live, too."),
     "no-downtime-limit": (

@@ -38,6 +38,7 @@ from xensnap.engine.request import (
     EditRequest,
     ExportRequest,
     ForgetRequest,
+    GraftRequest,
     PinRequest,
     PruneRequest,
     RedefineRequest,
@@ -93,6 +94,7 @@ DOCUMENTS: dict[type[Request], type[OperationDocument]] = {
     AdoptRequest: AdoptDocument,
     RedefineRequest: RedefineDocument,
     ExportRequest: ExportDocument,
+    GraftRequest: ImportDocument,
     RelocateRequest: RelocateDocument,
 }
 

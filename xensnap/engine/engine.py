@@ -18,6 +18,7 @@ from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
 from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_changed
 from xensnap.engine.export import plan_export
+from xensnap.engine.graft import plan_graft
 from xensnap.engine.journal import Entry
 from xensnap.engine.let_go import plan_letting_go, plan_taking_back
 from xensnap.engine.plan import Plan
@@ -38,6 +39,7 @@ from xensnap.engine.request import (
     ExportRequest,
     ForgetRequest,
     Fresh,
+    GraftRequest,
     ImportRequest,
     PinRequest,
     PruneRequest,
@@ -422,6 +424,7 @@ _REQUESTS: dict[str, type[Request]] = {
     "adopt": AdoptRequest,
     "redefine": RedefineRequest,
     "export": ExportRequest,
+    "graft": GraftRequest,
 }
 
 
@@ -446,6 +449,8 @@ def _places(request: Request) -> Places:
             return Places(configuration=request.use_config, configuration_file=request.config_file)
         case ExportRequest():
             return Places(frozenset({request.path}))
+        case GraftRequest():
+            return Places(directories=frozenset({request.directory}), archive=request.path)
         case _:
             return ANYWHERE
 
@@ -509,6 +514,8 @@ def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
             return plan_redefine(view, request, fresh)
         case ExportRequest():
             return plan_export(view, request, fresh)
+        case GraftRequest():
+            return plan_graft(view, request, fresh)
 
 
 def _birth_of(plan: Plan) -> Birth | None:

@@ -217,6 +217,17 @@ class ExportRequest(Asked, frozen=True):
     path: str
 
 
+class GraftRequest(Asked, frozen=True):
+    """Give the domain the snapshot of an archive. `path` and `directory`, for its disks, are absolute, on the host.
+
+    Without `snapshot` it is called as the archive says.
+    """
+
+    path: str
+    directory: str
+    snapshot: str = ""
+
+
 Request = (
     CreateRequest
     | RevertRequest
@@ -233,6 +244,7 @@ Request = (
     | AdoptRequest
     | RedefineRequest
     | ExportRequest
+    | GraftRequest
 )
 """All that can be asked of a domain that is there."""
 

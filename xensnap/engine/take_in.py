@@ -85,7 +85,7 @@ def plan_import(
         *against_birth(place, frozenset({request.directory})),
         *_against_name(who.snapshot),
         *_against_host(archive, place),
-        *_against_uncovered(archive),
+        *against_uncovered(archive),
         *_against_left_out(archive, found.left_out),
         *space.against(place.view, needs),
     ]
@@ -100,8 +100,8 @@ def plan_import(
         f"import snapshot {who.snapshot!r} of {who.name} from {request.path}",
         snapshot=who.snapshot,
         prepare=(
-            *(step for disk in snapshot.disks for step in _receive_disk(archive, disk)),
-            *_receive_memory(archive, snapshot, found),
+            *(step for disk in snapshot.disks for step in receive_disk(archive, disk)),
+            *receive_memory(archive, snapshot),
             *(TakePoint(disk.vdev, disk.image.path, disk.tag) for disk in snapshot.disks),
             WriteRecord(snapshot),
         ),
@@ -184,14 +184,13 @@ def _snapshot(archive: Archive, who: Identity, disks: tuple[Disk, ...], text: st
     told = archive.snapshot
     covered = [(disk, member) for disk in disks if (member := archive.manifest.disk(disk.vdev)) is not None]
     memory = f"{store.directory}/{names.encode(who.snapshot)}.save" if archive.manifest.memory else ""
-    grade = Consistency.CRASH if told.consistency is Consistency.CHECKPOINT and not memory else told.consistency
     return Snapshot(
         name=who.snapshot,
         domain_uuid=who.uuid,
         domain_name=who.name,
         creation_time_s=told.creation_time_s,
         state=told.state,
-        consistency=Consistency.CHECKPOINT if memory else grade,
+        consistency=grade(archive),
         disks=tuple(
             DiskSnapshot(disk.vdev, Kind.INTERNAL, disk.layer, member.disk_bytes, who.snapshot)
             for disk, member in covered
@@ -203,7 +202,16 @@ def _snapshot(archive: Archive, who: Identity, disks: tuple[Disk, ...], text: st
     )
 
 
-def _receive_disk(archive: Archive, disk: DiskSnapshot) -> Iterator[Step]:
+def grade(archive: Archive) -> Consistency:
+    """How consistent what an archive holds is: its record may say more than is in it."""
+    told = archive.snapshot.consistency
+    if archive.manifest.memory:
+        return Consistency.CHECKPOINT
+    return Consistency.CRASH if told is Consistency.CHECKPOINT else told
+
+
+def receive_disk(archive: Archive, disk: DiskSnapshot) -> Iterator[Step]:
+    """The steps that bring a disk out of an archive, under its name once it is known to stand alone."""
     member = archive.manifest.disk(disk.vdev)
     assert member is not None, "the snapshot covers what the archive has"
     received = f"{disk.image.path}.part"
@@ -211,7 +219,8 @@ def _receive_disk(archive: Archive, disk: DiskSnapshot) -> Iterator[Step]:
     yield AcceptImage(received, disk.image.path, disk.vdev, disk.size_bytes, archive.path)
 
 
-def _receive_memory(archive: Archive, snapshot: Snapshot, machine: _Machine) -> Iterator[Step]:
+def receive_memory(archive: Archive, snapshot: Snapshot) -> Iterator[Step]:
+    """The step that brings the memory out of an archive, if any, with the configuration that the snapshot has here."""
     member = archive.manifest.memory
     if member is None:
         return
@@ -219,7 +228,7 @@ def _receive_memory(archive: Archive, snapshot: Snapshot, machine: _Machine) -> 
     if archive.head is not None:
         # xl obeys the configuration in a save file: a program that it names as the device model is run as root.
         head = archive.head
-        ours = savefile.Head(_libxl(machine.text), head.mandatory_flags, head.optional_flags, head.rest, 0)
+        ours = savefile.Head(_libxl(snapshot.domain_config), head.mandatory_flags, head.optional_flags, head.rest, 0)
         step = replace(step, skipped_bytes=head.length_bytes, beginning=savefile.encode(ours))
     yield step
 
@@ -247,7 +256,7 @@ def _against_host(archive: Archive, place: Birthplace) -> Iterator[Reason]:
         yield Reason("no-memory", cause, "Import it on a host that can.")
 
 
-def _against_uncovered(archive: Archive) -> Iterator[Reason]:
+def against_uncovered(archive: Archive) -> Iterator[Reason]:
     """Old memory over a disk that is not there, or not of that moment, destroys its file system."""
     for disk in archive.manifest.domain.disks if archive.manifest.memory else ():
         if archive.manifest.disk(disk.vdev) is None and not disk.readonly and not disk.cdrom:

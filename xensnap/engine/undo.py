@@ -64,7 +64,7 @@ def _done(entries: Iterable[Entry]) -> Iterable[Plan]:
 
 def _back(last: Plan, before: Plan | None) -> Request | None:
     match last.verb:
-        case "create":
+        case "create" | "graft":
             return DeleteRequest(last.snapshot)
         case "delete" if msgspec.json.decode(last.request, type=DeleteRequest).metadata_only and last.snapshot:
             return AdoptRequest(last.snapshot)

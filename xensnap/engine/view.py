@@ -4,6 +4,7 @@ Planners are pure functions of this view and a request. Its hash is what `apply`
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -19,6 +20,9 @@ from xensnap.errors import Damaged, NotFound, Reason, Refused, XensnapError
 from xensnap.formats.trashed import Trashed
 from xensnap.hypervisor import Capability, Hypervisor
 from xensnap.model import Chain, Described, Disk, Domain, FileId, Format, Image, Kind, Layer, RunState, Snapshot
+
+if TYPE_CHECKING:
+    from xensnap.engine.archive import Archive
 
 
 class DiskView(msgspec.Struct, frozen=True):
@@ -72,6 +76,8 @@ class View(msgspec.Struct, frozen=True):
     """What the QEMU of a domain that runs writes to."""
     trashed: Mapping[str, Trashed] = {}
     """Snapshots that were thrown away and can be had back, by name: what they hold stays."""
+    archive: "Archive | None" = None
+    """What the archive that was asked for says of itself."""
     state_problem: str = ""
     """Why the domain's state in the store cannot be read; `state` is an empty one then."""
 
@@ -101,6 +107,8 @@ class Places(msgspec.Struct, frozen=True):
     """The text of a configuration file that the toolstack is to read, if any."""
     configuration_file: str = ""
     """Where that text is from."""
+    archive: str = ""
+    """The path of an archive, if any."""
     let_go: bool = False
     """Whether the memory files of snapshots are spoken of whose records were taken away."""
 
@@ -155,6 +163,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         other_names=others.names,
         opened=await opened_by(host, domain),
         trashed=contents.trashed,
+        archive=await _archive(host, places.archive) if places.archive else None,
         state_problem=contents.state_problem,
     )
     return one_name_each(view)
@@ -178,6 +187,7 @@ def digest(view: View) -> str:
             view.configuration,
             view.wanted,
             sorted(view.trashed.items()),
+            view.archive.manifest if view.archive else None,
         ]
     )
 
@@ -289,6 +299,12 @@ async def _memories(host: Hypervisor, snapshots: Iterable[Snapshot]) -> dict[str
         if stat is not None and stat.is_regular:
             found[snapshot.name] = stat.length_bytes
     return found
+
+
+async def _archive(host: Hypervisor, path: str) -> "Archive":
+    from xensnap.engine.archive import opened  # noqa: PLC0415 -- loads what only few requests need
+
+    return await opened(host, path)
 
 
 async def _prepared(host: Hypervisor, places: Places) -> dict[str, Image]:

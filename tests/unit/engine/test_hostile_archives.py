@@ -13,9 +13,9 @@ from simulator import SimulatedHost
 from simulator.checkers.leaks import files
 from simulator.disk.image import Qcow2, fresh_qcow2
 from simulator.disk.qcow2_file import encoded
-from xensnap.engine import CreateRequest, Engine, RevertRequest
+from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
 from xensnap.engine.archive import Archive, opened
-from xensnap.engine.request import ExportRequest, ImportRequest
+from xensnap.engine.request import ExportRequest, GraftRequest, ImportRequest
 from xensnap.errors import Failed, Refused, XensnapError
 from xensnap.formats import archive, libxl_json, savefile, snapshot_record
 from xensnap.formats.archive import ArchivedDisk, Manifest
@@ -251,3 +251,80 @@ def test_the_configuration_in_a_save_file_of_xl_is_ours_and_the_rest_of_it_is_as
 def test_a_save_file_that_ends_in_its_head_is_refused(memory: bytes) -> None:
     found, contents = taken_apart()
     assert is_refused(target(put_together(found.manifest, contents | {archive.MEMORY: memory}))).id == "bad-archive"
+
+
+# --- into a domain that is there -------------------------------------------------------------------------------------
+
+
+def contents_of(host: SimulatedHost) -> dict[str, object]:
+    """Every file but what the store notes of operations that came to nothing."""
+    there = {path: host.world.fs.inode(path) for path, _ in files(host.world.fs)}
+    return {
+        path: inode for path, inode in there.items() if path.rpartition("/")[2] not in ("journal", "reserve", "lock")
+    }
+
+
+def is_not_grafted(data: bytes) -> XensnapError:
+    """The snapshot is refused, and the domain, its snapshots and all files but its journal are as before."""
+    host = target(data)
+    host.create_image("/images/mine.raw", "raw", size_bytes=1 << 18)
+    host.add_domain("mine", disks={"xvda": "/images/mine.raw"})
+    engine = Engine(host)
+    engine.create("mine", CreateRequest("own"))
+    before = engine.list("mine"), contents_of(host)
+    with pytest.raises((Failed, Refused)) as caught:
+        engine.perform("mine", GraftRequest(PATH, "/images"))
+    assert (engine.list("mine"), contents_of(host)) == before
+    return caught.value
+
+
+def without_memory(contents: dict[str, bytes], manifest: Manifest) -> tuple[Manifest, dict[str, bytes]]:
+    """The same without its memory, so that what is wrong with the rest is what is told."""
+    record = snapshot_record.decode(contents[archive.RECORD], path="x")
+    plain = snapshot_record.encode(replace(record, memory=""))
+    members = tuple(member for member in manifest.members if member.name != archive.MEMORY)
+    return replace(manifest, members=members), contents | {archive.RECORD: plain}
+
+
+@pytest.mark.parametrize("what", IMAGES)
+def test_no_snapshot_is_added_whose_disk_is_not_a_standalone_image(what: str) -> None:
+    found, contents = taken_apart()
+    manifest, contents = without_memory(contents | {"disk-xvda.qcow2": IMAGES[what]()}, found.manifest)
+    assert is_not_grafted(put_together(manifest, contents)).id == "bad-archive"
+
+
+def test_memory_of_another_machine_is_not_added() -> None:
+    found, contents = taken_apart()
+    record = snapshot_record.decode(contents[archive.RECORD], path="x")
+    config = record.domain_config.replace('"disks"', '"b_info": {"device_model": "/tmp/evil"},\n    "disks"')
+    other = snapshot_record.encode(replace(record, domain_config=config))
+    refusal = is_not_grafted(put_together(found.manifest, contents | {archive.RECORD: other}))
+    assert (refusal.id, "/tmp/evil" in refusal.cause) == ("configuration-differs", True)
+
+
+@pytest.mark.parametrize("what", ["up", "absolute", "hidden", "empty", "long"])
+def test_no_snapshot_is_added_under_a_name_that_leads_elsewhere(what: str) -> None:
+    found, contents = taken_apart()
+    record = snapshot_record.decode(contents[archive.RECORD], path="x")
+    evil = snapshot_record.encode(replace(record, name=NAMES[what]))
+    data = put_together(replace(found.manifest, snapshot=NAMES[what]), contents | {archive.RECORD: evil})
+    assert is_not_grafted(data).id in ("bad-name", "bad-archive")
+
+
+def test_what_was_added_holds_nothing_that_the_archive_named() -> None:
+    found, contents = taken_apart()
+    record = snapshot_record.decode(contents[archive.RECORD], path="x")
+    secret = replace(record.disks[0].image, path="/images/secret", format=Format.RAW)
+    evil = replace(record, memory="/images/secret", disks=(replace(record.disks[0], image=secret, overlay=secret),))
+    host = target(put_together(found.manifest, contents | {archive.RECORD: snapshot_record.encode(evil)}))
+    host.create_image("/images/mine.raw", "raw", size_bytes=1 << 18)
+    host.add_domain("mine", disks={"xvda": "/images/mine.raw"})
+    engine = Engine(host)
+    engine.perform("mine", GraftRequest(PATH, "/images"))
+    (snapshot,) = engine.list("mine").contents.snapshots.values()
+    assert "secret" not in snapshot_record.encode(snapshot).decode()
+    engine.revert("mine", RevertRequest("s"))
+    assert host.run(host.toolstack.inspect("mine")).domid is not None
+    engine.stop("mine")
+    engine.delete("mine", DeleteRequest("s"))
+    assert host.run(host.files.read("/images/secret")) == b"not for guests"
