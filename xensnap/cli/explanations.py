@@ -288,7 +288,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "no-live-save": ("The memory of this guest cannot be copied while it runs.", "Leave out --live."),
     "no-memory": ("This host cannot save or restore the memory of a guest.", "Use --disk-only."),
     "no-space": ("The file system has less room than the operation may need at worst.", "Make room first."),
-    "no-such-directory": ("The directory for an overlay is not there.", "Make it, or name another."),
+    "no-such-directory": ("The directory that something is to go to is not there.", "Make it, or name another."),
     "not-qcow2": ("Only qcow2 images hold internal snapshots.", "Use --type external."),
     "not-whole-sectors": ("Disks are made of sectors of 512 bytes.", "Give a multiple of 512."),
     "nothing-to-snapshot": ("The domain has no writable disk that could be covered.", "See `xensnap check DOMAIN`."),

@@ -279,7 +279,7 @@ class LocalXenPlace(XenPlace):
         _require_xen()
         parent = Path(below or IMAGES).absolute()
         if not parent.is_dir():
-            raise NotFound(f"there is no directory {parent}", id="file-not-found", remedy="Say --host xen:DIR.")
+            raise NotFound(f"there is no directory {parent}", id="no-such-directory", remedy="Say --host xen:DIR.")
         directory = f"{parent}/xensnap-conformance-{os.urandom(4).hex()}"
         hands = LocalHands(directory)
         self._local = hands
