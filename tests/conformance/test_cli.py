@@ -97,7 +97,9 @@ def test_what_would_be_made_is_told_beforehand_and_is_what_is_made(run, tmp_path
     made = [each for each in events if each["event"] == "did" and ": defined with " in each["deed"]]
     for plan in told:
         names = [line.partition(":")[0] for line in plan["domains"]]
-        assert names == [each["deed"].partition(":")[0] for each in made if each["case"] == plan["case"]]
+        told_of = [each["deed"].partition(":")[0] for each in made if each["case"] == plan["case"]]
+        # Of what is drawn, only the last example is told when it is done.
+        assert names == told_of or ("any-course" in plan["case"] and names[-1:] == told_of)
     assert {plan["case"]: plan["not_tried"] for plan in told}["core/internal-snapshots-are-refused"] != ""
 
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 REPORTS = ("junit", "tap", "markdown", "html")
-PROFILES = ("core", "external", "memory", "live", "chain", "metadata", "safety", "crash", "concurrency")
+PROFILES = (
+    *("core", "external", "memory", "live", "chain", "metadata", "safety", "crash", "concurrency"),
+    *("cli", "real-host"),
+)
 EXAMPLES = (
     ("xensnap conformance run --host sim", "all cases on a simulated host"),
     ("xensnap conformance run --host qemu --profile core", "one profile on real images"),
@@ -98,6 +101,14 @@ capsules_option = click.option(
 )
 @click.option("--shard", default="1/1", callback=_shard, metavar="I/N", help="Only this part of the cases.")
 @stride_option
+@click.option(
+    "--max-examples",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Of what is drawn at random, try so many.",
+)
 @click.option("--time-box", type=click.FloatRange(0), metavar="SECONDS", help="Begin no further case after so long.")
 @click.option(
     "--prefix",
@@ -119,6 +130,7 @@ def run(
     seed: int,
     shard: tuple[int, int],
     stride: int,
+    max_examples: int,
     time_box: float | None,
     prefix: str,
     plan: bool,
@@ -144,6 +156,7 @@ def run(
         prefix=prefix,
         shard=shard,
         stride=stride,
+        max_examples=max_examples,
         time_box_s=time_box,
         known_broken=_known(known_broken),
     )

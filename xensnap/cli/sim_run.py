@@ -5,6 +5,7 @@ All of them see the one world that the other commands see, too.
 """
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -44,6 +45,12 @@ def _ran(session: Session, words: list[str]) -> int:
         raise NotFound(cause, id="no-simulated-host", remedy="Make one: xensnap sim init.")
     with doors(place, f"sim:{choice.directory}") as environment:
         try:
-            return subprocess.run(words, env=environment, check=False).returncode  # noqa: S603 -- what the user asked for
+            process = subprocess.Popen(words, env=environment)  # noqa: S603 -- what the user asked for
         except OSError as error:
             raise NotFound(f"cannot run {words[0]}: {error.strerror}", id="no-such-program") from error
+        # Ctrl-C is for the program, which may have to bring something to its end on this very host.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -28,6 +28,7 @@ class Capsule(msgspec.Struct, frozen=True, tag=SCHEMA, tag_field="schema"):
         seed: of the run; that of the world is made from it and the id of the case.
         prefix: what the names of all domains begin with.
         stride: of many things of one kind, only every so many-th was tried. Deaths are told as deeds.
+        max_examples: of what Hypothesis drew, so many were to be tried.
         versions: of xensnap, Python and all that the host is made of.
         capabilities: what the host declared.
         deeds: what was done, with plan, journal, and the snapshots before and after.
@@ -40,6 +41,7 @@ class Capsule(msgspec.Struct, frozen=True, tag=SCHEMA, tag_field="schema"):
     seed: int
     prefix: str
     stride: int
+    max_examples: int
     versions: Mapping[str, str]
     capabilities: tuple[str, ...]
     began: CaseBegan
@@ -54,7 +56,7 @@ class Capsule(msgspec.Struct, frozen=True, tag=SCHEMA, tag_field="schema"):
     @property
     def options(self) -> Options:
         """How to run the case again."""
-        return Options(seed=self.seed, prefix=self.prefix, stride=self.stride)
+        return Options(seed=self.seed, prefix=self.prefix, stride=self.stride, max_examples=self.max_examples)
 
     @property
     def outcome(self) -> CaseOutcome:
@@ -81,6 +83,7 @@ def capsule_of(
         seed=options.seed,
         prefix=run.began.prefix,
         stride=options.stride,
+        max_examples=options.max_examples,
         versions={**versions, **run.began.versions},
         capabilities=run.began.capabilities,
         began=case.began,

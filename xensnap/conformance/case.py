@@ -25,6 +25,8 @@ class Profile(StrEnum):
     SAFETY = "safety"
     CRASH = "crash"
     CONCURRENCY = "concurrency"
+    CLI = "cli"
+    REAL_HOST = "real-host"
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -76,6 +78,6 @@ def case(
 def every_case() -> tuple[Case, ...]:
     """All cases of ours, in the order of the profiles and then as they are written."""
     for profile in Profile:
-        import_module(f"xensnap.conformance.cases.{profile}")
+        import_module(f"xensnap.conformance.cases.{profile.replace('-', '_')}")
     order = list(Profile)
     return tuple(sorted(_CASES.values(), key=lambda each: order.index(each.profile)))

@@ -9,7 +9,7 @@ import msgspec
 
 from xensnap.conformance.case import Case
 from xensnap.conformance.events import BAD, CaseBegan, CaseEnded, Event, RunBegan, RunEnded, State
-from xensnap.conformance.trial import Broken, Trial
+from xensnap.conformance.trial import MAX_EXAMPLES, Broken, Trial
 from xensnap.conformance.workplace import Missing, Workplace
 
 OpenPlace = Callable[[int], Workplace]
@@ -26,6 +26,7 @@ class Options(msgspec.Struct, frozen=True):
         known_broken: ids of cases that are known to fail, each with a reference.
         shard: this part of so many, counted from 1.
         stride: of many things of one kind, such as deaths, only every so many-th is tried.
+        max_examples: of what Hypothesis draws, each case tries so many.
         time_box_s: after so long no further case is begun; the report says of each that it was not run.
     """
 
@@ -34,6 +35,7 @@ class Options(msgspec.Struct, frozen=True):
     known_broken: Mapping[str, str] = {}
     shard: tuple[int, int] = (1, 1)
     stride: int = 1
+    max_examples: int = MAX_EXAMPLES
     time_box_s: float | None = None
 
 
@@ -136,7 +138,16 @@ def _tried(
     case: Case, place: Workplace, *, options: Options, tell: Callable[[Event], None]
 ) -> tuple[State, str, tuple[str, ...]]:
     prefix = prefix_for(place, options)
-    trial = Trial(place, prefix=prefix, case=case.id, tell=tell, stride=options.stride)
+    seed = options.seed ^ crc32(case.id.encode())
+    trial = Trial(
+        place,
+        prefix=prefix,
+        case=case.id,
+        tell=tell,
+        stride=options.stride,
+        max_examples=options.max_examples,
+        seed=seed,
+    )
     try:
         case.body(trial)
     except Broken as broken:

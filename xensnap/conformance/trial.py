@@ -1,6 +1,7 @@
 """What a case works with: guests of its own, operations that leave a trace, and comparisons that name the culprit."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -15,6 +16,9 @@ from xensnap.engine.request import CreateRequest, DeleteRequest, DiskChoice, Req
 from xensnap.errors import Effect, ExitCode, Refused, XensnapError
 from xensnap.hypervisor import Hypervisor, Then
 from xensnap.model import Disk, Domain, Format, Kind, RunState
+
+MAX_EXAMPLES = 10
+"""Of what Hypothesis draws, so many are tried unless told otherwise."""
 
 ENOUGH = 64
 """So much further a counter must be before it counts as later: more than a guest does between two looks."""
@@ -42,16 +46,29 @@ class Trial:
         case: id of the case, for its events.
         tell: gets every event.
         stride: where a case tries many things of one kind, it may try only every so many-th.
+        max_examples: of what Hypothesis draws, so many are tried.
+        seed: what that is drawn from.
     """
 
     def __init__(
-        self, place: Workplace, *, prefix: str, case: str, tell: Callable[[Event], None], stride: int = 1
+        self,
+        place: Workplace,
+        *,
+        prefix: str,
+        case: str,
+        tell: Callable[[Event], None],
+        stride: int = 1,
+        max_examples: int = MAX_EXAMPLES,
+        seed: int = 0,
     ) -> None:
         self.place = place
         self.prefix = prefix
         self.stride = stride
+        self.max_examples = max_examples
+        self.seed = seed
         self._case = case
         self._tell = tell
+        self._kept: list[Event] = []
         self._guests = 0
         self._writes: list[str] = [""]
 
@@ -75,6 +92,22 @@ class Trial:
     def did(self, deed: str, told: str = "done", **more: tuple[str, ...]) -> None:
         """Note what was done."""
         self._tell(Did(self._case, deed, told, **more))
+
+    @contextmanager
+    def retelling(self) -> Iterator[None]:
+        """Forget what was done meanwhile each time that `begin_again` is called, and tell what is left at the end."""
+        tell, kept = self._tell, list[Event]()
+        self._tell, self._kept = kept.append, kept
+        try:
+            yield
+        finally:
+            self._tell = tell
+            for event in kept:
+                tell(event)
+
+    def begin_again(self) -> None:
+        """What was done since `retelling` counts no more."""
+        self._kept.clear()
 
     def number(self, deed: str) -> int:
         """The number of the next write, which this deed is going to make."""

@@ -6,7 +6,8 @@ that people work on harms nobody; `inventory` is how that is proved.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import Protocol, cast
 
 import msgspec
 
@@ -36,6 +37,13 @@ class Wish(msgspec.Struct, frozen=True):
     readonly: bool = False
     cdrom: bool = False
     empty: bool = False
+
+
+class Program(msgspec.Struct, frozen=True):
+    """How a program is called: its first words, and its whole environment."""
+
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
 
 
 class Workplace(Protocol):
@@ -69,3 +77,55 @@ class Workplace(Protocol):
 
     def close(self) -> None:
         """Take away all that was made."""
+
+
+class Objects(Protocol):
+    """A workplace that tells beforehand what it is going to make."""
+
+    def objects(self, name: str, disks: Sequence[Wish]) -> Sequence[str]:
+        """The path of everything that a domain of this name with these disks has on the host; `*` stands for a word."""
+
+
+class Commands(Protocol):
+    """A workplace on which xensnap can be run as its operator does. Without it the cases about that are not run."""
+
+    def command(self) -> AbstractContextManager[Program]:
+        """How xensnap is called there, for as long as this is open. Meanwhile nothing else is done to the host."""
+
+
+class Room(Protocol):
+    """A workplace whose file system can run full. Without it the cases about that are not run."""
+
+    def small(self) -> AbstractContextManager[None]:
+        """Everything that is made meanwhile lies on a file system that is this workplace's alone."""
+
+    def leaving(self, free_bytes: int) -> AbstractContextManager[None]:
+        """Only so much room is left on that file system meanwhile."""
+
+
+class Monitors(Protocol):
+    """A workplace that knows where QEMU listens. Without it the cases about strangers there are not run."""
+
+    def monitor(self, name: str) -> str:
+        """The UNIX socket of the monitor through which xensnap works on a running domain."""
+
+
+def commands_of(place: Workplace) -> Commands:
+    """The workplace, as one that has commands. `Missing`: it has none."""
+    return cast("Commands", _with(place, "command"))
+
+
+def room_of(place: Workplace) -> Room:
+    """The workplace, as one whose file system can run full. `Missing`: it cannot."""
+    return cast("Room", _with(place, "small", "leaving"))
+
+
+def monitors_of(place: Workplace) -> Monitors:
+    """The workplace, as one that knows where QEMU listens. `Missing`: it does not."""
+    return cast("Monitors", _with(place, "monitor"))
+
+
+def _with(place: Workplace, *methods: str) -> object:
+    if lacks := [name for name in methods if not hasattr(place, name)]:
+        raise Missing(f"the workplace has no {lacks[0]}()")
+    return place

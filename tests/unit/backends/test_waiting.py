@@ -112,3 +112,36 @@ def test_listing_imports_no_event_loop(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+INTERRUPTED = """
+import os, signal, sys
+from xensnap.backends.local import waiting
+
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == "asyncio.coroutines":
+            os.kill(os.getpid(), signal.SIGINT)
+
+async def holding():
+    try:
+        await waiting.loop()
+    finally:
+        print("let go")
+
+sys.meta_path.insert(0, Interrupts())
+assert "asyncio" not in sys.modules
+try:
+    waiting.run(holding())
+except KeyboardInterrupt:
+    print("interrupted")
+async def again():
+    await waiting.loop()
+    return "works"
+print(waiting.run(again()))
+"""
+
+
+def test_an_interruption_while_the_loop_is_loaded_lets_go_of_everything_and_breaks_nothing():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.stdout.split("\n")[:3], done.stderr) == (["let go", "interrupted", "works"], "")

@@ -7,8 +7,10 @@ the caller's, `loop()` returns at once.
 
 # ruff: noqa: PLC0415, BLE001 -- asyncio loads when it is used; any error of gathered work is kept and raised
 
+import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from types import coroutine
 from typing import Any, TypeVar
 
@@ -49,19 +51,33 @@ def run(work: Coroutine[Any, Any, T], looped: Callable[[Coroutine[Any, Any, T]],
         work: the coroutine. Where it merely gives way it goes on at once.
         looped: runs the rest in a loop; asyncio's own if none is given.
     """
+    rest = _rest(work)
     try:
         while (asked := work.send(None)) is None:
             pass
+        if asked is not _NEEDS_LOOP:
+            raise RuntimeError(f"the coroutine waits for {asked!r}, which is no concern of this host")
+        if looped is None:
+            with _signals_held():
+                import asyncio
+            looped = asyncio.run
+        return looped(rest)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
-    if asked is not _NEEDS_LOOP:
+    finally:
+        # Whoever is interrupted between the steps and the loop lets go of what the coroutine holds, such as locks.
+        rest.close()
         work.close()
-        raise RuntimeError(f"the coroutine waits for {asked!r}, which is no concern of this host")
-    if looped is not None:
-        return looped(_rest(work))
-    import asyncio
 
-    return asyncio.run(_rest(work))
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Ctrl-C comes afterwards: asyncio cannot be imported again once its import was broken off (Python 3.11)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Started:

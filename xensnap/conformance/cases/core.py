@@ -3,6 +3,7 @@
 from functools import partial
 
 from xensnap.conformance.case import Profile, case
+from xensnap.conformance.drawing import courses, follow, try_examples
 from xensnap.conformance.trial import Trial
 from xensnap.conformance.workplace import Content, Wish
 from xensnap.engine.request import CreateRequest
@@ -173,6 +174,12 @@ def a_delete_can_take_all_below(trial: Trial) -> None:
     guest.create("c", kind=Kind.INTERNAL)
     guest.delete("root", children=True)
     trial.equal(guest.snapshots(), (), "the snapshots")
+
+
+@case(Profile.CORE, "C4", "C6", "R1", "R5", "D1", "T3", needs=INTERNAL)
+def any_course_keeps_every_snapshot(trial: Trial) -> None:
+    """Writes, creates, reverts and deletes as Hypothesis draws them: each snapshot keeps what it held."""
+    try_examples(trial, courses, lambda deeds: follow(trial.guest(xvda="qcow2"), deeds, Kind.INTERNAL))
 
 
 @case(Profile.CORE, "C6", "U2", lacks=INTERNAL)

@@ -1,6 +1,7 @@
 """Guests that are off, images frozen below overlays: create, revert, delete in every place of a chain."""
 
 from xensnap.conformance.case import Profile, case
+from xensnap.conformance.drawing import courses, follow, try_examples
 from xensnap.conformance.trial import Guest, Trial
 from xensnap.conformance.workplace import Content
 from xensnap.engine.request import CreateRequest, DiskChoice
@@ -110,6 +111,12 @@ def kinds_can_be_mixed_across_disks(trial: Trial) -> None:
     trial.same(guest.shows(), then, "after the revert")
     kinds = {disk.vdev: disk.kind for disk in guest.engine.list(guest.name).contents.snapshots["s"].disks}
     trial.equal(kinds, {"xvda": Kind.INTERNAL, "xvdb": Kind.EXTERNAL}, "the kinds")
+
+
+@case(Profile.EXTERNAL, "C7", "R2", "D2", "D3", "T3", needs=EXTERNAL)
+def any_course_keeps_every_frozen_image(trial: Trial) -> None:
+    """Writes, creates, reverts and deletes as Hypothesis draws them, over frozen images, raw and qcow2."""
+    try_examples(trial, courses, lambda deeds: follow(trial.guest(xvda="qcow2", xvdb="raw"), deeds, Kind.EXTERNAL))
 
 
 @case(Profile.EXTERNAL, "C7", "U2", lacks=EXTERNAL)

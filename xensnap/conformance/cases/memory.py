@@ -88,13 +88,14 @@ def a_checkpoint_covers_every_disk(trial: Trial) -> None:
     guest.must_be_sound("after the refusal")
 
 
-@case(Profile.MEMORY, "D1", "D8", needs=MEMORY)
+@case(Profile.MEMORY, "D1", "D8", "M1", needs=MEMORY)
 def the_memory_file_goes_with_its_snapshot(trial: Trial) -> None:
     """A deleted checkpoint leaves no memory behind, and the guest that runs does not notice."""
     guest = trial.guest(runs=True, xvda="qcow2")
     guest.create("s", kind=Kind.INTERNAL)
     memory = guest.engine.list(guest.name).contents.snapshots["s"].memory
     stat = guest.host.run(guest.host.files.stat(memory))
+    trial.require(stat is not None and stat.length_bytes > 0, f"{memory} holds no memory")
     trial.require(stat is not None and stat.mode & 0o077 == 0, f"{memory} is missing or can be read by others")
     guest.delete("s")
     trial.require(guest.host.run(guest.host.files.stat(memory)) is None, f"{memory} is still there")

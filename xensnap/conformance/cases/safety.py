@@ -2,6 +2,7 @@
 
 from xensnap.conformance.case import Profile, case
 from xensnap.conformance.cases.external import EXTERNAL, with_snapshots
+from xensnap.conformance.seen import instead_of
 from xensnap.conformance.trial import Trial
 from xensnap.engine.records import Store
 from xensnap.errors import Busy
@@ -43,6 +44,21 @@ def who_holds_a_domain_is_named(trial: Trial) -> None:
     trial.require("4711" in error.cause, f"the holder is not named: {error.cause}")
     guest.host.run(lock.release())
     guest.delete("s")
+
+
+@case(Profile.SAFETY, "S6", "U2", needs=INTERNAL)
+def room_is_looked_at_before(trial: Trial) -> None:
+    """Where the host has no room left, a create is refused with the numbers, before anything is touched."""
+    guest = trial.guest(xvda="qcow2")
+    full = guest.through(instead_of(trial.host, "files", free_bytes=_no_room))
+    error = trial.refused(lambda: full.create("s", kind=Kind.INTERNAL), "no-space")
+    trial.require("0 bytes free" in error.cause, f"the room there is is not told: {error.cause}")
+    trial.equal(guest.snapshots(), (), "the snapshots")
+    guest.create("s", kind=Kind.INTERNAL)
+
+
+async def _no_room(_path: str) -> int:
+    return 0
 
 
 @case(Profile.SAFETY, "K3", "U2", needs=INTERNAL)

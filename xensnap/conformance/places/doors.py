@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from xensnap.conformance.places.images import our_command
 from xensnap.conformance.places.simulated import SimulatedPlace
-from xensnap.conformance.workplace import Wish
+from xensnap.conformance.workplace import Program, Wish
 from xensnap.doors import DoorHost
 
 
@@ -24,3 +25,8 @@ class DoorPlace(SimulatedPlace):
         super().add_domain(name, disks, guest=guest)
         path = self._door.write_configuration(name)
         self._door.run(self._door.xen.learn(path, remember=True))
+
+    def _called(self, directory: str) -> Program:
+        run = our_command(host=f"sim:{directory}")
+        inside = our_command("--host", "xen", host="")
+        return Program((*run.words, "sim", "run", "--", *inside.words), run.environment)

@@ -2,10 +2,16 @@
 
 import os
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from xensnap.conformance.workplace import BLOCK_BYTES, Content, Wish
+from xensnap.conformance.workplace import BLOCK_BYTES, Content, Missing, Program, Wish
+from xensnap.hosts import VARIABLE
 from xensnap.model import Disk
+
+SMALL_BYTES = 24 << 20
 
 
 def run(*argv: str) -> str:
@@ -21,6 +27,41 @@ def run(*argv: str) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
+
+
+def our_command(*more: str, host: str) -> Program:
+    """How xensnap is called here, on this host; `more` comes before the verb."""
+    words = (sys.executable, "-m", "xensnap.cli", *more)
+    return Program(words, {**os.environ, VARIABLE: host})
+
+
+@contextmanager
+def small_file_system(directory: Path) -> Iterator[None]:
+    """A file system of 24 MiB over a directory of our own, in memory.
+
+    Raises:
+        Missing: it cannot be mounted, which takes rights that not everybody has.
+    """
+    try:
+        run("mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES},mode=0700", "xensnap-conformance", str(directory))
+    except (RuntimeError, OSError) as error:
+        raise Missing(f"no file system can be mounted: {error}") from error
+    try:
+        yield
+    finally:
+        run("umount", "-l", str(directory))
+
+
+@contextmanager
+def ballast(directory: Path, free_bytes: int) -> Iterator[None]:
+    """A file that leaves only so much room, in whole pages."""
+    path, room = directory / "ballast", os.statvfs(directory)
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_frsize - free_bytes))
+    try:
+        yield
+    finally:
+        path.unlink()
 
 
 def version(program: str) -> str:

@@ -3,13 +3,13 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from xensnap.backends.qemu.host import QemuHost
 from xensnap.conformance.places import boot_guest, images
 from xensnap.conformance.places.telling import TellingGuests
-from xensnap.conformance.workplace import Content, Wish
+from xensnap.conformance.workplace import Content, Missing, Program, Wish
 from xensnap.errors import Failed
 from xensnap.hypervisor import Capability, Hypervisor
 from xensnap.model import Disk
@@ -59,6 +59,26 @@ class QemuPlace(TellingGuests):
     def shows(self, disk: Disk) -> Content:
         """See Workplace."""
         return images.shows(disk, scratch=self._directory)
+
+    @contextlib.contextmanager
+    def command(self) -> Iterator[Program]:
+        """See Commands."""
+        yield images.our_command(host=f"qemu:{self._directory}")
+
+    def small(self) -> contextlib.AbstractContextManager[None]:
+        """See Room."""
+        return images.small_file_system(self._directory)
+
+    def leaving(self, free_bytes: int) -> contextlib.AbstractContextManager[None]:
+        """See Room."""
+        return images.ballast(self._directory, free_bytes)
+
+    def monitor(self, name: str) -> str:
+        """See Monitors. A path that is too long for a socket is another one; then nobody is a stranger there."""
+        path = self._directory / "run" / self.host.run(self.host.toolstack.inspect(name)).uuid / "qmp.sock"
+        if not path.exists():
+            raise Missing(f"the monitor is not at {path}")
+        return str(path)
 
     def inventory(self) -> frozenset[str]:
         """See Workplace. The directory is ours alone, so nothing on it is anybody's."""

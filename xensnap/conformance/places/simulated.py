@@ -1,12 +1,18 @@
 """A simulated host made ready to be tried: a world of its own for every case."""
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from msgspec.structs import replace
 
 import simulator
 from simulator import SimulatedHost
 from simulator.checkers.guests import torn
 from simulator.disk.content import SECTOR
-from xensnap.conformance.workplace import BLOCK_BYTES, Content, Wish
+from xensnap import hosts
+from xensnap.conformance.places.images import our_command
+from xensnap.conformance.workplace import BLOCK_BYTES, Content, Program, Wish
 from xensnap.hypervisor import Hypervisor
 from xensnap.model import Disk
 
@@ -65,6 +71,36 @@ class SimulatedPlace:
         """See Workplace."""
         found = [each for each in torn(self._sim.world) if each.subject.split()[0] == name]
         return "; ".join(f"{each.subject}: {each.text}" for each in found)
+
+    @contextmanager
+    def command(self) -> Iterator[Program]:
+        """See Commands. The world is kept in a directory meanwhile."""
+        with tempfile.TemporaryDirectory(prefix="xensnap-conformance-") as directory:
+            place = hosts.SimulatedPlace(directory)
+            before = self._sim.world
+            place.write(before)
+            yield self._called(directory)
+            after = place.read()
+            # What runs there takes a process that it does not find on this machine for one that was killed.
+            us = before.processes[self._sim.pid]
+            self._sim.cell.world = replace(after, processes=after.processes.set(self._sim.pid, us))
+
+    def _called(self, directory: str) -> Program:
+        return our_command(host=f"sim:{directory}")
+
+    def small(self) -> AbstractContextManager[None]:
+        """See Room. Every simulated world has a file system of its own."""
+        return nullcontext()
+
+    @contextmanager
+    def leaving(self, free_bytes: int) -> Iterator[None]:
+        """See Room."""
+        capacity = self._sim.world.fs.capacity_bytes
+        self._sim.set_capacity(free_bytes=free_bytes)
+        try:
+            yield
+        finally:
+            self._sim.set_capacity(capacity)
 
     def inventory(self) -> frozenset[str]:
         """See Workplace. The world is thrown away, so nothing on it is anybody's."""

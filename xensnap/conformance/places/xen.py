@@ -8,17 +8,17 @@ at only, and told as `inventory`, which must be the same before and after each c
 import os
 import termios
 import tty
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from xensnap.backends.xen.host import LOGS, ROOT, XenHost, this_machine
+from xensnap.backends.xen.host import LOGS, MONITORS, ROOT, XenHost, this_machine
 from xensnap.conformance.places import boot_guest, images
 from xensnap.conformance.places.telling import TellingGuests
-from xensnap.conformance.workplace import Content, Missing, Wish
+from xensnap.conformance.workplace import Content, Missing, Program, Wish
 from xensnap.errors import NotFound, Reason, Refused, Usage
 from xensnap.hosts import SIMULATED
 from xensnap.hypervisor import Hypervisor
@@ -289,6 +289,23 @@ class LocalXenPlace(XenPlace):
         """As XenPlace. Each case has a directory of its own, which a `*` stands for here."""
         new = f"{self._directory.rpartition('-')[0]}-*"
         return tuple(path.replace(self._directory, new) for path in super().objects(name, disks))
+
+    @contextmanager
+    def command(self) -> Iterator[Program]:
+        """See Commands."""
+        yield images.our_command("--root", f"{self._directory}/snapshots", host="xen")
+
+    def small(self) -> AbstractContextManager[None]:
+        """See Room."""
+        return images.small_file_system(Path(self._directory))
+
+    def leaving(self, free_bytes: int) -> AbstractContextManager[None]:
+        """See Room."""
+        return images.ballast(Path(self._directory), free_bytes)
+
+    def monitor(self, name: str) -> str:
+        """See Monitors."""
+        return f"{MONITORS}/qmp-libxenstat-{self.host.run(self.host.toolstack.inspect(name)).domid}"
 
     def close(self) -> None:
         """See Workplace."""
