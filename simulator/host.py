@@ -504,6 +504,8 @@ class SimulatedHost(Inside):
         found = looked_up(self.world, domain)
         if found.disk(disk.vdev) is not None:
             raise Usage(f"{domain} has a disk {disk.vdev} already")
+        if found.domid is not None and disk.path and self.world.fs.find(disk.path) is None:
+            raise Usage(f"{disk.path}: no such image")
         self._describe(life.attached_disk(self.world, found, disk), domain)
 
     def detach(self, domain: str, vdev: str, *, mounted: bool = False) -> None:

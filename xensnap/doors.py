@@ -8,7 +8,7 @@ files, logs and libxl's own configurations as bytes. Everything that a test may 
 # ruff: noqa: PTH118 -- paths are text in the model
 
 import os
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,9 @@ from simulator.ports import reading
 from simulator.ports.machine import SimulatedMachine
 from simulator.ports.seat import Cell, Seat
 from simulator.ports.toolstack import looked_up
-from simulator.serve.low import kept
+from simulator.serve import programs
+from simulator.serve.ended import Ended
+from simulator.serve.low import effects, kept
 from simulator.serve.low.daemons import KeptStream, SimulatedDaemons, SimulatedReceivers, SimulatedSupervisor
 from simulator.serve.low.files import XenFiles
 from simulator.serve.low.kept_seat import KeptMachine, KeptSeat
@@ -35,7 +37,7 @@ from xensnap.backends.local.qemu_img import QemuImg
 from xensnap.backends.local.qmp import SocketConnector
 from xensnap.backends.local.runner import LocalRunner
 from xensnap.backends.xen.host import ROOT, Low, XenHost
-from xensnap.hypervisor import MonitorConnector, Runner
+from xensnap.hypervisor import Completed, MonitorConnector, Runner
 from xensnap.model import Domain
 
 T = TypeVar("T")
@@ -114,13 +116,38 @@ def kept_host(worlds: Worlds, *, sockets: str, root: str | None = None) -> Itera
     async def where(domain: Domain) -> str | None:
         return None if domain.domid is None else os.path.join(sockets, f"qmp-libxenstat-{domain.domid}")
 
-    low = low_of(seat, LocalRunner(), SocketConnector(where), run=waiting.run, machine=KeptMachine(seat))
+    low = low_of(seat, _KeptRunner(seat), SocketConnector(where), run=waiting.run, machine=KeptMachine(seat))
     low = replace(low, receivers=SimulatedReceivers(seat, KeptStream))
     try:
         yield XenHost(low, immutable=True, **({"root": root} if root else {}))
     finally:
         with worlds.changing() as cell:
             cell.world = kept.reconciled(cell.world.ended(pid), root or ROOT)
+
+
+class _KeptRunner(LocalRunner):
+    """Runs the programs on PATH, but for those that would look for the world's files among this machine's own."""
+
+    def __init__(self, seat: Seat) -> None:
+        super().__init__()
+        self._seat = seat
+
+    async def run(self, argv: Sequence[str], **how: Any) -> Completed:
+        """See `Runner.run`."""
+        if argv[0] not in _OF_THE_MACHINE:
+            return await super().run(argv, **how)
+
+        def ended(world: World) -> tuple[World, Ended]:
+            end = programs.run(world, argv)
+            return end.world, end
+
+        end = await self._seat.change(effects.of_program(argv), " ".join(argv[1:]), ended)
+        out, err = (text.encode("utf-8", "surrogateescape") for text in (end.stdout, end.stderr))
+        return Completed(tuple(argv), end.returncode, out, err)
+
+
+_OF_THE_MACHINE = frozenset({"cmp", "cp"})
+"""What a shell on this PATH means its own files by."""
 
 
 def _lives(pid: str) -> bool:

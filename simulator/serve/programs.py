@@ -12,7 +12,17 @@ from simulator.world import World
 
 replace = msgspec.structs.replace
 
-NAMES = ("qemu-img", "qemu-storage-daemon", "xl", "xenstore-exists", "xenstore-list", "xenstore-ls", "xenstore-read")
+NAMES = (
+    "qemu-img",
+    "qemu-storage-daemon",
+    "xl",
+    "xenstore-exists",
+    "xenstore-list",
+    "xenstore-ls",
+    "xenstore-read",
+    "xenstore-rm",
+    "xenstore-write",
+)
 
 STEP_NS = 8_000_000
 """How long a tool takes: qemu-img 7.2.22 needs about 8 ms from end to end."""

@@ -1,6 +1,13 @@
-"""xenstore-ls, -read, -list and -exists over what a world implies. The tree is made when somebody asks for it."""
+"""The xenstore programs over what a world implies, and over what somebody has written by hand.
 
+The tree is made when somebody asks for it. What is written there is kept and told again, and has no effect: whatever
+would make a guest or a backend do something is refused as not modelled.
+"""
+
+import re
 from collections.abc import Sequence
+
+import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.serve.ended import Ended
@@ -9,13 +16,27 @@ from simulator.xen.incarnations import Incarnation, Shutdown
 from xensnap.formats.device_disk import device_number
 from xensnap.model import Backend, Disk
 
+replace = msgspec.structs.replace
+
+_HOME = "/local/domain/0/"
+_WRITE_USAGE = "xenstore-write: Usage: xenstore-write [-h] [-s] [-R] key value [...]\n"
+_PATH = re.compile(r"[-/_@A-Za-z0-9]+")
+_DOMAIN = re.compile(r"/local/domain/(?:0/backend/[^/]+/)?(?P<domid>[1-9][0-9]*)(?:/|$)")
+_DOES_SOMETHING = re.compile(r"/local/domain/.*/(?:control/.*|state|online|target)$|/(?:libxl|vm)(?:/|$)")
+
 
 def tree(world: World) -> dict[str, str]:
     """Every node with its value."""
     nodes: dict[str, str] = {"/local/domain/0/domid": "0", "/local/domain/0/name": "Domain-0"}
     for each in world.xen:
         nodes |= _domain(each)
-    return nodes
+    return nodes | {path: value for path, value in world.written.items() if _home_there(world, path)}
+
+
+def _home_there(world: World, path: str) -> bool:
+    """With a domain goes what was written about it."""
+    owner = _DOMAIN.match(path)
+    return owner is None or int(owner["domid"]) in world.xen.there
 
 
 def _domain(each: Incarnation) -> dict[str, str]:
@@ -61,9 +82,9 @@ def _disk(each: Incarnation, disk: Disk) -> dict[str, str]:
 
 
 def run(world: World, program: str, argv: Sequence[str]) -> Ended:
-    """One of the programs. `NotModelled` for what would change the store, and for options that are not modelled."""
+    """One of the programs. `NotModelled` for what would have an effect, and for options that are not modelled."""
     options = [word for word in argv if word.startswith("-")]
-    paths = [word for word in argv if not word.startswith("-")]
+    paths = [_absolute(word) for word in argv if not word.startswith("-")]
     nodes = _with_parents(tree(world))
     if program == "xenstore-read" and not options:
         return _each(world, "read", paths, {path: f"{value}\n" for path, value in nodes.items()})
@@ -80,7 +101,57 @@ def run(world: World, program: str, argv: Sequence[str]) -> Ended:
             if path.startswith(root.rstrip("/") + "/")
         ]
         return Ended(world, 0, "".join(lines))
+    if program == "xenstore-write" and not options:
+        return _written(world, list(argv))
+    if program == "xenstore-rm" and not options:
+        return _removed(world, paths)
     raise NotModelled(f"{program} {' '.join(argv)}")
+
+
+# --- written by hand -------------------------------------------------------------------------------------------------
+
+
+def _written(world: World, words: list[str]) -> Ended:
+    """All pairs, or none where one is refused."""
+    if not words or len(words) % 2:
+        return Ended(world, 1, "", _WRITE_USAGE)
+    after = world
+    for given, value in zip(words[::2], words[1::2], strict=True):
+        if not _PATH.fullmatch(given) or given.endswith("/"):
+            return Ended(world, 1, "", f"xenstore-write: could not write path {given}\n")
+        after = _with(after, _absolute(given), value)
+    return Ended(after)
+
+
+def _with(world: World, path: str, value: str) -> World:
+    owner = _DOMAIN.match(path)
+    if _DOES_SOMETHING.search(path) or (owner and int(owner["domid"]) not in world.xen.there):
+        raise NotModelled(f"xenstore-write {path}")
+    known, written = _with_parents(tree(world)), world.written
+    above = path
+    while above := above.rpartition("/")[0]:
+        if above not in known:
+            written = written.set(above, "")
+    return replace(world, written=written.set(path, value))
+
+
+def _removed(world: World, paths: list[str]) -> Ended:
+    written = world.written
+    for path in map(_absolute, paths):
+        below = [each for each in _with_parents(tree(world)) if each == path or each.startswith(f"{path}/")]
+        if any(each not in written for each in below):
+            raise NotModelled(f"xenstore-rm {path}: what nobody has written by hand")
+        for each in below:
+            written = written.delete(each)
+    return Ended(replace(world, written=written))
+
+
+def _absolute(path: str) -> str:
+    """Names without a slash in front are below the home of dom0."""
+    return path if path.startswith("/") else f"{_HOME}{path}"
+
+
+# --- how it is told --------------------------------------------------------------------------------------------------
 
 
 def _each(world: World, verb: str, paths: list[str], answers: dict[str, str]) -> Ended:

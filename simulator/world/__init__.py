@@ -54,6 +54,7 @@ class World(msgspec.Struct, frozen=True):
         boots: how many guests have been started.
         busy: whether a guest has a program that never rests.
         effects: how many effects have changed this world.
+        written: what somebody has put into xenstore by hand, which stands above what it would hold without.
         writes: the number of the last write, unique in this world and all its forks' pasts.
     """
 
@@ -72,6 +73,7 @@ class World(msgspec.Struct, frozen=True):
     writes: int = 0
     boots: int = 0
     busy: bool = False
+    written: Map[str, str] = Map()
 
     @classmethod
     def fresh(cls, seed: int = 0) -> "World":

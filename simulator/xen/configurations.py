@@ -92,7 +92,7 @@ def of_file(written: str, *, source: str) -> Written:
 
     file = xl_cfg.parse(written, source=source)
     kind = file.string("type") or ("hvm" if file.string("builder") == "hvm" else "pv")
-    disks = tuple(_of_spec(disk_spec.parse(str(spec), source=source)) for spec in file.items("disk") or [])
+    disks = tuple(of_spec(disk_spec.parse(str(spec), source=source)) for spec in file.items("disk") or [])
     machine: dict[str, Any] = {}
     memory, most = file.number("memory"), file.number("maxmem")
     if memory is not None:
@@ -111,8 +111,20 @@ def of_file(written: str, *, source: str) -> Written:
     return Written(file.string("name") or "", file.string("uuid"), GuestKind(kind), disks, _beyond(items))
 
 
-def spelled(kind: GuestKind, name: str, uuid: str, disks: Iterable[Disk], items: str = "") -> dict[str, Any]:
-    """A configuration in libxl's JSON, as `xl list -l` tells it: what has its default is absent (xen.md 11)."""
+def spelled(
+    kind: GuestKind,
+    name: str,
+    uuid: str,
+    disks: Iterable[Disk],
+    items: str = "",
+    *,
+    attached: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """A configuration in libxl's JSON, as `xl list -l` tells it: what has its default is absent (xen.md 11).
+
+    Args:
+        attached: the vdevs of disks that came while the domain ran, of which libxl has stored less.
+    """
     more = decoded(items)
     told: dict[str, Any] = {
         "c_info": {"type": kind.value, "name": name, "domid": _NO_DOMID, "uuid": uuid, "run_hotplug_scripts": "True"},
@@ -120,7 +132,7 @@ def spelled(kind: GuestKind, name: str, uuid: str, disks: Iterable[Disk], items:
         **_EVENTS,
         **more,
     }
-    if entries := [_spelled(disk) for disk in disks]:
+    if entries := [_spelled(disk, built=disk.vdev not in attached) for disk in disks]:
         told["disks"] = entries
     return told
 
@@ -175,7 +187,7 @@ def _nic(spec: object) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _spelled(disk: Disk) -> dict[str, Any]:
+def _spelled(disk: Disk, *, built: bool) -> dict[str, Any]:
     told: dict[str, Any] = {"pdev_path": disk.path, "vdev": disk.vdev}
     if disk.backend is not Backend.QDISK or disk.format is Format.RAW:
         told["backend"] = disk.backend.value
@@ -185,7 +197,7 @@ def _spelled(disk: Disk) -> dict[str, Any]:
         told["is_cdrom"] = 1
     if not disk.readonly:
         told["readwrite"] = 1
-    return told | {"colo_restore_enable": "False"}
+    return told | ({"colo_restore_enable": "False"} if built else {})
 
 
 def _of_json(told: dict[str, Any]) -> Disk:
@@ -195,7 +207,8 @@ def _of_json(told: dict[str, Any]) -> Disk:
     return Disk(told["vdev"], told.get("pdev_path", ""), form, readonly, bool(told.get("is_cdrom")), backend)
 
 
-def _of_spec(device: DeviceDisk) -> Disk:
+def of_spec(device: DeviceDisk) -> Disk:
+    """A disk as libxl takes it from what libxlutil has read."""
     form = Format(device.format) if device.format in set(Format) else Format.RAW
     backend = Backend(device.backend) if device.backend in set(Backend) else Backend.QDISK
     vdev, path, cdrom = device.vdev or "", device.pdev_path or "", bool(device.is_cdrom)

@@ -60,6 +60,7 @@ class Incarnation(msgspec.Struct, frozen=True):
         built: whether it has a memory; until then xl shows it with none (xen.md 13).
         ran: whether it has executed anything since it was made.
         builder: the pid of the xl that made it; 0 where nobody asked for its steps.
+        attached: the vdevs of the disks that it was not made with.
     """
 
     domid: int
@@ -80,6 +81,7 @@ class Incarnation(msgspec.Struct, frozen=True):
     ran: bool = False
     builder: int = 0
     dirty_logged: bool = False
+    attached: frozenset[str] = frozenset()
 
     @property
     def state(self) -> RunState:

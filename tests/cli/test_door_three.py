@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_sim_run import LIMIT_S, XENSNAP, Host
+from tests.cli.test_sim_run import IMAGE, LIMIT_S, XENSNAP, Host
 from tests.conftest import PROFILE
 
 DEEP = PROFILE == "deep"
@@ -73,6 +73,51 @@ def test_what_is_taken_comes_back_and_an_overlay_outlives_a_reboot(host: Host):
     assert first != second
     assert "pv1: all fits together" in told
     assert domain(told)[1:5:3] == ["3", "-b----"]
+
+
+def test_a_clone_of_a_disk_that_has_grown_since_holds_what_it_held(host: Host):
+    """Such a snapshot cannot be converted: the image is copied whole, by a program that knows nothing of the world."""
+    told = typed(
+        host,
+        f"""
+        xensnap --host "$SIM" sim write pv1 xvda 0 64k
+        {READ}
+        xensnap create pv1 -n small --disk-only
+        xensnap --host "$SIM" sim write pv1 xvda 0 128k
+        xl destroy pv1
+        qemu-img resize -q -f qcow2 {IMAGE} 2M
+        xensnap clone pv1 small pv2
+        xl create -q /images/pv2.cfg
+        {READ.replace("pv1", "pv2")}
+        """,
+    )
+    first, cloned = disks(told)
+    assert cloned == first
+
+
+def test_memory_is_copied_while_the_guest_runs(host: Host, tmp_path: Path):
+    file = tmp_path / "pv1.cfg"
+    host("sim", "file", "get", "/etc/xen/pv1.cfg", str(file))
+    # Xen here has nothing that logs what a PV guest writes.
+    file.write_text(file.read_text().replace('"pv"', '"pvh"'))
+    host("sim", "file", "put", str(file), "/etc/xen/pvh1.cfg")
+    told = typed(
+        host,
+        f"""
+        xl destroy pv1
+        xl create -q /etc/xen/pvh1.cfg
+        xensnap --host "$SIM" sim write pv1 xvda 0 64k
+        {READ}
+        xensnap create pv1 -n live --live
+        xensnap --host "$SIM" sim write pv1 xvda 0 128k
+        xensnap revert pv1 live
+        {READ}
+        xl list
+        """,
+    )
+    first, reverted = disks(told)
+    assert reverted == first
+    assert domain(told)[4] == "-b----"
 
 
 def test_what_a_killed_command_has_left_is_undone_or_finished(host: Host):

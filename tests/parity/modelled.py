@@ -113,7 +113,7 @@ def _xl() -> Iterator[str]:
 
 def _others() -> Iterator[str]:
     yield "## Xenstore\n"
-    yield ", ".join(f"`{name}`" for name in programs.NAMES if name.startswith("xenstore")) + "; nothing can be written."
+    yield ", ".join(f"`{name}`" for name in programs.NAMES if name.startswith("xenstore")) + "."
 
 
 def _mutants() -> Iterator[str]:

@@ -12,6 +12,7 @@ from simulator.qemu.monitor import COMMANDS
 
 _PORTS = {effect.name: effect for effect in points.effects()}
 _TOLD = {"list", "vm-list", "domid", "domname", "uptime", "block-list", "info", "-N", "compare", "map", ""}
+_STORING = {"xenstore-rm", "xenstore-write"}
 _SNAPSHOT = {"-c": "snapshot-create", "-a": "snapshot-apply", "-d": "snapshot-delete"}
 _QMP = {
     "blockdev-snapshot-delete-internal-sync": "qmp.snapshot-delete",
@@ -33,7 +34,7 @@ def of_program(argv: Sequence[str]) -> Effect:
     known = _PORTS.get(f"{name}.{first}")
     if known is not None:
         return known
-    writes = first not in _TOLD and not name.startswith("xenstore-")
+    writes = name in _STORING if name.startswith("xenstore-") else first not in _TOLD
     return Effect(f"{name}.{first}", writes, f"{name} {first} is run")
 
 

@@ -53,7 +53,8 @@ def read(world: World, path: str) -> bytes | None:
         return "".join(map(_spelled_out, world.xen.logs[name].splitlines(keepends=True))).encode("utf-8", "replace")
     each, kind = _meant(world, path)
     disks = _disks(world, each) if kind == "libxl-json" else each.reboots_from
-    return stored(spelled(each.traits.kind, each.name, each.uuid, disks, each.traits.items))
+    items, attached = each.traits.items, each.attached
+    return stored(spelled(each.traits.kind, each.name, each.uuid, disks, items, attached=attached))
 
 
 def written(world: World, path: str, data: bytes) -> World:

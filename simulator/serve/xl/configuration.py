@@ -35,5 +35,6 @@ def config(world: World, each: Incarnation) -> dict[str, Any]:
     """What libxl has stored of a domain."""
     stored = world.domains.get(each.uuid)
     disks = stored.disks if stored else each.disks
-    told = configurations.spelled(each.traits.kind, each.name, each.uuid, disks, each.traits.items)
+    items, attached = each.traits.items, each.attached
+    told = configurations.spelled(each.traits.kind, each.name, each.uuid, disks, items, attached=attached)
     return told | {"b_info": told["b_info"] | {"sched_params": _SCHEDULED}}

@@ -5,14 +5,14 @@ from functools import partial
 
 from simulator.core.unmodelled import NotModelled
 from simulator.serve.ended import Ended, Told, Working
-from simulator.serve.xl import acting, listing
+from simulator.serve.xl import acting, disks, listing
 from simulator.serve.xl.listing import Subcommand
 from simulator.serve.xl.words import Refused
 from simulator.world import World, programs
 from simulator.world.life import XlError
 
 _OTHERS = (
-    "block-attach block-detach migrate migrate-receive dump-core cd-insert cd-eject mem-max mem-set button-press "
+    "migrate migrate-receive dump-core cd-insert cd-eject mem-max mem-set button-press "
     "vcpu-list vcpu-pin vcpu-set dmesg top network-attach network-list network-detach console vncviewer sched-credit2 "
     "trigger sysrq debug-keys qemu-monitor-command"
 )
@@ -27,6 +27,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "domname": listing.domname,
     "uptime": listing.uptime,
     "block-list": listing.block_list,
+    "block-attach": disks.attach,
+    "block-detach": disks.detach,
     "info": listing.info,
     "create": acting.create,
     "restore": acting.restore,

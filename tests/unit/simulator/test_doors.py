@@ -252,6 +252,82 @@ def test_xenstore_tells_of_the_image_that_the_domain_began_with(shell):
     assert "51712\n" in shell(f"xenstore-list /local/domain/{domid}/device/vbd").stdout
 
 
+NOT_ADDED = (
+    "libxl: error: libxl_device.c:1486:device_addrm_aocomplete: unable to add device\nlibxl_device_disk_add failed.\n"
+)
+
+MISREAD = "command line: config parsing error in disk specification"
+
+
+def not_there(vdev: str, number: int) -> str:
+    missing = f"libxl_disk.c:516:libxl__disk_from_xenstore: disk /libxl/1/device/vbd/{number} does not exist"
+    return f"libxl: error: {missing} (no backend path\nError: Device {vdev} not connected.\n"
+
+
+def spec(*words: str) -> str:
+    return ",".join(("format=qcow2", "backendtype=qdisk", *words))
+
+
+def test_a_disk_comes_and_goes_while_the_guest_runs(shell):
+    """Measured on Xen 4.17.7, with the words below."""
+    shell("qemu-img create -q -f qcow2 c.qcow2 32M")
+    attach = f"xl block-attach pv1 {spec('vdev=xvdc', 'access=rw', 'target=/images/c.qcow2')}"
+    done = shell(attach)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert "/qdisk/1/51744" in shell("xl block-list pv1").stdout
+    known = "libxl: error: libxl_disk.c:343:device_disk_add: Domain 1:device already exists in xenstore\n"
+    assert shell(attach, 1).stderr == known + NOT_ADDED
+    (told,) = json.loads(shell("xl list -l pv1").stdout)
+    assert told["config"]["disks"][-1] == {
+        "pdev_path": "/images/c.qcow2",
+        "vdev": "xvdc",
+        "format": "qcow2",
+        "readwrite": 1,
+    }
+    done = shell("xl block-detach pv1 51744")
+    assert (done.stdout, done.stderr) == ("", "")
+    assert "51744" not in shell("xl block-list pv1").stdout
+    assert shell("xl block-detach pv1 xvdc", 1).stderr == not_there("xvdc", 51744)
+
+
+def test_a_disk_whose_image_is_not_there_is_attached_without_a_word(shell):
+    """Measured on Xen 4.17.7: exit code 0, and QEMU has no such node."""
+    done = shell(f"xl block-attach pv1 {spec('vdev=xvdd', 'access=rw', 'target=/nosuch')}")
+    assert (done.stdout, done.stderr) == ("", "")
+    qemu = shell.host.world.qemus[1]
+    assert [drive.vdev for drive in qemu.drives] == ["xvda"]
+    assert "/qdisk/1/51760" in shell("xl block-list pv1").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "stderr"),
+    [
+        ("block-attach pv1", 2, "'xl block-attach' requires at least 2 arguments.\n\n"),
+        (f"block-attach nosuch {spec('vdev=xvdd', 'target=/x')}", 1, "nosuch is an invalid domain identifier\n"),
+        (
+            f"block-attach 77 {spec('vdev=xvdd', 'target=/x')}",
+            1,
+            "libxl: error: libxl_dom.c:37:libxl__domain_type: unable to get domain type for domid=77\n" + NOT_ADDED,
+        ),
+        (
+            "block-attach pv1 format=nosuch,vdev=xvdd,target=/nosuch",
+            1,
+            f"{MISREAD}: unknown value for format: near `nosuch' in `format=nosuch,vdev=xvdd,target=/nosuch'\n",
+        ),
+        ("block-detach pv1", 2, "'xl block-detach' requires at least 2 arguments.\n\n"),
+        ("block-detach nosuch xvdc", 1, "nosuch is an invalid domain identifier (rc=-6)\n"),
+        (
+            "block-detach pv1 xvdz",
+            1,
+            not_there("xvdz", 268441856),
+        ),
+    ],
+)
+def test_what_xl_says_where_a_disk_cannot_come_or_go(shell, words: str, code: int, stderr: str):
+    """Measured on Xen 4.17.7."""
+    assert shell(f"xl {words}", code).stderr == stderr
+
+
 def test_a_domain_is_made_from_its_file_as_often_as_it_is_destroyed(shell):
     path = shell.host.write_configuration("pv1")
     shell("xl destroy pv1")

@@ -1,0 +1,77 @@
+"""xl block-attach and block-detach: a disk more or less, of a domain that is there."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from simulator.core.unmodelled import NotModelled
+from simulator.serve.ended import Ended, Told
+from simulator.serve.xl.words import Refused, domid_of, read, there
+from simulator.world import World, life
+from simulator.xen import configurations
+from simulator.xen.incarnations import Incarnation
+from xensnap.errors import Usage
+from xensnap.formats import disk_spec
+from xensnap.formats.device_disk import device_number, same_device
+
+replace = msgspec.structs.replace
+
+_ATTACH_HELP = """Usage: xl [-vtTfN] block-attach <Domain> <disk-spec-component(s)>...
+
+Create a new virtual block device.
+
+"""
+_DETACH_HELP = """Usage: xl [-vtTf] block-detach [option] <Domain> <DevId>
+
+Destroy a domain's virtual block device.
+
+Options:
+
+-f, --force        do not wait for the domain to release the device
+"""
+_NOT_ADDED = (
+    "libxl: error: libxl_device.c:1486:device_addrm_aocomplete: unable to add device\nlibxl_device_disk_add failed."
+)
+
+
+def attach(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl block-attach DOMAIN SPEC…`. Nobody looks for an image that QEMU shall serve."""
+    words = read("block-attach", argv, "h", least=2, help_text=_ATTACH_HELP).words
+    domid = domid_of(world, words[0], code="")
+    try:
+        device = disk_spec.parse(",".join(words[1:]), source="command line")
+    except Usage as error:
+        raise Refused(error.cause) from None
+    if device.backend != "qdisk":
+        raise NotModelled("xl block-attach without backendtype=qdisk")
+    disk = configurations.of_spec(device)
+    found = there(world, domid)
+    if found is None:
+        unknown = f"libxl_dom.c:37:libxl__domain_type: unable to get domain type for domid={domid}"
+        raise Refused(f"libxl: error: {unknown}\n{_NOT_ADDED}")
+    if any(same_device(each.vdev, disk.vdev) for each in found.disks):
+        known = f"libxl_disk.c:343:device_disk_add: Domain {domid}:device already exists in xenstore"
+        raise Refused(f"libxl: error: {known}\n{_NOT_ADDED}")
+    _require_at_rest(found)
+    return Ended(life.attached_disk(world, world.domains[found.uuid], disk))
+
+
+def detach(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl block-detach DOMAIN DEVICE`, by any name or number of the device."""
+    words = read("block-detach", argv, "h", least=2, help_text=_DETACH_HELP).words
+    domid, name = domid_of(world, words[0]), words[1]
+    found = there(world, domid)
+    disk = next((each for each in found.disks if same_device(each.vdev, name)), None) if found else None
+    if found is None or disk is None:
+        number = device_number(name)
+        if number is None:
+            raise NotModelled(f"xl block-detach of {name!r}, which is no name of a disk")
+        missing = f"libxl_disk.c:516:libxl__disk_from_xenstore: disk /libxl/{domid}/device/vbd/{number} does not exist"
+        raise Refused(f"libxl: error: {missing} (no backend path\nError: Device {name} not connected.")
+    _require_at_rest(found)
+    return Ended(life.detached_disk(world, world.domains[found.uuid], disk.vdev))
+
+
+def _require_at_rest(found: Incarnation) -> None:
+    if found.shutdown or found.dying:
+        raise NotModelled("a disk attached to a domain that has ended, or detached from it")
