@@ -6,12 +6,13 @@ mark has to go.
 
 import pytest
 
+from tests.discovery.danger_mutants import DANGER_MUTANTS
 from tests.discovery.judgements import Failed, Judgement
 from tests.discovery.mutants import MUTANTS, Mutant
 from tests.discovery.pivot_mutants import PIVOT_MUTANTS
 from tests.discovery.running_mutants import RUNNING_MUTANTS
 
-ALL = (*MUTANTS, *RUNNING_MUTANTS, *PIVOT_MUTANTS)
+ALL = (*MUTANTS, *RUNNING_MUTANTS, *PIVOT_MUTANTS, *DANGER_MUTANTS)
 
 
 def known(mutant: Mutant) -> list[pytest.MarkDecorator]:
