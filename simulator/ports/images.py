@@ -186,16 +186,17 @@ class SimulatedImageTool:
             words = f"{to}: {error.strerror}"
             raise ToolFailed(words, argv=("cp", layer.path, to), returncode=1, stderr=words) from None
 
-    async def copy_out(self, layer: Layer, *, snapshot_id: str = "", to: str) -> None:
+    async def copy_out(self, layer: Layer, *, snapshot_id: str = "", to: str, shared: bool = False) -> None:
         """A standalone image of one snapshot, or of the present; not durable yet, as qemu-img leaves it."""
         require_present(self._seat.world.fs, layer.path)
-        _unwritten(self._seat.world, layer.path)
+        if not shared:
+            _unwritten(self._seat.world, layer.path)
         await self.require_unused(Layer(to, Format.RAW))
         if snapshot_id:
             self._entry(layer, snapshot_id)
         else:
             await self.chain(layer)
-        await self._run(_COPY_OUT, qemu_img.CopyOut(layer, snapshot_id, to))
+        await self._run(_COPY_OUT, qemu_img.CopyOut(layer, snapshot_id, to, shared))
 
     def _table(self, layer: Layer) -> Table:
         if layer.format is not Format.QCOW2:
@@ -224,7 +225,7 @@ class SimulatedImageTool:
         for path in qemu_img.writes(program):
             if found := openers(cell.world, path):
                 raise _busy(path, found)
-        for path in qemu_img.reads(program):
+        for path in qemu_img.undisturbed(program):
             _unwritten(cell.world, path)
         try:
             cell.world, pid = cell.world.spawned(program, parent=seat.pid)

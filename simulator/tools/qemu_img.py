@@ -107,11 +107,15 @@ class Repair(msgspec.Struct, frozen=True, tag="repair"):
 
 
 class CopyOut(msgspec.Struct, frozen=True, tag="copy-out"):
-    """`qemu-img convert -l snapshot.id=ID -O qcow2`, into an existing empty file; without an id, of what is shown."""
+    """`qemu-img convert -l snapshot.id=ID -O qcow2`, into an existing empty file; without an id, of what is shown.
+
+    `shared`: with `-U`, whoever writes to the image meanwhile.
+    """
 
     layer: Layer
     snapshot_id: str
     to: str
+    shared: bool = False
 
 
 Program = CreateOverlay | SnapshotCreate | SnapshotApply | SnapshotDelete | Commit | Rebase | Resize | Repair | CopyOut
@@ -140,9 +144,10 @@ def argv(program: Program) -> tuple[str, ...]:
             return ("qemu-img", "resize", "-q", "--shrink", "-f", layer.format, layer.path, str(size))
         case Repair(layer):
             return ("qemu-img", "check", "-q", "-r", "leaks", "-f", layer.format, layer.path)
-        case CopyOut(layer, snapshot_id, to):
+        case CopyOut(layer, snapshot_id, to, shared):
+            how = ("-U",) if shared else ()
             wanted = ("-l", f"snapshot.id={snapshot_id}") if snapshot_id else ()
-            return ("qemu-img", "convert", "-n", *wanted, "-f", layer.format, "-O", "qcow2", layer.path, to)
+            return ("qemu-img", "convert", *how, "-n", *wanted, "-f", layer.format, "-O", "qcow2", layer.path, to)
 
 
 def writes(program: Program) -> tuple[str, ...]:
@@ -167,6 +172,11 @@ def reads(program: Program) -> tuple[str, ...]:
             return (layer.path,)
         case _:
             return ()
+
+
+def undisturbed(program: Program) -> tuple[str, ...]:
+    """Those of them that nobody may write to meanwhile."""
+    return () if isinstance(program, CopyOut) and program.shared else reads(program)
 
 
 def steps(program: Program) -> tuple[Step, ...]:

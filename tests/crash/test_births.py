@@ -20,7 +20,7 @@ from xensnap.engine.request import (
     ImportRequest,
     RevertRequest,
 )
-from xensnap.errors import ExitCode, NotFound, XensnapError
+from xensnap.errors import ExitCode, NotFound, Refused, XensnapError
 from xensnap.model import Kind
 
 ARCHIVE = "/images/s.xensnap"
@@ -121,6 +121,34 @@ def recover(engine: Engine) -> None:
 def test_export(kinds: str, memory: bool) -> None:
     host = source(kinds, memory=memory)
     assert judge(host, lambda engine: engine.perform(GUEST, ExportRequest("s", ARCHIVE))) > 100
+
+
+@pytest.mark.one_door("what stands only in a record is in no simulated world before it is started")
+def test_a_snapshot_inside_an_image_leaves_it_while_the_guest_writes_to_it() -> None:
+    host = guest("ii")
+    scribble(host, 0)
+    host.start(GUEST)
+    engine = Engine(host)
+    engine.create(GUEST, CreateRequest("s"))
+    then = host.visible(GUEST)
+    scribble(host, 0)
+    assert host.visible(GUEST) != then
+    engine.perform(GUEST, ExportRequest("s", ARCHIVE))
+    scribble(host, 0)
+    engine.make(CloneRequest(GUEST, "s", NEW))
+    engine.make(ImportRequest(ARCHIVE, "/images", "imported", new_uuid=True))
+    assert host.visible(NEW) == host.visible("imported") == then
+
+
+def test_a_snapshot_inside_an_image_that_was_resized_needs_the_guest_to_be_off() -> None:
+    host = source("i")
+    (disk,) = host.run(host.toolstack.inspect(GUEST)).disks
+    host.run(host.images.resize(disk.layer, size_bytes=1 << 21))
+    Engine(host).plan(GUEST, ExportRequest("s", ARCHIVE))
+    host.start(GUEST)
+    with pytest.raises(Refused) as caught:
+        Engine(host).plan(GUEST, ExportRequest("s", ARCHIVE))
+    assert [reason.id for reason in caught.value.reasons] == ["image-resized"]
 
 
 @pytest.mark.parametrize(("kinds", "memory"), [("i", False), ("ee", True)])

@@ -252,6 +252,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The file that QEMU has open is no longer the one of that name: somebody replaced it.",
         "Copy what the guest has out of it before you stop it.",
     ),
+    "image-resized": (
+        "A snapshot inside an image that was resized since cannot be copied out while a guest writes to the image.",
+        "Shut the guest down meanwhile.",
+    ),
     "image-shared": (
         "The image, or one below it, is used by another domain or disk, which would see what is done here.",
         "Give each an image of its own.",

@@ -32,7 +32,7 @@ def command(session: Session, domain: str, name: str, output: str | None) -> Non
     """Write the snapshot NAME of DOMAIN into one archive, from which `import` makes the domain on any host of its kind:
     its record, its memory if it has some, each disk as it was in a standalone image, and sums of all that.
 
-    The file gets its name when it is whole. Disks that the guest writes to now are read only while it is off.
+    The file gets its name when it is whole. The guest may run meanwhile.
     """
     path = output or f"{domain}-{name}.xensnap".replace("/", "_")
     with session.engine(changes=not session.dry_run) as engine:

@@ -22,6 +22,8 @@ class DiskSource(msgspec.Struct, frozen=True):
     vdev: str
     image: Layer
     snapshot_id: str = ""
+    shared: bool = False
+    """Whether a guest may write to the image."""
 
 
 class WriteArchive(StepBase, frozen=True):
@@ -111,7 +113,7 @@ class WriteArchive(StepBase, frozen=True):
         """The disk as a standalone image beside the archive."""
         path = self._copy(at, disk)
         await at.host.files.create(path)
-        await at.host.images.copy_out(disk.image, snapshot_id=disk.snapshot_id, to=path)
+        await at.host.images.copy_out(disk.image, snapshot_id=disk.snapshot_id, to=path, shared=disk.shared)
         image = await at.host.images.inspect(Layer(path, Format.QCOW2))
         member = self.manifest.disk(disk.vdev)
         if image.backing or not member or image.virtual_size_bytes != member.disk_bytes:

@@ -7,13 +7,17 @@ from xensnap.model import Domain, Format, Image, Layer
 
 
 class CopyDisk(StepBase, frozen=True):
-    """Copy a disk as it was at a snapshot into a standalone image, whose name is new and ours."""
+    """Copy a disk as it was at a snapshot into a standalone image, whose name is new and ours.
+
+    `shared`: a guest may write to the image that it is copied out of.
+    """
 
     vdev: str
     source: Layer
     snapshot_id: str
     path: str
     size_bytes: int
+    shared: bool = False
 
     def says(self) -> str:
         """See StepBase."""
@@ -24,7 +28,8 @@ class CopyDisk(StepBase, frozen=True):
         if await at.host.files.stat(self.path) is not None:
             await at.host.files.remove(self.path)
         await at.host.files.create(self.path)
-        await at.host.images.copy_out(self.source, snapshot_id=self.snapshot_id, to=self.path)
+        images = at.host.images
+        await images.copy_out(self.source, snapshot_id=self.snapshot_id, to=self.path, shared=self.shared)
         image: Image = await at.host.images.inspect(Layer(self.path, Format.QCOW2))
         if image.backing or image.virtual_size_bytes != self.size_bytes:
             raise unbelieved(f"{self.path} is not a copy of {self.vdev}")

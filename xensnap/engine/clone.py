@@ -13,7 +13,7 @@ from xensnap.engine import names, risks, space
 from xensnap.engine.birth_steps import CopyDisk, DefineDomain
 from xensnap.engine.context import directory
 from xensnap.engine.create import overlay_on
-from xensnap.engine.export import against_running_image, held_bytes
+from xensnap.engine.export import against_running_image, held_bytes, is_written
 from xensnap.engine.newborn import Birthplace, against_birth, description_file
 from xensnap.engine.overlay_steps import MakeOverlay
 from xensnap.engine.plan import Plan, fingerprint
@@ -118,7 +118,8 @@ def _make(source: View, disk: DiskSnapshot, path: str, request: CloneRequest) ->
     assert image is not None, "planned after it was found there"
     if request.linked:
         return overlay_on(path, image, disk.vdev)
-    return CopyDisk(disk.vdev, disk.image, disk.fingerprint.snapshot_id, path, disk.size_bytes)
+    which = disk.fingerprint.snapshot_id
+    return CopyDisk(disk.vdev, disk.image, which, path, disk.size_bytes, shared=is_written(source, disk))
 
 
 def _against_disk(source: View, disk: DiskSnapshot, request: CloneRequest) -> Iterator[Reason]:

@@ -42,7 +42,10 @@ def plan_export(view: View, request: ExportRequest, fresh: Fresh) -> Plan:
         _manifest(view, snapshot, fresh),
         snapshot_record.encode(snapshot).decode(),
         snapshot.memory,
-        tuple(DiskSource(disk.vdev, disk.image, disk.fingerprint.snapshot_id) for disk in snapshot.disks),
+        tuple(
+            DiskSource(disk.vdev, disk.image, disk.fingerprint.snapshot_id, shared=is_written(view, disk))
+            for disk in snapshot.disks
+        ),
         sum(held_bytes(view, disk) for disk in snapshot.disks) + view.memories.get(snapshot.name, 0),
     )
     return plan_for(
@@ -78,14 +81,19 @@ def _against_place(view: View, path: str) -> Iterator[Reason]:
         yield Reason("no-such-directory", f"there is no directory {place}", "Make it, or name another.")
 
 
-def against_running_image(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
-    """Nobody reads an image that somebody else writes: its tables are in the memory of its QEMU."""
+def is_written(view: View, disk: DiskSnapshot) -> bool:
+    """Whether the guest writes to the very image that holds the snapshot. It leaves what is the snapshot's alone."""
     active = view.domain.disk(disk.vdev)
     written = active is not None and active.path == disk.image.path and view.domain.state is not RunState.OFF
-    if written and disk.kind is Kind.INTERNAL:
-        cause = f"{disk.vdev}: {disk.image.path} is written by the guest, which is {view.domain.state}"
-        remedy = "Shut it down meanwhile; external snapshots can be exported while the guest runs."
-        yield Reason("image-open", cause, remedy)
+    return written and disk.kind is Kind.INTERNAL
+
+
+def against_running_image(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
+    """Only at the size that the image has now qemu-img shows a snapshot in it; at another all of it must be copied."""
+    image = view.images.get(disk.image.path)
+    if image is not None and is_written(view, disk) and image.virtual_size_bytes != disk.size_bytes:
+        cause = f"{disk.vdev}: {disk.image.path} was resized since, and the guest, which is {view.domain.state}, has it"
+        yield Reason("image-resized", cause, "Shut the guest down meanwhile.")
 
 
 def held_bytes(view: View, disk: DiskSnapshot) -> int:

@@ -10,7 +10,7 @@ from simulator.tools.img.arguments import Call, read
 from simulator.tools.qemu_img import Program
 from xensnap.model import Format, Layer
 
-_SHORT = "qpf:F:b:udl:O:r:"
+_SHORT = "qpUf:F:b:udl:O:r:"
 
 
 def program_of(fs: FileSystem, argv: Sequence[str]) -> Program | None:
@@ -33,7 +33,8 @@ def program_of(fs: FileSystem, argv: Sequence[str]) -> Program | None:
         case "check" if call.has("r"):
             return qemu_img.Repair(layer)
         case "convert" if (call.get("l") or "").startswith("snapshot.id="):
-            return qemu_img.CopyOut(layer, (call.get("l") or "").removeprefix("snapshot.id="), others[0])
+            wanted = (call.get("l") or "").removeprefix("snapshot.id=")
+            return qemu_img.CopyOut(layer, wanted, others[0], call.has("U"))
     return None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from xensnap.backends.local.gate import Gate, busy
 from xensnap.backends.local.reader import read_chain, read_extents, read_holds_data, read_image
-from xensnap.errors import Damaged, Effect, NotFound, Reason, Refused, ToolFailed, XensnapError
+from xensnap.errors import Damaged, Effect, Failed, NotFound, Reason, Refused, ToolFailed, XensnapError
 from xensnap.hypervisor import CheckResult, Completed, Grown, Machine, Runner
 from xensnap.model import Backing, Chain, Extent, Format, Image, InternalSnapshot, Layer
 
@@ -232,9 +232,10 @@ class QemuImg:
         if compared.returncode:
             raise await self._failed(to, compared, Effect.UNKNOWN)
 
-    async def copy_out(self, layer: Layer, *, snapshot_id: str = "", to: str) -> None:
+    async def copy_out(self, layer: Layer, *, snapshot_id: str = "", to: str, shared: bool = False) -> None:
         """See `ImageTool.copy_out`."""
-        await self._gate.to_read(layer.path)
+        if not shared:
+            await self._gate.to_read(layer.path)
         await self._gate.to_write(to)
         if not snapshot_id:
             self._read_through(layer)  # a chain whose formats are not told is refused, instead of being probed
@@ -244,9 +245,16 @@ class QemuImg:
         image = self._read(layer)
         if entry.disk_size_bytes == image.virtual_size_bytes:
             which = f"snapshot.id={_escaped(snapshot_id)}"
-            arguments = ("convert", "-q", "-f", layer.format, "-l", which, "-O", "qcow2", _file(layer.path), _file(to))
-            await self._write(to, arguments)
+            how = ("-U",) if shared else ()
+            names = (_file(layer.path), _file(to))
+            await self._write(to, ("convert", *how, "-q", "-f", layer.format, "-l", which, "-O", "qcow2", *names))
+            if shared and self._entry(layer, snapshot_id) != entry:
+                cause = f"the snapshot {snapshot_id} of {layer.path} became another one while it was copied"
+                raise Failed(cause, id="image-changed", effect=Effect.UNKNOWN)
             return
+        if shared:
+            cause = f"{layer.path} has another size than at its snapshot {snapshot_id}, and is written to"
+            raise Refused([Reason("image-resized", cause, "Shut the guest down meanwhile.")])
         # `convert -l` shows a snapshot at the size that the disk has now, cut off or filled with zeros (measured:
         # 7.2.22). So the whole image is copied, and the copy reverted and rid of all else.
         try:
