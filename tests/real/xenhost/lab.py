@@ -166,6 +166,10 @@ class XenLab:
         """Gone from xl's list: shut down and cleaned up."""
         self._poll(f"! xl domid {self.guest.name} > /dev/null 2>&1")
 
+    def wait_until_shut_down(self) -> None:
+        """Shut down, and left lying about."""
+        self._poll(f"[[ $(xl list {self.guest.name} | tail -n 1) == *' ---s-- '* ]]")
+
     def wait_for_another_domid(self, before: int) -> None:
         """Back after a reboot."""
         self._poll(f"d=$(xl domid {self.guest.name} 2> /dev/null) && [ $d != {before} ]")

@@ -1,6 +1,10 @@
 """Who a guest is, and what it starts from, where its operator's file leaves something open or changes."""
 
+from dataclasses import replace
+
 from tests.real.xenhost.lab import XenLab
+
+OTHER = "/etc/xen/other.cfg"
 
 
 def test_a_guest_whose_file_gives_no_uuid_keeps_its_snapshots(lab: XenLab) -> None:
@@ -36,4 +40,18 @@ def test_what_the_operator_changes_while_the_guest_is_off_counts(lab: XenLab) ->
     lab.xensnap("domain", "start", name)
     lab.face.holds("", "two")
     assert lab.face.ask("write xvdc 0 more") == "done"
+    lab.images_are_whole()
+
+
+def test_a_guest_that_is_reverted_with_another_configuration_does_as_that_one_says(lab: XenLab) -> None:
+    """Its memory is that of the snapshot; what becomes of it at its next reboot is not."""
+    lab.face.mark("one")
+    lab.xensnap("create", lab.guest.name, "--name", "one")
+    lab.face.mark("two")
+    lab.dom0.put(OTHER, replace(lab.guest, more=('on_reboot = "destroy"',)).config().encode())
+    lab.xensnap("revert", lab.guest.name, "one", "--use-config", OTHER)
+    lab.face.holds("one", "one")
+    lab.face.ask("reboot")
+    lab.wait_until_off()
+    assert lab.watchers() == []
     lab.images_are_whole()

@@ -54,3 +54,21 @@ def test_a_whole_branch_goes_while_the_guest_runs(lab: XenLab, way: Way, how: tu
     lab.face.holds("now", "now")
     assert lab.snapshots() == (["root"] if "--children-only" in how else [])
     lab.images_are_whole()
+
+
+def test_a_guest_that_writes_all_the_while_goes_over_to_the_base_and_reboots_from_it(lab: XenLab) -> None:
+    lab.face.mark("one")
+    lab.xensnap("create", lab.guest.name, "--name", "one", *EXTERNAL.options)
+    lab.face.mark("two")
+    lab.face.ask(f"work {' '.join(lab.face.writable)}")
+    lab.xensnap("delete", lab.guest.name, "one")
+    lab.face.works_well()
+    lab.face.holds("two", "two")
+    name = lab.guest.name
+    assert {disk["path"] for disk in lab.json("info", name)["disks"]} == {each.path(name) for each in lab.guest.disks}
+    before = lab.domain
+    assert before is not None
+    lab.xl("reboot", "-F", name)
+    lab.wait_for_another_domid(before.domid)
+    lab.face.holds("", "two")
+    lab.images_are_whole()

@@ -11,12 +11,16 @@ def saved_by_somebody_else(lab: XenLab) -> None:
     assert lab.running()
 
 
+def repaired(lab: XenLab) -> None:
+    (seen,) = lab.json("doctor", lab.guest.name, "--repair")["domains"]
+    assert [each["id"] for each in seen["repaired"]] == ["watcher-lost"]
+
+
 def lost_and_replaced(lab: XenLab) -> None:
     """What stands in outlives the next save, which xl's own daemon does not."""
     saved_by_somebody_else(lab)
     assert lab.watchers() == []
-    (seen,) = lab.json("doctor", lab.guest.name, "--repair")["domains"]
-    assert [each["id"] for each in seen["repaired"]] == ["watcher-lost"]
+    repaired(lab)
     (standing_in,) = lab.stand_ins()
     saved_by_somebody_else(lab)
     lab.xensnap("doctor", lab.guest.name)
@@ -24,7 +28,7 @@ def lost_and_replaced(lab: XenLab) -> None:
 
 
 def test_a_guest_whose_watcher_was_lost_reboots_and_powers_off_as_ever_once_it_is_repaired(lab: XenLab) -> None:
-    """Under who stands in it reboots onto the disks that it wrote, and an xl watches it from then on."""
+    """It is back on the disks that it wrote, and an xl watches it from then on; one that lies about is cleaned up."""
     lab.face.mark("one")
     lab.xensnap("create", lab.guest.name, "--name", "one", "--type", "external")
     lab.face.mark("two")
@@ -36,8 +40,10 @@ def test_a_guest_whose_watcher_was_lost_reboots_and_powers_off_as_ever_once_it_i
     lab.face.holds("", "two")
     assert lab.stand_ins() == []
     assert len(lab.watchers()) == 1
-    lost_and_replaced(lab)
+    saved_by_somebody_else(lab)
     lab.face.ask("poweroff")
+    lab.wait_until_shut_down()
+    repaired(lab)
     lab.wait_until_off()
     lab.xensnap("revert", lab.guest.name, "one")
     lab.face.holds("one", "one")
