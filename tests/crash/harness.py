@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from simulator import SimulatedHost, World
-from simulator.checkers.leaks import files, unclean
+from simulator.checkers.leaks import files, reached, unclean
 from simulator.faults.crash import CrashPoint, after_engine_crash, after_host_crash
 from simulator.host import crash_points
 from xensnap.engine import settings
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
 from xensnap.engine.view import View
-from xensnap.model import DescribedBy, Disk, Format, Kind, Layer, Snapshot
+from xensnap.model import DescribedBy, Disk, DiskSnapshot, Format, Kind, Layer, Snapshot
 
 GUEST = "guest"
 CLUSTER = 64 * 1024
@@ -35,6 +35,8 @@ COVERED: Counter[str] = Counter()
 
 Operation = Callable[[Engine], object]
 Death = tuple[str, Callable[[World], World]]
+Tag = tuple[str, str]
+"""Path of an image and id of an internal snapshot in it."""
 
 ENGINE_DEATHS: tuple[Death, ...] = (
     ("engine, children finish", lambda world: after_engine_crash(world, "finish")),
@@ -45,7 +47,7 @@ HOST_DEATHS: tuple[Death, ...] = (
     ("host, unsynced lost", lambda world: after_host_crash(world, "lost")),
     ("host, unsynced kept", lambda world: after_host_crash(world, "kept")),
     ("host, unsynced mixed 1", lambda world: after_host_crash(world, "mixed", 1)),
-    ("host, unsynced mixed 2", lambda world: after_host_crash(world, "mixed", 2)),
+    ("host, unsynced mixed 5", lambda world: after_host_crash(world, "mixed", 5)),
 )
 DEATHS = ENGINE_DEATHS + HOST_DEATHS
 
@@ -55,7 +57,7 @@ class Truth:
     """Everything that a user of the snapshots can tell about a domain."""
 
     now: object
-    held: object
+    held: dict[tuple[str, str], object]
     parents: object
     pins: object
     current: str | None
@@ -149,18 +151,22 @@ def judge(
     ended = host.fork()
     operation(Engine(ended))
     after = truth(ended)
+    strange = strange_tags(Engine(host).view(GUEST))
     tried = 0
     for point, (name, death) in sampled(host, operation, deaths, every):
         where = f"{point!r}, {name}"
         world = death(point.world)
         tried += 1
         TRIED[name.partition(",")[0]] += 1
-        _recovered(type(host)(world), before, after, where)
+        if name == ENGINE_DEATHS[2][0]:
+            _readable(type(host)(world), before, after, where)
+        _recovered(type(host)(world), before, after, where, strange)
         if twice:
             for second in every_crash(type(host)(world), lambda engine: engine.recover(GUEST)):
                 tried += 1
                 TRIED["again while recovering"] += 1
-                _recovered(type(host)(death(second.world)), before, after, f"{where}; then {second!r}")
+                again = f"{where}; then {second!r}"
+                _recovered(type(host)(death(second.world)), before, after, again, strange)
     return tried
 
 
@@ -177,7 +183,41 @@ def sampled(
     yield from together[::every]
 
 
-def _recovered(host: SimulatedHost, before: Truth, after: Truth, where: str) -> None:
+def judge_where_the_guest_runs_first(host: SimulatedHost, operation: Operation) -> int:
+    """Die everywhere, and let the guest run and write before anybody recovers: nothing of that may be lost.
+
+    Not for what replaces the present on purpose. How many deaths were tried.
+    """
+    before = truth(host)
+    ended = host.fork()
+    operation(Engine(ended))
+    held = before.held.items() | truth(ended).held.items()
+    tried = 0
+    for point, (name, death) in sampled(host, operation, (ENGINE_DEATHS[0], ENGINE_DEATHS[2], *HOST_DEATHS), 1):
+        where = f"{point!r}, {name}, and the guest has run"
+        ran = type(host)(death(point.world))
+        scribble(ran, tried)
+        wrote = ran.visible(GUEST)
+        TRIED["a guest runs before the recovery"] += 1
+        tried += 1
+        Engine(ran).recover(GUEST)
+        found = truth(ran)
+        assert found.now == wrote, f"what the guest has written is lost: {where}"
+        assert found.held.items() <= held, f"a snapshot holds something else: {where}"
+        view = Engine(ran).view(GUEST)
+        assert not view.pending, where
+        nothing_is_left(ran, view, where)
+    return tried
+
+
+def _readable(host: SimulatedHost, before: Truth, after: Truth, where: str) -> None:
+    """Who only looks before anybody recovers is told of no snapshot whose points are not there."""
+    there = before.held.items() | after.held.items()
+    held = held_by(host, Engine(host).list(GUEST).contents.snapshots)
+    assert held.items() <= there, f"a record without what it names, until recovery: {where}"
+
+
+def _recovered(host: SimulatedHost, before: Truth, after: Truth, where: str, strange: set[Tag]) -> None:
     engine = Engine(host)
     engine.recover(GUEST)
     found = truth(host)
@@ -185,17 +225,27 @@ def _recovered(host: SimulatedHost, before: Truth, after: Truth, where: str) -> 
     assert engine.recover(GUEST) is None, f"recovery is not over: {where}"
     view = engine.view(GUEST)
     assert not view.pending, where
-    nothing_is_left(host, view, where)
+    nothing_is_left(host, view, where, strange=strange)
     for name, snapshot in view.snapshots.items():
         for request in (RevertRequest(name), DeleteRequest(name, accept=("pinned",) if snapshot.pin else ())):
             plan_for(view, request, Fresh("0" * 36, 0))
 
 
-def nothing_is_left(host: SimulatedHost, view: View, where: str, *, also: Collection[str] = ()) -> None:
-    """No leak, no damage, no file that nobody needs, no ledger entry without its file."""
+def nothing_is_left(
+    host: SimulatedHost, view: View, where: str, *, also: Collection[str] = (), strange: Collection[Tag] = ()
+) -> None:
+    """No leak, no damage, no file and no tag that nobody needs, no ledger entry without its file.
+
+    Args:
+        host: where it is.
+        view: what is known of the domain.
+        where: what was tried.
+        also: names of further files in the store.
+        strange: tags that were there before and are none of ours.
+    """
     assert not list(unclean(host.world.fs)), f"{list(unclean(host.world.fs))}: {where}"
     layers = [Layer(path, Format.RAW) for path, image in view.images.items() if image]
-    reached = {layer.path for layer in layers}
+    known = {layer.path for layer in layers}
     ours = {entry.path for entry in view.state.ours}
     store = {"lock", "recover.lock", "reserve", "journal", "journal.1", "domain.libxl-json", "description.json"}
     records = {f"snapshotdata-d.{name.replace('%', '%25')}.libxl-json" for name in view.snapshots}
@@ -205,6 +255,40 @@ def nothing_is_left(host: SimulatedHost, view: View, where: str, *, also: Collec
         in_store = name in store | records | set(also) or name.startswith("trashed-d.")
         # What libxl keeps is its own: its lock file stays where a power cut has brought its name back.
         libxls = directory == "/var/lib/xen" and name.lstrip(".").startswith("userdata-")
-        expected = path in reached | ours if directory == "/images" else in_store or libxls
+        expected = path in known | ours if directory == "/images" else in_store or libxls
         assert expected, f"orphan {path}: {where}"
     assert ours <= there, f"{ours - there} of the ledger are gone: {where}"
+    used = reached(host.world.fs, starts_from(view))
+    overlays = {entry.path for entry in view.state.ours if entry.role == "overlay"}
+    assert overlays <= used, f"{overlays - used} of the ledger are needed by nobody: {where}"
+    assert recorded_tags(view) <= tags(view), f"records without their tags: {where}"
+    assert strange_tags(view) <= set(strange), f"tags that no record knows: {where}"
+
+
+def starts_from(view: View) -> list[Layer]:
+    """What the domain starts from, what snapshots hold, and what waits to be merged: all else must be below these."""
+    held = [disk.image for disk in points(view)]
+    hidden = [Layer(base.path, base.format) for base in view.state.hidden]
+    return [*(disk.layer for disk in view.domain.disks if disk.path), *held, *hidden]
+
+
+def tags(view: View) -> set[Tag]:
+    """Every internal snapshot that there is, by path and id."""
+    return {(path, tag.id) for path, image in view.images.items() if image for tag in image.snapshots}
+
+
+def strange_tags(view: View) -> set[Tag]:
+    """Every internal snapshot that no record tells of."""
+    return tags(view) - recorded_tags(view)
+
+
+def recorded_tags(view: View) -> set[Tag]:
+    """Every internal snapshot that a record tells of."""
+    internal = [disk for disk in points(view) if disk.kind is Kind.INTERNAL]
+    return {(disk.image.path, disk.fingerprint.snapshot_id) for disk in internal}
+
+
+def points(view: View) -> list[DiskSnapshot]:
+    """All that any snapshot holds: those that are listed, those in the trash, and those that were let go."""
+    thrown = (each.snapshot for each in view.trashed.values())
+    return [disk for each in (*view.snapshots.values(), *thrown, *view.state.let_go) for disk in each.disks]

@@ -205,6 +205,23 @@ def deaths(kinds: str, verb: str) -> Judgement:
 
 
 @cache
+def guest_runs_first(kinds: str, verb: str) -> Judgement:
+    """The same, and the guest runs and writes before the recovery."""
+
+    def prepare() -> Trial:
+        host = _fresh(kinds) if verb.endswith("only") else _history(kinds)
+
+        def run() -> Effort:
+            with counted("deaths", harness.TRIED) as effort:
+                harness.judge_where_the_guest_runs_first(host, CRASHED[verb])
+            return effort
+
+        return run
+
+    return prepare
+
+
+@cache
 def stranger(verb: str) -> Judgement:
     """An operator has put a tag into the image that is called like ours; what it holds is as before the operation."""
 

@@ -14,7 +14,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from simulator.core.effects import Cut
-from tests.discovery.judgements import Judgement, at_once, deaths, faults, state_machine, stranger, walk
+from tests.discovery.judgements import (
+    Judgement,
+    at_once,
+    deaths,
+    faults,
+    guest_runs_first,
+    state_machine,
+    stranger,
+    walk,
+)
 from xensnap.engine import collect, context, delete, engine, execute, names, revert
 from xensnap.engine.execute import Execution
 from xensnap.engine.journal import Journal
@@ -40,7 +49,6 @@ class Mutant:
         rule: of the design, which says that it must not.
         owner: the module or class that has `attribute`, which `wrong` replaces.
         judgement: what finds it.
-        unfound: why nothing finds it, where that is so.
     """
 
     name: str
@@ -50,7 +58,6 @@ class Mutant:
     attribute: str
     wrong: Wrong
     judgement: Judgement
-    unfound: str = ""
 
     @contextmanager
     def loose(self) -> Iterator[None]:
@@ -131,6 +138,16 @@ def without_its_domain(method: Any) -> Any:
 
     async def wrong(self: Any, at: Any) -> None:
         await method(replace(self, domain_uuid=""), at)
+
+    return wrong
+
+
+def only_at_the_top(do: Any) -> Any:
+    """A commit that is left out in the middle of a chain."""
+
+    async def wrong(self: CommitDown, at: context.Context) -> None:
+        if self.domain_uuid:
+            await do(self, at)
 
     return wrong
 
@@ -330,8 +347,6 @@ BRANCHES = walk(Format.RAW, "create a", "create b", "revert a", "create c", "del
 HIGHER_BRANCHES = walk(Format.RAW, "create z", "create a", "create b", "revert a", "create c", "delete a")
 COMMITTED = walk(Format.RAW, "create a", "create b", "create c", "delete a")
 ALL_GONE = walk(Format.RAW, "create a", "create b", "delete a", "delete b")
-READERS = "what is done after the decision is repeated as a whole; only who reads before the recovery could tell"
-TAGS = "nothing compares the tags in the images with the records"
 
 MUTANTS = (
     Mutant(
@@ -404,8 +419,7 @@ MUTANTS = (
         engine,
         "plan_collection",
         first(RemoveImage),
-        deaths("e", "delete branch"),
-        unfound=READERS,
+        deaths("e", "delete root"),
     ),
     Mutant(
         "deletes tags before the record that names them",
@@ -415,7 +429,6 @@ MUTANTS = (
         "plan_delete",
         first(DropPoint),
         deaths("i", "delete"),
-        unfound=READERS,
     ),
     Mutant(
         "reverts without a safety point",
@@ -434,7 +447,6 @@ MUTANTS = (
         "plan_revert",
         unplanned(DropPoint),
         deaths("i", "revert"),
-        unfound=TAGS,
     ),
     Mutant(
         "leaves the tag of an undone snapshot behind",
@@ -507,7 +519,6 @@ MUTANTS = (
         "repeats",
         lambda _: False,
         deaths("i", "create"),
-        unfound="of the mixed power cuts that are tried, none keeps the decision and loses the record",
     ),
     Mutant(
         "tells of an error that nothing is changed, and undoes nothing",
@@ -591,14 +602,22 @@ MUTANTS = (
         COMMITTED,
     ),
     Mutant(
+        "removes a middle layer that was not written down",
+        "what the layer held is lost",
+        "5.3",
+        CommitDown,
+        "do",
+        only_at_the_top,
+        deaths("e", "delete root"),
+    ),
+    Mutant(
         "commits again after the domain was switched",
         "what the guest wrote in between is overwritten",
         "5.5, 5.9",
         CommitDown,
         "do",
         commits_in_any_case,
-        deaths("e", "delete only"),
-        unfound="no guest writes between a death and the recovery",
+        guest_runs_first("e", "delete only"),
     ),
     Mutant(
         "takes back a commit although the domain was switched",
@@ -608,7 +627,6 @@ MUTANTS = (
         "must_go_on",
         answers_later(False),
         deaths("e", "delete only"),
-        unfound="a file in the ledger counts as needed",
     ),
     Mutant(
         "does not switch the domain to the base of a commit",
@@ -672,7 +690,6 @@ MUTANTS = (
         "plan_delete",
         planned(nothing_hidden),
         ALL_GONE,
-        unfound="nothing demands that a chain gets shorter again when snapshots are deleted",
     ),
     Mutant(
         "takes no lock",

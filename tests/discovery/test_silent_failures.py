@@ -13,7 +13,10 @@ from tests.discovery.mutants import Instead, nothing
 from xensnap.engine.engine import Engine
 from xensnap.errors import XensnapError
 
-BELIEVED = pytest.mark.xfail(reason="the engine believes the return code: nothing looks at the disk afterwards")
+BELIEVED = pytest.mark.xfail(
+    reason="the engine believes the return code: qemu-img tells nothing of an image that would differ, and to compare "
+    "contents is to read the whole disk"
+)
 
 
 def lying(host: SimulatedHost, port: str, method: str) -> SimulatedHost:

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.stateful.benches import CLUSTER, DOMAIN, SECTOR, Bench, Content
 from tests.stateful.tree import Tree
 from xensnap.engine.request import CreateRequest, DeleteRequest, DiskChoice, RenameRequest, RevertRequest
+from xensnap.engine.view import View
 from xensnap.errors import Refused, XensnapError
 from xensnap.model import Format, Kind
 
@@ -216,6 +217,14 @@ class SnapshotMachine(RuleBasedStateMachine):
         sidecars = {entry.path for entry in view.state.ours if entry.role == "sidecar"}
         assert bench.files() <= reached | sidecars | self._other_files(bench)
         assert {entry.path for entry in view.state.ours} <= bench.files()
+        assert not self._forgotten(view), "images that nothing needs, and nobody will ever merge"
+
+    def _forgotten(self, view: View) -> set[str]:
+        """Images below those that disks work on: neither a snapshot names them, nor do they wait to be merged."""
+        named = {part.image.path for snapshot in view.snapshots.values() for part in snapshot.disks}
+        waiting = {base.path for base in view.state.hidden}
+        below = {image.layer.path for disk in view.disks if disk.chain for image in disk.chain.images[1:]}
+        return below - named - waiting
 
     def _other_files(self, bench: Bench) -> set[str]:
         return {path for path in bench.files() if path.endswith(".toml")}

@@ -108,12 +108,13 @@ class TakePoints(LiveStep, frozen=True):
         return f"take the points of all disks at one moment: {self.said()}"
 
     async def do(self, at: Context) -> None:
-        """See StepBase."""
+        """See StepBase. Once they are taken it does not matter whether the guest still runs."""
+        if await self._taken(at):
+            return
         domain = await at.required()
-        if not await self._taken(at):
-            await self._require_not_overtaken(at)
-            await at.host.blocks.transaction(domain, [point.action() for point in self.points])
-            await self._require_taken(at)
+        await self._require_not_overtaken(at)
+        await at.host.blocks.transaction(domain, [point.action() for point in self.points])
+        await self._require_taken(at)
 
     async def undo(self, at: Context) -> None:
         """See StepBase. Overlays in use stay: then the operation is finished instead, or they have a hidden base."""

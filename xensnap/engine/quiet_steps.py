@@ -33,11 +33,11 @@ class TakeQuietPoints(LiveStep, frozen=True):
         return f"let the guest freeze its file systems{unless}, take the points of all disks, and thaw: {self.said()}"
 
     async def do(self, at: Context) -> None:
-        """See StepBase."""
-        domain = await at.required()
+        """See StepBase. Once they are taken it does not matter whether the guest still runs."""
         if await self._taken(at):
             await self._thaw(at)
             return
+        domain = await at.required()
         await self._require_not_overtaken(at)
         frozen = await self._freeze(at, domain)
         try:
