@@ -25,20 +25,20 @@ ENABLE_KILLS = "Segmentation fault: a transaction that enables a bitmap which is
 
 def _add(board: Board, arguments: Arguments) -> Result:
     node, name = arguments["node"], arguments["name"]
-    place = _place(board, node, f"Cannot find device='{node}' nor node-name='{node}'")
     if not name:
         raise QmpError("Bitmap name cannot be empty")
+    place = _place(board, node, f"Cannot find device='{node}' nor node-name='{node}'")
     image = graph.current(board.fs, place.node)
     cluster_bytes = image.cluster_bytes if isinstance(image, Qcow2) else 0
     granularity = arguments.get("granularity", default_granularity(cluster_bytes))
     if granularity < GRANULARITY_MIN or granularity & (granularity - 1):
         raise QmpError(f"Granularity must be power of 2 and at least {GRANULARITY_MIN}")
+    if arguments.get("persistent"):
+        _refuse_to_store(place, name, image)
     if any(bitmap.name == name for bitmap in place.node.bitmaps):
         raise QmpError(f"Bitmap already exists: {name}")
     if len(name.encode()) > _NAME_BYTES_MAX:
         raise QmpError(f"Bitmap name too long: {name}")
-    if arguments.get("persistent"):
-        _refuse_to_store(place, name, image)
     bitmap = Bitmap(name, granularity, recording=not arguments.get("disabled"))
     return _with(board, place, (bitmap, *place.node.bitmaps)), {}
 
