@@ -20,6 +20,7 @@ replace = msgspec.structs.replace
 
 _HOME = "/local/domain/0/"
 _WRITE_USAGE = "xenstore-write: Usage: xenstore-write [-h] [-s] [-R] key value [...]\n"
+_RM_USAGE = "xenstore-rm: Usage: xenstore-rm [-h] [-s] [-t] key [...]\n"
 _PATH = re.compile(r"[-/_@A-Za-z0-9]+")
 _DOMAIN = re.compile(r"/local/domain/(?:0/backend/[^/]+/)?(?P<domid>[1-9][0-9]*)(?:/|$)")
 _DOES_SOMETHING = re.compile(r"/local/domain/.*/(?:control/.*|state|online|target)$|/(?:libxl|vm)(?:/|$)")
@@ -87,18 +88,20 @@ def run(world: World, program: str, argv: Sequence[str]) -> Ended:
     paths = [_absolute(word) for word in argv if not word.startswith("-")]
     nodes = _with_parents(tree(world))
     if program == "xenstore-read" and not options:
-        return _each(world, "read", paths, {path: f"{value}\n" for path, value in nodes.items()})
+        return _each(world, "read: couldn't read", paths, {path: f"{value}\n" for path, value in nodes.items()})
     if program == "xenstore-list" and not options:
         children = {path: "".join(f"{name}\n" for name in _below(nodes, path)) for path in nodes}
-        return _each(world, "list", paths, children)
+        return _each(world, "list: could not list", paths, children)
     if program == "xenstore-exists" and not options:
         return Ended(world, int(any(path not in nodes for path in paths)))
     if program == "xenstore-ls" and set(options) <= {"-f"}:
+        if missing := next((path for path in paths if path not in {*nodes, "/"}), ""):
+            return Ended(world, 1, "", f"xenstore-ls: xs_directory ({missing}): No such file or directory\n")
         lines = [
             _line(path, value, full=bool(options), root=root)
             for root in paths or ["/"]
             for path, value in sorted(nodes.items())
-            if path.startswith(root.rstrip("/") + "/")
+            if path != "/" and path.startswith(root.rstrip("/") + "/")
         ]
         return Ended(world, 0, "".join(lines))
     if program == "xenstore-write" and not options:
@@ -117,7 +120,7 @@ def _written(world: World, words: list[str]) -> Ended:
         return Ended(world, 1, "", _WRITE_USAGE)
     after = world
     for given, value in zip(words[::2], words[1::2], strict=True):
-        if not _PATH.fullmatch(given) or given.endswith("/"):
+        if not _PATH.fullmatch(given) or (given.endswith("/") and given != "/"):
             return Ended(world, 1, "", f"xenstore-write: could not write path {given}\n")
         after = _with(after, _absolute(given), value)
     return Ended(after)
@@ -136,8 +139,12 @@ def _with(world: World, path: str, value: str) -> World:
 
 
 def _removed(world: World, paths: list[str]) -> Ended:
+    if not paths:
+        return Ended(world, 1, "", _RM_USAGE)
     written = world.written
-    for path in map(_absolute, paths):
+    for path in paths:
+        if path.rpartition("/")[0] not in {"", *_with_parents(tree(world))}:
+            return Ended(world, 1, "", f"xenstore-rm: could not remove path {path}\n")
         below = [each for each in _with_parents(tree(world)) if each == path or each.startswith(f"{path}/")]
         if any(each not in written for each in below):
             raise NotModelled(f"xenstore-rm {path}: what nobody has written by hand")
@@ -154,11 +161,11 @@ def _absolute(path: str) -> str:
 # --- how it is told --------------------------------------------------------------------------------------------------
 
 
-def _each(world: World, verb: str, paths: list[str], answers: dict[str, str]) -> Ended:
+def _each(world: World, words: str, paths: list[str], answers: dict[str, str]) -> Ended:
     out = ""
     for path in paths:
         if path not in answers:
-            return Ended(world, 1, out, f"xenstore-{verb}: couldn't {verb} path {path}\n")
+            return Ended(world, 1, out, f"xenstore-{words} path {path}\n")
         out += answers[path]
     return Ended(world, 0, out)
 

@@ -290,7 +290,7 @@ def attached_disk(world: World, domain: Domain, disk: Disk) -> World:
         fs, qemu = graph.plugged(world.fs, qemu_of(world, one.domid), disk)
         world = with_qemu(world.with_fs(fs), one.domid, qemu)
         after = replace(one, disks=(*one.disks, disk), reboots_from=(*one.reboots_from, disk))
-        after = replace(after, attached=one.attached | {disk.vdev})
+        after = replace(after, attached=one.attached | {disk.vdev}, detached=one.detached - {disk.vdev})
         # What is on it the guest sees for the first time, whoever has written it.
         guest = world.guests[one.domid]
         guest = replace(guest, memory=replace(guest.memory, latest=world.writes))
@@ -316,6 +316,7 @@ def detached_disk(world: World, domain: Domain, vdev: str) -> World:
             disks=tuple(disk for disk in one.disks if disk.vdev != vdev),
             reboots_from=tuple(disk for disk in one.reboots_from if disk.vdev != vdev),
             attached=one.attached - {vdev},
+            detached=one.detached | {vdev},
         )
         world = replace(world, xen=world.xen.putting(after), clock=world.clock.after(DETACH_NS))
     return world

@@ -61,6 +61,8 @@ class Incarnation(msgspec.Struct, frozen=True):
         ran: whether it has executed anything since it was made.
         builder: the pid of the xl that made it; 0 where nobody asked for its steps.
         attached: the vdevs of the disks that it was not made with.
+        detached: those that libxl's file still has, though they are gone.
+        closing: those that could not be detached.
     """
 
     domid: int
@@ -82,6 +84,8 @@ class Incarnation(msgspec.Struct, frozen=True):
     builder: int = 0
     dirty_logged: bool = False
     attached: frozenset[str] = frozenset()
+    detached: frozenset[str] = frozenset()
+    closing: frozenset[str] = frozenset()
 
     @property
     def state(self) -> RunState:

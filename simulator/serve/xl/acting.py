@@ -284,7 +284,8 @@ def save(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
     then = "-p" if words.has("p") else "-c" if words.has("c") else ""
     kind = "PV" if found.traits.kind is GuestKind.PV else "HVM"
     info = save_file.announced(programs.head_of(world, found))
-    head = f"Saving to {shown} new xl format (info {info})\nxc: info: Saving domain {domid}, type x86 {kind}\n"
+    head = configuration.complaints([found])
+    head += f"Saving to {shown} new xl format (info {info})\nxc: info: Saving domain {domid}, type x86 {kind}\n"
 
     def ended(after: World, error: XlError | None) -> Ended:
         if error is not None:

@@ -26,6 +26,15 @@ def listed(world: World, chosen: Iterable[Incarnation], *, dom0: bool) -> str:
     return written(told, depth=16) + "\n\n"
 
 
+def complaints(chosen: Iterable[Incarnation]) -> str:
+    """What xl says when it reads configurations that have disks which were detached (trace xen/disks-attached…)."""
+    return "".join(
+        f"libxl: warning: libxl_domain.c:2603:retrieve_domain_configuration_end: Domain {each.domid}:Device present in "
+        "JSON but not in xenstore, ignored\n" * len(each.detached)
+        for each in chosen
+    )
+
+
 def written(told: object, *, depth: int = 8) -> str:
     """JSON as yajl writes it: an empty object over two lines. All that can be empty here stands at one depth."""
     return json.dumps(told, indent=4).replace("{}", "{\n\n" + " " * depth + "}")

@@ -65,10 +65,20 @@ def detach(world: World, argv: Sequence[str], _told: Told) -> Ended:
     if found is None or disk is None:
         number = device_number(name)
         if number is None:
-            raise NotModelled(f"xl block-detach of {name!r}, which is no name of a disk")
+            raise Refused(f"Error: Device {name} not connected.")
         missing = f"libxl_disk.c:516:libxl__disk_from_xenstore: disk /libxl/{domid}/device/vbd/{number} does not exist"
         raise Refused(f"libxl: error: {missing} (no backend path\nError: Device {name} not connected.")
     _require_at_rest(found)
+    if disk.vdev in found.attached and world.qemus[domid].guests(disk.vdev) is None:
+        # QEMU has not opened it, so nobody closes it.
+        path = f"/local/domain/0/backend/qdisk/{domid}/{device_number(disk.vdev)}"
+        closing = replace(found, closing=found.closing | {disk.vdev})
+        raise Refused(
+            f"libxl: error: libxl_device.c:1181:device_backend_callback: Domain {domid}:unable to remove device with "
+            f"path {path}\nlibxl: error: libxl_device.c:1481:device_addrm_aocomplete: Domain {domid}:Unable to remove "
+            f"vbd with id {device_number(disk.vdev)}\nlibxl_device_disk_safe_remove failed.",
+            world=replace(world, xen=world.xen.putting(closing)),
+        )
     return Ended(life.detached_disk(world, world.domains[found.uuid], disk.vdev))
 
 

@@ -9,7 +9,7 @@ from simulator.world import World
 from simulator.xen import configurations
 from simulator.xen.incarnations import Incarnation, Shutdown
 from xensnap.formats.device_disk import device_number
-from xensnap.model import Backend, GuestKind
+from xensnap.model import Backend, Disk, GuestKind
 
 _DOM0_MIB = 1536
 _IDLE = 50
@@ -33,7 +33,8 @@ def list_(world: World, argv: Sequence[str], _told: Told) -> Ended:
         if not chosen and domid:
             raise Refused(f"Error: Domain '{words.words[0]}' does not exist.")
     if words.has("l"):
-        return Ended(world, 0, configuration.listed(world, chosen, dom0=not words.words))
+        told = configuration.listed(world, chosen, dom0=not words.words)
+        return Ended(world, 0, told, configuration.complaints(chosen))
     long = words.has("v")
     lines = [_HEAD + (_HEAD_LONG if long else "")]
     if not words.words or not chosen:
@@ -141,14 +142,17 @@ def block_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
             virtual = device_number(disk.vdev) or 0
             path = f"/local/domain/0/backend/{kind}/{number}/{virtual}"
             state = 6 if found and found.shutdown and found.shutdown is not Shutdown.SUSPEND else 4
-            if found and not found.traits.drivers:
-                # No driver of the guest's has connected to it (Xen 4.17.7, HVM with emulated disks).
-                lines.append(f"{virtual:<5} 0   {number:<6} 1     -1     -1       {path:<30}".rstrip())
-                continue
-            lines.append(
-                f"{virtual:<5} 0   {number:<6} {state}     {8 + place}      {8 + place}        {path:<30}".rstrip()
-            )
+            state, channel = (state, 8 + place) if found and _connected(world, found, disk) else (1, -1)
+            state = 6 if found and disk.vdev in found.closing else state
+            lines.append(f"{virtual:<5} 0   {number:<6} {state}     {channel:<6} {channel:<8} {path:<30}".rstrip())
     return Ended(world, 0, "\n".join(lines) + "\n", "".join(complaints))
+
+
+def _connected(world: World, found: Incarnation, disk: Disk) -> bool:
+    """Whether a driver of the guest's has connected to a disk, as it does when it first runs."""
+    qemu = world.qemus.get(found.domid)
+    opened = qemu is None or qemu.guests(disk.vdev) is not None or disk.vdev not in found.attached
+    return found.traits.drivers and found.ran and opened
 
 
 def info(world: World, argv: Sequence[str], _told: Told) -> Ended:

@@ -12,6 +12,7 @@ from tests.real.xenhost.lab import XenLab, versions
 SAVED = "/var/tmp/saved"
 DISK = f"{IMAGES}/pv1-xvda.qcow2"
 OTHER = f"{IMAGES}/pv1-xvdb.qcow2"
+ATTACHED = f"{IMAGES}/pv1-xvdc.qcow2"
 
 Line = dict[str, Any]
 
@@ -62,9 +63,15 @@ def transaction(*actions: Line) -> Qmp:
     return qmp("transaction", actions=list(actions))
 
 
+def attach(domain: str, *words: str) -> tuple[str, ...]:
+    """A qcow2 disk that QEMU serves, if the words do not say otherwise."""
+    return "xl", "block-attach", domain, ",".join(("format=qcow2", "backendtype=qdisk", *words))
+
+
 NODES = qmp("query-named-block-nodes", flat=True)
 STATUS = qmp("query-status")
 LIST = ("xl", "list")
+BLOCKS = ("xl", "block-list", "pv1")
 CHECK = tuple(("qemu-img", "check", "-f", "qcow2", image) for image in (DISK, OTHER))
 
 SCENARIOS = (
@@ -191,6 +198,55 @@ SCENARIOS = (
         ),
     ),
     Scenario(
+        "disks-attached-and-detached",
+        "A disk more and a disk less while the guest runs: where xl looks, and where it does not.",
+        (
+            ("qemu-img", "create", "-q", "-f", "qcow2", ATTACHED, "32M"),
+            attach("pv1", "vdev=xvdc", "access=rw", f"target={ATTACHED}"),
+            ("sleep", "5"),
+            BLOCKS,
+            NODES,
+            ("xl", "list", "-l", "pv1"),
+            attach("pv1", "vdev=xvdc", "access=rw", f"target={ATTACHED}"),
+            attach("pv1", "vdev=xvdd", "format=nosuch", "target=/nosuch"),
+            attach("pv1", "vdev=xvdd", "nonsense", "access=zz"),
+            ("xl", "block-attach", "pv1"),
+            attach("nosuch", "vdev=xvdd", f"target={ATTACHED}"),
+            attach("77", "vdev=xvdd", f"target={ATTACHED}"),
+            ("xl", "block-detach", "pv1", "xvdz"),
+            ("xl", "block-detach", "pv1", "nonsense"),
+            ("xl", "block-detach", "pv1"),
+            ("xl", "block-detach", "nosuch", "xvdc"),
+            ("xl", "block-detach", "77", "xvdc"),
+            ("xl", "block-detach", "pv1", "51744"),
+            BLOCKS,
+            NODES,
+            ("xl", "list", "-l", "pv1"),
+            ("xl", "block-detach", "pv1", "xvdc"),
+            ("xl", "block-detach", "pv1", "xvdb"),
+            BLOCKS,
+            NODES,
+            ("xl", "list", "-l", "pv1"),
+            ("xl", "save", "-p", "pv1", SAVED),
+            ("xl", "destroy", "pv1"),
+            ("xl", "restore", "-p", SAVED),
+            BLOCKS,
+        ),
+    ),
+    Scenario(
+        "a-disk-that-is-not-there",
+        "An image that does not exist is attached without a word.",
+        (
+            attach("pv1", "vdev=xvdd", "access=rw", "target=/nosuch"),
+            ("sleep", "5"),
+            BLOCKS,
+            NODES,
+            ("xl", "list", "-l", "pv1"),
+            ("xl", "block-detach", "pv1", "xvdd"),
+            BLOCKS,
+        ),
+    ),
+    Scenario(
         "xenstore-is-written",
         "What anybody may write into xenstore, and what the programs say of it.",
         (
@@ -203,7 +259,12 @@ SCENARIOS = (
             ("xenstore-write", "/tool/xensnap"),
             ("xenstore-write", "/tool/xensnap/a", "1", "/tool/xensnap/b"),
             ("xenstore-write", "no/slash", "x"),
+            ("xenstore-read", "no/slash"),
+            ("xenstore-read", "/local/domain/0/no/slash"),
             ("xenstore-write", "/tool/xen snap", "x"),
+            ("xenstore-write", "/tool/xensnap/", "x"),
+            ("xenstore-write", "/", "x"),
+            ("xenstore-write",),
             ("xenstore-write", "/tool/xensnap/a", ""),
             ("xenstore-read", "/tool/xensnap/a"),
             ("xenstore-read", "/tool/nosuch"),
@@ -211,14 +272,17 @@ SCENARIOS = (
             ("xenstore-ls", "/tool/deep"),
             ("xenstore-rm", "/tool/xensnap/b"),
             ("xenstore-rm", "/tool/nosuch"),
+            ("xenstore-rm", "/no/such"),
+            ("xenstore-rm",),
+            ("xenstore-list", "/no/such"),
+            ("xenstore-ls", "/no/such"),
             ("xenstore-ls", "/tool/xensnap"),
             ("xenstore-rm", "/tool/xensnap"),
             ("xenstore-exists", "/tool/xensnap"),
             ("xenstore-exists", "/tool/xensnap/a"),
             ("xenstore-write", "/local/domain/0/backend/qdisk/1/51712/params", "qcow2:/elsewhere"),
             ("xenstore-read", "/local/domain/0/backend/qdisk/1/51712/params"),
-            ("xl", "list", "-l", "pv1"),
-            ("xl", "block-list", "pv1"),
+            BLOCKS,
         ),
     ),
     Scenario(
