@@ -5,14 +5,17 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from simulator.serve.xl import acting, configuration, listing
+from simulator.serve.xl import acting, configuration, disks, listing
 from simulator.serve.xl import run as xl
 from simulator.serve.xl.words import Refused
 from simulator.world import World, life, programs
 from simulator.xen.incarnations import Incarnation
+from xensnap.model import Disk, Domain
 
 replace = msgspec.structs.replace
 Mutate = Callable[[pytest.MonkeyPatch], None]
+
+ATTACHED = life.attached_disk
 
 MADE, TOLD, PAUSED, LETTERS, REFUSED = life.made, configuration.config, life.paused, listing.letters, xl._refused
 
@@ -101,6 +104,32 @@ def xl_sees_that_qemu_stands(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(listing, "letters", letters)
 
 
+def a_missing_image_is_not_attached(patch: pytest.MonkeyPatch) -> None:
+    """An image that does not exist is refused when it is to be attached."""
+
+    def attached(world: World, domain: Domain, disk: Disk) -> World:
+        if world.fs.find(disk.path) is None:
+            raise Refused(f"{disk.path}: No such file or directory")
+        return ATTACHED(world, domain, disk)
+
+    patch.setattr(life, "attached_disk", attached)
+
+
+def any_disk_can_be_detached(patch: pytest.MonkeyPatch) -> None:
+    """A disk that QEMU could not open can be detached again."""
+    patch.setattr(disks, "_is_open", lambda *_args: True)
+
+
+def a_detached_disk_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Of a disk that was detached xl has nothing to say any more."""
+    patch.setattr(configuration, "complaints", lambda _chosen: "")
+
+
+def a_disk_is_connected_at_once(patch: pytest.MonkeyPatch) -> None:
+    """The disks of a guest that was restored and stands still are connected."""
+    patch.setattr(listing, "_connected", lambda *_args: True)
+
+
 MUTANTS: dict[Mutate, str] = {
     pauses_are_not_counted: "pause-is-counted",
     exit_codes_are_right: "no-such-domain",
@@ -112,6 +141,10 @@ MUTANTS: dict[Mutate, str] = {
     xl_knows_of_an_overlay: "external-snapshot",
     a_pause_stops_qemu: "pause-is-counted",
     xl_sees_that_qemu_stands: "state-saved-by-qemu",
+    a_missing_image_is_not_attached: "a-disk-that-is-not-there",
+    any_disk_can_be_detached: "a-disk-that-is-not-there",
+    a_detached_disk_is_forgotten: "disks-attached-and-detached",
+    a_disk_is_connected_at_once: "disks-attached-and-detached",
 }
 
 

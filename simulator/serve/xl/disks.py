@@ -13,6 +13,7 @@ from simulator.xen.incarnations import Incarnation
 from xensnap.errors import Usage
 from xensnap.formats import disk_spec
 from xensnap.formats.device_disk import device_number, same_device
+from xensnap.model import Disk
 
 replace = msgspec.structs.replace
 
@@ -69,8 +70,7 @@ def detach(world: World, argv: Sequence[str], _told: Told) -> Ended:
         missing = f"libxl_disk.c:516:libxl__disk_from_xenstore: disk /libxl/{domid}/device/vbd/{number} does not exist"
         raise Refused(f"libxl: error: {missing} (no backend path\nError: Device {name} not connected.")
     _require_at_rest(found)
-    if disk.vdev in found.attached and world.qemus[domid].guests(disk.vdev) is None:
-        # QEMU has not opened it, so nobody closes it.
+    if not _is_open(world, found, disk):
         path = f"/local/domain/0/backend/qdisk/{domid}/{device_number(disk.vdev)}"
         closing = replace(found, closing=found.closing | {disk.vdev})
         raise Refused(
@@ -80,6 +80,11 @@ def detach(world: World, argv: Sequence[str], _told: Told) -> Ended:
             world=replace(world, xen=world.xen.putting(closing)),
         )
     return Ended(life.detached_disk(world, world.domains[found.uuid], disk.vdev))
+
+
+def _is_open(world: World, found: Incarnation, disk: Disk) -> bool:
+    """Whether QEMU has opened an attached disk; one that it has not nobody closes."""
+    return disk.vdev not in found.attached or world.qemus[found.domid].guests(disk.vdev) is not None
 
 
 def _require_at_rest(found: Incarnation) -> None:
