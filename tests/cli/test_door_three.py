@@ -95,6 +95,23 @@ def test_a_clone_of_a_disk_that_has_grown_since_holds_what_it_held(host: Host):
     assert cloned == first
 
 
+def test_a_domain_that_is_off_is_known_by_its_file_whether_that_is_named_before_the_verb_or_after_it(host: Host):
+    told = typed(
+        host,
+        """
+        xl destroy pv1
+        xensnap create pv1 --domain-config /nothing -n none 2>&1 || echo not with $?
+        xensnap create pv1 --domain-config /etc/xen/pv1.cfg -n off
+        xensnap --host "$SIM" create pv1 --domain-config /etc/xen/pv1.cfg 2>&1 || echo nor with $?
+        xensnap list pv1 --name-only
+        """,
+    )
+    assert told[-1] == "off"
+    assert {"xensnap: /nothing: no such file", "not with 3", "nor with 2"} <= set(told)
+    assert "done: create snapshot 'off' of pv1" in told
+    assert any("--root and --domain-config are for the host xen" in line for line in told)
+
+
 def test_memory_is_copied_while_the_guest_runs(host: Host, tmp_path: Path):
     file = tmp_path / "pv1.cfg"
     host("sim", "file", "get", "/etc/xen/pv1.cfg", str(file))

@@ -18,8 +18,8 @@ from xensnap.testing.tools import OurTool
 HOST = "sim:elsewhere"
 REPORTS = ("junit", "tap", "markdown", "html")
 REPORTING = ("conformance run", "conformance report", "explore")
-# Needs a cluster; tests/conformance/test_cluster.py has both forms.
-ELSEWHERE = {"explore --scheduler"}
+# What needs a cluster, or the host xen: tests/conformance/test_cluster.py and tests/cli/test_door_three.py.
+ELSEWHERE = {"explore --scheduler", "create --domain-config"}
 
 # The shortest good form of each command, on the world that `sim` makes with one snapshot `before`.
 PLAIN = {
@@ -100,6 +100,8 @@ INSTEAD = {
     "replay --tool": ["machine.json"],
     "doctor --all": [],
     "delete --all": ["guest1"],
+    "delete --current": ["guest1"],
+    "revert --current": ["guest1"],
     "prune --policy": ["guest1"],
     "delete --older-than": ["guest1"],
     "delete --keep-last": ["guest1"],

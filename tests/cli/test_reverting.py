@@ -67,6 +67,18 @@ def test_what_is_given_up_can_be_kept(written) -> None:
     assert [each["name"] for each in written.json("list", "guest1")["snapshots"]] == ["a", "broken"]
 
 
+def test_the_snapshot_that_the_domain_is_at_needs_no_name(sim) -> None:
+    assert sim.error("revert", "guest1", "--current")["id"] == "no-current-snapshot"
+    for name in ("a", "b"):
+        sim.ok("create", "guest1", "-n", name)
+    for verb in ("revert", "delete"):
+        assert sim.error(verb, "guest1", "a", "--current")["id"] == "contradiction"
+    assert sim.error("delete", "guest1", "--all", "--current")["id"] == "contradiction"
+    assert sim.json("revert", "guest1", "--current")["snapshot"] == "b"
+    assert sim.json("delete", "guest1", "--current")["deleted"] == ["b"]
+    assert sim.json("delete", "guest1", "--current")["deleted"] == ["a"]
+
+
 def test_a_plan_file_holds_one_plan(written) -> None:
     words = ["revert", "guest1", "a", "--save-current", "b", "--dry-run"]
     assert written.error(*words)["id"] == "two-plans"

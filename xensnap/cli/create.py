@@ -9,7 +9,7 @@ from xensnap.cli.command import command_with
 from xensnap.cli.completing import domains
 from xensnap.cli.documents import ConfigDiskDocument, ConfigDocument, CreateDocument
 from xensnap.cli.names import full_path
-from xensnap.cli.session import Session, planned
+from xensnap.cli.session import Session, domain_config_option, planned
 from xensnap.cli.snapshot_config import EMPTY, choices, combined, domain_and_file, memory_given, memory_path, read
 from xensnap.engine.request import CreateRequest, Quiesce
 from xensnap.formats import snapshot_cfg
@@ -72,6 +72,7 @@ SEED_NAME = "snapshot-create"
 )
 @click.option("--replace", is_flag=True, help="Take the place of one of the same name.")
 @click.option("--reuse-external", is_flag=True, help="Overlays may exist, if they are empty.")
+@domain_config_option("The file that xl starts the domain from.")
 @click.option("--print-config", is_flag=True, help="Show what file and options come to, as a file; change nothing.")
 @planned
 def command(

@@ -5,9 +5,10 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, optional_snapshot_argument
-from xensnap.cli.names import one_name
+from xensnap.cli.names import current_of, one_name
 from xensnap.cli.session import Session, planned
 from xensnap.cli.times import SPAN
+from xensnap.engine.engine import Engine
 from xensnap.engine.request import DeleteRequest
 from xensnap.errors import Usage
 
@@ -22,6 +23,7 @@ from xensnap.errors import Usage
 @domain_argument
 @optional_snapshot_argument
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
+@click.option("--current", is_flag=True, help="The snapshot that DOMAIN is at.")
 @click.option("--children", is_flag=True, help="Delete those below it, too.")
 @click.option("--children-only", is_flag=True, help="Delete those below it, and not the snapshot itself.")
 @click.option("--metadata-only", is_flag=True, help="Take away the record alone; tags, images and memory stay.")
@@ -38,6 +40,7 @@ def command(
     domain: str,
     snapshot: str | None,
     name: str | None,
+    current: bool,
     children: bool,
     children_only: bool,
     metadata_only: bool,
@@ -54,9 +57,13 @@ def command(
         cause = "--children and --children-only contradict each other"
         raise Usage(cause, id="contradiction", remedy="Use one of them.")
     many = every or older_than is not None or keep_last is not None
-    if many and (children or children_only):
-        cause = "--children is about one snapshot, and this speaks of many"
+    if many and (children or children_only or current):
+        cause = "--children and --current are about one snapshot, and this speaks of many"
         raise Usage(cause, id="contradiction", remedy="Use one of them.")
-    wanted = one_name(name, snapshot, needed_by="" if many else "delete") or ""
-    request = DeleteRequest(wanted, children, children_only, every, older_than, keep_last, metadata_only)
-    operate.run(session, domain, lambda _engine: request)
+    wanted = one_name(name, snapshot, needed_by="" if many else "delete", current=current) or ""
+
+    def build(engine: Engine) -> DeleteRequest:
+        which = current_of(engine, domain) if current else wanted
+        return DeleteRequest(which, children, children_only, every, older_than, keep_last, metadata_only)
+
+    operate.run(session, domain, build)

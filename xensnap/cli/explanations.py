@@ -275,6 +275,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The file system keeps no immutable flag, so nothing can keep root from starting a guest on a frozen image.",
         "Keep images on ext4, xfs or btrfs; as root.",
     ),
+    "no-current-snapshot": (
+        "The domain is at none of its snapshots.",
+        "Name one: `xensnap list` shows which there are.",
+    ),
     "no-external-snapshots": (
         "The host cannot switch a disk to another image, which going back to an external snapshot does.",
         "Import the archive as a domain of its own, or use another host.",

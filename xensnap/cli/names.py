@@ -4,24 +4,44 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xensnap.errors import NotFound, Usage
 
+if TYPE_CHECKING:
+    from xensnap.engine.engine import Engine
 
-def one_name(option: str | None, positional: str | None, *, needed_by: str = "") -> str | None:
-    """The snapshot's name from `-n` or its place; both are allowed as long as they agree.
+
+def one_name(option: str | None, positional: str | None, *, needed_by: str = "", current: bool = False) -> str | None:
+    """The snapshot's name from `-n` or its place; both are allowed as long as they agree. None with `--current`.
 
     Raises:
-        Usage: they differ, or there is none and a verb needs one.
+        Usage: they differ, or there is none and a verb needs one, or one beside `--current`.
     """
     if option is not None and positional is not None and option != positional:
         cause = f"two names were given: -n {option!r} and {positional!r}"
         raise Usage(cause, id="two-names", remedy="Give one of them.")
     name = option if option is not None else positional
-    if name is None and needed_by:
+    if name is not None and current:
+        cause = f"--current and the name {name!r} both say which snapshot is meant"
+        raise Usage(cause, id="contradiction", remedy="Give one of them.")
+    if name is None and needed_by and not current:
         cause = f"{needed_by} needs the name of a snapshot"
         raise Usage(cause, id="name-missing", remedy="`xensnap list DOMAIN` shows the names there are.")
     return name
+
+
+def current_of(engine: "Engine", domain: str) -> str:
+    """The name of the snapshot that a domain is at.
+
+    Raises:
+        NotFound: no such domain, or it is at none.
+    """
+    listing = engine.list(domain)
+    if listing.current is None:
+        cause = f"{listing.domain.name} is at no snapshot"
+        raise NotFound(cause, id="no-current-snapshot", remedy="Name one: `xensnap list` shows which there are.")
+    return listing.current
 
 
 def local_file(path: str) -> bytes:

@@ -6,8 +6,9 @@ from xensnap.cli import operate
 from xensnap.cli.choices import THEN
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, optional_snapshot_argument
-from xensnap.cli.names import configuration_file, one_name
+from xensnap.cli.names import configuration_file, current_of, one_name
 from xensnap.cli.session import Session, planned
+from xensnap.engine.engine import Engine
 from xensnap.engine.request import RevertRequest
 from xensnap.errors import Usage
 from xensnap.hypervisor import Then
@@ -25,6 +26,7 @@ from xensnap.hypervisor import Then
 @domain_argument
 @optional_snapshot_argument
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
+@click.option("--current", is_flag=True, help="The snapshot that DOMAIN is at.")
 @click.option(
     "--then", type=THEN, default="same", show_default=True, help="What it does then; same as at the snapshot."
 )
@@ -39,6 +41,7 @@ def command(
     domain: str,
     snapshot: str | None,
     name: str | None,
+    current: bool,
     then: str,
     disks_only: bool,
     only: tuple[str, ...],
@@ -52,10 +55,14 @@ def command(
     its memory if the snapshot has it, and with the configuration of that; else its configuration stays. Every snapshot
     stays.
     """
-    wanted = one_name(name, snapshot, needed_by="revert") or ""
+    wanted = one_name(name, snapshot, needed_by="revert", current=current)
     if save_current and session.dry_run and session.json:
         cause = "one plan file cannot hold two plans, and --save-current makes two"
         raise Usage(cause, id="two-plans", remedy="Plan `create` and `revert` one after the other.")
     text, path = configuration_file(use_config) if use_config is not None else ("", "")
-    request = RevertRequest(wanted, Then(then), disks_only, only, save_current, keep_config, text, path)
-    operate.run(session, domain, lambda _engine: request)
+
+    def build(engine: Engine) -> RevertRequest:
+        which = wanted if wanted is not None else current_of(engine, domain)
+        return RevertRequest(which, Then(then), disks_only, only, save_current, keep_config, text, path)
+
+    operate.run(session, domain, build)

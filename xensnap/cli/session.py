@@ -211,6 +211,11 @@ def host_option(command: Command) -> Command:
     )(command)
 
 
+def domain_config_option(told: str) -> Callable[[Command], Command]:
+    """`--domain-config`, before the verb or after it."""
+    return click.option("--domain-config", metavar="FILE", expose_value=False, callback=_place, help=told)
+
+
 def xen_options(command: Command) -> Command:
     """What only a Xen host must be told, before the verb."""
     root = click.option(
@@ -220,14 +225,8 @@ def xen_options(command: Command) -> Command:
         callback=_place,
         help="Where a Xen host keeps its snapshots. [default: /var/lib/xen/snapshots]",
     )
-    domain_config = click.option(
-        "--domain-config",
-        metavar="FILE",
-        expose_value=False,
-        callback=_place,
-        help="The xl.cfg that a Xen domain is started from: for one that is off; remembered.",
-    )
-    return root(domain_config(command))
+    told = "The xl.cfg that a Xen domain is started from: for one that is off; remembered."
+    return root(domain_config_option(told)(command))
 
 
 verbose_option = flag_option("-v", "--verbose", help="Tell each step on stderr.")
