@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xensnap.backends.qemu.host import QemuHost
 from xensnap.conformance.places import boot_guest, images
-from xensnap.conformance.places.telling import TellingGuests
+from xensnap.conformance.places.telling import Listen, TellingGuests
 from xensnap.conformance.workplace import Content, Missing, Program, Wish
 from xensnap.errors import Failed
 from xensnap.hypervisor import Capability, Hypervisor
@@ -95,11 +95,15 @@ class QemuPlace(TellingGuests):
                 self.host.run(self.host.files.set_immutable(str(path), on=False))
         shutil.rmtree(self._directory)
 
-    def told(self, name: str) -> list[tuple[int, int]]:
+    def listen(self, name: str) -> Listen:
         """See TellingGuests."""
         domain = self.host.run(self.host.toolstack.inspect(name))
         serial = self._directory / "run" / domain.uuid / "serial.log"
-        try:
-            return boot_guest.reports(serial.read_bytes().decode("ascii", "replace"))
-        except FileNotFoundError:
-            return []
+
+        def told() -> list[tuple[int, int]]:
+            try:
+                return boot_guest.reports(serial.read_bytes().decode("ascii", "replace"))
+            except FileNotFoundError:
+                return []
+
+        return told

@@ -2,12 +2,16 @@
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from xensnap.conformance.places.boot_guest import REPORTS_UNTIL_NOTICED
 
 PATIENCE_S = 60.0
 """How long a guest is waited for. It tells something many times a second; machines may be busy."""
 _POLL_S = 0.005
+
+Listen = Callable[[], list[tuple[int, int]]]
+"""All (n, bad) that one guest has told so far."""
 
 
 class TellingGuests(ABC):
@@ -21,29 +25,29 @@ class TellingGuests(ABC):
         self._patience_s = patience_s
 
     @abstractmethod
-    def told(self, name: str) -> list[tuple[int, int]]:
-        """All that the guest has told since it was last brought up."""
+    def listen(self, name: str) -> Listen:
+        """Find the guest, once, and listen: what comes back tells all that it has told since it was brought up."""
 
     def counter(self, name: str) -> int:
         """See Workplace."""
-        before = len(self.told(name))
-        return self._wait(name, before + 1)[-1][0]
+        return self._wait(name, more=1)[-1][0]
 
     def first_counter(self, name: str) -> int:
         """See Workplace."""
-        return self._wait(name, 1)[0][0]
+        return self._wait(name)[0][0]
 
     def sound(self, name: str) -> str:
         """See Workplace."""
-        before = len(self.told(name))
-        told = self._wait(name, before + REPORTS_UNTIL_NOTICED)
+        told = self._wait(name, more=REPORTS_UNTIL_NOTICED)
         bad = [number for _, number in told if number]
         return f"{bad[-1]} of its looks found something else on a disk or in memory" if bad else ""
 
-    def _wait(self, name: str, wanted: int) -> list[tuple[int, int]]:
-        deadline = time.monotonic() + self._patience_s
-        while len(told := self.told(name)) < wanted:
+    def _wait(self, name: str, *, more: int = 0) -> list[tuple[int, int]]:
+        """Wait until it has told at all, or so many times more than it has by now."""
+        told = self.listen(name)
+        deadline, wanted = time.monotonic() + self._patience_s, max(1, len(told()) + more)
+        while len(heard := told()) < wanted:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{name} told {len(told)} times, not {wanted}, within {self._patience_s} s")
+                raise TimeoutError(f"{name} told {len(heard)} times, not {wanted}, within {self._patience_s} s")
             time.sleep(_POLL_S)
-        return told
+        return heard

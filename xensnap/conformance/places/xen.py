@@ -17,7 +17,7 @@ import msgspec
 
 from xensnap.backends.xen.host import LOGS, MONITORS, ROOT, XenHost, this_machine
 from xensnap.conformance.places import boot_guest, images
-from xensnap.conformance.places.telling import TellingGuests
+from xensnap.conformance.places.telling import Listen, TellingGuests
 from xensnap.conformance.workplace import Content, Missing, Program, Wish
 from xensnap.errors import NotFound, Reason, Refused, Usage
 from xensnap.hosts import SIMULATED
@@ -130,10 +130,10 @@ class XenPlace(TellingGuests):
         """See Workplace."""
         return self._hands.shows(disk)
 
-    def told(self, name: str) -> list[tuple[int, int]]:
-        """See TellingGuests."""
+    def listen(self, name: str) -> Listen:
+        """See TellingGuests. xl is asked once: on a host that is starved it would take all time from the guest."""
         domid = self.host.run(self.host.toolstack.inspect(name)).domid
-        return boot_guest.reports(self._hands.console(domid)) if domid is not None else []
+        return lambda: boot_guest.reports(self._hands.console(domid)) if domid is not None else []
 
     def inventory(self) -> frozenset[str]:
         """See Workplace: all domains, and the names in all directories in which something of ours could be left."""
