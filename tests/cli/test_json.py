@@ -72,6 +72,7 @@ EACH = {
     "xensnap-doctor/1": ["doctor", "--check"],
     "xensnap-domain/1": ["domain", "start", "guest1", "--paused"],
     "xensnap-sim-place/1": ["sim", "path"],
+    "xensnap-sim-import/1": ["sim", "import", "--host", "sim:elsewhere", "--from-host", "sim:world"],
     "xensnap-sim-domain/1": ["sim", "domain", "add", "guest2", "--disk", "xvda=1M"],
     "xensnap-sim-write/1": ["sim", "write", "guest1", "xvda", "0", "4k"],
     "xensnap-sim-read/1": ["sim", "read", "guest1", "xvda"],

@@ -75,6 +75,7 @@ PLAIN = {
     "explore": ["core/disks-come-back", "--host", "sim", "--seeds", "1"],
     "replay": ["capsule.json"],
     "sim init": [],
+    "sim import": ["--from-host", "sim:world"],
     "sim reset": [],
     "sim path": [],
     "sim show": [],
@@ -122,6 +123,7 @@ BEFORE = {"domain pause": ["start"], "domain unpause": ["start", "pause"]}
 
 # Values for the options that take one: good ones, and bad ones where any text would not do.
 GOOD = {
+    "sim import --from-host": ["sim:world"],
     "create --name": ["new"],
     "create --description": ["what it is for"],
     "create --type": ["external", "--disk-only", "--exclude", "xvda"],
@@ -216,6 +218,7 @@ GOOD_ANYWHERE = {"--wait": ["0.5"], "--accept": ["pinned"]}
 RISKY = {"create", "delete", "forget", "trash empty"}
 
 BAD = {
+    "sim import --from-host": "nowhere",
     "replay --host": "nowhere",
     "create --name": "a/b",
     "create --type": "both",
@@ -390,7 +393,7 @@ def values(name: str, option: click.Option, shell) -> list[str]:
 
 
 def arguments(name: str, word: str, shell) -> list[str]:
-    if name == "sim init":
+    if name in {"sim init", "sim import"}:
         shell.host = HOST
     if name == "sim crash" and word == "--at":
         return PLAIN[name][2:]

@@ -15,9 +15,10 @@ from xensnap.cli.sim_domains import disk, domain
 from xensnap.cli.sim_file import file
 from xensnap.cli.sim_guest import read, write
 from xensnap.cli.sim_image import image
-from xensnap.cli.sim_place import chosen, place_of
+from xensnap.cli.sim_import import import_
+from xensnap.cli.sim_place import chosen, make, place_of
 from xensnap.cli.sim_run import run, shell
-from xensnap.errors import Busy, NotFound, Reason, Refused
+from xensnap.errors import NotFound
 
 if TYPE_CHECKING:
     from xensnap.hosts import World
@@ -41,14 +42,7 @@ def command() -> None:
 def init(session: Session, seed: int) -> None:
     """Make a simulated host."""
     choice = chosen(session)
-    place = hosts.SimulatedPlace(choice.directory)
-    _refuse_strangers(place)
-    Path(choice.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-    with place.locked(wait_s=session.wait_s):
-        if place.exists:
-            cause = f"there is a simulated host in {choice.directory} already"
-            raise Busy(cause, id="exists-already", remedy="Empty it: xensnap sim reset.")
-        place.write(_fresh(seed))
+    make(session, choice, lambda: _fresh(seed))
     _tell(session, choice, "made")
 
 
@@ -96,6 +90,7 @@ def show(session: Session) -> None:
     session.show(document, lambda: "\n".join([*map(clean, lines), counted]))
 
 
+command.add_command(import_)
 command.add_command(domain)
 command.add_command(disk)
 command.add_command(write)
@@ -105,12 +100,6 @@ command.add_command(file)
 command.add_command(crash)
 command.add_command(run)
 command.add_command(shell)
-
-
-def _refuse_strangers(place: hosts.SimulatedPlace) -> None:
-    if place.strangers:
-        cause = f"{place.directory} holds something else already: {', '.join(place.strangers[:3])}"
-        raise Refused([Reason("not-empty", cause, "Choose an empty or a new directory.")])
 
 
 def _fresh(seed: int) -> "World":

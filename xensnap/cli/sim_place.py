@@ -1,12 +1,13 @@
 """Which simulated host a `sim` command means, and the sizes and disks that these commands read."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from xensnap import hosts
 from xensnap.cli.session import Session
-from xensnap.errors import Usage
+from xensnap.errors import Busy, Reason, Refused, Usage
 from xensnap.model import Format, Layer
 
 SIZE_MAX = 1 << 50
@@ -34,6 +35,25 @@ def place_of(session: Session) -> tuple[hosts.Choice, hosts.SimulatedPlace]:
     """The same, and where it is kept."""
     choice = chosen(session)
     return choice, hosts.SimulatedPlace(choice.directory)
+
+
+def make(session: Session, choice: hosts.Choice, world: "Callable[[], hosts.World]") -> None:
+    """Put a simulated host where none is yet.
+
+    Raises:
+        Refused: there is something else in its directory.
+        Busy: there is one already.
+    """
+    place = hosts.SimulatedPlace(choice.directory)
+    if place.strangers:
+        cause = f"{place.directory} holds something else already: {', '.join(place.strangers[:3])}"
+        raise Refused([Reason("not-empty", cause, "Choose an empty or a new directory.")])
+    Path(choice.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+    with place.locked(wait_s=session.wait_s):
+        if place.exists:
+            cause = f"there is a simulated host in {choice.directory} already"
+            raise Busy(cause, id="exists-already", remedy="Empty it: xensnap sim reset.")
+        place.write(world())
 
 
 def parse_size(text: str) -> int | None:

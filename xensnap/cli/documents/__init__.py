@@ -97,6 +97,7 @@ from xensnap.cli.documents.simulated import (
     SimDomainDocument,
     SimFileDocument,
     SimImageDocument,
+    SimImportDocument,
     SimPlaceDocument,
     SimReadDocument,
     SimShowDocument,
@@ -148,6 +149,7 @@ Document = (
     | SimWriteDocument
     | SimReadDocument
     | SimImageDocument
+    | SimImportDocument
     | SimFileDocument
     | SimShowDocument
     | SimCrashDocument
@@ -230,6 +232,7 @@ __all__ = [
     "SimDomainDocument",
     "SimFileDocument",
     "SimImageDocument",
+    "SimImportDocument",
     "SimPlaceDocument",
     "SimReadDocument",
     "SimShowDocument",

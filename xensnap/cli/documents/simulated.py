@@ -14,6 +14,16 @@ class SimPlaceDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xen
     exists: bool
 
 
+class SimImportDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-import/1"):
+    """`sim import`: what the simulated host is like, its domains, and what could not be taken over, a line each."""
+
+    host: str
+    path: str
+    source: str
+    domains: tuple[str, ...]
+    without: tuple[str, ...]
+
+
 class SimDomainDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-sim-domain/1"):
     """`sim domain add`, `sim disk`: the domain as it is now."""
 
