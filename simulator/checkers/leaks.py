@@ -8,7 +8,7 @@ from simulator.disk.chain import OpenError, chain
 from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Qcow2
-from simulator.disk.refcounts import leaks
+from simulator.disk.refcounts import errors, leaks
 from xensnap.model import Layer
 
 
@@ -28,8 +28,8 @@ def unclean(fs: FileSystem) -> Iterator[Finding]:
         if isinstance(inode.stored, Qcow2):
             if leaks(inode.stored):
                 yield Finding("leaked-clusters", path, f"{leaks(inode.stored)} clusters")
-            if inode.stored.corrupted:
-                yield Finding("corrupt-image", path, f"{inode.stored.corrupted} errors")
+            if errors(inode.stored):
+                yield Finding("corrupt-image", path, f"{errors(inode.stored)} errors")
 
 
 def reached(fs: FileSystem, layers: Iterable[Layer]) -> frozenset[str]:

@@ -54,7 +54,8 @@ class Raw(msgspec.Struct, frozen=True, tag="raw"):
 class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     """A qcow2 image. `content` is the active layer; `used` and `end` count host clusters.
 
-    `leaked` clusters are lost until a repair; `pending` ones are lost only if the operation under way dies.
+    `leaked` clusters are lost until a repair; `pending` ones are lost only if the operation under way dies. `stale` is
+    how many entries say of a cluster that it is shared, or is not, against its count: only while clusters are pending.
 
     `own` marks the clusters written since the last change of the snapshot table: those are surely not shared, so they
     are overwritten in place, as the COPIED flag makes QEMU do.
@@ -78,6 +79,7 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     own: Content = EMPTY
     bitmaps: Bitmaps = ()
     lazy: bool = False
+    stale: int = 0
 
     @property
     def sectors(self) -> int:

@@ -12,7 +12,7 @@ from simulator.disk.bitmaps import unusable
 from simulator.disk.chain import sectors, seen, segments
 from simulator.disk.content import EMPTY, SECTOR, Content, Run, Value, clip, cluster, over, runs_in, runs_of
 from simulator.disk.image import Image, Qcow2, Raw, metadata
-from simulator.disk.refcounts import lowered, may_snapshot, raised, recounted, state_clusters
+from simulator.disk.refcounts import flagged, lowered, may_snapshot, raised, recounted, state_clusters
 from simulator.disk.snapshots import SNAPSHOTS_MAX, Entry, stored
 
 _ZEROED_CLUSTERS_MAX = 1 << 20
@@ -130,7 +130,8 @@ def snapshot_raised(image: Image) -> Qcow2:
         raise QemuError("-95 (Operation not supported)")
     if len(image.table) >= SNAPSHOTS_MAX:
         raise QemuError("-27 (File too large)")
-    return raised(image, len(image.content) + 1)
+    # What nobody has shared until now says so still, and so does the table that holds it.
+    return raised(image, len(image.content) + 1, stale=len(image.own) + bool(image.own))
 
 
 def snapshot_refused(image: Qcow2) -> Qcow2 | None:
@@ -154,6 +155,11 @@ def snapshot_entered(image: Qcow2, tag: str, now_ns: int, *, live: bool = False,
 def snapshot_counted(image: Qcow2, entry: Entry) -> Qcow2:
     """First part of `snapshot -a`: what the active layer will hold is counted once more."""
     return raised(image, len(entry.content))
+
+
+def snapshot_lowered(image: Qcow2, left: int) -> Qcow2:
+    """Late in `snapshot -a` and `-d`: counts are lowered but for so many, flags are not yet those of clusters alone."""
+    return flagged(replace(image, pending=min(image.pending, left)), stale=int(image.pending > 0))
 
 
 def snapshot_settled(image: Qcow2) -> Qcow2:

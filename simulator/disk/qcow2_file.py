@@ -34,7 +34,7 @@ _KEPT_MAX = 32
 @lru_cache(maxsize=_KEPT_MAX)
 def encoded(image: Qcow2) -> bytes:
     """The file: whole, clean but for the clusters that leak, each shared cluster there once."""
-    if image.corrupted:
+    if image.corrupted or image.stale:
         raise NotModelled("a damaged image as a file: what is damaged in it is not known")
     if any(entry.state_bytes for entry in image.table):
         raise NotModelled("an image with a machine's state in it as a file: what QEMU has written there is not known")
@@ -46,7 +46,7 @@ def encoded(image: Qcow2) -> bytes:
 @lru_cache(maxsize=_KEPT_MAX)
 def places(image: Qcow2) -> Mapping[int, int]:
     """Where that file would hold the clusters of the active layer, in bytes from its begin. Marked zeros have none."""
-    if image.corrupted:
+    if image.corrupted or image.stale:
         raise NotModelled("where a damaged image holds what: what is damaged in it is not known")
     writer = _Writer(image)
     writer.file()

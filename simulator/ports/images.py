@@ -9,6 +9,7 @@ from simulator.disk.files import length
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image as Stored
 from simulator.disk.image import Qcow2, metadata
+from simulator.disk.refcounts import errors as damage
 from simulator.disk.refcounts import leaks
 from simulator.disk.snapshots import TAG_BYTES_MAX, Table
 from simulator.ports.machine import openers
@@ -161,7 +162,7 @@ class SimulatedImageTool:
         _unwritten(world, layer.path)
         image = _links(world.fs, layer, ("qemu-img", "check", "-f", layer.format, layer.path))[0].image
         assert isinstance(image, Qcow2)
-        return CheckResult(leaks(image), image.corrupted)
+        return CheckResult(leaks(image), damage(image))
 
     async def measure_bytes(self, layer: Layer) -> int:
         """As `qemu-img measure -O qcow2` reckons it: all metadata of a full image, and the clusters that hold data."""
