@@ -85,7 +85,10 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
 
 
 class Rebase(msgspec.Struct, frozen=True, tag="rebase"):
-    """`qemu-img rebase`, safe where `copy`, else with `-u`. No backing name means none."""
+    """`qemu-img rebase`, safe where `copy`, else with `-u`. No backing name means none.
+
+    A safe one writes through, as ours does: else a kill loses what it has copied, which is not modelled.
+    """
 
     layer: Layer
     backing_name: str
@@ -138,7 +141,7 @@ def argv(program: Program) -> tuple[str, ...]:
         case Commit(top, into):
             return ("qemu-img", "commit", "-q", "-d", "-f", top.format, "-b", into.path, top.path)
         case Rebase(layer, name, form, copy):
-            mode = () if copy else ("-u",)
+            mode = ("-t", "writethrough") if copy else ("-u",)
             return ("qemu-img", "rebase", *mode, "-f", layer.format, "-b", name, "-F", form, layer.path)
         case Resize(layer, size):
             return ("qemu-img", "resize", "-q", "--shrink", "-f", layer.format, layer.path, str(size))

@@ -26,12 +26,16 @@ from xensnap.model import Format, Layer
 KIB = 1024
 TOP, BASE, OTHER = (Layer(f"{SIMULATED}/{name}", Format.QCOW2) for name in "obn")
 
+CACHED = "rebase, not written through"
+"""As an operator does it who says nothing of caches; ours writes through."""
+
 OPERATIONS: dict[str, Program] = {
     "snapshot -c": SnapshotCreate(TOP, "t"),
     "snapshot -a": SnapshotApply(TOP, "1"),
     "snapshot -d": SnapshotDelete(TOP, "s", "1"),
     "commit": Commit(TOP, BASE),
     "rebase": Rebase(TOP, OTHER.path, "qcow2", copy=True),
+    CACHED: Rebase(TOP, OTHER.path, "qcow2", copy=True),
     "resize": Resize(TOP, 2048 * KIB),
     "resize --shrink": Resize(TOP, 96 * KIB),
 }
@@ -101,7 +105,8 @@ class Lab:
         if isinstance(program, Commit) and rules:
             (place / "rules").write_text(_as_file(rules), encoding="ascii")
             _stand_on(place, f"blkdebug:{place}/rules:{place}/b")
-        argv = [*_killing(killed_at), *_argv(program, place, rules)]
+        cache = () if operation == CACHED else ("-t", "writethrough")
+        argv = [*_killing(killed_at), *_argv(program, place, rules, cache)]
         done = run(argv, place)
         words = done.stderr.decode().strip().replace(_options(program, place, rules), str(place / "o"))
         if isinstance(program, Commit):
@@ -217,7 +222,7 @@ def _stand_on(place: Path, base: str) -> None:
     assert not done.returncode, done
 
 
-def _argv(program: Program, place: Path, rules: str) -> list[str]:
+def _argv(program: Program, place: Path, rules: str, cache: tuple[str, ...]) -> list[str]:
     image = ["--image-opts", _options(program, place, rules)]
     match program:
         case SnapshotCreate(_, tag):
@@ -229,7 +234,7 @@ def _argv(program: Program, place: Path, rules: str) -> list[str]:
         case Commit():
             return ["qemu-img", "commit", "-q", "-d", *image]
         case Rebase():
-            return ["qemu-img", "rebase", "-q", "-b", str(place / "n"), "-F", "qcow2", *image]
+            return ["qemu-img", "rebase", "-q", *cache, "-b", str(place / "n"), "-F", "qcow2", *image]
         case Resize(_, size):
             return ["qemu-img", "resize", "-q", "--shrink", *image, str(size)]
     raise AssertionError(program)

@@ -10,7 +10,7 @@ from simulator.tools.img.arguments import Call, read
 from simulator.tools.qemu_img import Program
 from xensnap.model import Format, Layer
 
-_SHORT = "qpUf:F:b:udl:O:r:"
+_SHORT = "qpUf:F:b:udl:O:r:t:"
 
 
 def program_of(fs: FileSystem, argv: Sequence[str]) -> Program | None:

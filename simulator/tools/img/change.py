@@ -95,6 +95,8 @@ def rebase(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
         image = opened(fs, call, name, form=format_given(call), writing=True, backing=not unsafe)
         fs = _onto(fs, image, name, base, base_format, now_ns, unsafe=unsafe)
     except Failed as error:
+        if not call.has("b"):
+            error.stderr = error.stderr.replace("the backing file to ''", "the backing file to '(null)'")
         # All is copied by the time the header is refused.
         error.stdout = progress.shown(call, done="Could not change the backing file" in error.stderr)
         raise

@@ -82,7 +82,9 @@ def check(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[
     image = opened(fs, call, name, form=format_given(call), writing=repair is not None)
     top = qcow2(image)
     if top is None:
-        raise Failed("This image format does not support checks", status=63)
+        refused = Failed("This image format does not support checks", status=63)
+        refused.stderr = image.warning + refused.stderr
+        raise refused
     if top.corrupted and repair == "all":
         raise NotModelled("qemu-img check -r all of a damaged image")
     fixed = leaks(top) if repair else 0

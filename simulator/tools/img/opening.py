@@ -71,11 +71,11 @@ def opened(
     if shared and writing:
         raise Failed(f"{head}force-share=on can only be used with read-only images", status=status)
     guessed = form is None
-    if writing and path in fs.dirs:
-        raise Failed(f"{head}Could not open '{name}': Is a directory", status=status)
     opening: tuple[int, ...] = ()
     try:
         form = _known(form) if form else probed(fs, path)
+        if writing and path in fs.dirs:
+            raise OpenError(f"Could not open '{path}': Is a directory", path=path)  # noqa: TRY301 -- as from below
         layer = Layer(path, Format(form))
         top = chains.opened(fs, layer)
         if not shared:

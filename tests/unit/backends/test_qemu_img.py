@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 
+from tests.conftest import require_tool
 from xensnap.backends.local.machine import LocalMachine
 from xensnap.backends.local.qemu_img import QemuImg
 from xensnap.backends.local.reader import read_image, where
@@ -288,6 +290,23 @@ def test_an_apply_that_bitmaps_forbid_has_changed_nothing(tool, image, qemu_img)
     with pytest.raises(ToolFailed, match="active dirty bitmaps") as caught:
         run(tool.snapshot_apply(image, snapshot_id="1"))
     assert caught.value.effect is Effect.NONE
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6])
+def test_a_rebase_that_is_killed_at_a_write_has_lost_nothing(tool, image, qemu_img, qemu_io, tmp_path, number):
+    """Also where the header names the new base by then, so that a second try would find nothing to do."""
+    strace = require_tool("strace")
+    write(qemu_io, image)
+    layer = Layer(f"{tmp_path}/a", Format.QCOW2)
+    open(layer.path, "w").close()
+    run(tool.create_overlay(layer.path, backing=Backing("image.qcow2", image.path, Format.QCOW2), size_bytes=MIB))
+    killed = tmp_path / "killed-qemu-img"
+    how = f"{strace} -f -qq -o /dev/null -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when={number}"
+    killed.write_text(f'#!/bin/sh\nexec {how} {qemu_img} "$@"\n')
+    killed.chmod(0o755)
+    with suppress(ToolFailed):
+        run(QemuImg(LocalRunner(), LocalMachine(), program=str(killed)).rebase(layer, backing=None, copy=True))
+    subprocess.run([qemu_img, "compare", "-q", "-f", "qcow2", "-F", "qcow2", image.path, layer.path], check=True)
 
 
 def test_a_killed_rebase_can_be_repeated(tool, runner, image, qemu_io, qemu_img, tmp_path):

@@ -170,7 +170,9 @@ class QemuImg:
                 return Effect.UNKNOWN
             return Effect.NONE if self._read(layer).backing == before.backing else Effect.DONE
 
-        how = () if copy else ("-u",)
+        # By default the header is written before the tables that lead to what was copied: a kill in between loses all
+        # of that without a word (measured: 7.2.22, killed by strace). With each write going through, tables come first.
+        how = ("-t", "writethrough") if copy else ("-u",)
         arguments = ("-f", layer.format, *how, *onto, _file(layer.path))
         below = before.backing
         told = self._heard(Layer(below.path, below.format or Format.RAW), progress) if below and copy else None
