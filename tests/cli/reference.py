@@ -22,7 +22,7 @@ before or after the verb.
 
 - **A Xen host** keeps its snapshots where `--root` says, /var/lib/xen/snapshots if it is not given. xl knows a domain
   only while it is there: `--domain-config` names the file that one is started from, and it is remembered. Both stand
-  before the verb.
+  before the verb, and that of `create` also after it.
 - **Output.** The result goes to stdout, everything else to stderr. `--json` prints one document, also for an error; see
   [](json.md). `-v` tells each step on stderr; on a terminal a moving line does.
 - **Paths** are made absolute before they are used. A simulated host has no working directory: paths there are absolute.

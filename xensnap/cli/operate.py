@@ -5,25 +5,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from xensnap.cli.documents import (
-    AdoptDocument,
-    ApplyDocument,
-    CloneDocument,
-    CreateDocument,
-    DeleteDocument,
-    EditDocument,
-    ExportDocument,
-    ForgetDocument,
-    ImportDocument,
-    PinDocument,
-    PruneDocument,
-    RedefineDocument,
-    RelocateDocument,
-    RenameDocument,
-    RestoreDocument,
-    RevertDocument,
-    UnpinDocument,
-)
+from xensnap.cli import documents
+from xensnap.cli.documents import OperationDocument
 from xensnap.cli.records import recovered_document, recovered_text
 from xensnap.cli.session import Interrupted, Session
 from xensnap.engine.engine import Engine, Result
@@ -57,45 +40,25 @@ Wanted = TypeVar("Wanted", bound=Asked)
 Build = Callable[[Engine], Request]
 """Makes the request, once there is a host to look at."""
 
-OperationDocument = (
-    CreateDocument
-    | RevertDocument
-    | DeleteDocument
-    | PruneDocument
-    | RenameDocument
-    | EditDocument
-    | PinDocument
-    | UnpinDocument
-    | ForgetDocument
-    | RestoreDocument
-    | AdoptDocument
-    | RedefineDocument
-    | ExportDocument
-    | ImportDocument
-    | CloneDocument
-    | RelocateDocument
-    | ApplyDocument
-)
-
 NOTHING_TO_DO = frozenset({"nothing-to-delete", "nothing-to-prune", "nothing-to-relocate"})
 """What is refused because it is so already, which a command that may be repeated does not call an error."""
 
 DOCUMENTS: dict[type[Request], type[OperationDocument]] = {
-    CreateRequest: CreateDocument,
-    RevertRequest: RevertDocument,
-    DeleteRequest: DeleteDocument,
-    PruneRequest: PruneDocument,
-    RenameRequest: RenameDocument,
-    EditRequest: EditDocument,
-    PinRequest: PinDocument,
-    UnpinRequest: UnpinDocument,
-    ForgetRequest: ForgetDocument,
-    RestoreRequest: RestoreDocument,
-    AdoptRequest: AdoptDocument,
-    RedefineRequest: RedefineDocument,
-    ExportRequest: ExportDocument,
-    GraftRequest: ImportDocument,
-    RelocateRequest: RelocateDocument,
+    CreateRequest: documents.CreateDocument,
+    RevertRequest: documents.RevertDocument,
+    DeleteRequest: documents.DeleteDocument,
+    PruneRequest: documents.PruneDocument,
+    RenameRequest: documents.RenameDocument,
+    EditRequest: documents.EditDocument,
+    PinRequest: documents.PinDocument,
+    UnpinRequest: documents.UnpinDocument,
+    ForgetRequest: documents.ForgetDocument,
+    RestoreRequest: documents.RestoreDocument,
+    AdoptRequest: documents.AdoptDocument,
+    RedefineRequest: documents.RedefineDocument,
+    ExportRequest: documents.ExportDocument,
+    GraftRequest: documents.ImportDocument,
+    RelocateRequest: documents.RelocateDocument,
 }
 
 

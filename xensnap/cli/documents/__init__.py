@@ -104,6 +104,27 @@ from xensnap.cli.documents.simulated import (
     SimWriteDocument,
 )
 
+OperationDocument = (
+    CreateDocument
+    | RevertDocument
+    | DeleteDocument
+    | PruneDocument
+    | RenameDocument
+    | EditDocument
+    | PinDocument
+    | UnpinDocument
+    | ForgetDocument
+    | RestoreDocument
+    | AdoptDocument
+    | RedefineDocument
+    | RelocateDocument
+    | ExportDocument
+    | ImportDocument
+    | CloneDocument
+    | ApplyDocument
+)
+"""Those that tell what an operation on a domain has done."""
+
 Document = (
     ListDocument
     | DomainsDocument
@@ -120,27 +141,11 @@ Document = (
     | CapabilitiesDocument
     | ExplainDocument
     | ConfigurationDocument
-    | CreateDocument
+    | OperationDocument
     | ConfigDocument
-    | RevertDocument
-    | DeleteDocument
-    | PruneDocument
-    | RenameDocument
-    | EditDocument
-    | PinDocument
-    | UnpinDocument
-    | ForgetDocument
-    | RestoreDocument
-    | AdoptDocument
     | TrashDocument
-    | RedefineDocument
-    | RelocateDocument
     | XmlDocument
     | LogDocument
-    | ExportDocument
-    | ImportDocument
-    | CloneDocument
-    | ApplyDocument
     | RecoverDocument
     | DoctorDocument
     | DomainStateDocument
@@ -212,6 +217,7 @@ __all__ = [
     "LoggedDocument",
     "ModeDocument",
     "Operation",
+    "OperationDocument",
     "ParentDocument",
     "ParkedDocument",
     "PinDocument",
