@@ -1,0 +1,74 @@
+"""A process that carries out one operation on a guest that runs: `python -m tests.real.qemu.operated`.
+
+Arguments: directory of the host, a directory beside it, the verb, the name, words for the request.
+
+It starts the guest, takes the snapshots that the operation needs and calls `sync` just before that. A file that it
+removes from there on gets a second name beside the host first, its inode, so that it can be had back.
+"""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.real.qemu.conftest import Lab
+from xensnap.backends.local.files import LocalFiles
+from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
+from xensnap.model import Kind
+
+REPORTS = 5
+"""How often the guest tells something before and after the operation: by then it has written to all of its sectors."""
+
+
+def main(directory: str, kept: str, verb: str, *words: str) -> None:
+    """Carry it out on a guest that goes on, and end that."""
+    lab = Lab(Path(directory))
+    domain = lab.start()
+    engine = Engine(lab.host)
+    kind = next(each for each in Kind if each in words)
+    try:
+        engine.create("guest", CreateRequest("one", kind=kind))
+        lab.heard(domain, reports=REPORTS)
+        if verb != "create":
+            engine.create("guest", CreateRequest("two", kind=kind))
+            lab.heard(domain, reports=REPORTS)
+        keep_what_goes(Path(kept), setattr)
+        os.sync()
+        if verb == "create":
+            engine.create("guest", CreateRequest("two", kind=kind, disk_only="disk-only" in words))
+        elif verb == "revert":
+            engine.revert("guest", RevertRequest("one"))
+        else:
+            engine.delete("guest", DeleteRequest("two" if "leaf" in words else "one"))
+        lab.heard(domain)
+    finally:
+        lab.close()
+
+
+def keep_what_goes(kept: Path, replaced: Any) -> None:
+    """From now on this process gives every file that is about to lose its name another one in `kept`: its inode.
+
+    `replaced` is `setattr`, or puts back what it sets when that is over.
+    """
+
+    def keeping(name: str, index: int) -> None:
+        method = getattr(LocalFiles, name)
+
+        async def wrapped(self: LocalFiles, *args: Any, **named: Any) -> Any:
+            keep(Path(args[index]), kept)
+            return await method(self, *args, **named)
+
+        replaced(LocalFiles, name, wrapped)
+
+    for name, index in (("remove", 0), ("replace", 0), ("rename", 1)):
+        keeping(name, index)
+
+
+def keep(path: Path, kept: Path) -> None:
+    with contextlib.suppress(FileNotFoundError, FileExistsError):
+        os.link(path, kept / str(path.stat().st_ino))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
