@@ -18,6 +18,7 @@ from typing import ClassVar
 
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.conformance import xen_run
 from tests.testing.test_machines import Forgetful
 from xensnap.conformance import REQUIREMENTS, Options, every_case, run_cases
 from xensnap.conformance.places.choosing import opener
@@ -32,14 +33,17 @@ ROUNDS = 15
 INTRODUCTION = """\
 # What the hosts have come to
 
-Made by `nox -s hosts` from one run on each host of ours; deaths only every eleventh, for all are died elsewhere. The
-real Xen host is tried by cases of its own, inside a machine that is made for it: [](xen-host.md).
+Made by `nox -s hosts` from one run on each host of ours; deaths only every eleventh, for all are died elsewhere. What a
+real Xen host has come to is kept from runs in dom0, profile by profile, inside a machine that is made for it
+(`tests/real/xenhost/test_conformance.py`); cases of its own are in [](xen-host.md).
 """
 
 
 def main() -> None:
     """Run everything and write the page."""
     runs = {host: _run(host) for host in HOSTS}
+    if (xen := xen_run.kept()) is not None:
+        runs["xen"] = xen
     PATH.write_text("\n".join([*_hosts(runs), *_times(runs), *_plugin(), *_shrinking()]) + "\n", encoding="utf-8")
 
 
@@ -84,9 +88,13 @@ def _times(runs: dict[str, RunOutcome]) -> Iterator[str]:
     yield f"|---|{'---|' * len(runs)}"
     for profile in dict.fromkeys(case.began.profile for case in runs["sim"].cases):
         base = seconds["sim"][profile]
-        cells = [f"{seconds[host][profile]:.2f} ({seconds[host][profile] / base:.0f}x)" for host in runs]
+        cells = [_cell(seconds[host], profile, base) for host in runs]
         yield f"| {profile} | {' | '.join(cells)} |"
     yield ""
+
+
+def _cell(seconds: dict[str, float], profile: str, base: float) -> str:
+    return f"{seconds[profile]:.2f} ({seconds[profile] / base:.0f}x)" if profile in seconds else "not tried"
 
 
 def _plugin() -> Iterator[str]:
