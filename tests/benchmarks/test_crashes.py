@@ -63,7 +63,7 @@ def test_simulated_deaths(race: Race, side: str) -> None:
 
         def judged() -> None:
             point, death = next(judging)
-            harness._recovered(SimulatedHost(death(point.world)), before, after, "", strange=set())
+            harness._recovered(SimulatedHost(death(point.world)), before, after, "", strange=set(), planned=set())
 
         def rerun() -> None:
             running, stop = host.fork(), points[next(numbers)].number

@@ -15,7 +15,7 @@ from simulator.host import crash_points
 from xensnap.engine import settings
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
-from xensnap.engine.view import View
+from xensnap.engine.view import View, digest
 from xensnap.model import DescribedBy, Disk, DiskSnapshot, Format, Kind, Layer, Snapshot
 
 GUEST = "guest"
@@ -152,6 +152,7 @@ def judge(
     operation(Engine(ended))
     after = truth(ended)
     strange = strange_tags(Engine(host).view(GUEST))
+    planned: set[str] = set()
     tried = 0
     for point, (name, death) in sampled(host, operation, deaths, every):
         where = f"{point!r}, {name}"
@@ -160,13 +161,13 @@ def judge(
         TRIED[name.partition(",")[0]] += 1
         if name == ENGINE_DEATHS[2][0]:
             _readable(type(host)(world), before, after, where)
-        _recovered(type(host)(world), before, after, where, strange)
+        _recovered(type(host)(world), before, after, where, strange, planned)
         if twice:
             for second in every_crash(type(host)(world), lambda engine: engine.recover(GUEST)):
                 tried += 1
                 TRIED["again while recovering"] += 1
                 again = f"{where}; then {second!r}"
-                _recovered(type(host)(death(second.world)), before, after, again, strange)
+                _recovered(type(host)(death(second.world)), before, after, again, strange, planned)
     return tried
 
 
@@ -217,7 +218,10 @@ def _readable(host: SimulatedHost, before: Truth, after: Truth, where: str) -> N
     assert held.items() <= there, f"a record without what it names, until recovery: {where}"
 
 
-def _recovered(host: SimulatedHost, before: Truth, after: Truth, where: str, strange: set[Tag]) -> None:
+def _recovered(
+    host: SimulatedHost, before: Truth, after: Truth, where: str, strange: set[Tag], planned: set[str]
+) -> None:
+    """`planned` has the digests of the views that plans were made of: each is made of a view alone, so once will do."""
     engine = Engine(host)
     engine.recover(GUEST)
     found = truth(host)
@@ -226,6 +230,9 @@ def _recovered(host: SimulatedHost, before: Truth, after: Truth, where: str, str
     view = engine.view(GUEST)
     assert not view.pending, where
     nothing_is_left(host, view, where, strange=strange)
+    if (seen := digest(view)) in planned:
+        return
+    planned.add(seen)
     for name, snapshot in view.snapshots.items():
         for request in (RevertRequest(name), DeleteRequest(name, accept=("pinned",) if snapshot.pin else ())):
             plan_for(view, request, Fresh("0" * 36, 0))
