@@ -239,6 +239,12 @@ class ImageTool(Protocol):
         `Busy`: none, names who. Costs 1-2 ms (a lease taken and given back at once).
         """
 
+    async def in_use(self, layer: Layer) -> bool | None:
+        """Whether any process has the file of this name open just now; None where the host has no quick way to tell.
+
+        `NotFound` as `inspect`. Reading only; microseconds, and nobody is waited for.
+        """
+
     async def holds_data(self, layer: Layer) -> bool:
         """Whether a qcow2 image has any cluster of its own, so that it reads differently from its backing file.
 

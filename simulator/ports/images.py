@@ -34,6 +34,7 @@ from xensnap.model import Backing, Chain, Extent, Format, Image, InternalSnapsho
 _INSPECT = declare("image.inspect", "an image's header and snapshot table are read", writes=False)
 _CHAIN = declare("image.chain", "the headers of a whole chain are read", writes=False)
 _REQUIRE_UNUSED = declare("image.require-unused", "it is made sure that nobody has an image open", writes=False)
+_IN_USE = declare("image.in-use", "it is looked whether anybody has an image open", writes=False)
 _HOLDS_DATA = declare("image.holds-data", "an image's cluster tables are read", writes=False)
 _EXTENTS = declare("image.extents", "all cluster tables of an image are read", writes=False)
 _CREATE = declare("qemu-img.create-overlay", "an empty overlay is made", writes=True)
@@ -80,6 +81,12 @@ class SimulatedImageTool:
             found = openers(seat.world, layer.path)
         if found:
             raise _busy(layer.path, found)
+
+    async def in_use(self, layer: Layer) -> bool | None:
+        """Whether anybody has it open; everything in this world can be seen."""
+        world = await self._seat.look(_IN_USE, layer.path)
+        require_present(world.fs, layer.path)
+        return bool(openers(world, layer.path))
 
     async def holds_data(self, layer: Layer) -> bool:
         """Whether it has clusters of its own."""

@@ -13,6 +13,7 @@ import msgspec
 
 from simulator import SimulatedHost
 from simulator.checkers.leaks import unclean
+from simulator.faults import damage
 from simulator.tools.qemu_img import SnapshotCreate
 from tests.crash import harness
 from tests.crash.harness import GUEST, Operation
@@ -25,11 +26,12 @@ from xensnap.engine.point_steps import ApplyPoint
 from xensnap.engine.request import CreateRequest, DeleteRequest
 from xensnap.errors import Refused
 from xensnap.hypervisor import TakeOverlay
-from xensnap.model import Format, Layer
+from xensnap.model import Format, Kind, Layer
 
 replace = msgspec.structs.replace
 
 DISK_ONLY = CreateRequest("s", disk_only=True)
+EXTERNAL = CreateRequest("s", kind=Kind.EXTERNAL, disk_only=True)
 
 
 @cache
@@ -76,6 +78,20 @@ def _on_another() -> tuple[SimulatedHost, None]:
     domain = Engine(host).view(GUEST).domain
     host.run(host.blocks.transaction(domain, [TakeOverlay("xvda", overlay)]))
     return host, None
+
+
+def _on_a_replaced_image() -> tuple[SimulatedHost, Any]:
+    """A guest whose image has been put back from a backup while it ran: what it writes goes into the nameless file."""
+    host = running("pv")
+    path = Engine(host).view(GUEST).domain.disks[0].path
+    host = SimulatedHost(damage.damaged(host.world, damage.Copy(path, path)))
+    host.guest_writes(GUEST, "xvda", flush=True)
+    return host, host.running_disks(GUEST)["xvda"]
+
+
+def _it_holds_what_the_guest_had(host: SimulatedHost, known: Any) -> None:
+    for snapshot in Engine(host).list(GUEST).contents.snapshots.values():
+        assert host.visible_layer(snapshot.disks[0].image) == known, "the snapshot is of another file"
 
 
 def _with_a_tag_of_an_operator() -> tuple[SimulatedHost, Any]:
@@ -130,6 +146,15 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         "_against",
         without("runs-on-another"),
         spared(_on_another, lambda engine: engine.create(GUEST, DISK_ONLY), _records_are_true),
+    ),
+    Mutant(
+        "does not mind that an image in use has been replaced",
+        "a snapshot whose frozen image is another file than the guest ran on",
+        "5.12",
+        opened,
+        "_against",
+        without("image-replaced"),
+        spared(_on_a_replaced_image, lambda engine: engine.create(GUEST, EXTERNAL), _it_holds_what_the_guest_had),
     ),
     Mutant(
         "merges away an overlay that holds a snapshot of an operator",

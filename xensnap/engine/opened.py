@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 class Top(msgspec.Struct, frozen=True):
-    """An image that a QEMU writes to, as it calls it; `file` is None where that name leads to no image any more."""
+    """An image that a QEMU writes to, as it calls it; `file` is None where that name leads to no image any more.
+
+    `in_use` tells of the file that has the name now; None where that is not known.
+    """
 
     layer: Layer
     file: FileId | None
+    in_use: bool | None = None
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -41,15 +45,15 @@ async def opened_by(host: Hypervisor, domain: Domain) -> Opened:
     tops: dict[str, tuple[Top, ...]] = {}
     for node in nodes:
         if not node.readonly:
-            tops[node.vdev] = (*tops.get(node.vdev, ()), Top(node.layer, await _file(host, node.layer)))
+            tops[node.vdev] = (*tops.get(node.vdev, ()), await _top(host, node.layer))
     return Opened(tops)
 
 
-async def _file(host: Hypervisor, layer: Layer) -> FileId | None:
+async def _top(host: Hypervisor, layer: Layer) -> Top:
     try:
-        return (await host.images.inspect(layer)).file
+        return Top(layer, (await host.images.inspect(layer)).file, await host.images.in_use(layer))
     except (NotFound, Damaged):
-        return None
+        return Top(layer, None)
 
 
 def against_opened(view: "View", vdevs: Collection[str]) -> Iterator[Reason]:
@@ -80,3 +84,8 @@ def _against(view: "View", disk: Disk) -> Iterator[Reason]:
         cause = f"{disk.vdev}: {view.domain.name} runs on {tops[0].layer.path} and would next start from {disk.path}"
         remedy = "Somebody has taken a snapshot by hand: shut the domain down and let it start from the right image."
         yield Reason("runs-on-another", cause, remedy)
+    elif tops[0].in_use is False:
+        # QEMU tells the name that it was given, whatever has become of the file (7.2.22).
+        cause = f"{disk.vdev}: {disk.path} is not the file that {view.domain.name} runs on: nobody has it open"
+        remedy = "An image in use was renamed or replaced: copy what the guest has out of it before you shut it down."
+        yield Reason("image-replaced", cause, remedy)

@@ -74,7 +74,7 @@ def test_a_raw_image_has_only_sizes(bench, images):
 def test_what_is_not_there_is_not_found(bench, images, directory):
     layer = Layer(f"{directory}/nothing", Format.QCOW2)
     for work in (images.inspect(layer), images.chain(layer), images.holds_data(layer), images.require_unused(layer),
-                 images.extents(layer)):  # fmt: skip
+                 images.extents(layer), images.in_use(layer)):  # fmt: skip
         with pytest.raises(NotFound) as caught:
             bench.run(work)
         assert caught.value.id == "image-not-found"
@@ -167,6 +167,14 @@ def test_nothing_is_written_that_anybody_has_open(bench, images, base, overlay, 
     assert (caught.value.id, caught.value.effect) == ("image-open", Effect.NONE)
     assert [state(bench, layer) for layer in (base, overlay)] == before
     assert bench.run(bench.host.files.stat(spare.path)).length_bytes == 0
+
+
+@pytest.mark.parametrize("writing", [False, True], ids=["reader", "writer"])
+def test_an_image_is_in_use_while_anybody_has_it_open(bench, images, overlay, writing):
+    assert bench.run(images.in_use(overlay)) is False
+    with bench.opened(overlay.path, writing=writing):
+        assert bench.run(images.in_use(overlay)) is True
+    assert bench.run(images.in_use(overlay)) is False
 
 
 def test_nothing_is_committed_that_somebody_writes(bench, images, base, overlay):

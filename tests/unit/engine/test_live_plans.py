@@ -3,12 +3,13 @@
 import pytest
 
 from simulator import SimulatedHost
+from simulator.faults import damage
 from xensnap.engine.engine import Engine
 from xensnap.engine.names import SAFETY
 from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
 from xensnap.errors import Refused
 from xensnap.hypervisor import TakeOverlay, Then
-from xensnap.model import Consistency, Disk, Format, GuestKind, Layer, RunState
+from xensnap.model import Consistency, Disk, Format, GuestKind, Kind, Layer, RunState
 
 UUID = "5c84adcc-bd59-488a-96d2-195f9b599cfe"
 
@@ -83,6 +84,16 @@ def test_a_guest_that_runs_on_another_image_than_it_would_start_from_gives_no_sn
     domain = Engine(host).view("guest").domain
     host.run(host.blocks.transaction(domain, [TakeOverlay("xvda", overlay)]))
     assert refusals(host, CreateRequest("s")) == ("runs-on-another",)
+
+
+@pytest.mark.parametrize("kind", ["internal", "external"])
+def test_a_guest_whose_image_somebody_has_replaced_gives_no_snapshot(kind: str) -> None:
+    """design 5.12: QEMU writes to the old file, and tells its name, which another file has by now"""
+    host = running("pv")
+    replaced = SimulatedHost(damage.damaged(host.world, damage.Copy("/images/a.qcow2", "/images/a.qcow2")))
+    request = CreateRequest("s", kind=Kind(kind))
+    assert refusals(host, request) == ()
+    assert refusals(replaced, request) == ("image-replaced",)
 
 
 def test_a_guest_whose_qemu_does_not_answer_gives_no_snapshot() -> None:

@@ -47,6 +47,15 @@ class Gate:
         """Return when no process has the image open for writing. Errors as `to_write`."""
         await self._pass(path, fcntl.F_RDLCK)
 
+    def in_use(self, path: str) -> bool | None:
+        """Whether any process has the image open just now; None where there are no leases.
+
+        Raises:
+            NotFound, FileFailed: there is no image, or it cannot be opened.
+        """
+        granted = self._lease(path, fcntl.F_WRLCK)
+        return None if granted is None else not granted
+
     async def _pass(self, path: str, kind: int) -> None:
         waited_s, pause_s = 0.0, _FIRST_PAUSE_S
         while (granted := self._lease(path, kind)) is not True:

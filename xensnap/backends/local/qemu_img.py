@@ -79,6 +79,10 @@ class QemuImg:
         """See `ImageTool.require_unused`."""
         await self._gate.to_write(layer.path)
 
+    async def in_use(self, layer: Layer) -> bool | None:
+        """See `ImageTool.in_use`."""
+        return self._gate.in_use(layer.path)
+
     async def holds_data(self, layer: Layer) -> bool:
         """See `ImageTool.holds_data`."""
         return self._read_holds_data(layer)
