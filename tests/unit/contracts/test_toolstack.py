@@ -44,9 +44,10 @@ def test_a_domain_is_found_by_uuid_and_name(bench, toolstack, guest):
 
 
 def test_who_looks_for_a_domain_that_is_not_there_learns_which_are(bench, toolstack, guest):
-    with pytest.raises(NotFound, match="guest") as caught:
+    with pytest.raises(NotFound, match="gest") as caught:
         bench.run(toolstack.inspect("gest"))
     assert caught.value.id == "domain-not-found"
+    assert "guest" in caught.value.remedy
 
 
 def test_a_domain_starts_from_the_layers_it_was_given(bench, toolstack, guest, directory):

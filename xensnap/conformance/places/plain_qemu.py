@@ -6,7 +6,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from xensnap.backends.local.runner import LocalRunner
 from xensnap.backends.qemu.host import QemuHost
+from xensnap.backends.qemu.processes import Processes
 from xensnap.conformance.places import boot_guest, images
 from xensnap.conformance.places.telling import Listen, TellingGuests
 from xensnap.conformance.workplace import Content, Missing, Program, Wish
@@ -74,11 +76,12 @@ class QemuPlace(TellingGuests):
         return images.ballast(self._directory, free_bytes)
 
     def monitor(self, name: str) -> str:
-        """See Monitors. A path that is too long for a socket is another one; then nobody is a stranger there."""
-        path = self._directory / "run" / self.host.run(self.host.toolstack.inspect(name)).uuid / "qmp.sock"
-        if not path.exists():
-            raise Missing(f"the monitor is not at {path}")
-        return str(path)
+        """See Monitors. Where this directory's path is too long for a socket it is elsewhere; a note tells."""
+        processes = Processes(str(self._directory / "run"), self.host.files, self.host.machine, LocalRunner())
+        process = self.host.run(processes.find(self.host.run(self.host.toolstack.inspect(name)).uuid))
+        if process is None:
+            raise Missing(f"{name} does not run")
+        return process.monitor
 
     def inventory(self) -> frozenset[str]:
         """See Workplace. The directory is ours alone, so nothing on it is anybody's."""
