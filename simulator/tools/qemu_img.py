@@ -383,8 +383,8 @@ def _new_backing(fs: FileSystem, program: Rebase) -> tuple[Image, ...]:
     if not program.backing_name:
         return ()
     path = backing_path(program.layer.path, program.backing_name)
-    # Of a raw image, which has no tables to write, both may be open (measured: 7.2.22); the header is refused later.
-    alone = program.layer.format is Format.QCOW2
+    # Both may be open where neither has tables, which are not shared (measured: 7.2.22); the header is refused later.
+    alone = Format.QCOW2 in (program.layer.format, Format(program.backing_format))
     if alone and path == program.layer.path:
         words = f'Failed to get shared "write" lock\nIs another process using the image [{path}]?'
         raise ToolError(f"Could not open new backing file '{program.backing_name}': {words}")

@@ -151,3 +151,18 @@ def test_both_tools_say_and_do_the_same(commands: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory(prefix="words") as scratch:
         shells = Shells(Path(scratch))
         live(shells, [*BEGIN, *commands])
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["create", "-f", "qcow2", "-F", "nosuch", "n", "1M"],
+        ["create", "-f", "qcow2", "-F", "vmdk", "n", "1M"],
+        ["rebase", "-b", "b", "-F", "qcow2", "b"],
+        ["rebase", "-b", "b", "-F", "raw", "b"],
+        ["rebase", "-f", "raw", "-b", "b", "-F", "qcow2", "b"],
+    ],
+    ids=" ".join,
+)
+def test_what_random_commands_have_found_stays_the_same(argv: list[str], tmp_path: Path) -> None:
+    live(Shells(tmp_path), [*BEGIN, argv])

@@ -14,6 +14,13 @@ from simulator.tools.img.arguments import Call, Failed, number, read, size_of, u
 from xensnap.model import Format, Layer
 
 _OTHER_FORMATS = {"qcow", "qed", "vdi", "vhdx", "vmdk", "vpc", "luks", "parallels"}
+_DRIVERS = {
+    "blkdebug", "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress", "copy-before-write",
+    "copy-on-read", "dmg", "file", "ftp", "ftps", "gluster", "host_cdrom", "host_device", "http", "https", "iscsi",
+    "luks", "nbd", "nfs", "null-aio", "null-co", "nvme", "parallels", "preallocate", "qcow", "qcow2", "qed", "quorum",
+    "raw", "rbd", "replication", "snapshot-access", "ssh", "throttle", "vdi", "vhdx", "vmdk", "vpc", "vvfat",
+}  # fmt: skip
+"""Its `BlockdevDriver`, as `query-qmp-schema` tells (QEMU 7.2.22)."""
 _TRUE, _FALSE = {"on", "yes", "true", "y"}, {"off", "no", "false", "n"}
 
 
@@ -173,6 +180,8 @@ def _stored(
     if form == "raw":
         return Raw(-(-size // 512) * 512)
     if backing_format is not None and backing is None:
+        if backing_format not in _DRIVERS:
+            raise Failed(f"{name}: Parameter 'backing-fmt' does not accept value '{backing_format}'", stdout=line)
         raise Failed(f"{name}: Backing format cannot be used without backing file", stdout=line)
     if backing is not None and len(backing.encode("utf-8", "surrogateescape")) > 1023:
         words = f"{name}: Could not assign backing file '{backing}' with format '{backing_format}': Invalid argument"
