@@ -4,12 +4,12 @@ Planners are pure functions of this view and a request. Its hash is what `apply`
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
-from xensnap.engine import journal, plan, records
+from xensnap.engine import archive, journal, plan, records
+from xensnap.engine.archive import Archive
 from xensnap.engine.context import directory
 from xensnap.engine.opened import Opened, opened_by
 from xensnap.engine.records import Contents, Store
@@ -20,9 +20,6 @@ from xensnap.errors import Damaged, NotFound, Reason, Refused, XensnapError
 from xensnap.formats.trashed import Trashed
 from xensnap.hypervisor import Capability, Hypervisor
 from xensnap.model import Chain, Described, Disk, Domain, FileId, Format, Image, Kind, Layer, RunState, Snapshot
-
-if TYPE_CHECKING:
-    from xensnap.engine.archive import Archive
 
 
 class DiskView(msgspec.Struct, frozen=True):
@@ -76,7 +73,7 @@ class View(msgspec.Struct, frozen=True):
     """What the QEMU of a domain that runs writes to."""
     trashed: Mapping[str, Trashed] = {}
     """Snapshots that were thrown away and can be had back, by name: what they hold stays."""
-    archive: "Archive | None" = None
+    archive: Archive | None = None
     """What the archive that was asked for says of itself."""
     state_problem: str = ""
     """Why the domain's state in the store cannot be read; `state` is an empty one then."""
@@ -163,7 +160,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         other_names=others.names,
         opened=await opened_by(host, domain),
         trashed=contents.trashed,
-        archive=await _archive(host, places.archive) if places.archive else None,
+        archive=await archive.opened(host, places.archive) if places.archive else None,
         state_problem=contents.state_problem,
     )
     return one_name_each(view)
@@ -299,12 +296,6 @@ async def _memories(host: Hypervisor, snapshots: Iterable[Snapshot]) -> dict[str
         if stat is not None and stat.is_regular:
             found[snapshot.name] = stat.length_bytes
     return found
-
-
-async def _archive(host: Hypervisor, path: str) -> "Archive":
-    from xensnap.engine.archive import opened  # noqa: PLC0415 -- loads what only few requests need
-
-    return await opened(host, path)
 
 
 async def _prepared(host: Hypervisor, places: Places) -> dict[str, Image]:

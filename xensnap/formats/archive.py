@@ -14,16 +14,19 @@ Nothing in an archive is believed. There is exactly one sequence of bytes for a 
 what tar can hold besides: names that lead elsewhere, links, devices, sparse files. All of these are `bad-archive`.
 """
 
+# ruff: noqa: PLC0415 -- every planner knows of archives; tarfile and OpenSSL load when there is one
+
 import re
-import tarfile
 from collections.abc import Iterator
-from hashlib import blake2b
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from xensnap.errors import Failed
 from xensnap.model import DomainUuid, GuestKind
+
+if TYPE_CHECKING:
+    import hashlib
 
 SCHEMA = "xensnap-archive/1"
 MANIFEST, RECORD, MEMORY = "manifest.json", "record.libxl-json", "memory"
@@ -129,13 +132,17 @@ def sealed(manifest: Manifest) -> Manifest:
     return msgspec.structs.replace(manifest, blake2b=new_sum(_text(open_)).hexdigest())
 
 
-def new_sum(data: bytes = b"") -> "blake2b":
+def new_sum(data: bytes = b"") -> "hashlib.blake2b":
     """What sums are made with."""
-    return blake2b(data, digest_size=SUM_BYTES)
+    import hashlib
+
+    return hashlib.blake2b(data, digest_size=SUM_BYTES)
 
 
 def head(name: str, size_bytes: int) -> bytes:
     """The block before the content of a member. Lengths from 8 GiB on are written as GNU tar does."""
+    import tarfile
+
     member = tarfile.TarInfo(name)
     member.size, member.mode = size_bytes, 0o600
     block = member.tobuf(tarfile.GNU_FORMAT)
@@ -161,6 +168,8 @@ def manifest_bytes(block: bytes, *, path: str) -> int:
     Raises:
         Failed: id `bad-archive`: it is no archive of ours.
     """
+    import tarfile
+
     if len(block) == BLOCK_BYTES:
         try:
             found = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
