@@ -11,7 +11,6 @@ import msgspec
 
 from xensnap.engine import disks, flags, risks, settings, space
 from xensnap.engine.archive import Archive
-from xensnap.engine.context import directory
 from xensnap.engine.create import against_name, sidecar_paths
 from xensnap.engine.flag_steps import Freeze
 from xensnap.engine.names import disk_file, encode, overlay_file
@@ -22,7 +21,7 @@ from xensnap.engine.request import Fresh, GraftRequest
 from xensnap.engine.state import OurFile
 from xensnap.engine.steps import Step
 from xensnap.engine.store_steps import WriteRecord, WriteSidecar
-from xensnap.engine.take_in import against_uncovered, grade, receive_disk, receive_memory
+from xensnap.engine.take_in import against_uncovered, grade, needed, receive_disk, receive_memory
 from xensnap.engine.view import View
 from xensnap.errors import Reason
 from xensnap.formats import configuration
@@ -45,7 +44,7 @@ def plan_graft(view: View, request: GraftRequest, fresh: Fresh) -> Plan:
     archive = view.archive
     assert archive is not None, "it was asked for"
     name = request.snapshot or archive.manifest.snapshot
-    needs = tuple(_needs(view, archive, request))
+    needs = tuple(needed(archive, request.directory, Store(f"{view.root}/{view.domain.uuid}")))
     reasons = [
         *against_name(view, name),
         *_against_directory(view, request.directory),
@@ -167,12 +166,3 @@ def _against_memory(view: View, archive: Archive) -> Iterator[Reason]:
     elif found := settings.of_the_machine(then, view.configuration):
         cause = f"the memory in {archive.path} is of another machine than {view.domain.name}: {', '.join(found)}"
         yield Reason("configuration-differs", cause, remedy)
-
-
-def _needs(view: View, archive: Archive, request: GraftRequest) -> Iterator[space.Need]:
-    for member in archive.manifest.members:
-        if member.vdev:
-            yield space.Need(request.directory, member.size_bytes + space.BYTES_PER_DISK, member.vdev)
-        elif member == archive.manifest.memory:
-            store = Store(f"{view.root}/{view.domain.uuid}")
-            yield space.Need(directory(store.directory), member.size_bytes, "the memory of the guest")

@@ -79,7 +79,7 @@ def plan_import(
     store = Store(f"{place.view.root}/{who.uuid}")
     disks = tuple(_disk(archive, disk, who, request, fresh) for disk in archive.manifest.domain.disks)
     here = tuple(disk for disk in disks if disk.path or disk.cdrom)
-    needs = tuple(_needs(archive, request, store))
+    needs = tuple(needed(archive, request.directory, store))
     found = _machine(archive, described, who, here, fresh_hardware=request.new_uuid)
     reasons = [
         *against_birth(place, frozenset({request.directory})),
@@ -271,10 +271,11 @@ def _against_left_out(archive: Archive, left_out: tuple[str, ...]) -> Iterator[R
         yield Reason("not-portable", cause, remedy)
 
 
-def _needs(archive: Archive, request: ImportRequest, store: Store) -> Iterator[space.Need]:
+def needed(archive: Archive, into: str, store: Store) -> Iterator[space.Need]:
+    """What taking an archive in takes: its images in this directory, its memory beside the records."""
     for member in archive.manifest.members:
         if member.vdev:
-            yield space.Need(request.directory, member.size_bytes + space.BYTES_PER_DISK, member.vdev)
+            yield space.Need(into, member.size_bytes + space.BYTES_PER_DISK, member.vdev)
         elif member == archive.manifest.memory:
             yield space.Need(directory(store.directory), member.size_bytes, "the memory of the guest")
 
