@@ -187,33 +187,24 @@ CRASHED: dict[str, Operation] = {
 """`only` is the one snapshot of a domain that has no other."""
 
 
-@cache
 def deaths(kinds: str, verb: str) -> Judgement:
     """Death at every effect of an operation, as in tests/crash."""
+    return _deaths(kinds, verb, harness.judge)
 
-    def prepare() -> Trial:
-        host = _fresh(kinds) if verb.endswith("only") else _history(kinds)
 
-        def run() -> Effort:
-            with counted("deaths", harness.TRIED) as effort:
-                harness.judge(host, CRASHED[verb])
-            return effort
-
-        return run
-
-    return prepare
+def guest_runs_first(kinds: str, verb: str) -> Judgement:
+    """The same, and the guest runs and writes before the recovery."""
+    return _deaths(kinds, verb, harness.judge_where_the_guest_runs_first)
 
 
 @cache
-def guest_runs_first(kinds: str, verb: str) -> Judgement:
-    """The same, and the guest runs and writes before the recovery."""
-
+def _deaths(kinds: str, verb: str, judge: Callable[[SimulatedHost, Operation], object]) -> Judgement:
     def prepare() -> Trial:
         host = _fresh(kinds) if verb.endswith("only") else _history(kinds)
 
         def run() -> Effort:
             with counted("deaths", harness.TRIED) as effort:
-                harness.judge_where_the_guest_runs_first(host, CRASHED[verb])
+                judge(host, CRASHED[verb])
             return effort
 
         return run
