@@ -133,7 +133,14 @@ def test_whether_the_flag_works_is_tried_without_leaving_a_trace(tmp_path):
     can_flag(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
     assert not can_flag("/proc")
-    assert not can_flag(f"{tmp_path}/nowhere")
+    assert not can_flag("/proc/nowhere/at/all")
+
+
+def test_a_directory_that_is_to_be_made_is_on_the_file_system_of_the_one_above(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for directory in (f"{tmp_path}/to/be/made", "to/be/made"):
+        assert can_flag(directory) == can_flag(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_lives_on_in_the_children_that_we_start(files, tmp_path):

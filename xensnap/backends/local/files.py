@@ -232,9 +232,15 @@ def set_flag(fd: int, on: bool) -> None:
 
 
 def can_flag(directory: str) -> bool:
-    """Whether files in this directory can carry the immutable flag: tried on a file without a name."""
+    """Whether files in this directory can carry the immutable flag: tried on a file without a name.
+
+    One that is not there yet will be on the file system of the nearest one above it.
+    """
     try:
         fd = os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        above = os.path.dirname(directory)
+        return above != directory and can_flag(above or ".")
     except OSError:
         return False
     try:
