@@ -73,7 +73,7 @@ def leaks(image: Qcow2) -> int:
 
 
 def errors(image: Qcow2) -> int:
-    """What `qemu-img check` reports as corruption."""
+    """What `qemu-img check` reports as corruption: stale flags, too."""
     return image.corrupted + image.stale
 
 

@@ -107,11 +107,12 @@ class Back(msgspec.Struct, frozen=True, tag=True):
 
 
 class Leak(msgspec.Struct, frozen=True, tag=True):
-    """Clusters of an image are counted that nothing refers to, or its tables have errors."""
+    """Clusters of an image are counted that nothing refers to, its tables have errors, or flags are stale."""
 
     path: str
     clusters: int = 3
     errors: int = 0
+    stale: int = 0
 
 
 class StartFrom(msgspec.Struct, frozen=True, tag=True):
@@ -275,7 +276,7 @@ def _content(world: World, inode: Inode, damage: Garble | Cut | Grow | Edit | Dr
             return replace(stored, backing_name=damage.backing_name, backing_format=damage.backing_format)
         case Leak():
             leaked, errors = stored.leaked + damage.clusters, stored.corrupted + damage.errors
-            return replace(stored, leaked=leaked, corrupted=errors)
+            return replace(stored, leaked=leaked, corrupted=errors, stale=stored.stale + damage.stale)
 
 
 def _raw(world: World, stored: Raw, damage: Damage) -> Raw:

@@ -9,7 +9,6 @@ from simulator.disk.files import length
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image as Stored
 from simulator.disk.image import Qcow2, metadata
-from simulator.disk.refcounts import errors as damage
 from simulator.disk.refcounts import leaks
 from simulator.disk.snapshots import TAG_BYTES_MAX, Table
 from simulator.ports.machine import openers
@@ -164,12 +163,16 @@ class SimulatedImageTool:
             return CheckResult()
         if repair_leaks:
             await self.require_unused(layer)
-            await self._run(_REPAIR, qemu_img.Repair(layer), errors.Effect.NONE)
+            if not (await self._checked(layer)).corruptions:
+                await self._run(_REPAIR, qemu_img.Repair(layer), errors.Effect.NONE)
+        return await self._checked(layer)
+
+    async def _checked(self, layer: Layer) -> CheckResult:
         world = await self._seat.look(_CHECK, layer.path)
         _unwritten(world, layer.path)
         image = _links(world.fs, layer, ("qemu-img", "check", "-f", layer.format, layer.path))[0].image
         assert isinstance(image, Qcow2)
-        return CheckResult(leaks(image), damage(image))
+        return CheckResult(leaks(image), image.corrupted, image.stale)
 
     async def measure_bytes(self, layer: Layer) -> int:
         """As `qemu-img measure -O qcow2` reckons it: all metadata of a full image, and the clusters that hold data."""

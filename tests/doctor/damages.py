@@ -236,6 +236,9 @@ CASES: dict[str, Case] = {
     ),
     "leaking": Case("leaked-clusters", REPAIRED, lambda s: [d.Leak(s.qcow2)]),
     "leaking-base": Case("leaked-clusters", REPAIRED, lambda s: [d.Leak(s.image("leaf"))]),
+    "flags-stale": Case("flags-stale", REPAIRED, lambda s: [d.Leak(s.qcow2, stale=4)]),
+    "flags-stale-without-leaks": Case("flags-stale", REPAIRED, lambda s: [d.Leak(s.qcow2, 0, stale=1)]),
+    "flags-stale-and-errors": Case("image-corrupt", TOLD, lambda s: [d.Leak(s.qcow2, 0, 5, 4)]),
     "errors-in-tables": Case("image-corrupt", TOLD, lambda s: [d.Leak(s.qcow2, 0, 5)]),
     # tags
     "tag-gone": Case("tag-missing", TOLD, lambda s: [d.DropTag(s.qcow2, "middle")]),

@@ -140,6 +140,14 @@ class Lab:
         target.unlink()
         return digest
 
+    def held(self, path: Path, tag: str) -> str:
+        """A hash of everything that an internal snapshot holds."""
+        target = (self.scratch or self.directory.parent) / "held.tmp"
+        tool("qemu-img", "convert", "-l", tag, "-f", "qcow2", "-O", "raw", str(path), str(target))
+        digest = hashlib.sha256(target.read_bytes()).hexdigest()
+        target.unlink()
+        return digest
+
     def shown(self, domain: str = "guest") -> dict[str, str]:
         """What the domain's disks show."""
         return {

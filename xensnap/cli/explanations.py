@@ -495,6 +495,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "Another file has the name of one that we made.",
         "`xensnap doctor --repair`: it is never removed.",
     ),
+    "flags-stale": (
+        "Entries of an image do not say how often a cluster is used: a tool was killed in the middle of a snapshot.",
+        "`xensnap doctor --check --repair` while nobody has the image open, and before the guest runs.",
+    ),
     "format-not-given": (
         "An overlay does not say in which format its backing file is, and a guest could choose it by what it writes.",
         "`xensnap doctor --repair` while the domain is off.",

@@ -215,7 +215,8 @@ class AcceptImage(StepBase, frozen=True):
             raise archive.bad(self.archive, what)
         found = await at.host.images.check(layer)
         if not found.clean:
-            what = f"the image of {self.vdev} has {found.corruptions} corruptions and {found.leaks} leaked clusters"
+            errors = found.corruptions + found.stale_flags
+            what = f"the image of {self.vdev} has {errors} corruptions and {found.leaks} leaked clusters"
             raise archive.bad(self.archive, what)
         await at.remove(self.path)
         await at.host.files.rename(self.received, self.path, replace=False)

@@ -56,6 +56,11 @@ def whole(seen: Survey) -> Iterator[Finding]:
         if result.corruptions:
             remedy = "Copy the image away before anything else; then `qemu-img check -r all`."
             yield Finding("image-corrupt", Severity.ERROR, path, f"{result.corruptions} errors in its tables", remedy)
+        elif result.stale_flags:
+            repair = Repair("count them anew", finish=(GiveBackLeaks(image.layer),))
+            cause = f"{result.stale_flags} of its entries do not say how often a cluster is used, as a tool that was "
+            cause += "killed leaves them: a guest may write into what a snapshot holds"
+            yield Finding("flags-stale", Severity.ERROR, path, cause, repair=repair)
         elif result.leaks:
             repair = Repair("give them back", finish=(GiveBackLeaks(image.layer),))
             cause = f"{result.leaks} clusters are used by nothing"
