@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter, defaultdict
 from datetime import date
 from pathlib import Path
@@ -102,7 +103,9 @@ def counters() -> dict[str, dict[str, int]]:
         "must happen sometimes": ("tests.crash.harness", "SOMETIMES"),
         "schedules": ("tests.discovery.interleave", "SCHEDULES"),
         "steps": ("tests.stateful.machine", "STEPS"),
-        "compared with qemu-img": ("tests.parity.tools", "COMPARED"),
+        "compared with qemu-img": ("tests.parity.tools", "WITH_QEMU_IMG"),
+        "compared with QEMU": ("tests.parity.tools", "WITH_QEMU"),
+        "compared with qemu-storage-daemon": ("tests.parity.tools", "WITH_STORAGE_DAEMON"),
         "compared with libxlutil": ("tests.parity.libxlutil", "COMPARED"),
     }
     return {
@@ -117,6 +120,7 @@ class Counting:
 
     def __init__(self) -> None:
         self.totals: dict[str, Counter[str]] = defaultdict(Counter)
+        self.began_s = time.monotonic()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -136,10 +140,12 @@ class Counting:
                 terminalreporter.write_line(f"{title}: {totals.total()} ({parts})")
         page = config.getoption("--tried")
         if page and exitstatus == 0:
-            run = "deep run" if os.environ.get("XENSNAP_DEEP_S") else "ordinary run"
-            how = " ".join(f"`{each}`" for each in config.args)
+            run, how = "ordinary run", " ".join(f"`{each}`" for each in config.args)
+            if seconds := os.environ.get("XENSNAP_DEEP_S"):
+                run, how = f"deep run of {how}", f"For {seconds} s, profile {PROFILE}."
             counts = {title: dict(totals) for title, totals in self.totals.items()}
-            tried.noted(page, run, {"day": date.today().isoformat(), "how": how, "counts": counts})  # noqa: DTZ011
+            facts = {"day": date.today().isoformat(), "how": how, "counts": counts}  # noqa: DTZ011
+            tried.noted(page, run, {**facts, "seconds": round(time.monotonic() - self.began_s)})
 
 
 def _enter_by_door_two() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simulator import SimulatedHost, pattern
 from simulator.tools.qemu_img import Commit, Program, Rebase, Resize, SnapshotApply, SnapshotCreate, SnapshotDelete
-from tests.parity.tools import counted
+from tests.parity.tools import WITH_QEMU_IMG
 from xensnap.backends.local.reader import read_image
 from xensnap.model import Format, Image, Layer
 
@@ -99,7 +99,7 @@ class Pair:
         simulated = self.host.operate(program)
         real = self.real(*self.argv(program))
         assert simulated == real, program
-        counted(self.argv(program)[1])
+        WITH_QEMU_IMG[self.argv(program)[1]] += 1
         return real
 
     def argv(self, program: Program) -> list[str]:

@@ -168,7 +168,8 @@ class SimulatedQemu:
         options["file"] = {"driver": "file", "filename": f"{IMAGES}/{file.name}"}
         board, drive = opened_drive(self.board, BLOCKDEV(options, "", ""), file.node)
         if file.device:
-            root = replace(drive.root, locked=True)
+            # A raw image that no guest uses is not locked against anybody (qemu.md 92).
+            root = replace(drive.root, locked=file.format != "raw")
             drive = replace(drive, vdev=file.device, device=file.device, attached=True, removable=True)
             drive = replace(drive, chain=(root, *drive.chain[1:]))
         else:

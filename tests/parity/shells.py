@@ -13,7 +13,7 @@ from simulator.disk.operations import written
 from simulator.tools.img.opening import probed
 from simulator.tools.img.run import Done
 from simulator.tools.img.run import run as simulated
-from tests.parity.tools import counted, run
+from tests.parity.tools import WITH_QEMU_IMG, run
 from xensnap.model import Format, Layer
 
 PLACE = "/images"
@@ -62,7 +62,7 @@ class Shells:
         if argv[:1] == ["map"] and ours != theirs:
             ours, theirs = _in_clusters(ours), _in_clusters(theirs)
         assert ours == theirs, (argv, ours, theirs)
-        counted(argv[0] if argv and argv[0].isalpha() else "no subcommand")
+        WITH_QEMU_IMG[argv[0] if argv and argv[0].isalpha() else "no subcommand"] += 1
         self.fs = told.fs
         return ours
 

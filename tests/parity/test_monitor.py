@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import NotModelled
 from tests.parity.monitors import IMAGES, File, RealQemu, SimulatedQemu, create_args, normal, ordered
-from tests.parity.tools import run
-
-# A handful in ordinary runs; as many as the profile says where more were asked for.
-EXAMPLES = 40 if settings().max_examples <= 100 else settings().max_examples
+from tests.parity.rounds import FEW, again
+from tests.parity.tools import WITH_QEMU, WITH_STORAGE_DAEMON, run
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_img", "qemu_system")]
 
@@ -227,6 +225,7 @@ class Pair:
         self.real = RealQemu(directory, files, program)
         self.simulated = SimulatedQemu(files, daemon=program == DAEMON)
         self.over = False
+        self.alike = WITH_STORAGE_DAEMON if program == DAEMON else WITH_QEMU
         assert self.real.greeting == self.simulated_greeting()
         self.both("qmp_capabilities", {})
 
@@ -247,48 +246,60 @@ class Pair:
         self.over = isinstance(real[-1], str)
 
 
-@given(st.lists(COMMANDS, min_size=1, max_size=12))
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-def test_both_monitors_say_the_same(commands: list[tuple[str, dict[str, Any]]]) -> None:
-    with tempfile.TemporaryDirectory(prefix="monitor") as scratch:
-        say_the_same(Pair(Path(scratch)), commands)
-
-
-@pytest.mark.usefixtures("qemu_storage_daemon")
-@given(st.lists(COMMANDS, min_size=1, max_size=12))
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-def test_both_storage_daemons_say_the_same(commands: list[tuple[str, dict[str, Any]]]) -> None:
-    """The same images without devices: the daemon has none, and not all of the commands."""
-    with tempfile.TemporaryDirectory(prefix="daemon") as scratch:
-        say_the_same(Pair(Path(scratch), BARE_FILES, DAEMON), commands)
-
-
 def say_the_same(pair: Pair, commands: list[tuple[str, dict[str, Any]]]) -> None:
+    """To all of the commands, or to those before one that ends QEMU or is not modelled."""
     try:
         for name, arguments in commands:
-            try:
-                pair.both(name, arguments)
-            except NotModelled:
-                return
+            pair.both(name, arguments)
+            pair.alike[name] += 1
             if pair.over:
                 return
         for name, arguments in LOOKS:
             pair.both(name, arguments)
+    except NotModelled:
+        return
     finally:
         pair.real.close()
 
 
+@given(st.lists(COMMANDS, min_size=1, max_size=12))
+@FEW
+def monitors_say_the_same(commands: list[tuple[str, dict[str, Any]]]) -> None:
+    with tempfile.TemporaryDirectory(prefix="monitor") as scratch:
+        say_the_same(Pair(Path(scratch)), commands)
+
+
+def test_both_monitors_say_the_same() -> None:
+    again(monitors_say_the_same)
+
+
+@given(st.lists(COMMANDS, min_size=1, max_size=12))
+@FEW
+def storage_daemons_say_the_same(commands: list[tuple[str, dict[str, Any]]]) -> None:
+    with tempfile.TemporaryDirectory(prefix="daemon") as scratch:
+        say_the_same(Pair(Path(scratch), BARE_FILES, DAEMON), commands)
+
+
+@pytest.mark.usefixtures("qemu_storage_daemon")
+def test_both_storage_daemons_say_the_same() -> None:
+    """The same images without devices: the daemon has none, and not all of the commands."""
+    again(storage_daemons_say_the_same)
+
+
 @given(st.lists(DATA_STEPS, min_size=1, max_size=10))
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-def test_both_tell_the_same_of_what_guests_write(steps: list[tuple[tuple[str, dict[str, Any]], ...]]) -> None:
+@FEW
+def tell_the_same_of_writes(steps: list[tuple[tuple[str, dict[str, Any]], ...]]) -> None:
     with tempfile.TemporaryDirectory(prefix="data") as scratch:
         say_the_same(Pair(Path(scratch)), [command for step in steps for command in step])
 
 
+def test_both_tell_the_same_of_what_guests_write() -> None:
+    again(tell_the_same_of_writes)
+
+
 @given(st.lists(STATES, min_size=1, max_size=12))
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-def test_both_save_and_load_the_same_machine(commands: list[tuple[str, dict[str, Any]]]) -> None:
-    """The job is looked at and dismissed after each command, whatever it was."""
+@FEW
+def save_and_load_the_same(commands: list[tuple[str, dict[str, Any]]]) -> None:
     with tempfile.TemporaryDirectory(prefix="machine") as scratch:
         pair = Pair(Path(scratch))
         try:
@@ -296,5 +307,11 @@ def test_both_save_and_load_the_same_machine(commands: list[tuple[str, dict[str,
                 pair.both(name, arguments)
                 for look, more in (("query-jobs", {}), ("query-status", {}), ("job-dismiss", {"id": "j"}), *LOOKS):
                     pair.both(look, more)
+                pair.alike[name] += 1
         finally:
             pair.real.close()
+
+
+def test_both_save_and_load_the_same_machine() -> None:
+    """The job is looked at and dismissed after each command, whatever it was."""
+    again(save_and_load_the_same)

@@ -4,12 +4,20 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from simulator.tools.qemu_img import Commit, Rebase, Resize, SnapshotApply, SnapshotCreate, SnapshotDelete
 from tests.parity.benches import SIMULATED, Pair
+from tests.parity.rounds import FEW, again
 from xensnap.model import Format
 
 KIB = 1024
@@ -125,13 +133,8 @@ class QemuImg(RuleBasedStateMachine):
         self.touched.clear()
 
 
-QemuImg.TestCase.settings = settings(
-    max_examples=60,
-    stateful_step_count=20,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+LIVES = settings(FEW, max_examples=60, stateful_step_count=20)
 
 
-class TestQemuImg(QemuImg.TestCase):  # type: ignore[misc, valid-type]
-    """Both live the same life."""
+def test_both_live_the_same_life() -> None:
+    again(lambda: run_state_machine_as_test(QemuImg, settings=LIVES))

@@ -12,7 +12,7 @@ from simulator.disk.content import Content
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import COMPAT, Image, Qcow2
 from simulator.tools.img import progress
-from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, read, size_of, usage
+from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, read, require_list, size_of, usage
 from simulator.tools.img.opening import Opened, format_given, is_raw, opened
 
 replace = msgspec.structs.replace
@@ -35,11 +35,9 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def amend(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
     """One change after the other; what was done before one that is refused stays done."""
-    call = read(argv, "f:ho:pqt:", ("image-opts", "object=", "force", "help"), cwd=cwd)
+    long = ("image-opts", "object=", "force", "help")
+    call = read(argv, "f:ho:pqt:", long, cwd=cwd, checks={"o": require_list})
     texts = [value for name, value in call.given if name == "o"]
-    for text in texts:
-        if not text or text[0] == "," or text[-1] == ",":
-            raise Failed(f"Invalid option list: {text}")
     if not texts:
         raise usage("Must specify options (-o)")
     if any(part in {"help", "?"} for text in texts for part in text.split(",")):

@@ -75,11 +75,15 @@ class Call(msgspec.Struct, frozen=True):
         return None if text is None else size_of(text)
 
     def require_cache(self, options: str = "tT", *, status: int = 1) -> None:
-        """Cache modes, `-t` and `-T`, change no outcome, but have to be known ones."""
+        """Cache modes, `-t` and `-T`, have to be known ones."""
         for option in options:
             if self.has(option) and self.get(option) not in _CACHES:
                 what = "source cache" if option == "T" else "cache"
                 raise Failed(f"Invalid {what} option: {self.get(option)}", status=status)
+
+    def past_cache(self, *, writing: bool) -> bool:
+        """Whether the host's page cache is to be passed by, which changes what is said of a directory."""
+        return self.get("t" if writing else "T") in {"none", "directsync"}
 
     def one(self) -> str:
         """The only word."""
@@ -187,6 +191,14 @@ def number(text: str, what: str) -> int:
     if value > _NUMBER_MAX:
         raise Failed(f"Invalid {what} specified. Must be between 0 and {_NUMBER_MAX}.")
     return value
+
+
+def require_list(text: str) -> None:
+    """Refuse an option list that begins or ends with a comma; two commas in a row stand for one in a value."""
+    if not text or text[0] == "," or (len(text) - len(text.rstrip(","))) % 2:
+        raise Failed(f"Invalid option list: {text}")
+    if ",," in text:
+        raise NotModelled(f"qemu-img -o {text}")
 
 
 def a_number(what: str) -> Callable[[str], int]:

@@ -12,7 +12,7 @@ from simulator.disk.image import Qcow2
 from simulator.tools import qemu_img as programs
 from simulator.tools.img import progress
 from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, a_number, read, size_of, usage
-from simulator.tools.img.opening import Opened, as_given, format_given, opened, probed
+from simulator.tools.img.opening import Opened, as_given, format_given, opened, probed, without_cache
 from xensnap.model import Format, Layer
 
 _SHRINK = (
@@ -89,11 +89,10 @@ def rebase(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
     unsafe = call.has("u")
     if not call.has("b") and not unsafe:
         raise usage("Must specify backing file (-b) or use unsafe mode (-u)")
-    base, base_format = call.get("b") or "", call.get("F")
     try:
         call.require_cache()
         image = opened(fs, call, name, form=format_given(call), writing=True, backing=not unsafe)
-        fs = _onto(fs, image, name, base, base_format, now_ns, unsafe=unsafe)
+        fs = _onto(fs, call, image, now_ns)
     except Failed as error:
         if not call.has("b"):
             error.stderr = error.stderr.replace("the backing file to ''", "the backing file to '(null)'")
@@ -103,9 +102,8 @@ def rebase(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
     return fs, progress.shown(call), image.warning, 0
 
 
-def _onto(
-    fs: FileSystem, image: Opened, name: str, base: str, base_format: str | None, now_ns: int, *, unsafe: bool
-) -> FileSystem:
+def _onto(fs: FileSystem, call: Call, image: Opened, now_ns: int) -> FileSystem:
+    base, base_format, unsafe = call.get("b") or "", call.get("F"), call.has("u")
     if base_format is not None and base_format not in {"qcow2", "raw"}:
         raise _warned(image, Failed(f"Invalid format name: '{base_format}'"))
     lower = posixpath.join(posixpath.dirname(image.top.path), base)
@@ -113,18 +111,19 @@ def _onto(
         if not unsafe:
             # The copy comes first, then the header is refused (qemu.md 66).
             program = programs.Rebase(image.layer, base, probed(fs, lower), copy=True)
-            fs = _rebased(fs, image, name, program, now_ns, steps=-1)
+            fs = _rebased(fs, call, image, program, now_ns, steps=-1)
         raise _warned(
             image, Failed(f"Could not change the backing file to '{base}': backing format must be specified", fs=fs)
         )
     program = programs.Rebase(image.layer, base, base_format or "", copy=not unsafe)
-    return _rebased(fs, image, name, program, now_ns)
+    return _rebased(fs, call, image, program, now_ns)
 
 
 def _rebased(
-    fs: FileSystem, image: Opened, name: str, program: programs.Rebase, now_ns: int, *, steps: int | None = None
+    fs: FileSystem, call: Call, image: Opened, program: programs.Rebase, now_ns: int, *, steps: int | None = None
 ) -> FileSystem:
     """The program's steps, the last left out where so asked; its words call files as the command line did."""
+    name = call.one()
     lower = posixpath.join(posixpath.dirname(image.top.path), program.backing_name)
     shown = posixpath.join(posixpath.dirname(name), program.backing_name)
     try:
@@ -133,6 +132,7 @@ def _rebased(
     except programs.ToolError as error:
         words = as_given(error.words.removeprefix("qemu-img: "), lower, shown)
         words = words if lower == image.top.path else as_given(words, image.top.path, name)
+        words = without_cache(words) if call.past_cache(writing=False) else words
         raise _warned(image, Failed(words, fs=error.fs)) from None
     return fs
 

@@ -14,7 +14,7 @@ from simulator.disk.image import Image, Qcow2, Raw, fresh_qcow2
 from simulator.disk.qjson import pretty
 from simulator.disk.snapshots import Entry
 from simulator.tools.img import progress
-from simulator.tools.img.arguments import Call, Failed, a_number, number, read, usage
+from simulator.tools.img.arguments import Call, Failed, a_number, number, read, require_list, usage
 from simulator.tools.img.opening import Opened, format_given, opened
 from simulator.tools.img.snapshot import by_id_or_name
 
@@ -63,7 +63,12 @@ def _require_coroutines(text: str) -> None:
         raise Failed(f"Invalid number of coroutines. Allowed number of coroutines is {between}")
 
 
-_CONVERT_CHECKS = {"S": _require_sparse, "m": _require_coroutines, "r": a_number("rate limit")}
+_CONVERT_CHECKS = {
+    "o": require_list,
+    "S": _require_sparse,
+    "m": _require_coroutines,
+    "r": a_number("rate limit"),
+}
 
 
 def _converted(fs: FileSystem, call: Call, source: str, target: str) -> tuple[FileSystem, str]:

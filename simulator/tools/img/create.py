@@ -10,7 +10,7 @@ from simulator.disk.chain import OpenError, chain
 from simulator.disk.files import Stored
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Raw, fresh_qcow2
-from simulator.tools.img.arguments import Call, Failed, number, read, size_of, usage
+from simulator.tools.img.arguments import Call, Failed, number, read, require_list, size_of, usage
 from xensnap.model import Format, Layer
 
 _OTHER_FORMATS = {"qcow", "qed", "vdi", "vhdx", "vmdk", "vpc", "luks", "parallels"}
@@ -38,7 +38,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def create(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
     """A new image. The line `Formatting …` comes before it is made (qemu.md 2)."""
-    call = read(argv, "F:b:f:ho:qu", ("object=", "help"), cwd=cwd)
+    call = read(argv, "F:b:f:ho:qu", ("object=", "help"), cwd=cwd, checks={"o": require_list})
     if not call.words:
         raise usage("Expecting image file name")
     if len(call.words) > 2:

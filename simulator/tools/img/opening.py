@@ -1,5 +1,7 @@
 """How qemu-img opens an image: format given or probed, chain or not, locks or not; and its words when it cannot."""
 
+import re
+
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
@@ -84,7 +86,8 @@ def opened(
         links = (top, *_below(fs, top, shared=shared)) if backing else (top,)
     except OpenError as error:
         error.require_end(*opening)
-        words = as_given(f"{head}{error}", path, name)
+        reason = without_cache(str(error)) if call.past_cache(writing=writing) else str(error)
+        words = as_given(f"{head}{reason}", path, name)
         raise Failed(_below_as_given(fs, words, error.path, path, name), status=status) from None
     inode = fs.inodes[top.number]
     if writing and isinstance(inode, Inode) and inode.immutable:
@@ -98,6 +101,14 @@ _WARNING = (
     "restricted.\n"
     "         Specify the 'raw' format explicitly to remove the restrictions.\n"
 )
+
+
+def without_cache(words: str) -> str:
+    """What is said where the host's page cache is passed by: a directory is not even opened then."""
+    return _IRREGULAR.sub(r"Could not open \1: filesystem does not support O_DIRECT", words)
+
+
+_IRREGULAR = re.compile(r"'file' driver requires ('[^']*') to be a regular file")
 
 
 def as_given(words: str, path: str, name: str) -> str:
