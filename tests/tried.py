@@ -1,7 +1,8 @@
 """The page of what was tried, made from what the tests themselves count: `pytest --tried docs/reference/tried.md`.
 
-Beside the page stand the counts as JSON, by the name of the run. A run replaces what an earlier one of its name has
-left. `python -m tests.tried PAGE fuzz DAY EXECUTIONS SECONDS FINDINGS` notes what a fuzz session has done.
+Beside the page stand the counts as JSON, by the name of the run; a deep run is called by its tests. A run replaces
+what an earlier one of its name has left. `python -m tests.tried PAGE fuzz DAY EXECUTIONS SECONDS FINDINGS` notes what a
+fuzz session has done.
 """
 
 import json
@@ -15,11 +16,13 @@ Counts = Mapping[str, Mapping[str, int]]
 HEAD = """# What was tried
 
 How often the engine died, failed, was interleaved with others or was given a damaged host by its own tests, and how
-often it came out wrong: never, for a run with a single bad recovery fails. This page is made from the counts of the
-tests:
+often it came out wrong: never, for a run with a single bad recovery fails. And how often the simulator and the real
+tools were given the same at random, and came out alike: always, for a run with a single difference fails. This page is
+made from the counts of the tests:
 
     pytest tests/crash tests/doctor tests/discovery tests/stateful --tried docs/reference/tried.md
     XENSNAP_DEEP_S=3600 nox -s deep -- tests/crash/test_sequences.py --tried docs/reference/tried.md
+    XENSNAP_DEEP_S=3600 nox -s deep -- tests/parity --tried docs/reference/tried.md
     nox -s fuzz -- -max_total_time=3600 -print_final_stats=1
     python -m tests.tried docs/reference/tried.md fuzz DAY EXECUTIONS SECONDS FINDINGS
 
@@ -28,6 +31,9 @@ after, nothing is orphaned, leaked, torn or left standing still.
 """
 
 TOLD = {
+    "compared with QEMU": "Commands to the monitor of QEMU and of the simulator",
+    "compared with qemu-img": "Command lines to qemu-img and to the simulated one",
+    "compared with qemu-storage-daemon": "Commands to the monitor of qemu-storage-daemon and of the simulator",
     "deaths and faults": "Deaths, faults and damage",
     "let fail": "What failed, by effect or kind",
     "must happen sometimes": "How it ended, where something went wrong",
@@ -35,6 +41,7 @@ TOLD = {
     "sequences": "Sequences of operations",
     "steps": "Steps of state machines",
 }
+COMPARED = "compared with "
 LONG = 12
 """Lists with more entries than this are summed up."""
 
@@ -55,15 +62,27 @@ def text(known: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _lines(known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for run, facts in sorted(known.items()):
-        yield f"## {run.capitalize()}"
+        yield f"## {run[0].upper()}{run[1:]}"
         yield ""
         yield f"Day: {facts['day']}. {facts.get('how', '')}".rstrip()
         if "executions" in facts:
             yield ""
             yield f"{facts['executions']:,} inputs in {facts['seconds']:,} s, {facts['findings']} findings."
+        yield from _alike(facts)
         for title, counts in sorted(facts.get("counts", {}).items()):
             if title in TOLD and sum(counts.values()):
                 yield from _table(TOLD[title], counts)
+
+
+def _alike(facts: Mapping[str, Any]) -> Iterator[str]:
+    """How often real tools and ours were compared; a run with a difference is not told at all."""
+    compared = sum(
+        sum(counts.values()) for title, counts in facts.get("counts", {}).items() if title.startswith(COMPARED)
+    )
+    if compared and (seconds := facts.get("seconds")):
+        yield ""
+        yield f"Compared with the real tools {compared:,} times, {60 * compared / seconds:,.0f} in a minute of the run:"
+        yield "no difference."
 
 
 def _table(title: str, counts: Mapping[str, int]) -> Iterator[str]:

@@ -10,7 +10,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tried.md"
 KNOWN: dict[str, dict[str, Any]] = {
     "deep run": {
         "day": "2026-01-01",
-        "counts": {"sequences": {"pairs tried": 10, "pairs refused": 10, "pairs there are": 80}, "steps": {}},
+        "seconds": 30,
+        "counts": {
+            "compared with QEMU": {"query-block": 1500, "stop": 100},
+            "sequences": {"pairs tried": 10, "pairs refused": 10, "pairs there are": 80},
+            "steps": {},
+        },
     },
     "fuzz": {"day": "2026-01-02", "executions": 12345, "seconds": 60, "findings": 0},
 }
@@ -26,6 +31,7 @@ def test_shares_and_sums_are_told() -> None:
     page = tried.text(KNOWN)
     assert "| pairs: share of 80 | 25.0 % |" in page
     assert "12,345 inputs in 60 s, 0 findings" in page
+    assert "1,600 times, 3,200 in a minute" in page
     assert "| pairs tried | 10 |" in page
     assert "Steps of state machines" not in page, "nothing was counted"
 
