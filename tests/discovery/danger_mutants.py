@@ -13,30 +13,43 @@ import msgspec
 
 from simulator import SimulatedHost
 from simulator.checkers.leaks import unclean
+from simulator.disk.snapshots import Table
 from simulator.faults import damage
 from simulator.tools.qemu_img import SnapshotCreate
 from tests.crash import harness
 from tests.crash.harness import GUEST, Operation
 from tests.discovery.judgements import Effort, Judgement, Trial, _fresh, counted, walk
-from tests.discovery.mutants import Mutant, of_changed
+from tests.discovery.mutants import Instead, Mutant, answers, answers_later, left_out, of_changed
+from tests.discovery.running_mutants import deaths as on_running
 from tests.unit.engine.test_live_plans import running
-from xensnap.engine import collect, opened
+from xensnap.backends.local import block_layer
+from xensnap.backends.local.gate import Gate
+from xensnap.doors import DoorHost
+from xensnap.engine import collect, create, opened, point_steps
+from xensnap.engine.context import Context
 from xensnap.engine.engine import Engine
+from xensnap.engine.live_steps import TakePoints
+from xensnap.engine.overlay_steps import MakeOverlay
 from xensnap.engine.point_steps import ApplyPoint
-from xensnap.engine.request import CreateRequest, DeleteRequest
-from xensnap.errors import Refused
-from xensnap.hypervisor import TakeOverlay
-from xensnap.model import Format, Kind, Layer
+from xensnap.engine.request import CreateRequest, DeleteRequest, DiskChoice
+from xensnap.errors import NotFound, XensnapError
+from xensnap.hypervisor import TakeInternal, TakeOverlay
+from xensnap.model import Format, Kind, Layer, RunState
 
 replace = msgspec.structs.replace
 
+UUID = "5c84adcc-bd59-488a-96d2-195f9b599cfe"
+IMAGE = "/images/a.qcow2"
+PREPARED = "/images/prepared.qcow2"
+
 DISK_ONLY = CreateRequest("s", disk_only=True)
 EXTERNAL = CreateRequest("s", kind=Kind.EXTERNAL, disk_only=True)
+REUSING = CreateRequest("s", disk_only=True, disks={"xvda": DiskChoice(Kind.EXTERNAL, PREPARED)}, reuse_external=True)
 
 
 @cache
 def spared(made: Callable[[], tuple[SimulatedHost, Any]], act: Operation, sound: Callable[..., None]) -> Judgement:
-    """Whether a refusal or an operation has left everything as it must be."""
+    """Whether an error or an operation has left everything as it must be."""
 
     def prepare() -> Trial:
         host, known = made()
@@ -45,7 +58,7 @@ def spared(made: Callable[[], tuple[SimulatedHost, Any]], act: Operation, sound:
             with counted("operations", harness.TRIED) as effort:
                 effort.count = 1
                 after = host.fork()
-                with contextlib.suppress(Refused):
+                with contextlib.suppress(XensnapError):
                     act(Engine(after))
                 sound(after, known)
             return effort
@@ -106,6 +119,145 @@ def _with_a_tag_of_an_operator() -> tuple[SimulatedHost, Any]:
 def _it_shows_what_it_showed(host: SimulatedHost, known: Any) -> None:
     overlay, held = known
     assert host.visible_snapshot(overlay, "1") == held, "the snapshot of an operator shows another thing"
+
+
+# By the code of a real host: what its guards keep from QEMU, the port over the simulator does not know either --------
+
+
+def _by_door() -> tuple[SimulatedHost, None]:
+    """A guest on one qcow2 image, worked on through the real host's code."""
+    host = DoorHost.fresh()
+    host.create_image(IMAGE)
+    host.add_domain(GUEST, UUID, {"xvda": IMAGE}, kind="pv")
+    host.start(GUEST)
+    host.guest_writes(GUEST, "xvda", flush=True)
+    return host, None
+
+
+def _with_a_snapshot() -> tuple[SimulatedHost, None]:
+    """The same with an internal snapshot."""
+    host, _ = _by_door()
+    Engine(host).create(GUEST, DISK_ONLY)
+    host.guest_writes(GUEST, "xvda", flush=True)
+    return host, None
+
+
+def _it_still_runs(host: SimulatedHost, _known: object) -> None:
+    domain = Engine(host).view(GUEST).domain
+    assert domain.state is RunState.RUNNING
+    assert host.world.qemus.get(host.incarnation(GUEST).domid), "its QEMU is dead"
+    host.guest_writes(GUEST, "xvda", flush=True)
+
+
+def _remembered() -> tuple[SimulatedHost, Any]:
+    """The same guest, and what its disk holds."""
+    host, _ = _by_door()
+    return host, host.running_disks(GUEST)["xvda"]
+
+
+def _it_is_kept_from_the_guest(host: SimulatedHost, known: Any) -> None:
+    host.guest_writes(GUEST, "xvda", flush=True)
+    _it_holds_what_the_guest_had(host, known)
+    assert host.running_disks(GUEST)["xvda"] != known, "the guest would write into what is frozen, and is kept from it"
+
+
+def _forgotten_by_qemu() -> tuple[SimulatedHost, None]:
+    """The disk failed when QEMU deleted a snapshot: it has forgotten it, and the file has it still."""
+    host = running("pv")
+    Engine(host).create(GUEST, DISK_ONLY)
+    domid = host.incarnation(GUEST).domid
+    qemu = host.world.qemus[domid]
+    (drive,) = qemu.drives
+    forgetful = replace(drive.root, belief=replace(drive.root.belief, table=Table()))
+    qemu = qemu.having(replace(drive, chain=(forgetful, *drive.chain[1:])))
+    host.cell.world = replace(host.world, qemus=host.world.qemus.set(domid, qemu))
+    return host, None
+
+
+def _no_tag_is_without_its_record(host: SimulatedHost, _known: object) -> None:
+    listing = Engine(host).list(GUEST)
+    tags = host.run(host.images.inspect(listing.domain.disks[0].layer)).snapshots
+    if not listing.pending:
+        assert {entry.tag for entry in tags} == {*listing.contents.snapshots}, "a tag that no record tells of"
+
+
+def _overlay_on_another_base() -> tuple[SimulatedHost, None]:
+    """An empty overlay that the operator has prepared, and that names another image in its header."""
+    host = running("pv")
+    host.guest_writes(GUEST, "xvda", flush=True)
+    host.create_image("/images/another.qcow2")
+    host.create_image(PREPARED, backing=Layer("another.qcow2", Format.QCOW2))
+    return host, None
+
+
+def _it_starts_from_what_it_had(host: SimulatedHost, _known: object) -> None:
+    host.guest_flush(GUEST)
+    before = host.running_disks(GUEST)
+    Engine(host).stop(GUEST)
+    assert host.visible(GUEST) == before, "the header names another image than the one that QEMU had below"
+
+
+def _tag_in_a_running_overlay() -> tuple[SimulatedHost, Any]:
+    """The overlay that a deletion would merge away below a guest that runs holds a snapshot that is none of ours."""
+    host = running("pv")
+    Engine(host).create(GUEST, EXTERNAL)
+    host.guest_writes(GUEST, "xvda", flush=True)
+    domain = Engine(host).view(GUEST).domain
+    host.run(host.blocks.transaction(domain, [TakeInternal("xvda", "theirs")]))
+    host.guest_writes(GUEST, "xvda", flush=True)
+    overlay = domain.disks[0].layer
+    return host, (overlay, host.visible_snapshot(overlay, "1"))
+
+
+def takes_qemus_word(delete: Any) -> Any:
+    async def wrong(*arguments: Any) -> None:
+        with contextlib.suppress(NotFound):
+            await delete(*arguments)
+
+    return wrong
+
+
+def two_points_of_one_disk(do: Any) -> Any:
+    async def wrong(self: TakePoints, at: Any) -> None:
+        class Doubled(Instead):
+            async def transaction(self, domain: Any, actions: Any) -> None:
+                more = [TakeInternal(action.vdev, tag) for action in actions for tag in ("again", "")]
+                await self._port.transaction(domain, [*actions, *more])  # no tag is empty, so all is rolled back
+
+        await do(self, replace(at, host=Instead(at.host, blocks=Doubled(at.host.blocks))))
+
+    return wrong
+
+
+def into_the_new_overlay(prepared: Any) -> Any:
+    """A second point of a disk is one of what is on top by then."""
+
+    async def wrong(monitor: Any, top: Any, action: Any, added: list[str]) -> Any:
+        told = await prepared(monitor, top, action, added)
+        return told | {"data": told["data"] | {"device": added[-1]}} if isinstance(action, TakeInternal) else told
+
+    return wrong
+
+
+def on_a_bare_node(_: Any) -> Any:
+    """Opens the image a second time, which no device stands on, and takes the point there."""
+
+    async def wrong(monitor: Any, top: Any, action: Any, added: list[str]) -> Any:
+        await monitor.execute("blockdev-add", block_layer.image_options(top.layer, "bare", readonly=True))
+        added.append("bare")
+        data = {"node-name": "bare", "snapshot-file": action.overlay.path, "snapshot-node-name": "over"}
+        return {"type": "blockdev-snapshot-sync", "data": data | {"format": "qcow2", "mode": "existing"}}
+
+    return wrong
+
+
+def passes(_: Any) -> Any:
+    """A guard that lets everything through."""
+
+    def wrong(*_: Any, **__: Any) -> None:
+        return None
+
+    return wrong
 
 
 def without(reason_id: str) -> Callable[[Any], Any]:
@@ -177,5 +329,91 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         "do",
         of_changed(lambda step: replace(step, snapshot_id=step.tag)),
         walk(Format.QCOW2, "create 2", "create 1", "revert 2"),
+    ),
+    Mutant(
+        "makes an overlay smaller than the disk",
+        "the guest finds the end of its disk cut off, and a merge takes it away for good (facts/qemu.md 64)",
+        "5.1",
+        MakeOverlay,
+        "do",
+        of_changed(lambda step: replace(step, size_bytes=step.size_bytes // 2)),
+        walk(Format.RAW, "create a", "create b"),
+    ),
+    Mutant(
+        "takes the word of a QEMU that has forgotten a snapshot",
+        "a tag that no record knows (facts/qemu.md 119)",
+        "5.5",
+        point_steps,
+        "_delete",
+        takes_qemus_word,
+        spared(
+            _forgotten_by_qemu, lambda engine: engine.delete(GUEST, DeleteRequest("s")), _no_tag_is_without_its_record
+        ),
+    ),
+    Mutant(
+        "takes a point on a node that no device stands on",
+        "QEMU drops the overlay at once, and the guest stays on what was frozen (facts/qemu.md 131)",
+        "5.9",
+        block_layer,
+        "_prepared",
+        on_a_bare_node,
+        spared(_remembered, lambda engine: engine.create(GUEST, EXTERNAL), _it_is_kept_from_the_guest),
+        also=((TakePoints, "_require_taken", left_out),),
+    ),
+    Mutant(
+        "goes on in an overlay whose header names another image",
+        "the next start finds another disk (facts/qemu.md 135)",
+        "5.12",
+        create,
+        "_wrong_with",
+        answers(""),
+        spared(
+            _overlay_on_another_base,
+            lambda engine: engine.create(GUEST, REUSING),
+            _it_starts_from_what_it_had,
+        ),
+        also=((MakeOverlay, "_is_made", answers_later(True)),),
+    ),
+    Mutant(
+        "leaves the overlay of a transaction that was rolled back",
+        "a file that nobody needs (facts/qemu.md 148)",
+        "5.4",
+        MakeOverlay,
+        "undo",
+        left_out,
+        on_running("e", "disks"),
+    ),
+    Mutant(
+        "takes two points of one disk in one transaction",
+        "QEMU aborts when it rolls them back, and the guest is dead (facts/qemu.md 153)",
+        "5.15",
+        TakePoints,
+        "do",
+        two_points_of_one_disk,
+        spared(_by_door, lambda engine: engine.create(GUEST, EXTERNAL), _it_still_runs),
+        also=((block_layer, "_one_each", passes), (block_layer, "_prepared", into_the_new_overlay)),
+    ),
+    Mutant(
+        "merges away an overlay below a guest that runs, with a snapshot of an operator in it",
+        "the operator's snapshot is gone (facts/qemu.md 51, 163)",
+        "5.14",
+        collect,
+        "why_kept",
+        snapshots_are_no_reason,
+        spared(
+            _tag_in_a_running_overlay,
+            lambda engine: engine.delete(GUEST, DeleteRequest("s")),
+            _it_shows_what_it_showed,
+        ),
+    ),
+    Mutant(
+        "writes to an image that a guest has open",
+        "QEMU writes its own table over it, and clusters leak or are used twice",
+        "5.13",
+        Context,
+        "opened_by",
+        answers_later(None),
+        spared(_with_a_snapshot, lambda engine: engine.delete(GUEST, DeleteRequest("s")), _records_are_true),
+        also=((Gate, "to_write", left_out),),
     ),
 )

@@ -6,7 +6,7 @@ copied, so a mutant follows the engine or, where it no longer fits, fails loudly
 
 import builtins
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +49,7 @@ class Mutant:
         rule: of the design, which says that it must not.
         owner: the module or class that has `attribute`, which `wrong` replaces.
         judgement: what finds it.
+        also: other guards that are gone, where one alone is not needed to prevent it.
     """
 
     name: str
@@ -58,21 +59,30 @@ class Mutant:
     attribute: str
     wrong: Wrong
     judgement: Judgement
+    also: tuple[tuple[Any, str, Wrong], ...] = ()
 
     @contextmanager
     def loose(self) -> Iterator[None]:
         """Meanwhile the engine is the wrong one."""
-        own = self.attribute in vars(self.owner)
-        # A name that a module takes from the builtins can be given another meaning there, too.
-        right = getattr(self.owner, self.attribute, None) or getattr(builtins, self.attribute)
-        setattr(self.owner, self.attribute, self.wrong(right))
-        try:
+        with ExitStack() as stack:
+            for owner, attribute, wrong in ((self.owner, self.attribute, self.wrong), *self.also):
+                stack.enter_context(_replaced(owner, attribute, wrong))
             yield
-        finally:
-            if own:
-                setattr(self.owner, self.attribute, right)
-            else:
-                delattr(self.owner, self.attribute)
+
+
+@contextmanager
+def _replaced(owner: Any, attribute: str, wrong: Wrong) -> Iterator[None]:
+    own = attribute in vars(owner)
+    # A name that a module takes from the builtins can be given another meaning there, too.
+    right = getattr(owner, attribute, None) or getattr(builtins, attribute)
+    setattr(owner, attribute, wrong(right))
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, attribute, right)
+        else:
+            delattr(owner, attribute)
 
 
 # Ports that do nothing where something is left out -------------------------------------------------------------------
