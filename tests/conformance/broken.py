@@ -103,6 +103,28 @@ def declares_what_it_cannot(seed: int) -> Workplace:
     return _place("images", seed, create_overlay=create_overlay)
 
 
+def copies_out_what_is_now(seed: int) -> Workplace:
+    """A host that, asked for a copy of a snapshot, copies what the image shows now."""
+    place = SimulatedPlace(seed)
+    images = place.host.images
+
+    async def copy_out(layer: Any, *, snapshot_id: str = "", to: str, shared: bool = False) -> None:
+        del snapshot_id
+        await images.copy_out(layer, to=to, shared=shared)
+
+    place.host.images = Without(images, copy_out=copy_out)
+    return place
+
+
+def tells_no_clusters(seed: int) -> Workplace:
+    """A host that finds no data in any image."""
+
+    async def extents(_: object) -> dict[str, tuple[object, ...]]:
+        return {}
+
+    return _place("images", seed, extents=extents)
+
+
 def can_only_work_on_disks_inside(seed: int) -> Workplace:
     """An honest host: it declares little, and is refused the rest."""
     place = SimulatedPlace(seed)
@@ -117,5 +139,7 @@ BROKEN: dict[Callable[[int], Workplace], str] = {
     leaves_everything_readable: "metadata/records-are-private",
     snapshots_after_the_guest_went_on: "memory/memory-and-disks-are-of-one-moment",
     declares_what_it_cannot: "external/disks-come-back-from-frozen-images",
+    copies_out_what_is_now: "core/a-clone-is-a-domain-of-its-own",
+    tells_no_clusters: "metadata/the-space-of-a-snapshot-is-told",
 }
 """Each with a case that must find it."""

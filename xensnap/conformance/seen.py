@@ -1,4 +1,4 @@
-"""A host seen by a process to which a port tells something else than to all others."""
+"""A host seen by a process to which a port tells something else than to all others, or which has a port of its own."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -20,3 +20,8 @@ class _Changed:
 def instead_of(host: Hypervisor, port: str, **methods: Callable[..., Any]) -> Hypervisor:
     """The host, with these methods of this port in the place of its own."""
     return cast("Hypervisor", _Changed(host, **{port: _Changed(getattr(host, port), **methods)}))
+
+
+def having(host: Hypervisor, **ports: object) -> Hypervisor:
+    """The host, with these ports in the place of its own."""
+    return cast("Hypervisor", _Changed(host, **ports))

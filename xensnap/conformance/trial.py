@@ -12,10 +12,10 @@ from xensnap.engine import journal, tree
 from xensnap.engine.engine import Engine
 from xensnap.engine.plan import Plan, each
 from xensnap.engine.records import Store
-from xensnap.engine.request import CreateRequest, DeleteRequest, DiskChoice, Request, RevertRequest
+from xensnap.engine.request import Birth, CreateRequest, DeleteRequest, DiskChoice, Request, RevertRequest
 from xensnap.errors import Effect, ExitCode, Refused, XensnapError
 from xensnap.hypervisor import Hypervisor, Then
-from xensnap.model import Disk, Domain, Format, Kind, RunState
+from xensnap.model import Disk, Domain, Format, Kind, RunState, Snapshot
 
 MAX_EXAMPLES = 10
 """Of what Hypothesis draws, so many are tried unless told otherwise."""
@@ -214,6 +214,15 @@ class Guest:
         assert found is not None, f"{self.name} has no {vdev}"
         return found
 
+    @property
+    def directory(self) -> str:
+        """Where its images are."""
+        return self.domain().disks[0].path.rpartition("/")[0]
+
+    def record(self, name: str) -> Snapshot:
+        """What is recorded of one of its snapshots."""
+        return self.engine.list(self.name).contents.snapshots[name]
+
     def depth(self, vdev: str = "xvda") -> int:
         """Layers below a disk, its active one counted."""
         return len(self.host.run(self.host.images.chain(self.disk(vdev).layer)).images)
@@ -268,13 +277,25 @@ class Guest:
         choices = {vdev: DiskChoice(skip=True) for vdev in skip}
         self._do("create", CreateRequest(name, kind=kind, disks=choices, **more), name)
 
-    def revert(self, name: str, *, then: Then = Then.SAME) -> None:
+    def revert(self, name: str, *, then: Then = Then.SAME, **more: Any) -> None:
         """Revert to a snapshot."""
-        self._do("revert", RevertRequest(name, then), name)
+        self._do("revert", RevertRequest(name, then, **more), name)
 
-    def delete(self, name: str, *, children: bool = False, children_only: bool = False) -> None:
+    def delete(self, name: str, *, children: bool = False, children_only: bool = False, **more: Any) -> None:
         """Delete a snapshot."""
-        self._do("delete", DeleteRequest(name, children, children_only), name)
+        self._do("delete", DeleteRequest(name, children, children_only, **more), name)
+
+    def perform(self, request: Request) -> None:
+        """Anything else that can be asked of it."""
+        verb = type(request).__name__.removesuffix("Request").lower()
+        self._do(verb, request, getattr(request, "name", ""))
+
+    def make(self, request: Birth, name: str) -> "Guest":
+        """Make another domain, of this name, out of a snapshot of this one or an archive; it is off."""
+        result = self.engine.make(request)
+        made = Guest(self.trial, name, self.wishes, self.host)
+        self.trial.did(f"{self.name}: {result.plan.summary}", plan=_steps(result.plan), tree=made.tree())
+        return made
 
     def apply(self, plan: Plan) -> None:
         """Carry out a plan that was made before."""
@@ -313,7 +334,7 @@ class Guest:
         deed = f"{self.name}: {verb} {name!r}"
         before = self.tree()
         try:
-            result = getattr(self.engine, verb)(self.name, request)
+            result = self.engine.perform(self.name, request)
         except XensnapError as error:
             self.trial.did(deed, _ended(error), before=before, tree=self.tree())
             raise

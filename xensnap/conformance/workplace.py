@@ -110,6 +110,23 @@ class Monitors(Protocol):
         """The UNIX socket of the monitor through which xensnap works on a running domain."""
 
 
+class Drives(Protocol):
+    """A workplace whose operator changes a domain that is off. Without it the cases about that are not run."""
+
+    def attach(self, name: str, wish: Wish) -> None:
+        """One disk more, as its operator would give it to a domain."""
+
+    def detach(self, name: str, vdev: str) -> None:
+        """One disk less; its image stays where it is."""
+
+
+class Strangers(Protocol):
+    """A workplace on whose images others work, too. Without it the cases about that are not run."""
+
+    def qemu_img(self, *words: str) -> None:
+        """Somebody else's qemu-img, which has to succeed."""
+
+
 def commands_of(place: Workplace) -> Commands:
     """The workplace, as one that has commands. `Missing`: it has none."""
     return cast("Commands", _with(place, "command"))
@@ -123,6 +140,16 @@ def room_of(place: Workplace) -> Room:
 def monitors_of(place: Workplace) -> Monitors:
     """The workplace, as one that knows where QEMU listens. `Missing`: it does not."""
     return cast("Monitors", _with(place, "monitor"))
+
+
+def drives_of(place: Workplace) -> Drives:
+    """The workplace, as one whose operator changes domains. `Missing`: it has none."""
+    return cast("Drives", _with(place, "attach", "detach"))
+
+
+def strangers_of(place: Workplace) -> Strangers:
+    """The workplace, as one on whose images others work. `Missing`: nobody does."""
+    return cast("Strangers", _with(place, "qemu_img"))
 
 
 def _with(place: Workplace, *methods: str) -> object:

@@ -34,8 +34,7 @@ def plan_export(view: View, request: ExportRequest, fresh: Fresh) -> Plan:
     reasons = [*_against_place(view, request.path), *space.against(view, needs)]
     for disk in snapshot.disks:
         reasons += [*against_image(view, disk), *against_running_image(view, disk)]
-    if snapshot.memory and not view.memories.get(snapshot.name):
-        reasons.append(live.memory_missing(snapshot))
+    reasons += live.against_memory(view, snapshot)
     taken = risks.refuse(reasons, request.accept)
     step = WriteArchive(
         request.path,

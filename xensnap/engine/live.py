@@ -163,18 +163,26 @@ def against_revert(view: View, snapshot: Snapshot) -> Iterator[Reason]:
         return
     if Capability.MEMORY not in view.capabilities:
         yield Reason("no-memory", f"{view.host} cannot restore the memory of a guest", "Revert on the host that can.")
-    if not view.memories.get(snapshot.name):
-        yield memory_missing(snapshot)
+    yield from against_memory(view, snapshot)
     for disk in view.domain.disks:
         if snapshot.disk(disk.vdev) is None and disk.path and not disk.readonly and not disk.cdrom:
             cause = f"{disk.vdev} is newer than the memory of {snapshot.name!r}, and old memory destroys what is on it"
             yield Reason("disk-not-covered", cause, f"Detach {disk.vdev} first.")
 
 
-def memory_missing(snapshot: Snapshot) -> Reason:
-    """The memory that a record tells of cannot be had."""
-    cause = f"the memory of {snapshot.name!r}, {snapshot.memory}, is not there or empty"
-    return Reason("memory-missing", cause, "Put the file back.")
+def against_memory(view: View, snapshot: Snapshot) -> Iterator[Reason]:
+    """Why the memory that a record tells of cannot be had: it is gone, or not as long as it was when it was saved."""
+    length = view.memories.get(snapshot.name, 0)
+    if not snapshot.memory or length == snapshot.memory_bytes > 0:
+        return
+    where = f"the memory of {snapshot.name!r}, {snapshot.memory},"
+    if not length:
+        yield Reason("memory-missing", f"{where} is not there or empty", "Put the file back.")
+    elif snapshot.memory_bytes:
+        cause = f"{where} is {length} bytes long and was {snapshot.memory_bytes}"
+        yield Reason(
+            "memory-changed", cause, "Put it back from a backup, or go back with the disks only: --disks-only."
+        )
 
 
 def safety_file(view: View, fresh: Fresh) -> str:

@@ -6,7 +6,7 @@ from simulator.disk.chain import OpenError, chain, opened
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Qcow2
 from simulator.tools import qemu_img
-from simulator.tools.img.arguments import Call, read
+from simulator.tools.img.arguments import Call, Failed, read
 from simulator.tools.qemu_img import Program
 from xensnap.model import Format, Layer
 
@@ -18,7 +18,10 @@ def program_of(fs: FileSystem, argv: Sequence[str]) -> Program | None:
     verb, *rest = argv
     if verb == "snapshot":
         return _snapshot(fs, rest)
-    call = read(rest, _SHORT, ("image-opts", "output=", "shrink"))
+    try:
+        call = read(rest, _SHORT, ("image-opts", "output=", "shrink"))
+    except Failed:  # an option that is right, since it ends well, and that nothing with steps has
+        return None
     first, *others = call.words
     layer = Layer(first, Format(call.get("f") or "qcow2"))
     match verb:

@@ -3,6 +3,7 @@
 from xensnap.conformance.case import Profile, case
 from xensnap.conformance.places.commands import commands
 from xensnap.conformance.trial import Trial
+from xensnap.engine.request import PinRequest
 from xensnap.errors import ExitCode
 from xensnap.hypervisor import Capability
 from xensnap.model import Kind
@@ -102,3 +103,29 @@ def steps_are_told_and_an_interruption_ends_in_order(trial: Trial) -> None:
     wanted = {("one", "two")} if ran.code == ExitCode.DONE else {("one",), ("one", "two")}
     trial.require(guest.snapshots() in wanted, f"after exit code {ran.code} there are {guest.snapshots()}")
     guest.create("three", kind=Kind.INTERNAL)
+
+
+@case(Profile.CLI, "L3", "L1", needs=INTERNAL)
+def lists_can_be_cut_down(trial: Trial) -> None:
+    """Filters by place in the tree, kind, pin and age add up within one kind and cut down across kinds."""
+    guest = trial.guest(xvda="qcow2")
+    for name in ("root", "left"):
+        guest.create(name, kind=Kind.INTERNAL)
+    guest.revert("root")
+    guest.create("right", kind=Kind.INTERNAL)
+    guest.perform(PinRequest("left", owner="auditor"))
+    wanted = {
+        ("--roots",): {"root"},
+        ("--leaves",): {"left", "right"},
+        ("--leaves", "--pinned"): {"left"},
+        ("--pinned", "--current"): {"left", "right"},
+        ("--from", "root"): {"left", "right"},
+        ("--internal", "--since", "1d", "--no-leaves"): {"root"},
+        ("--external",): set(),
+        ("--with-memory",): set(),
+        ("--until", "2001-01-01"): set(),
+    }
+    with commands(trial) as xensnap:
+        for words, names in wanted.items():
+            told = xensnap.ok("list", guest.name, *words, "--json").document
+            trial.equal({each["name"] for each in told["snapshots"]}, names, f"list {' '.join(words)}")

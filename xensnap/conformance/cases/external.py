@@ -1,12 +1,14 @@
 """Guests that are off, images frozen below overlays: create, revert, delete in every place of a chain."""
 
+from functools import partial
+
 from xensnap.conformance.case import Profile, case
 from xensnap.conformance.drawing import courses, follow, try_examples
 from xensnap.conformance.trial import Guest, Trial
-from xensnap.conformance.workplace import Content
-from xensnap.engine.request import CreateRequest, DiskChoice
+from xensnap.conformance.workplace import BLOCK_BYTES, Content
+from xensnap.engine.request import CloneRequest, CreateRequest, DiskChoice
 from xensnap.hypervisor import Capability
-from xensnap.model import Format, Kind
+from xensnap.model import Backing, Format, Kind
 
 EXTERNAL = {Capability.EXTERNAL}
 
@@ -99,6 +101,51 @@ def an_overlay_never_takes_the_place_of_a_file(trial: Trial) -> None:
     guest.host.run(guest.host.files.remove(taken))
 
 
+@case(Profile.EXTERNAL, "C14", "U2", needs=EXTERNAL)
+def an_overlay_that_was_prepared_is_used_if_it_fits(trial: Trial) -> None:
+    """An empty overlay of the operator's is gone on in; one on another image, or of another size, is not."""
+    guest = trial.guest(xvda="qcow2", xvdb="qcow2")
+    guest.write()
+    then, images = guest.shows(), guest.host.images
+    layer, other = guest.disk("xvda").layer, guest.disk("xvdb").layer
+    size = guest.host.run(images.inspect(layer)).virtual_size_bytes
+    wishes = {"fits": (layer, size), "elsewhere": (other, size), "short": (layer, size - BLOCK_BYTES)}
+    paths = {name: f"{layer.path}.{name}" for name in wishes}
+    for name, (below, size_bytes) in wishes.items():
+        guest.host.run(guest.host.files.create(paths[name]))
+        backing = Backing(below.path, below.path, below.format)
+        guest.host.run(images.create_overlay(paths[name], backing=backing, size_bytes=size_bytes))
+
+    def go_on_in(name: str) -> None:
+        choice = {"xvda": DiskChoice(Kind.EXTERNAL, paths[name])}
+        guest.perform(CreateRequest("s", kind=Kind.EXTERNAL, disks=choice, reuse_external=True))
+
+    for name in ("elsewhere", "short"):
+        trial.refused(partial(go_on_in, name), "overlay-not-usable")
+    go_on_in("fits")
+    trial.equal(guest.disk("xvda").path, paths["fits"], "what the domain starts from")
+    trial.same(guest.shows(), then, "after the snapshot")
+    guest.write(block=9)
+    guest.revert("s")
+    trial.same(guest.shows(), then, "after the revert")
+
+
+@case(Profile.EXTERNAL, "R12", needs=EXTERNAL)
+def a_linked_clone_keeps_what_it_stands_on(trial: Trial) -> None:
+    """A clone that stands on a frozen image shows it still after the snapshot of that was deleted."""
+    guest = trial.guest(xvda="qcow2")
+    held = with_snapshots(guest, "s")
+    name = f"{guest.name}-clone"
+    clone = guest.make(CloneRequest(guest.name, "s", name, linked=True), name)
+    trial.same(clone.shows(), held["s"], "the clone")
+    now = guest.shows()
+    guest.delete("s")
+    trial.same(clone.shows(), held["s"], "the clone, after the snapshot was deleted")
+    trial.same(guest.shows(), now, "the domain itself")
+    clone.write(block=3)
+    trial.same(guest.shows(), now, "the domain, after the clone was written to")
+
+
 @case(Profile.EXTERNAL, "C8", needs=EXTERNAL | {Capability.INTERNAL})
 def kinds_can_be_mixed_across_disks(trial: Trial) -> None:
     """One snapshot keeps one disk inside its image and freezes another; both come back."""
@@ -109,7 +156,7 @@ def kinds_can_be_mixed_across_disks(trial: Trial) -> None:
     guest.write(block=9)
     guest.revert("s")
     trial.same(guest.shows(), then, "after the revert")
-    kinds = {disk.vdev: disk.kind for disk in guest.engine.list(guest.name).contents.snapshots["s"].disks}
+    kinds = {disk.vdev: disk.kind for disk in guest.record("s").disks}
     trial.equal(kinds, {"xvda": Kind.INTERNAL, "xvdb": Kind.EXTERNAL}, "the kinds")
 
 

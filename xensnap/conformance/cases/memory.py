@@ -2,13 +2,17 @@
 
 from xensnap.conformance.case import Profile, case
 from xensnap.conformance.trial import Trial
-from xensnap.errors import Refused
+from xensnap.engine.request import Quiesce
+from xensnap.errors import Effect, Refused, XensnapError
 from xensnap.hypervisor import Capability, Then
 from xensnap.model import Consistency, Kind, RunState
 
 MEMORY = {Capability.RUNNING, Capability.MEMORY, Capability.INTERNAL}
 OVERLAYS = {Capability.RUNNING, Capability.MEMORY, Capability.EXTERNAL}
 DISKS = {Capability.RUNNING, Capability.INTERNAL}
+
+QUIET_S = 2.0
+"""How long the guest is waited for to be quiet: ours has no agent, so that this is waited for in vain."""
 
 
 def _comes_back(trial: Trial, kind: Kind) -> None:
@@ -43,7 +47,7 @@ def a_disk_snapshot_leaves_the_guest_alone(trial: Trial) -> None:
     guest.works_on()
     guest.create("s", kind=Kind.INTERNAL, disk_only=True)
     guest.must_be_sound("after the snapshot")
-    record = guest.engine.list(guest.name).contents.snapshots["s"]
+    record = guest.record("s")
     trial.equal(record.consistency, Consistency.CRASH, "the grade")
     trial.equal(record.memory, "", "the memory file")
     guest.revert("s", then=Then.STOPPED)
@@ -93,7 +97,7 @@ def the_memory_file_goes_with_its_snapshot(trial: Trial) -> None:
     """A deleted checkpoint leaves no memory behind, and the guest that runs does not notice."""
     guest = trial.guest(runs=True, xvda="qcow2")
     guest.create("s", kind=Kind.INTERNAL)
-    memory = guest.engine.list(guest.name).contents.snapshots["s"].memory
+    memory = guest.record("s").memory
     stat = guest.host.run(guest.host.files.stat(memory))
     trial.require(stat is not None and stat.length_bytes > 0, f"{memory} holds no memory")
     trial.require(stat is not None and stat.mode & 0o077 == 0, f"{memory} is missing or can be read by others")
@@ -120,10 +124,46 @@ def memory_that_is_gone_stops_a_revert_before_it_begins(trial: Trial) -> None:
     """Without its memory file a checkpoint is refused while the guest still runs, and nothing happens to that."""
     guest = trial.guest(runs=True, xvda="qcow2")
     guest.create("s", kind=Kind.INTERNAL)
-    memory = guest.engine.list(guest.name).contents.snapshots["s"].memory
+    memory = guest.record("s").memory
     guest.host.run(guest.host.files.remove(memory))
     trial.refused(lambda: guest.revert("s"), "memory-missing")
     guest.must_be_sound("after the refusal")
+
+
+@case(Profile.MEMORY, "M3", "M2", "R6", needs=MEMORY)
+def memory_that_is_not_whole_stops_a_revert_before_it_begins(trial: Trial) -> None:
+    """A memory file that has lost its end is noticed while the guest still runs; the disks alone can be had back."""
+    guest = trial.guest(runs=True, xvda="qcow2")
+    guest.create("s", kind=Kind.INTERNAL)
+    files, memory = guest.host.files, guest.record("s").memory
+    whole = guest.host.run(files.read(memory))
+    guest.host.run(files.replace(memory, whole[: len(whole) // 2]))
+    trial.did("half of the memory file is lost")
+    trial.refused(lambda: guest.revert("s"), "memory-changed")
+    guest.must_be_sound("after the refusal")
+    found = {each.id for each in guest.engine.diagnose(guest.name).found}
+    trial.require("memory-changed" in found, f"the doctor finds only {sorted(found)}")
+    guest.host.run(files.replace(memory, whole))
+    guest.revert("s")
+    guest.must_be_sound("after the file was put back, and a revert")
+
+
+@case(Profile.MEMORY, "C12", "C1", needs=DISKS)
+def a_guest_is_quiet_or_that_is_not_said(trial: Trial) -> None:
+    """Whoever asks that the guest be made quiet gets a snapshot that says it was, or none; the guest goes on."""
+    guest = trial.guest(runs=True, xvda="qcow2")
+    guest.create("if it can", kind=Kind.INTERNAL, disk_only=True, quiesce=Quiesce.TRY, quiesce_timeout_s=QUIET_S)
+    guest.must_be_sound("after a snapshot for which it was asked to be quiet")
+    quiet = guest.record("if it can").consistency
+    trial.require(quiet in {Consistency.QUIESCED, Consistency.CRASH}, f"the grade is {quiet}")
+    try:
+        guest.create("must", kind=Kind.INTERNAL, disk_only=True, quiesce=Quiesce.REQUIRE, quiesce_timeout_s=QUIET_S)
+    except XensnapError as error:
+        trial.equal((error.effect, quiet), (Effect.NONE, Consistency.CRASH), f"of a guest that is not quiet ({error})")
+        trial.equal(guest.snapshots(), ("if it can",), "the snapshots")
+    else:
+        trial.equal(guest.record("must").consistency, Consistency.QUIESCED, "the grade of one that had to be quiet")
+    guest.must_be_sound("after a snapshot for which it had to be quiet")
 
 
 @case(Profile.MEMORY, "C2", "U2", needs={Capability.RUNNING}, lacks={Capability.MEMORY})

@@ -1,13 +1,19 @@
 """Preconditions: everything that can fail is found before anything is touched."""
 
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
 from xensnap.conformance.case import Profile, case
 from xensnap.conformance.cases.external import EXTERNAL, with_snapshots
-from xensnap.conformance.seen import instead_of
+from xensnap.conformance.seen import having, instead_of
 from xensnap.conformance.trial import Trial
+from xensnap.conformance.workplace import Wish, drives_of, strangers_of
 from xensnap.engine.records import Store
-from xensnap.errors import Busy
+from xensnap.engine.request import RevertRequest
+from xensnap.errors import Busy, Failed
 from xensnap.hypervisor import Capability
-from xensnap.model import Kind
+from xensnap.model import Backend, Domain, Kind
 
 INTERNAL = {Capability.INTERNAL}
 
@@ -17,7 +23,7 @@ def an_image_that_is_gone_stops_a_revert_before_it_begins(trial: Trial) -> None:
     """A revert whose frozen image is missing is refused by name of the file; the present is none the worse."""
     guest = trial.guest(xvda="qcow2")
     with_snapshots(guest, "one", "two")
-    frozen = guest.engine.list(guest.name).contents.snapshots["one"].disks[0].image
+    frozen = guest.record("one").disks[0].image
     files = guest.host.files
     # Who moves an image away by hand knows chattr, too.
     flagged = Capability.IMMUTABLE in guest.host.capabilities and guest.host.run(files.is_immutable(frozen.path))
@@ -80,3 +86,98 @@ def what_is_not_there_is_not_found(trial: Trial) -> None:
     trial.equal(int(error.exit_code), 3, "the exit code")
     trial.require("there" in error.remedy, f"the snapshots that exist are not named: {error.remedy}")
     trial.refused(lambda: trial.host.run(trial.host.toolstack.inspect(f"{guest.name}-no")), "domain-not-found")
+
+
+@case(Profile.SAFETY, "R9", "U2", needs=INTERNAL)
+def a_disk_that_came_or_went_since_is_told_of(trial: Trial) -> None:
+    """A disk that was attached since stays as it is; one that was detached is asked for, and nothing is touched."""
+    guest = trial.guest(xvda="qcow2", xvdb="qcow2")
+    operator = drives_of(trial.place)
+    guest.write()
+    then = guest.shows()
+    guest.create("s", kind=Kind.INTERNAL)
+    operator.detach(guest.name, "xvdb")
+    trial.did(f"{guest.name}: xvdb detached by its operator")
+    guest.write("xvda", block=9)
+    now = guest.shows()
+    error = trial.refused(lambda: guest.revert("s"), "disk-gone")
+    trial.require("xvdb" in error.cause, f"the disk is not named: {error.cause}")
+    trial.same(guest.shows(), now, "after the refusal")
+    operator.attach(guest.name, Wish("xvdc"))
+    trial.did(f"{guest.name}: xvdc attached by its operator")
+    plan = guest.plan(RevertRequest("s", only=("xvda",)))
+    trial.require(any("xvdc" in told for told in plan.warnings), f"xvdc is not told of: {plan.warnings}")
+    guest.revert("s", only=("xvda",))
+    shown = guest.shows()
+    trial.same({"xvda": shown["xvda"]}, {"xvda": then["xvda"]}, "xvda after the revert")
+    trial.require(not any(shown["xvdc"]), "the disk that was attached was written to")
+
+
+@case(Profile.SAFETY, "A2", needs=INTERNAL)
+def hooks_can_refuse_and_are_told_how_it_ended(trial: Trial) -> None:
+    """What the operator runs before an operation can forbid it untouched; what he runs after is told of each end."""
+    guest = trial.guest(xvda="qcow2")
+    hooks = _Hooks()
+    hooked = guest.through(having(trial.host, hooks=hooks))
+    hooked.create("s", kind=Kind.INTERNAL)
+    hooks.forbidden = "pre-delete"
+    trial.refused(lambda: hooked.delete("s"), "hook-failed")
+    trial.equal(guest.snapshots(), ("s",), "the snapshots after a hook has refused")
+    wanted = [("pre-create", ""), ("post-create", "done"), ("pre-delete", ""), ("post-delete", "refused")]
+    trial.equal(hooks.told, wanted, "what the hooks were told")
+
+
+class _Hooks:
+    """Hooks that keep what they are told, and refuse at one moment."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.forbidden = ""
+
+    async def run(self, hook: str, facts: Mapping[str, str], *, timeout_s: float) -> tuple[str, ...]:
+        """See `Hooks`."""
+        del timeout_s
+        self.told.append((hook, facts["XENSNAP_RESULT"]))
+        if hook == self.forbidden:
+            raise Failed("the operator does not want it", id="hook-failed", remedy="Ask the operator.")
+        return ()
+
+
+@case(Profile.SAFETY, "K4", "U2", needs=INTERNAL)
+def a_disk_that_no_qemu_serves_is_refused(trial: Trial) -> None:
+    """A disk that the kernel serves is named and refused, unless it is left out; the others come back."""
+    guest = trial.guest(xvda="qcow2", xvdb="raw")
+    toolstack = trial.host.toolstack
+
+    def served(domain: Domain) -> Domain:
+        disks = [replace(disk, backend=Backend.PHY) if disk.vdev == "xvdb" else disk for disk in domain.disks]
+        return replace(domain, disks=tuple(disks))
+
+    async def inspect(ref: str) -> Domain:
+        return served(await toolstack.inspect(ref))
+
+    other = guest.through(instead_of(trial.host, "toolstack", inspect=inspect))
+    error = trial.refused(lambda: other.create("s"), "unsupported-backend")
+    trial.require("xvdb" in error.cause, f"the disk is not named: {error.cause}")
+    guest.write()
+    then = guest.shows()
+    other.create("s", kind=Kind.INTERNAL, skip=["xvdb"], disk_only=True)
+    guest.write(block=9)
+    now = guest.shows()
+    other.revert("s")
+    trial.same(guest.shows(), {"xvda": then["xvda"], "xvdb": now["xvdb"]}, "after the revert")
+
+
+@case(Profile.SAFETY, "H5", "U2", needs=INTERNAL)
+def a_backup_tools_bitmap_is_not_broken(trial: Trial) -> None:
+    """An image with a dirty bitmap is not snapshotted inside, which could not be taken back: the bitmap stays whole."""
+    guest = trial.guest(xvda="qcow2")
+    stranger = strangers_of(trial.place)
+    layer = guest.disk().layer
+    stranger.qemu_img("bitmap", "--add", "-f", "qcow2", layer.path, "of-a-backup")
+    trial.did("a backup tool has put a dirty bitmap into the image")
+    trial.refused(lambda: guest.create("s", kind=Kind.INTERNAL), "has-bitmaps")
+    image = guest.host.run(guest.host.images.inspect(layer))
+    trial.equal((image.bitmaps, image.snapshots), (1, ()), "bitmaps and snapshots in the image")
+    stranger.qemu_img("bitmap", "--remove", "-f", "qcow2", layer.path, "of-a-backup")
+    guest.create("s", kind=Kind.INTERNAL)

@@ -17,6 +17,7 @@ from xensnap.hypervisor import Capability, Hypervisor
 from xensnap.model import Disk
 
 _BOOT = "guest.img"
+_TABLE = "[[disk]]"
 _TOOLS = {"qemu-img": "qemu-img", "QEMU": "qemu-system-x86_64"}
 
 
@@ -43,14 +44,31 @@ class QemuPlace(TellingGuests):
         lines = [f'name = "{name}"', f'uuid = "{uuid}"']
         if guest:
             lines += ['memory = "32M"', f'boot = "{_BOOT}"']
-        for wish in disks:
-            path = "" if wish.empty else f"{name}-{wish.vdev}.{wish.format}"
-            if path:
-                images.run(*images.creating(str(self._directory / path), wish))
-            lines += ["[[disk]]", f'vdev = "{wish.vdev}"', f'path = "{path}"', f'format = "{wish.format}"']
-            lines += ['mode = "ro"'] if wish.readonly else []
-            lines += ["cdrom = true"] if wish.cdrom or wish.empty else []
-        (self._directory / f"{name}.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines += [line for wish in disks for line in self._disk(name, wish)]
+        self._file(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def attach(self, name: str, wish: Wish) -> None:
+        """See Drives."""
+        text = self._file(name).read_text(encoding="utf-8")
+        self._file(name).write_text(text + "\n".join(self._disk(name, wish)) + "\n", encoding="utf-8")
+
+    def detach(self, name: str, vdev: str) -> None:
+        """See Drives."""
+        head, *tables = self._file(name).read_text(encoding="utf-8").split(_TABLE)
+        kept = [table for table in tables if f'vdev = "{vdev}"' not in table]
+        self._file(name).write_text(_TABLE.join([head, *kept]), encoding="utf-8")
+
+    def _file(self, name: str) -> Path:
+        return self._directory / f"{name}.toml"
+
+    def _disk(self, name: str, wish: Wish) -> list[str]:
+        """The lines of its description; its image is made."""
+        path = "" if wish.empty else f"{name}-{wish.vdev}.{wish.format}"
+        if path:
+            images.run(*images.creating(str(self._directory / path), wish))
+        lines = [_TABLE, f'vdev = "{wish.vdev}"', f'path = "{path}"', f'format = "{wish.format}"']
+        lines += ['mode = "ro"'] if wish.readonly else []
+        return lines + (["cdrom = true"] if wish.cdrom or wish.empty else [])
 
     def write(self, name: str, vdev: str, block: int, blocks: int, number: int) -> None:
         """See Workplace."""
@@ -61,6 +79,10 @@ class QemuPlace(TellingGuests):
     def shows(self, disk: Disk) -> Content:
         """See Workplace."""
         return images.shows(disk, scratch=self._directory)
+
+    def qemu_img(self, *words: str) -> None:
+        """See Strangers."""
+        images.run("qemu-img", *words)
 
     @contextlib.contextmanager
     def command(self) -> Iterator[Program]:

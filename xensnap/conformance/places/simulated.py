@@ -10,6 +10,7 @@ import simulator
 from simulator import SimulatedHost
 from simulator.checkers.guests import torn
 from simulator.disk.content import SECTOR
+from simulator.tools.img.run import run as qemu_img
 from xensnap import hosts
 from xensnap.conformance.places.images import our_command
 from xensnap.conformance.workplace import BLOCK_BYTES, Content, Program, Wish
@@ -45,7 +46,9 @@ class SimulatedPlace:
 
     def write(self, name: str, vdev: str, block: int, blocks: int, number: int) -> None:
         """See Workplace. The simulator counts writes itself, so numbers are translated."""
-        made = self._sim.write(name, vdev, block * BLOCK_BYTES, blocks * BLOCK_BYTES)
+        disk = self.host.run(self.host.toolstack.inspect(name)).disk(vdev)
+        assert disk is not None, f"{name} has no {vdev}"
+        made = self._sim.write_layer(disk.layer, block * BLOCK_BYTES, blocks * BLOCK_BYTES)
         self._writes[made] = number
 
     def shows(self, disk: Disk) -> Content:
@@ -101,6 +104,21 @@ class SimulatedPlace:
             yield
         finally:
             self._sim.set_capacity(capacity)
+
+    def attach(self, name: str, wish: Wish) -> None:
+        """See Drives."""
+        self._sim.attach(name, self._disk(name, wish))
+
+    def detach(self, name: str, vdev: str) -> None:
+        """See Drives."""
+        self._sim.detach(name, vdev)
+
+    def qemu_img(self, *words: str) -> None:
+        """See Strangers."""
+        done = qemu_img(self._sim.world.fs, words)
+        if done.returncode:
+            raise RuntimeError(f"qemu-img {' '.join(words)}: {done.stderr}")
+        self._sim.cell.world = self._sim.world.with_fs(done.fs)
 
     def inventory(self) -> frozenset[str]:
         """See Workplace. The world is thrown away, so nothing on it is anybody's."""

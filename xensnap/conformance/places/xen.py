@@ -8,7 +8,7 @@ at only, and told as `inventory`, which must be the same before and after each c
 import os
 import termios
 import tty
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +30,7 @@ VARIABLE = "XENSNAP_XEN_GUEST"
 IMAGES = "/var/lib/xen/images"
 CONFIGURATIONS = "/etc/xen"
 MEMORY_MIB = 128
+_DISKS = "disk = [ "
 PATIENCE_S = 600.0
 """How long a guest is waited for: a host inside an emulator takes minutes for what others do in seconds."""
 
@@ -115,10 +116,23 @@ class XenPlace(TellingGuests):
         for wish in disks:
             if not wish.empty:
                 self._hands.run(*images.creating(f"{self._directory}/{self._image(name, wish)}", wish))
-        path = f"{self._directory}/{name}.cfg"
+        path = self._file(name)
         text = self._configuration(name, disks)
         self.host.run(self.host.files.create(path, text.encode()))
         self.host.run(self._xen.learn(path, remember=True))
+
+    def attach(self, name: str, wish: Wish) -> None:
+        """See Drives."""
+        self._hands.run(*images.creating(f"{self._directory}/{self._image(name, wish)}", wish))
+        self._describe(name, lambda disks: [*disks, self._disk(name, wish)])
+
+    def detach(self, name: str, vdev: str) -> None:
+        """See Drives."""
+        self._describe(name, lambda disks: [disk for disk in disks if f"vdev={vdev}," not in disk])
+
+    def qemu_img(self, *words: str) -> None:
+        """See Strangers."""
+        self._hands.run("qemu-img", *words)
 
     def write(self, name: str, vdev: str, block: int, blocks: int, number: int) -> None:
         """See Workplace."""
@@ -182,6 +196,18 @@ class XenPlace(TellingGuests):
         found = {f"{place}/{name}" for place in places for name in run(files.names(place))} - {self._directory}
         return frozenset(domains | {f"file {path}" for path in found})
 
+    def _file(self, name: str) -> str:
+        return f"{self._directory}/{name}.cfg"
+
+    def _describe(self, name: str, disks: Callable[[list[str]], list[str]]) -> None:
+        """Write the operator's file anew, with other disks than it has, and say so."""
+        path = self._file(name)
+        text = self.host.run(self.host.files.read(path)).decode()
+        before, _, told = text.partition(_DISKS)
+        after = disks([each.strip('"') for each in told.removesuffix(" ]\n").split(", ")])
+        self.host.run(self.host.files.replace(path, f"{before}{_disks(after)}\n".encode()))
+        self.host.run(self._xen.learn(path, remember=True))
+
     def _image(self, name: str, wish: Wish) -> str:
         return f"{name}-{wish.vdev}.{wish.format}"
 
@@ -196,14 +222,19 @@ class XenPlace(TellingGuests):
             lines += [f'kernel = "{self._guest.kernel}"', f'ramdisk = "{self._guest.ramdisk}"', f'extra = "{extra}"']
         if kind == "hvm":
             lines += ['vga = "none"', "vnc = 0"]
-        told = ", ".join(f'"{self._disk(name, wish)}"' for wish in disks)
-        return "\n".join([*lines, f"disk = [ {told} ]"]) + "\n"
+        return "\n".join([*lines, _disks([self._disk(name, wish) for wish in disks])]) + "\n"
 
     def _disk(self, name: str, wish: Wish) -> str:
         access = "ro" if wish.readonly or wish.cdrom or wish.empty else "rw"
         kind = ",devtype=cdrom" if wish.cdrom or wish.empty else ""
         target = "" if wish.empty else f",backendtype=qdisk,target={self._directory}/{self._image(name, wish)}"
         return f"format={wish.format},vdev={wish.vdev},access={access}{kind}{target}"
+
+
+def _disks(disks: list[str]) -> str:
+    """The last line of a configuration file."""
+    told = ", ".join(f'"{disk}"' for disk in disks)
+    return f"{_DISKS}{told} ]"
 
 
 def _logs(name: str) -> tuple[str, ...]:
