@@ -107,12 +107,13 @@ def below(fs: FileSystem, link: Link) -> Layer | None:
     image = link.image
     if not isinstance(image, Qcow2) or not image.backing_name:
         return None
-    path = _below(link.path, image.backing_name)
+    path = below_named(link.path, image.backing_name)
     return _layer(path, image.backing_format) if image.backing_format else Layer(path, _probed(fs, path))
 
 
 @lru_cache(maxsize=65536)
-def _below(overlay: str, name: str) -> str:
+def below_named(overlay: str, name: str) -> str:
+    """Where a backing name leads that names a file. `NotModelled` for another protocol, and for options in JSON."""
     if name.startswith("json:") or ":" in name.split("/", 1)[0]:
         raise NotModelled(f"backing name {name!r}")
     return backing_path(overlay, name)
@@ -120,6 +121,8 @@ def _below(overlay: str, name: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _layer(path: str, form: str) -> Layer:
+    if form not in set(Format):
+        raise NotModelled(f"a backing file in {form} format")
     return Layer(path, Format(form))
 
 

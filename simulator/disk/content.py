@@ -14,6 +14,9 @@ SECTOR = 512
 Value = int | tuple[int, ...]
 """The content of one cluster."""
 
+RESERVED: Value = (0,)
+"""A cluster that has its place in the file and holds zeros there, which differs from one that is only marked as 0."""
+
 Content = Map[int, Value]
 """Cluster index to content. A cluster that is not in it is not allocated, which differs from one that is 0."""
 

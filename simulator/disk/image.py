@@ -60,7 +60,8 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     `own` marks the clusters written since the last change of the snapshot table: those are surely not shared, so they
     are overwritten in place, as the COPIED flag makes QEMU do.
 
-    `lazy` says that counts may be written late. What a death leaves of such an image is not modelled.
+    `lazy` says that counts may be written late. What a death leaves of such an image is not modelled. `compression` is
+    that of clusters that would be compressed, of which there are none here.
     """
 
     size_bytes: int
@@ -80,6 +81,7 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     bitmaps: Bitmaps = ()
     lazy: bool = False
     stale: int = 0
+    compression: str = "zlib"
 
     @property
     def sectors(self) -> int:
@@ -133,6 +135,7 @@ def fresh_qcow2(
     backing_name: str = "",
     backing_format: str = "",
     lazy: bool = False,
+    compression: str = "zlib",
 ) -> Qcow2:
     """An empty qcow2 image as `qemu-img create` makes it: header, refcount table and block, and the L1 table."""
     if compat not in COMPAT:
@@ -160,6 +163,7 @@ def fresh_qcow2(
         used=metadata,
         end=metadata,
         lazy=lazy,
+        compression=compression,
     )
 
 

@@ -82,7 +82,7 @@ def _qcow2(image: Qcow2) -> Told:
     told["refcount-bits"] = image.refcount_bits
     if image.bitmaps:
         told["bitmaps"] = [_bitmap(each) for each in image.bitmaps]
-    return told | {"compression-type": "zlib"}
+    return told | {"compression-type": image.compression}
 
 
 def _bitmap(bitmap: StoredBitmap) -> Told:

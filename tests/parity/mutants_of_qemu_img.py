@@ -17,7 +17,7 @@ replace = msgspec.structs.replace
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
 BY_TAG, REMOVED, RESIZED = Table.by_tag, Table.removed, operations.resized
-DONE, BACKED = snapshot._done, create._backed
+DONE, BACKED = snapshot._done, create._base
 
 
 def _refusing(patch: pytest.MonkeyPatch, unwanted: Callable[[Table, str], bool]) -> None:
@@ -114,11 +114,11 @@ def an_old_image_with_snapshots_grows(patch: pytest.MonkeyPatch) -> None:
 def a_backing_format_is_guessed(patch: pytest.MonkeyPatch) -> None:
     """`create -b` without `-F` finds out what the base is."""
 
-    def backed(fs: Any, call: Any, name: str, *rest: Any) -> Any:
-        form, path, backing, backing_format, size = rest
-        return BACKED(fs, call, name, form, path, backing, backing_format or "qcow2", size)
+    def backed(*rest: Any, sized: bool) -> Any:
+        fs, call, name, path, backing, backing_format = rest
+        return BACKED(fs, call, name, path, backing, backing_format or "qcow2", sized=sized)
 
-    patch.setattr(create, "_backed", backed)
+    patch.setattr(create, "_base", backed)
 
 
 def a_snapshot_holds_its_base(patch: pytest.MonkeyPatch) -> None:

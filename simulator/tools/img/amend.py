@@ -13,6 +13,7 @@ from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import COMPAT, Image, Qcow2
 from simulator.tools.img import progress
 from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, read, require_list, size_of, usage
+from simulator.tools.img.fresh import DRIVERS
 from simulator.tools.img.opening import Opened, format_given, is_raw, opened
 
 replace = msgspec.structs.replace
@@ -41,13 +42,45 @@ def amend(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[
     if not texts:
         raise usage("Must specify options (-o)")
     if any(part in {"help", "?"} for text in texts for part in text.split(",")):
-        raise NotModelled("qemu-img amend -o help")
+        return fs, _help(fs, call), "", 0
     try:
         image = _opened(fs, call)
     except Failed as error:
         error.stdout = progress.closed(call)
         raise
     return _amended(fs, call, image, ",".join(texts))
+
+
+_HELP = """Amend options for 'qcow2':
+  backing_file=<str>     - File name of a base image
+  backing_fmt=<str>      - Image format of the base image
+  compat=<str>           - Compatibility level (v2 [0.10] or v3 [1.1])
+  data_file=<str>        - File name of an external data file
+  data_file_raw=<bool (on/off)> - The external data file must stay valid as a raw image
+  encrypt.iter-time=<num> - Time to spend in PBKDF in milliseconds
+  encrypt.keyslot=<num>  - Select a single keyslot to modify explicitly
+  encrypt.new-secret=<str> - New secret to set in the matching keyslots. Empty string to erase
+  encrypt.old-secret=<str> - Select all keyslots that match this password
+  encrypt.state=<str>    - Select new state of affected keyslots (active/inactive)
+  lazy_refcounts=<bool (on/off)> - Postpone refcount updates
+  refcount_bits=<num>    - Width of a reference count entry in bits
+  size=<size>            - Virtual disk size
+"""
+
+
+def _help(fs: FileSystem, call: Call) -> str:
+    """The options that there are, for the format that is given or that the image has."""
+    form = format_given(call)
+    if form is None:
+        image = _opened(fs, call)
+        form = image.top.format
+    elif form not in DRIVERS:
+        raise Failed(f"Unknown file format '{form}'")
+    if form == "qcow2":
+        return _HELP
+    if form == "raw":
+        raise Failed(f"Format driver '{form}' does not support option amendment")
+    raise NotModelled(f"qemu-img amend -o help of images in {form} format")
 
 
 def _opened(fs: FileSystem, call: Call) -> Opened:
@@ -114,8 +147,10 @@ def _option(key: str, value: str) -> dict[str, object]:
             if value not in {"on", "off", "yes", "no", "true", "false", "y", "n"}:
                 raise op.QemuError("Parameter 'lazy_refcounts' expects 'on' or 'off'")
             return {"lazy": value in {"on", "yes", "true", "y"}}
-        case "data_file" | "data_file_raw":
-            raise NotModelled(f"qemu-img amend -o {key}")
+        case "data_file":
+            raise op.QemuError("data-file can only be set for images that use an external data file")
+        case "data_file_raw":
+            raise op.QemuError("data-file-raw cannot be set on existing images")
         case _ if key.startswith("encrypt.") and key not in _ONLY_CREATE:
             raise NotModelled(f"qemu-img amend -o {key}")
         case _ if key in _ONLY_CREATE:
@@ -187,6 +222,8 @@ def _resized(image: Qcow2, lower: tuple[Image, ...], wanted: Wanted) -> Qcow2:
 def _downgraded(image: Qcow2, lower: tuple[Image, ...], wanted: Wanted) -> Qcow2:
     if _version(wanted, image) == image.version:
         return image
+    if image.compression != "zlib":
+        raise NotModelled(f"qemu-img amend -o compat=0.10 of an image with {image.compression}")
     if image.refcount_bits != 16:
         raise op.QemuError("compat=0.10 requires refcount_bits=16")
     if any(entry.size_bytes != image.size_bytes for entry in image.table):

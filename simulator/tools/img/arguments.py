@@ -1,7 +1,9 @@
 """Command lines as getopt_long takes them apart, and what qemu-img says of bad ones."""
 
 import posixpath
+import re
 from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
 
 import msgspec
 
@@ -10,6 +12,10 @@ from simulator.disk.filesystem import FileSystem
 
 replace = msgspec.structs.replace
 
+VERSION = (
+    "qemu-img version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\n"
+    "Copyright (c) 2003-2022 Fabrice Bellard and the QEMU Project developers\n"
+)
 _TRY = "Try 'qemu-img --help' for more information\n"
 
 
@@ -32,6 +38,15 @@ class Failed(Exception):
         self.stdout = stdout
 
 
+class Helped(Exception):
+    """The program prints its help, whatever else stands on its command line behind this, and ends well."""
+
+
+def helped() -> str:
+    """What `qemu-img --help` prints."""
+    return VERSION + files(__package__).joinpath("help.txt").read_text(encoding="utf-8")
+
+
 def usage(words: str) -> Failed:
     """A command line that qemu-img does not take."""
     failed = Failed(words)
@@ -40,6 +55,52 @@ def usage(words: str) -> Failed:
 
 
 _CACHES = {"none", "off", "writeback", "writethrough", "directsync", "unsafe"}
+
+
+_PROTOCOLS = frozenset(
+    [
+        "blkdebug",
+        "blklogwrites",
+        "blkverify",
+        "fat",
+        "ftp",
+        "ftps",
+        "gluster",
+        "gluster+rdma",
+        "gluster+tcp",
+        "gluster+unix",
+        "host_cdrom",
+        "host_device",
+        "http",
+        "https",
+        "iscsi",
+        "iser",
+        "json",
+        "nbd",
+        "nbd+tcp",
+        "nbd+unix",
+        "nfs",
+        "null-aio",
+        "null-co",
+        "nvme",
+        "rbd",
+        "ssh",
+    ]
+)
+
+
+def protocol_of(name: str, prefix: str = "") -> str | None:
+    """What stands before the colon of a name that is no file's.
+
+    Raises:
+        Failed: QEMU knows no such protocol, which it says behind `prefix`.
+    """
+    protocol, colon, _ = name.partition(":")
+    if not colon or "/" in protocol or protocol == "file":
+        return None
+    if protocol not in _PROTOCOLS:
+        raise Failed(f"{prefix}Unknown protocol '{protocol}'")
+    return protocol
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -65,9 +126,10 @@ class Call(msgspec.Struct, frozen=True):
 
     def path(self, name: str) -> str:
         """A file name from the command line."""
-        if name.startswith("json:") or ":" in name.split("/", 1)[0]:
-            raise NotModelled(f"qemu-img: the file name {name!r}")
-        return name if name.startswith("/") else posixpath.join(self.cwd, name) if name else name
+        if protocol := protocol_of(name):
+            raise NotModelled(f"qemu-img: the file name {name!r}, of {protocol}")
+        name = name.removeprefix("file:")
+        return posixpath.normpath(posixpath.join(self.cwd, name)).replace("//", "/", 1) if name else name
 
     def number(self, *names: str) -> int | None:
         """The number that an option was given."""
@@ -130,7 +192,9 @@ def read(
         if alone and sum(name in alone for name, _ in given if len(name) == 1) > 1:
             raise usage("Cannot mix '-l', '-a', '-c', '-d'")
         for name, value in given[seen:]:
-            if name in {"h", "help", "object"}:
+            if name in {"h", "help"}:
+                raise Helped
+            if name == "object":
                 raise NotModelled(f"qemu-img with {word}")
             if name in checks:
                 checks[name](value)
@@ -197,8 +261,6 @@ def require_list(text: str) -> None:
     """Refuse an option list that begins or ends with a comma; two commas in a row stand for one in a value."""
     if not text or text[0] == "," or (len(text) - len(text.rstrip(","))) % 2:
         raise Failed(f"Invalid option list: {text}")
-    if ",," in text:
-        raise NotModelled(f"qemu-img -o {text}")
 
 
 def a_number(what: str) -> Callable[[str], int]:
@@ -210,12 +272,17 @@ _NUMBER_MAX = (1 << 63) - 1
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50, "e": 1 << 60, "": 1}
 
 
+_SIZE = re.compile(r"\s*\+?(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<whole>\d+)(?P<part>\.\d*)?(?P<unit>[bBkKmMgGtTpPeE]?))")
+
+
 def size_of(text: str) -> int | None:
-    """A size as qemu-img reads one; None where it is none."""
-    text = text.removeprefix("+")
-    digits = text.rstrip("bBkKmMgGtTpPeE")
-    unit = text[len(digits) :].lower()
-    if unit not in _UNITS or not digits or not digits.replace(".", "", 1).isdigit():
+    """A size as qemu-img reads one; None where it is none. Parts of a byte are none, and hexadecimal has no unit."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
         return None
-    value = float(digits) * _UNITS[unit] if "." in digits else int(digits) * _UNITS[unit]
-    return int(value)
+    if found["hex"]:
+        return int(found["hex"], 16)
+    unit, part = _UNITS[found["unit"].lower()], found["part"] or ""
+    if part.strip(".0") and unit == 1:
+        return None
+    return int(found["whole"]) * unit + int(float(f"0{part}0") * unit if part else 0)

@@ -31,8 +31,9 @@ class _Impossible(Exception):
 
 def bitmap(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
     """Actions on one bitmap, in the order given. What was done before one that fails stays done."""
-    long = ("add", "remove", "clear", "enable", "disable", "merge=", "image-opts", "object=", "help")
-    call = read(argv, "b:f:F:g:h", long, cwd=cwd, checks={"g": a_number("granularity")})
+    long = ("add", "remove", "clear", "enable", "disable", "merge=", "granularity=", "image-opts", "object=", "help")
+    grain = a_number("granularity")
+    call = read(argv, "b:f:F:g:h", long, cwd=cwd, checks={"g": grain, "granularity": grain})
     actions = [(name, value) for name, value in call.given if name in _ACTIONS]
     _require_whole(call, {name for name, _ in actions})
     path, name = call.words
@@ -42,7 +43,7 @@ def bitmap(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple
     bitmaps = {each.name: each for each in taken(top.bitmaps)} if isinstance(top, Qcow2) else {}
     for action, merged in actions:
         try:
-            _done(top, bitmaps, action, name, call.number("g") or 0, source or top, merged)
+            _done(top, bitmaps, action, name, call.number("g", "granularity") or 0, source or top, merged)
         except _Impossible as error:
             words = f"qemu-img: Operation {action} on bitmap {name} failed: {error}\n"
             break
@@ -55,7 +56,7 @@ def _require_whole(call: Call, actions: set[str]) -> None:
     """The checks before anything is opened, in QEMU's order."""
     if not actions:
         raise Failed(f"Need at least one of {', '.join(f'--{each}' for each in _ACTIONS[:-1])}, or --merge")
-    if call.number("g") and "add" not in actions:
+    if call.number("g", "granularity") and "add" not in actions:
         raise Failed("granularity only supported with --add")
     if call.has("F") and not call.has("b"):
         raise Failed("-F only supported with -b")

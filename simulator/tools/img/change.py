@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from simulator.core.unmodelled import NotModelled
-from simulator.disk.content import EMPTY
+from simulator.disk.content import EMPTY, SECTOR
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Qcow2
 from simulator.tools import qemu_img as programs
 from simulator.tools.img import progress
 from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, a_number, read, size_of, usage
-from simulator.tools.img.opening import Opened, as_given, format_given, opened, probed, without_cache
+from simulator.tools.img.fresh import DRIVERS, preallocated, too_large
+from simulator.tools.img.opening import Opened, as_given, format_given, is_raw, opened, probed, without_cache
 from xensnap.model import Format, Layer
 
 _SHRINK = (
@@ -104,7 +104,7 @@ def rebase(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
 
 def _onto(fs: FileSystem, call: Call, image: Opened, now_ns: int) -> FileSystem:
     base, base_format, unsafe = call.get("b") or "", call.get("F"), call.has("u")
-    if base_format is not None and base_format not in {"qcow2", "raw"}:
+    if base_format is not None and base_format not in DRIVERS:
         raise _warned(image, Failed(f"Invalid format name: '{base_format}'"))
     lower = posixpath.join(posixpath.dirname(image.top.path), base)
     if base and base_format is None:
@@ -147,7 +147,9 @@ def resize(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
     *rest, size_text = argv or [""]
     long = ("preallocation=", "shrink", "image-opts", "object=", "help")
     call = read(rest, "f:hq", long, cwd=cwd, checks={"preallocation": _require_preallocation})
-    name = call.one()
+    if len(call.words) != 1:
+        raise usage("Expecting image file name and size")
+    name = call.words[0]
     preallocation = call.get("preallocation") or "off"
     sign = size_text[:1] if size_text[:1] in {"+", "-"} else ""
     size = size_of(size_text.removeprefix(sign) if sign else size_text)
@@ -163,10 +165,17 @@ def resize(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
     if preallocation != "off":
         if wanted <= before:
             raise _warned(image, Failed("Preallocation can only be used for growing images"))
-        raise NotModelled(f"qemu-img resize --preallocation={preallocation}")
+        if is_raw(image) and preallocation == "metadata":
+            raise _warned(image, Failed("Unsupported preallocation mode: metadata"))
     if wanted < before and not call.has("shrink"):
         raise _warned(image, Failed(_SHRINK))
-    return _resized(fs, call, image, wanted, now_ns)
+    if not is_raw(image) and too_large(wanted, image.images[0].sectors * SECTOR):
+        raise _warned(image, Failed("Failed to grow the L1 table: File too large"))
+    fs, *told = _resized(fs, call, image, wanted, now_ns)
+    grown = fs.inodes[image.top.number].stored  # type: ignore[union-attr]
+    if preallocation != "off" and isinstance(grown, Qcow2):
+        fs = fs.store(image.top.number, preallocated(grown, before), image.top.path).sync(image.top.path)
+    return fs, *told  # type: ignore[return-value]
 
 
 def _require_preallocation(mode: str) -> None:

@@ -1,21 +1,24 @@
-"""`qemu-img convert` and `measure`: what an image or one of its snapshots shows, copied or counted."""
+"""`qemu-img convert`: what an image or one of its snapshots shows, copied into another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
-from simulator.disk.bitmaps import StoredBitmap, stored_bytes
-from simulator.disk.chain import shown
-from simulator.disk.content import SECTOR
+from simulator.disk.bitmaps import StoredBitmap
+from simulator.disk.chain import holes, sectors, shown
+from simulator.disk.content import SECTOR, Run, runs_of
 from simulator.disk.filesystem import FileSystem
-from simulator.disk.image import Image, Qcow2, Raw, fresh_qcow2
-from simulator.disk.qjson import pretty
+from simulator.disk.image import Image, Qcow2
 from simulator.disk.snapshots import Entry
 from simulator.tools.img import progress
-from simulator.tools.img.arguments import Call, Failed, a_number, number, read, require_list, usage
+from simulator.tools.img.arguments import Call, Failed, a_number, number, read, require_list
+from simulator.tools.img.create import known, made_file, named
+from simulator.tools.img.fresh import made, preallocated
 from simulator.tools.img.opening import Opened, format_given, opened
+from simulator.tools.img.options import FormatOptions, asks_for_help, lists, parsed
+from simulator.tools.img.options import shown as shown_options
 from simulator.tools.img.snapshot import by_id_or_name
 
 _SPARSE_MAX = 16 << 20
@@ -28,9 +31,11 @@ def convert(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tupl
     """One image into a new one, or with `-n` into one that is there."""
     long = (*_LONG, "bitmaps", "skip-broken-bitmaps", "target-is-zero", "target-image-opts", "salvage")
     call = read(argv, "hf:O:B:CcF:o:l:S:pt:T:qnm:WUr:", long, cwd=cwd, checks=_CONVERT_CHECKS)
-    for option in ("B", "C", "c", "o", "target-is-zero", "target-image-opts", "salvage"):
-        if call.has(option):
-            raise NotModelled(f"qemu-img convert with {option}")
+    parts = lists(value for option, value in call.given if option == "o")
+    form = "raw" if (given := call.get("O")) is None else given
+    if asks_for_help(parts):
+        return fs, shown_options(known(form), named=len(call.words) > 1), "", 0
+    _require_sense(call)
     if call.has("skip-broken-bitmaps") and not call.has("bitmaps"):
         raise Failed("Use of --skip-broken-bitmaps requires --bitmaps")
     if len(call.words) < 2:
@@ -39,7 +44,7 @@ def convert(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tupl
         raise NotModelled("qemu-img convert of several images into one")
     call.require_cache("T")
     try:
-        fs, warning = _converted(fs, call, *call.words)
+        fs, warning = _converted(fs, call, form, parts, *call.words)
     except Failed as error:
         error.stdout = progress.shown(call, done=False)
         raise
@@ -53,8 +58,20 @@ def _require_sparse(text: str) -> None:
             f"Invalid buffer size for sparse output specified. Valid sizes are multiples of {SECTOR} up to "
             f"{_SPARSE_MAX}. Select 0 to disable sparse detection (fully allocates output)."
         )
-    if not size:
-        raise NotModelled("qemu-img convert -S 0, which allocates all of the copy")
+
+
+def _require_sense(call: Call) -> None:
+    """What goes together, before anything is opened."""
+    if call.has("target-image-opts"):
+        if not call.has("n"):
+            raise Failed("--target-image-opts requires use of -n flag")
+        raise NotModelled("qemu-img convert --target-image-opts")
+    if call.has("target-is-zero") and not call.has("n"):
+        raise Failed("--target-is-zero requires use of -n flag")
+    if call.has("C") and call.has("S"):
+        raise Failed("Cannot enable copy offloading when -S is used")
+    if call.has("C") and call.has("c"):
+        raise Failed("Cannot enable copy offloading when -c is used")
 
 
 def _require_coroutines(text: str) -> None:
@@ -71,39 +88,91 @@ _CONVERT_CHECKS = {
 }
 
 
-def _converted(fs: FileSystem, call: Call, source: str, target: str) -> tuple[FileSystem, str]:
+def _converted(
+    fs: FileSystem, call: Call, form: str, parts: Sequence[str], source: str, target: str
+) -> tuple[FileSystem, str]:
     image = opened(fs, call, source, form=format_given(call), writing=False)
     images = at_snapshot(image, call.get("l"))
-    form = call.get("O") or "raw"
-    if form not in {"qcow2", "raw"}:
-        raise Failed(f"Unknown file format '{form}'")
-    path, size = call.path(target), images[0].size_bytes
+    options = _wanted(call, known(form), parts, images[0].size_bytes)
+    path = call.path(target)
     bitmaps, broken = _copied_bitmaps(call, image.images[0], form)
     if any(link.path == path for link in image.links):
         words = f'Failed to get "write" lock\nIs another process using the image [{target}]?'
         raise Failed(f"{target}: error while converting {form}: {words}")
-    fresh: Image = fresh_qcow2(size) if form == "qcow2" else Raw(size)
-    if not call.has("n"):
-        fs = _made(fs, target, path, form, fresh)
-    try:
-        call.require_cache("t")
-    except Failed as error:
-        error.fs = fs  # the file is made by then
-        raise
+    below: tuple[Image, ...] = ()
     if call.has("n"):
-        fresh = _there(fs, call, target, form, size)
-    copied = op.written((fresh,), list(shown(images)))
+        call.require_cache("t")
+        fresh = _there(fs, call, target, form, images[0].size_bytes)
+    else:
+        fs, fresh, below = _fresh(fs, call, target, path, options)
+    copied = op.written((fresh, *below), list(_copied_runs(images, below)))
     if isinstance(copied, Qcow2):
         copied = msgspec.structs.replace(copied, bitmaps=(*copied.bitmaps, *bitmaps))
+        if call.get("S") is not None and not call.number("S"):
+            copied = preallocated(copied, 0)
     fs = _made(fs, target, path, form, copied)
     if broken:
         raise Failed(f"Cannot copy inconsistent bitmap '{broken}'\n{_SKIP}", fs=fs)
     return fs, ""
 
 
-def _made(fs: FileSystem, target: str, path: str, form: str, image: Image) -> FileSystem:
-    from simulator.tools.img.create import made_file  # noqa: PLC0415 -- the same way of making a file
+def _wanted(call: Call, form: str, parts: Sequence[str], size: int) -> FormatOptions:
+    """What the copy shall be: the options of its format, `-B` and `-F`."""
+    if call.has("c") and form == "raw":
+        raise Failed("Compression not supported for this file format")
+    if call.has("n"):
+        if parts:
+            raise Failed("-o has no effect when skipping image creation")
+        if call.has("c"):
+            raise NotModelled("qemu-img convert -c: compressed clusters")
+        return FormatOptions(form)
+    if call.has("B") and form == "raw":
+        raise Failed("Backing file not supported for file format 'raw'")
+    options = parsed(form, parts).with_(backing_file=call.get("B"), backing_fmt=call.get("F"))
+    if call.has("c"):
+        if (options.text("preallocation") or "off") != "off":
+            raise Failed("Compression and preallocation not supported at the same time")
+        raise NotModelled("qemu-img convert -c: compressed clusters")
+    if options.text("backing_file") is not None and options.text("backing_fmt") is None:
+        raise Failed("Use of backing file requires explicit backing format")
+    return options.with_(size=size)
 
+
+def _fresh(
+    fs: FileSystem, call: Call, target: str, path: str, options: FormatOptions
+) -> tuple[FileSystem, Image, tuple[Image, ...]]:
+    """The new image, made before anything is copied, and what stands below it."""
+    try:
+        fresh: Image = made(options, options.number("size"))
+    except Failed as failed:
+        raise named(failed, f"{target}: error while converting {options.form}") from None
+    fs = _made(fs, target, path, options.form, fresh)
+    try:
+        call.require_cache("t")
+        if options.text("backing_file") is None:
+            return fs, fresh, ()
+        there = opened(fs, call, target, form=options.form, writing=True)
+    except Failed as error:
+        error.fs = fs  # the file is made by then
+        raise
+    return fs, fresh, there.images[1:]
+
+
+def _copied_runs(images: tuple[Image, ...], below: tuple[Image, ...]) -> Iterable[Run]:
+    """What is written: all that is not zero; over a backing file only what the topmost image has itself.
+
+    That is what QEMU 7.2.22 does whether the source stands on the same file or not (measured). One that stands on none
+    is written whole, zeros as far as the backing file reaches.
+    """
+    if not below:
+        return shown(images)
+    own = runs_of(images[0].content, images[0].sectors, sectors(images[0]))
+    if len(images) > 1:
+        return own
+    return own + [(low, high, 0) for low, high in holes(images[0], 0, min(sectors(images[0]), sectors(below[0])))]
+
+
+def _made(fs: FileSystem, target: str, path: str, form: str, image: Image) -> FileSystem:
     try:
         return made_file(fs, target, path, image, "")
     except Failed as error:
@@ -116,11 +185,15 @@ def _there(fs: FileSystem, call: Call, target: str, form: str, size: int) -> Ima
     image = opened(fs, call, target, form=form, writing=True, words="Could not open '{name}': ").top.image
     if image.size_bytes < size:
         raise Failed("output file is smaller than input file")
-    if isinstance(image, Qcow2) and (image.backing_name or image.content):
-        raise NotModelled("qemu-img convert -n into an image that is not empty")
+    if isinstance(image, Qcow2) and image.backing_name:
+        raise NotModelled("qemu-img convert -n into an image that stands on another")
     if call.has("bitmaps"):
         raise NotModelled("qemu-img convert --bitmaps -n")
-    return image
+    if call.has("target-is-zero"):
+        return image
+    # What is there is made zero first.
+    size, end = image.sectors, sectors(image)
+    return op.written((image,), [(at * size, min((at + 1) * size, end), 0) for at in sorted(image.content)])
 
 
 def _copied_bitmaps(call: Call, source: Image, form: str) -> tuple[tuple[StoredBitmap, ...], str]:
@@ -170,58 +243,3 @@ def _meant(top: Qcow2, wanted: str) -> Entry | None:
         ),
         None,
     )
-
-
-def measure(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
-    """How large a copy would be."""
-    call = read(argv, "hf:l:o:O:U", (*_LONG, "size=", "output="), cwd=cwd, checks={"size": a_number("image size")})
-    form = call.get("O") or "raw"
-    if call.has("o"):
-        raise NotModelled("qemu-img measure -o")
-    size, data, bitmaps_bytes = _measured(fs, call)
-    if form not in {"qcow2", "raw"}:
-        raise Failed(f"Unknown file format '{form}'")
-    required, full = (
-        (size, size) if form == "raw" else (_qcow2_bytes(size, data), _qcow2_bytes(size, -(-size // 65536) * 65536))
-    )
-    told = {"required": required, "fully-allocated": full}
-    bitmaps = {"bitmaps": bitmaps_bytes} if bitmaps_bytes is not None and form == "qcow2" else {}
-    if (call.get("output") or "human") == "json":
-        return fs, pretty(told | bitmaps) + "\n", "", 0
-    lines = f"required size: {required}\nfully allocated size: {full}\n"
-    return fs, lines + (f"bitmaps size: {bitmaps_bytes}\n" if bitmaps else ""), "", 0
-
-
-def _measured(fs: FileSystem, call: Call) -> tuple[int, int, int | None]:
-    """Size and bytes of data, in whole clusters of the copy, and of bitmaps; None where there could be none."""
-    if call.has("size"):
-        return -(-(call.number("size") or 0) // SECTOR) * SECTOR, 0, None
-    if len(call.words) != 1:
-        raise usage("Either --size N or one filename must be specified.")
-    image = opened(fs, call, call.words[0], form=format_given(call), writing=False)
-    images = at_snapshot(image, call.get("l"))
-    clusters = set[int]()
-    for low, high, _ in shown(images):
-        clusters.update(range(low * SECTOR // 65536, -(-high * SECTOR // 65536)))
-    top = images[0]
-    size, third = top.size_bytes, isinstance(top, Qcow2) and top.version > 2
-    bitmaps = stored_bytes(top.bitmaps, size, 65536) if isinstance(top, Qcow2) and third else None
-    return size, len(clusters) * 65536, bitmaps
-
-
-def _qcow2_bytes(size: int, data: int) -> int:
-    """Header, refcounts, tables and data of a qcow2 image with clusters of 64 KiB, as qcow2_measure counts."""
-    cluster, entries = 65536, 8192
-    clusters = -(-size // cluster)
-    l2 = -(-clusters // entries)
-    l1 = -(-l2 * 8 // cluster)
-    meta = (1 + l1 + l2) * cluster
-    total = meta // cluster + clusters
-    blocks = table = 0
-    while True:
-        need_blocks = -(-(total + blocks + table) // 32768)
-        need_table = -(-need_blocks * 8 // cluster)
-        if (need_blocks, need_table) == (blocks, table):
-            break
-        blocks, table = need_blocks, need_table
-    return meta + (blocks + table) * cluster + min(data, clusters * cluster)

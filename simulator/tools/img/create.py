@@ -3,71 +3,57 @@
 import posixpath
 from collections.abc import Sequence
 
-import msgspec
-
 from simulator.core.unmodelled import NotModelled
-from simulator.disk.chain import OpenError, chain
+from simulator.disk.chain import OpenError, below_named, chain
 from simulator.disk.files import Stored
 from simulator.disk.filesystem import FileSystem
-from simulator.disk.image import Raw, fresh_qcow2
-from simulator.tools.img.arguments import Call, Failed, number, read, require_list, size_of, usage
+from simulator.tools.img.arguments import Call, Failed, number, protocol_of, read, require_list, usage
+from simulator.tools.img.fresh import DRIVERS, made
+from simulator.tools.img.opening import probed
+from simulator.tools.img.options import KINDS, FormatOptions, asks_for_help, lists, parsed, shown
 from xensnap.model import Format, Layer
-
-_OTHER_FORMATS = {"qcow", "qed", "vdi", "vhdx", "vmdk", "vpc", "luks", "parallels"}
-_DRIVERS = {
-    "blkdebug", "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress", "copy-before-write",
-    "copy-on-read", "dmg", "file", "ftp", "ftps", "gluster", "host_cdrom", "host_device", "http", "https", "iscsi",
-    "luks", "nbd", "nfs", "null-aio", "null-co", "nvme", "parallels", "preallocate", "qcow", "qcow2", "qed", "quorum",
-    "raw", "rbd", "replication", "snapshot-access", "ssh", "throttle", "vdi", "vhdx", "vmdk", "vpc", "vvfat",
-}  # fmt: skip
-"""Its `BlockdevDriver`, as `query-qmp-schema` tells (QEMU 7.2.22)."""
-_TRUE, _FALSE = {"on", "yes", "true", "y"}, {"off", "no", "false", "n"}
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """A qcow2 image as `-o` describes it."""
-
-    size: int | None = None
-    cluster: int = 65536
-    compat: str | None = None
-    refcount_bits: int = 16
-    lazy: bool = False
-    backing: str | None = None
-    backing_format: str | None = None
 
 
 def create(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
     """A new image. The line `Formatting …` comes before it is made (qemu.md 2)."""
     call = read(argv, "F:b:f:ho:qu", ("object=", "help"), cwd=cwd, checks={"o": require_list})
+    form = "raw" if (given := call.get("f")) is None else given
+    parts = lists(value for option, value in call.given if option == "o")
+    if asks_for_help(parts):
+        return fs, shown(known(form), named=bool(call.words)), "", 0
     if not call.words:
         raise usage("Expecting image file name")
     if len(call.words) > 2:
         raise usage(f"Unexpected argument: {call.words[2]}")
-    name, form = call.words[0], call.get("f") or "raw"
-    size = _size(call)
-    if form not in {"qcow2", "raw"}:
-        if form in _OTHER_FORMATS:
-            raise NotModelled(f"qemu-img create -f {form}")
-        raise Failed(f"{name}: Unknown file format '{form}'")
-    wanted = _options(name, form, call)
-    backing = call.get("b") if call.has("b") else wanted.backing
-    backing_format = call.get("F") if call.has("F") else wanted.backing_format
+    name = call.words[0]
+    if protocol_of(name, f"{name}: ") == "json":
+        raise Failed(f"{name}: Unknown protocol 'json'")
     path = call.path(name)
-    if backing is not None:
-        size = _backed(fs, call, name, form, path, backing, backing_format, size if size is not None else wanted.size)
-    elif size is None:
-        size = wanted.size
-    if size is None:
-        raise Failed(f"{name}: Image creation needs a size parameter")
-    line = "" if call.has("q") else _formatting(name, form, size, wanted, backing, backing_format)
-    made = made_file(fs, name, path, b"", line)
+    size = _size(call)
+    options = _options(fs, call, name, path, parsed(known(form, f"{name}: "), parts, prefix=f"{name}: "), size)
+    line = "" if call.has("q") else f"Formatting '{name}', fmt={form} {options.told()}\n"
+    created = made_file(fs, name, path, b"", line)
     try:
-        stored = _stored(name, form, size, wanted, backing, backing_format, line)
-    except Failed as error:
-        # What was there is gone with it (measured: 7.2.22).
-        error.fs = made.link_away(path)
-        raise
+        stored = made(options, options.number("size"))
+    except Failed as failed:
+        # What was there is gone with it, but for a raw one (measured: 7.2.22).
+        left = created if form == "raw" else created.link_away(path)
+        raise named(failed, name, fs=left, stdout=line) from None
     return made_file(fs, name, path, stored, line), line, "", 0
+
+
+def known(form: str, prefix: str = "") -> str:
+    """A format whose images are modelled; QEMU has others, and of the rest it says that it has none."""
+    if form not in KINDS:
+        if form in DRIVERS:
+            raise NotModelled(f"images in {form} format")
+        raise Failed(f"{prefix}Unknown file format '{form}'")
+    return form
+
+
+def named(failed: Failed, name: str, *, fs: FileSystem | None = None, stdout: str = "") -> Failed:
+    """A failure, with the name of the image before its words."""
+    return Failed(f"{name}: {failed.stderr.removeprefix('qemu-img: ').removesuffix(chr(10))}", fs=fs, stdout=stdout)
 
 
 def _size(call: Call) -> int | None:
@@ -76,132 +62,61 @@ def _size(call: Call) -> int | None:
     return number(call.words[1], "image size")
 
 
-def _options(name: str, form: str, call: Call) -> Wanted:
-    found: dict[str, object] = {}
-    for text in (value for option, value in call.given if option == "o"):
-        for part in text.split(","):
-            key, _, value = part.partition("=")
-            found |= _option(name, form, key, value)
-    return Wanted(**found)  # type: ignore[arg-type]
-
-
-def _option(name: str, form: str, key: str, value: str) -> dict[str, object]:
-    match key:
-        case "size":
-            return {"size": size_of(value)}
-        case _ if form == "raw":
-            raise Failed(f"{name}: Invalid parameter '{key}'")
-        case "cluster_size":
-            return {"cluster": size_of(value) or 0}
-        case "compat":
-            return {"compat": {"v2": "0.10", "v3": "1.1"}.get(value, value)}
-        case "refcount_bits":
-            return {"refcount_bits": int(value)}
-        case "lazy_refcounts":
-            if value not in _TRUE | _FALSE:
-                raise Failed(f"{name}: Parameter 'lazy_refcounts' expects 'on' or 'off'")
-            return {"lazy": value in _TRUE}
-        case "backing_file":
-            return {"backing": value}
-        case "backing_fmt":
-            return {"backing_format": value}
-        case "preallocation" | "encryption" | "extended_l2" if value in _FALSE:
-            return {}
-        case "compression_type" if value == "zlib":
-            return {}
-        case "preallocation" | "encryption" | "extended_l2" | "compression_type" | "data_file" | "data_file_raw":
-            raise NotModelled(f"qemu-img create -o {key}={value}")
-    raise Failed(f"{name}: Invalid parameter '{key}'")
-
-
-def _backed(
-    fs: FileSystem,
-    call: Call,
-    name: str,
-    form: str,
-    path: str,
-    backing: str,
-    backing_format: str | None,
-    size: int | None,
-) -> int | None:
-    """The size of an overlay, and whether its backing file can be opened (qemu.md 9 to 15)."""
-    if form == "raw":
+def _options(
+    fs: FileSystem, call: Call, name: str, path: str, options: FormatOptions, size: int | None
+) -> FormatOptions:
+    """With what stands outside of `-o`, and the size, which may be that of the backing file."""
+    if size is not None and "size" in options.given:
+        raise Failed(f"{name}: The image size must be specified only once")
+    if options.form == "raw" and call.has("b"):
         raise Failed(f"{name}: Backing file not supported for file format 'raw'")
+    if options.form == "raw" and call.has("F"):
+        raise Failed(f"{name}: Backing file format not supported for file format 'raw'")
+    options = options.with_(size=size, backing_file=call.get("b"), backing_fmt=call.get("F"))
+    backing, backing_format = options.text("backing_file"), options.text("backing_fmt")
+    if backing is not None:
+        base = _base(fs, call, name, path, backing, backing_format, sized="size" in options.given)
+        options = options.with_(size=options.given.get("size", base))
+    if "size" not in options.given:
+        raise Failed(f"{name}: Image creation needs a size parameter")
+    return options
+
+
+def _base(
+    fs: FileSystem, call: Call, name: str, path: str, backing: str, backing_format: str | None, *, sized: bool
+) -> int | None:
+    """The size of the backing file, and whether it can be opened (qemu.md 9 to 15)."""
+    if not backing:
+        raise Failed(f"{name}: Expected backing file name, got empty string")
     if backing == name:
         raise Failed(f"{name}: Error: Trying to create an image with the same filename as the backing file")
-    lower = posixpath.join(posixpath.dirname(path), backing)
-    shown = backing if backing.startswith("/") else posixpath.join(posixpath.dirname(name), backing)
-    if call.has("u") and size is None:
-        raise Failed(f"{name}: Image creation needs a size parameter")
-    if backing_format is not None and backing_format not in {"qcow2", "raw"}:
-        if not call.has("u"):
-            raise Failed(f"{name}: Unknown driver '{backing_format}'\nCould not open backing image.")
-        raise Failed(f"{name}: Unknown backing file format '{backing_format}'")
     if call.has("u"):
+        if not sized:
+            raise Failed(f"{name}: Image creation needs a size parameter")
         if backing_format is None:
             raise Failed(f"{name}: Backing file specified without backing format")
-        return size
-    from simulator.tools.img.opening import probed  # noqa: PLC0415 -- used here only
-
+        return None
+    if backing_format is not None and backing_format not in DRIVERS:
+        raise Failed(f"{name}: Unknown driver '{backing_format}'\nCould not open backing image.")
+    lower = below_named(path, backing)
+    told = backing if backing.startswith("/") else posixpath.join(posixpath.dirname(name), backing)
     try:
         links = chain(fs, Layer(lower, Format(backing_format or probed(fs, lower))))
     except OpenError as error:
         error.require_end()
-        words = str(error).replace(f"'{lower}'", f"'{shown}'")
+        words = str(error).replace(f"'{lower}'", f"'{told}'")
         raise Failed(f"{name}: {words}\nCould not open backing image.") from None
     if backing_format is None:
         failed = Failed(f"{name}: Backing file specified without backing format")
         failed.stderr += f"Detected format of {probed(fs, lower)}."
         raise failed
-    return size if size is not None else links[0].image.size_bytes
-
-
-def _formatting(
-    name: str, form: str, size: int, wanted: Wanted, backing: str | None, backing_format: str | None
-) -> str:
-    if form == "raw":
-        return f"Formatting '{name}', fmt=raw size={size}\n"
-    parts = [f"Formatting '{name}', fmt=qcow2 cluster_size={wanted.cluster} extended_l2=off compression_type=zlib"]
-    parts.append(f"size={size}")
-    if backing is not None:
-        parts.append(f"backing_file={backing}")
-    if backing_format is not None:
-        parts.append(f"backing_fmt={backing_format}")
-    if wanted.compat is not None:
-        parts.append(f"compat={wanted.compat}")
-    lazy = "on" if wanted.lazy else "off"
-    parts.append(f"lazy_refcounts={lazy} refcount_bits={wanted.refcount_bits}")
-    return " ".join(parts) + "\n"
-
-
-def _stored(
-    name: str, form: str, size: int, wanted: Wanted, backing: str | None, backing_format: str | None, line: str
-) -> Stored:
-    if form == "raw":
-        return Raw(-(-size // 512) * 512)
-    if backing_format is not None and backing is None:
-        if backing_format not in _DRIVERS:
-            raise Failed(f"{name}: Parameter 'backing-fmt' does not accept value '{backing_format}'", stdout=line)
-        raise Failed(f"{name}: Backing format cannot be used without backing file", stdout=line)
-    if backing is not None and len(backing.encode("utf-8", "surrogateescape")) > 1023:
-        words = f"{name}: Could not assign backing file '{backing}' with format '{backing_format}': Invalid argument"
-        raise Failed(words, stdout=line)
-    try:
-        return fresh_qcow2(
-            size,
-            cluster_bytes=wanted.cluster,
-            compat=wanted.compat or "1.1",
-            refcount_bits=wanted.refcount_bits,
-            backing_name=backing or "",
-            backing_format=backing_format or "",
-            lazy=wanted.lazy,
-        )
-    except ValueError as error:
-        raise Failed(f"{name}: {error}", stdout=line) from None
+    return links[0].image.size_bytes
 
 
 def made_file(fs: FileSystem, name: str, path: str, stored: Stored, line: str) -> FileSystem:
     """The file, in the place of whatever was there: an existing image is gone without a word (qemu.md 16)."""
+    if not path:
+        raise Failed(f"{name}: Could not create '{name}': No such file or directory", stdout=line)
     number = fs.find(path)
     if posixpath.dirname(path) not in fs.dirs:
         raise Failed(f"{name}: Could not create '{name}': No such file or directory", stdout=line)

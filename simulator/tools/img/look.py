@@ -29,7 +29,7 @@ def output_of(call: Call) -> str:
 def info(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
     """One image, or with `--backing-chain` all that it stands on."""
     call = read(argv, "hf:U", (*_LONG, "backing-chain"), cwd=cwd)
-    output, name = output_of(call), call.one()
+    name, output = call.one(), output_of(call)
     top = opened(fs, call, name, form=format_given(call), writing=False, backing=False)
     links = [top.top]
     names = [top.name]
@@ -76,7 +76,7 @@ def check(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[
     """Leaks and corruption counted; with `-r` leaks given back."""
     repairs = {"r": _require_repair, "repair": _require_repair}
     call = read(argv, "hf:r:T:qU", (*_LONG, "repair="), cwd=cwd, checks=repairs)
-    output, name = output_of(call), call.one()
+    name, output = call.one(), output_of(call)
     call.require_cache()
     repair = call.get("r", "repair")
     image = opened(fs, call, name, form=format_given(call), writing=repair is not None)

@@ -7,7 +7,7 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.chain import holes, sectors
-from simulator.disk.content import SECTOR, runs_in
+from simulator.disk.content import RESERVED, SECTOR, runs_in
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, Raw
 from simulator.disk.qcow2_file import places
@@ -58,9 +58,9 @@ class Extent(msgspec.Struct, frozen=True):
 def map_(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
     """All of the disk or a part of it, for people or as JSON."""
     call = read(argv, "f:s:l:hU", _LONG, cwd=cwd, checks=_CHECKS)
-    output, _ = output_of(call), call.one()
+    name, output = call.one(), output_of(call)
     start, length = call.number("s", "start-offset"), call.number("l", "max-length")
-    image = opened(fs, call, call.one(), form=format_given(call), writing=False)
+    image = opened(fs, call, name, form=format_given(call), writing=False)
     low = start or 0
     high = image.images[0].size_bytes if length is None else min(low + length, image.images[0].size_bytes)
     found = [each.clipped(low, high) for each in extents(image.images) if each.start < high and each.end > low]
@@ -128,6 +128,8 @@ def _held(image: Qcow2, low: int, high: int, depth: int) -> Iterator[Extent]:
         value = image.content.get(index)
         if value is None:
             continue
+        if value == RESERVED:
+            raise NotModelled("qemu-img map of preallocated clusters, which tells holes of the host's file system")
         start, end = max(low, index * size), min(high, (index + 1) * size)
         # Version 2 has no marked zeros, so there they are data.
         if image.version > 2 and all(write_id == 0 for _, _, write_id in runs_in(value, index * size, size)):

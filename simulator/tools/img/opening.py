@@ -1,6 +1,8 @@
 """How qemu-img opens an image: format given or probed, chain or not, locks or not; and its words when it cannot."""
 
+import json
 import re
+from typing import Any
 
 import msgspec
 
@@ -10,11 +12,11 @@ from simulator.disk.chain import Link, OpenError
 from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, Raw
-from simulator.tools.img.arguments import Call, Failed
+from simulator.tools.img.arguments import Call, Failed, protocol_of
+from simulator.tools.img.fresh import DRIVERS
 from xensnap.model import Format, Layer
 
 _FORMATS = {"qcow2", "raw"}
-_OTHERS = {"qcow", "qed", "vdi", "vhdx", "vmdk", "vpc", "luks", "parallels", "cloop", "dmg", "bochs", "file"}
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -65,11 +67,19 @@ def opened(
 ) -> Opened:
     """One image. The words come before the reason, which names the file again where it is missing."""
     shown = name
-    if call.has("image-opts"):
-        name, form = _image_opts(name)
-    path = call.path(name)
     head = words.format(name=shown)
-    shared = call.has("U", "force-share")
+    if call.has("image-opts") and form is not None:
+        raise Failed("--image-opts and --format are mutually exclusive", status=status)
+    if not name:
+        raise Failed(f"{head}The 'file' block driver requires a file name", status=status)
+    try:
+        told = _named(call, name, form)
+    except OpenError as error:
+        raise Failed(f"{head}{error}", status=status) from None
+    name, form = told.file, told.form
+    protocol_of(name, head)
+    path = call.path(name)
+    shared = told.shared or call.has("U", "force-share")
     if shared and writing:
         raise Failed(f"{head}force-share=on can only be used with read-only images", status=status)
     guessed = form is None
@@ -128,7 +138,7 @@ def _below_as_given(fs: FileSystem, words: str, lower: str, path: str, name: str
 def _known(form: str) -> str:
     if form in _FORMATS:
         return form
-    if form in _OTHERS:
+    if form in DRIVERS:
         raise NotModelled(f"qemu-img: images in {form} format")
     raise OpenError(f"Unknown driver '{form}'", path="")
 
@@ -168,16 +178,76 @@ def _lock_words(kind: str, path: str) -> str:
     return f'Failed to get {kind}"write" lock\nIs another process using the image [{path}]?'
 
 
-def _image_opts(text: str) -> tuple[str, str | None]:
-    """`driver=…,file.driver=file,file.filename=…`: commas in values are doubled."""
-    options: dict[str, str] = {}
-    for part in text.replace(",,", "\0").split(","):
-        key, _, value = part.replace("\0", ",").partition("=")
-        options[key] = value
-    unknown = set(options) - {"driver", "file.driver", "file.filename"}
-    if unknown or options.get("file.driver", "file") != "file" or "file.filename" not in options:
-        raise NotModelled(f"qemu-img --image-opts {text}")
-    return options["file.filename"], options.get("driver")
+class _Named(msgspec.Struct, frozen=True):
+    """What a name, or options in its place, lead to."""
+
+    file: str
+    form: str | None = None
+    shared: bool = False
+
+
+_NO_MATTER = frozenset({"cache.direct", "cache.no-flush", "detect-zeroes", "discard", "file.driver", "read-only"})
+"""Options that change nothing of what is modelled."""
+
+
+def _named(call: Call, name: str, form: str | None) -> _Named:
+    """Raises `OpenError` for options that QEMU refuses."""
+    if call.has("image-opts"):
+        parts = [part.replace("\0", ",").partition("=") for part in name.replace(",,", "\0").split(",")]
+        return _of_options({key: value for key, _, value in parts}, name)
+    if name.startswith("json:"):
+        return _of_options(_flat(_of_json(name)), name)
+    return _Named(name.removeprefix("file:"), form)
+
+
+def _of_json(name: str) -> dict[str, Any]:
+    try:
+        told = json.loads(name.removeprefix("json:"))
+    except ValueError:
+        raise NotModelled(f"qemu-img: the file name {name!r}, which is no JSON") from None
+    if not isinstance(told, dict):
+        raise OpenError("Invalid JSON object given", path="")
+    return told
+
+
+def _flat(told: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in told.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = ("on" if value else "off") if isinstance(value, bool) else str(value)
+    return found
+
+
+def _of_options(options: dict[str, str], told: str) -> _Named:
+    """`driver=…,file.driver=file,file.filename=…`: commas in values are doubled on a command line."""
+    form, name = options.get("driver"), options.get("file.filename")
+    if options.get("file.driver", "file") != "file" or form == "file" or "file" in options:
+        raise NotModelled(f"qemu-img: {told}")
+    if form is None and not any(key.startswith("file.") for key in options):
+        if "filename" in options:
+            raise OpenError("Must specify either driver or file", path="")
+        raise NotModelled(f"qemu-img: {told}")
+    if form is not None:
+        _known(form)
+    if name is None:
+        raise OpenError('A block device must be specified for "file"', path="")
+    for key in options:
+        if key in {"driver", "file.filename", "force-share"} or key in _NO_MATTER:
+            continue
+        if "." in key or form is None or key in _OF_FORMAT:
+            raise NotModelled(f"qemu-img: {told}")
+        raise OpenError(f"Block format '{form}' does not support the option '{key}'", path="")
+    return _Named(name, form, shared=options.get("force-share") in {"on", "yes", "true", "y"})
+
+
+_OF_FORMAT = frozenset({
+    "auto-read-only", "backing", "cache-clean-interval", "cache-size", "data-file", "encrypt", "l2-cache-entry-size",
+    "l2-cache-size", "lazy-refcounts", "node-name", "offset", "overlap-check", "pass-discard-other",
+    "pass-discard-request", "pass-discard-snapshot", "refcount-cache-size", "size",
+})  # fmt: skip
+"""Options that there are, and that would change what is modelled."""
 
 
 def qcow2(opened_image: Opened) -> Qcow2 | None:

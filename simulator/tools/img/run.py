@@ -7,12 +7,9 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.filesystem import FileSystem
-from simulator.tools.img import amend, bitmap, change, compare, copy, create, look, mapping, snapshot
-from simulator.tools.img.arguments import Failed, usage
+from simulator.tools.img import amend, bitmap, change, compare, copy, create, look, mapping, measure, snapshot
+from simulator.tools.img.arguments import VERSION, Failed, Helped, helped, usage
 from simulator.tools.qemu_img import ToolError
-
-VERSION = "qemu-img version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\n"
-_COPYRIGHT = "Copyright (c) 2003-2022 Fabrice Bellard and the QEMU Project developers\n"
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -36,7 +33,7 @@ _SUBCOMMANDS: dict[str, Subcommand] = {
     "create": create.create,
     "info": look.info,
     "map": mapping.map_,
-    "measure": copy.measure,
+    "measure": measure.measure,
     "rebase": change.rebase,
     "resize": change.resize,
     "snapshot": snapshot.snapshot,
@@ -49,16 +46,16 @@ OPTIONS = {
     "check": "`-f`, `-r leaks`, `--output`, `-q`, `-U`; `-r all` of sound images",
     "commit": "`-b`, `-d`, `-f`, `-q`",
     "compare": "`-f`, `-F`, `-q`, `-U`; `-s` of different sizes",
-    "convert": "`-f`, `-O qcow2` and `raw`, `-l`, `-n`, `-q`, `-U`",
-    "create": "qcow2 and raw; `-b`, `-F`, `-u`, `-q`; `-o` with cluster_size, compat, refcount_bits, size",
+    "convert": "`-f`, `-O qcow2` and `raw`, `-l`, `-n`, `-o`, `-B`, `-F`, `-S`, `-C`, `-p`, `-q`, `-U`",
+    "create": "qcow2 and raw; `-b`, `-F`, `-u`, `-q`; `-o` with all but encryption, extended_l2 and data_file",
     "info": "`-f`, `--output`, `--backing-chain`, `-U`",
     "map": "`-f`, `--output`, `-s`, `-l`, `-U`, of qcow2 images; places are those of the file that a reader would get",
-    "measure": "`-O`, `-l`, `--size`, `--output`",
+    "measure": "`-O`, `-l`, `-o`, `--size`, `--output`",
     "rebase": "`-b`, `-F`, `-u`, `-f`, `-q`",
-    "resize": "`+` and `-`, `--shrink`, `-f`, `-q`",
+    "resize": "`+` and `-`, `--shrink`, `--preallocation`, `-f`, `-q`",
     "snapshot": "`-l`, `-c`, `-a`, `-d`, `-q`, `-U`",
 }
-"""What is modelled of each, for people; all of them take `--image-opts` with a plain file, too."""
+"""What is modelled of each, for people; all of them take `--image-opts` and `json:` with a plain file, too."""
 
 
 def run(fs: FileSystem, argv: Sequence[str], *, cwd: str = "/", now_ns: int = 0) -> Done:
@@ -68,14 +65,20 @@ def run(fs: FileSystem, argv: Sequence[str], *, cwd: str = "/", now_ns: int = 0)
             raise usage("Not enough arguments")
         name, *rest = argv
         if name in {"--version", "-V"}:
-            return Done(fs, 0, VERSION + _COPYRIGHT)
+            return Done(fs, 0, VERSION)
+        if name in {"--help", "-h"}:
+            return Done(fs, 0, helped())
         subcommand = _SUBCOMMANDS.get(name)
         if subcommand is None:
-            if name in NOT_MODELLED or name.startswith("-"):
+            if name in NOT_MODELLED or name in {"-T", "--trace"} or name.startswith("--trace="):
                 raise NotModelled(f"qemu-img {name}")
+            if name.startswith("-"):
+                raise usage(f"unrecognized option '{name}'")
             raise usage(f"Command not found: {name}")
         after, out, err, code = subcommand(fs, rest, posixpath.normpath(cwd), now_ns)
         return Done(after, code, out, err)
+    except Helped:
+        return Done(fs, 0, helped())
     except Failed as error:
         return Done(error.fs or fs, error.status, error.stdout, error.stderr)
     except ToolError as error:

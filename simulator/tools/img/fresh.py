@@ -1,0 +1,146 @@
+"""New images as `create` and `convert` make them of the options of their format, or what QEMU says is wrong there.
+
+The checks stand in the order of QEMU 7.2.22, since it tells of the first one only.
+"""
+
+from collections.abc import Container, Mapping
+
+from simulator.core.unmodelled import NotModelled
+from simulator.disk.content import RESERVED, SECTOR
+from simulator.disk.image import Qcow2, Raw, fresh_qcow2
+from simulator.tools.img.arguments import Failed
+from simulator.tools.img.options import FormatOptions, Value
+
+DRIVERS = frozenset({
+    "blkdebug", "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress", "copy-before-write",
+    "copy-on-read", "dmg", "file", "ftp", "ftps", "gluster", "host_cdrom", "host_device", "http", "https", "iscsi",
+    "luks", "nbd", "nfs", "null-aio", "null-co", "nvme", "parallels", "preallocate", "qcow", "qcow2", "qed", "quorum",
+    "raw", "rbd", "replication", "snapshot-access", "ssh", "throttle", "vdi", "vhdx", "vmdk", "vpc", "vvfat",
+})  # fmt: skip
+"""Its `BlockdevDriver`, as `query-qmp-schema` tells (QEMU 7.2.22)."""
+
+COMPAT_NAMES = {"0.10": "0.10", "1.1": "1.1", "v2": "0.10", "v3": "1.1"}
+PREALLOCATION = ("off", "metadata", "falloc", "full")
+_L1_ENTRIES_MAX = (32 << 20) // 8
+_CLUSTERS_MAX = 1 << 20
+
+
+def made(options: FormatOptions, size_bytes: int) -> Raw | Qcow2:
+    """A new image with these options, or what QEMU says that is wrong with them, in its order."""
+    mode = options.text("preallocation") or "off" if "preallocation" in options.given else "off"
+    if options.form == "raw":
+        _require_choice("preallocation", options.text("preallocation"), PREALLOCATION, head="invalid parameter value: ")
+        if mode == "metadata":
+            raise Failed(f"Unsupported preallocation mode: {mode}")
+        return Raw(-(-size_bytes // SECTOR) * SECTOR)
+    _require_qcow2(options, mode)
+    cluster = options.number("cluster_size")
+    _require_size(size_bytes, cluster)
+    image = _fresh(options, size_bytes, cluster)
+    return image if mode == "off" else preallocated(image, 0)
+
+
+def _require_qcow2(options: FormatOptions, mode: str) -> None:
+    given = options.given
+    version, backing_format = options.text("compat"), options.text("backing_fmt")
+    compression = options.text("compression_type") or "zlib"
+    if version is not None:
+        _require_choice("version", version, tuple(COMPAT_NAMES))
+    if backing_format is not None:
+        _require_choice("backing-fmt", backing_format, DRIVERS)
+    if given.get("encryption") or any(name.startswith("encrypt.") for name in given):
+        raise NotModelled("an encrypted image")
+    if "preallocation" in given:
+        _require_choice("preallocation", str(given["preallocation"]), PREALLOCATION)
+    if "compression_type" in given:
+        _require_choice("compression-type", compression, ("zlib", "zstd"))
+    old = COMPAT_NAMES.get(version or "") == "0.10"
+    require_cluster(options, old=old)
+    if mode != "off" and "backing_file" in given and not given.get("extended_l2"):
+        raise Failed("Backing file and preallocation can only be used at the same time if extended_l2 is on")
+    if backing_format is not None and "backing_file" not in given:
+        raise Failed("Backing format cannot be used without backing file")
+    if old and given.get("lazy_refcounts"):
+        raise Failed(f"Lazy refcounts only supported {_NEEDS_V3}")
+    require_counts(options.number("refcount_bits"), old=old)
+    _require_data_file(given, old=old)
+    if old and compression != "zlib":
+        raise Failed(f"Non-zlib compression type is only supported {_NEEDS_V3}")
+
+
+_NEEDS_V3 = "with compatibility level 1.1 and above (use version=v3 or greater)"
+_EXTENDED_LEAST = 16384
+
+
+def _require_choice(name: str, value: str | None, among: Container[str], *, head: str = "") -> None:
+    if value is not None and value not in among:
+        raise Failed(f"{head}{value}" if head else f"Parameter '{name}' does not accept value '{value}'")
+
+
+def require_cluster(options: FormatOptions, *, old: bool) -> None:
+    """Raises `Failed` for a size of clusters that there is not; `old` is for version 2."""
+    cluster = options.number("cluster_size")
+    if not 512 <= cluster <= 2 << 20 or cluster & (cluster - 1):
+        raise Failed("Cluster size must be a power of two between 512 and 2048k")
+    if options.given.get("extended_l2"):
+        if cluster < _EXTENDED_LEAST:
+            raise Failed(
+                f"Extended L2 entries are only supported with cluster sizes of at least {_EXTENDED_LEAST} bytes"
+            )
+        if old:
+            raise Failed(f"Extended L2 entries are only supported {_NEEDS_V3}")
+
+
+def require_counts(bits: int, *, old: bool) -> None:
+    """Raises `Failed` for a width of refcounts that there is not; `old` is for version 2."""
+    if bits not in {1, 2, 4, 8, 16, 32, 64}:
+        raise Failed("Refcount width must be a power of two and may not exceed 64 bits")
+    if old and bits != 16:
+        raise Failed(
+            "Different refcount widths than 16 bits require compatibility level 1.1 or above "
+            "(use version=v3 or greater)"
+        )
+
+
+def _require_data_file(given: Mapping[str, Value], *, old: bool) -> None:
+    if given.get("data_file_raw") and "data_file" not in given:
+        raise Failed("data-file-raw requires data-file")
+    if "data_file" in given and old:
+        raise Failed(f"External data files are only supported {_NEEDS_V3}")
+    for name in ("extended_l2", "data_file"):
+        if given.get(name):
+            raise NotModelled(f"an image with {name}")
+
+
+def _require_size(size_bytes: int, cluster: int) -> None:
+    whole = -(-size_bytes // SECTOR) * SECTOR
+    if whole >= 1 << 63:
+        raise Failed("Could not resize image: Image size cannot be negative")
+    if too_large(whole, cluster):
+        raise Failed("The image size is too large for file format 'qcow2' (try using a larger cluster size)")
+
+
+def too_large(size_bytes: int, cluster: int) -> bool:
+    """Whether the first table of a qcow2 image would be longer than QEMU allows."""
+    return -(-size_bytes // (cluster * cluster // 8)) > _L1_ENTRIES_MAX
+
+
+def _fresh(options: FormatOptions, size_bytes: int, cluster: int) -> Qcow2:
+    return fresh_qcow2(
+        size_bytes,
+        cluster_bytes=cluster,
+        compat=COMPAT_NAMES[options.text("compat") or "1.1"],
+        refcount_bits=options.number("refcount_bits"),
+        backing_name=options.text("backing_file") or "",
+        backing_format=options.text("backing_fmt") or "",
+        lazy=bool(options.get("lazy_refcounts")),
+        compression=options.text("compression_type") or "zlib",
+    )
+
+
+def preallocated(image: Qcow2, before_bytes: int) -> Qcow2:
+    """The image with room in its file for all of the disk from here on: clusters that were never written, yet data."""
+    first, last = before_bytes // image.cluster_bytes, -(-image.size_bytes // image.cluster_bytes)
+    if last - first > _CLUSTERS_MAX:
+        raise NotModelled("an image with more than a million preallocated clusters")
+    return image.written({index: RESERVED for index in range(first, last) if index not in image.content})

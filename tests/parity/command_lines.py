@@ -1,0 +1,790 @@
+"""Command lines of qemu-img as operators and programs write them, each subcommand in every spelling: one trace each.
+
+Where `scenarios` tells what happens, this tells what is said: help, options and names, mistakes and what comes first.
+"""
+
+from tests.parity.scenarios import images
+
+IMAGES = [
+    images(
+        "img-help",
+        "what it is asked for help and for its version, and what it takes for no command",
+        r"""
+        --help
+        -h
+        --version
+        -V
+        help
+        create --help
+        info --help
+        snapshot -h
+        --nosuch
+        Info a
+        """,
+    ),
+    images(
+        "img-create-options",
+        "-o: each option in every spelling, and which mistake is told first",
+        r"""
+        create -f qcow2 -o help
+        create -f raw -o help
+        create -f qcow2 -o ? a
+        create -f qcow2 -o preallocation=metadata a 1M
+        create -f qcow2 -o preallocation=falloc b 1M
+        create -f qcow2 -o preallocation=full c 1M
+        create -f qcow2 -o preallocation=bogus c 1M
+        create -f raw -o preallocation=full r 1M
+        create -f raw -o preallocation=off r2 1M
+        create -f raw -o preallocation=falloc r3 1M
+        create -f raw -o preallocation=metadata r4 1M
+        create -f raw -o size=1M r5
+        create -f qcow2 -o compression_type=zstd z 1M
+        create -f qcow2 -o compression_type=bogus z 1M
+        create -f qcow2 -o data_file_raw=on y 1M
+        create -f qcow2 -o lazy_refcounts=on l 1M
+        create -f qcow2 -o lazy_refcounts=maybe l 1M
+        create -f qcow2 -o compat=v2 v 1M
+        create -f qcow2 -o compat=v3 v 1M
+        create -f qcow2 -o compat=2 v 1M
+        create -f qcow2 -o compat= v 1M
+        create -f qcow2 -o cluster_size=2M,refcount_bits=64 w 1M
+        create -f qcow2 -o cluster_size=4M w 1M
+        create -f qcow2 -o cluster_size=abc w 1M
+        create -f qcow2 -o cluster_size=256 w 1M
+        create -f qcow2 -o refcount_bits=abc w 1M
+        create -f qcow2 -o refcount_bits=128 w 1M
+        create -f qcow2 -o refcount_bits=-1 w 1M
+        create -f qcow2 -o refcount_bits w 1M
+        create -f qcow2 -o lazy_refcounts w 1M
+        create -f qcow2 -o nolazy_refcounts w 1M
+        create -f qcow2 -o size=2M w
+        create -f qcow2 -o size=2M w 1M
+        create -f qcow2 -o size=abc w
+        create -f qcow2 -o size=-1 w
+        create -f qcow2 -o '' w 1M
+        create -f qcow2 -o , w 1M
+        create -f qcow2 -o =1 w 1M
+        create -f qcow2 -o compat=1.1 -o lazy_refcounts=on w 1M
+        create -f qcow2 -o compat=0.10,lazy_refcounts=on w 1M
+        create -f qcow2 -o backing_file=w,backing_fmt=qcow2 q
+        create -f qcow2 -o backing_file=w q
+        create -f qcow2 -o backing_fmt=qcow2 q 1M
+        create -f qcow2 -o backing_file=a,,b q 1M
+        info --output=json w
+        info w
+        """,
+    ),
+    images(
+        "img-create-sizes",
+        "sizes with units, parts and none, and how large an image may be",
+        r"""
+        create -f qcow2 a 1
+        create -f qcow2 b 0
+        create -f qcow2 c 1k
+        create -f qcow2 c 1K
+        create -f qcow2 c 1.5G
+        create -f qcow2 c 1.5
+        create -f qcow2 c 0x100000
+        create -f qcow2 c 1e3
+        create -f qcow2 c 1e6k
+        create -f qcow2 c 10GB
+        create -f qcow2 c 10GiB
+        create -f qcow2 c ' 10G'
+        create -f qcow2 c '10G '
+        create -f qcow2 c ''
+        create -f qcow2 c 1Z
+        create -f qcow2 c 8E
+        create -f qcow2 c 7E
+        create -f qcow2 c 16E
+        create -f qcow2 c 1P
+        create -f qcow2 c 100P
+        create -f qcow2 c 9223372036854775807
+        create -f qcow2 c 9223372036854775808
+        create -f qcow2 c 18446744073709551616
+        create -f qcow2 c 0.5
+        create -f qcow2 c .5M
+        create -f qcow2 c 1M extra
+        create -f raw d 8E
+        create -f raw d 1000
+        create -f raw d 1T
+        create -f qcow2 c -1M
+        create -f qcow2 -o cluster_size=512 c 1T
+        create -f qcow2 -o cluster_size=512 c 100G
+        create -f qcow2 -o cluster_size=2M c 1P
+        info --output=json a
+        info --output=json d
+        info a
+        info d
+        """,
+    ),
+    images(
+        "img-create-names",
+        "names with colons, commas, spaces and dashes, and formats in every spelling",
+        r"""
+        create -f qcow2 'ü ñ' 1M
+        info 'ü ñ'
+        create -f qcow2 'a,b' 1M
+        info 'a,b'
+        create -f qcow2 'a:b' 1M
+        create -f qcow2 './a:b' 1M
+        info ./a:b
+        create -f qcow2 file:xx 1M
+        info file:xx
+        create -f qcow2 json:xx 1M
+        create -f qcow2 'json:{"driver":"qcow2","file.driver":"file","file.filename":"yy"}' 1M
+        create -f qcow2 '' 1M
+        create -f qcow2 . 1M
+        create -f qcow2 sub/../k 1M
+        create -f qcow2 /nonexistent/dir/x 1M
+        create -f qcow2 -- -dash 1M
+        info -- -dash
+        create k2 1M
+        info k2
+        create -fqcow2 k3 1M
+        create -f qcow2 -q k4 1M
+        create -qf qcow2 k5 1M
+        create --format=qcow2 k6 1M
+        create -f k7 1M
+        create -f
+        create -f qcow2
+        create -f qcow2 k8
+        create -f qcow2 -b
+        create -f Qcow2 k9 1M
+        create -f '' k9 1M
+        """,
+    ),
+    images(
+        "img-create-backing",
+        "backing files there and not there, named in two ways at once",
+        r"""
+        create -q -f qcow2 base 10M
+        create -q -f raw rb 10M
+        create -f qcow2 -b base -F qcow2 o1
+        create -f qcow2 -b base -F qcow2 o2 20M
+        create -f qcow2 -b base -F qcow2 o3 1M
+        create -f qcow2 -b rb -F raw o4
+        create -f qcow2 -b rb -F qcow2 o5
+        create -f qcow2 -b rb o7
+        create -f qcow2 -b base o7
+        create -f qcow2 -b missing -F qcow2 o8 1M
+        create -f qcow2 -b missing -F qcow2 -u o8 1M
+        create -f qcow2 -b missing -u o9 1M
+        create -f qcow2 -b '' o10 1M
+        create -f qcow2 -b '' -F qcow2 o10 1M
+        create -f qcow2 -F qcow2 o11 1M
+        create -f qcow2 -b base -F bogus o12
+        create -f qcow2 -b base -F bogus -u o12 1M
+        create -f qcow2 -b sub -F qcow2 o13 1M
+        create -f qcow2 -b ../base -F qcow2 sub/o14
+        create -f qcow2 -b base -F qcow2 sub/o15
+        create -f qcow2 -b /images/base -F qcow2 sub/o16
+        create -f qcow2 -b nbd://127.0.0.1:9/x -F raw -u o18 1M
+        info o18
+        info --output=json o18
+        info o19
+        create -f qcow2 -b base -b rb -F raw o20
+        create -f raw -b base o21
+        create -f raw -b base -F qcow2 o21 1M
+        create -f qcow2 -b base -F qcow2 -o compat=0.10 o22
+        create -f qcow2 -b base -F qcow2 -o cluster_size=4k,lazy_refcounts=on o23
+        create -f qcow2 -b o23 -F qcow2 o24
+        info --backing-chain o24
+        info --backing-chain --output=json o24
+        create -f qcow2 -b base -F qcow2 base
+        info base
+        create -f qcow2 -B base o25
+        create -f qcow2 -o backing_file=rb,backing_fmt=raw -b base -F qcow2 o26
+        info o26
+        create -f qcow2 -b base -F qcow2 -o preallocation=metadata o27
+        """,
+    ),
+    images(
+        "img-info-names",
+        "files named by options, by JSON and by protocols",
+        r"""
+        create -q -f qcow2 a 1G
+        create -q -f raw r 10M
+        create -q -f qcow2 -b a -F qcow2 o
+        info -f bogus a
+        info --format qcow2 a
+        info --outp json r
+        info --output r
+        info --output=JSON r
+        info --output=human r
+        info -U a
+        info --force-share a
+        info --backing a
+        info --backing-chain -U o
+        info --backing-chain --output=json o
+        info -t none a
+        info -T none a
+        info a r
+        info -q a
+        info -p a
+        info ''
+        info .
+        info sub
+        info ./a
+        info //images/a
+        info sub/../a
+        info --image-opts driver=qcow2,file.filename=a
+        info --image-opts driver=qcow2,file.driver=file,file.filename=a
+        info --image-opts driver=qcow2
+        info --image-opts driver=raw,file.filename=r
+        info --image-opts file.filename=r
+        info --image-opts filename=r
+        info --image-opts driver=bogus,file.filename=a
+        info --image-opts driver=qcow2,file.filename=missing
+        info --image-opts driver=qcow2,file.filename=a,bogus=1
+        info --image-opts driver=qcow2,file.driver=file,file.filename=a,read-only=on
+        info --image-opts driver=qcow2,file.driver=file,file.filename=a,force-share=on
+        info --image-opts --output=json driver=qcow2,file.driver=file,file.filename=o
+        info -f qcow2 --image-opts driver=qcow2,file.filename=a
+        info 'json:{"driver":"qcow2","file":{"driver":"file","filename":"a"}}'
+        info 'json:{"driver":"qcow2","file.driver":"file","file.filename":"a"}'
+        info 'json:{"file.filename":"a"}'
+        info 'json:{"driver":"bogus"}'
+        info 'json:[]'
+        info --output=json 'json:{"driver":"qcow2","file":{"driver":"file","filename":"o"}}'
+        info --object
+        info a:b
+        info ./missing:x
+        """,
+    ),
+    images(
+        "img-check",
+        "check in every spelling",
+        r"""
+        create -q -f qcow2 a 1G
+        create -q -f raw r 10M
+        write a 0 131072
+        check a
+        check -f qcow2 a
+        check -f raw r
+        check r
+        check --output=json a
+        check --output=xml a
+        check -q a
+        check -r leaks a
+        check -r all a
+        check -r leaks --output=json a
+        check -r bogus a
+        check -r
+        check -rleaks a
+        check --repair=leaks a
+        check --repair all a
+        check -U a
+        check -U -r leaks a
+        check -T none a
+        check -T bogus a
+        check -p a
+        check -t none a
+        check missing
+        check -f qcow2 missing
+        check -f qcow2 r
+        check -f bogus a
+        check sub
+        check
+        check a r
+        check --image-opts driver=qcow2,file.filename=a
+        check 'json:{"driver":"qcow2","file":{"driver":"file","filename":"a"}}'
+        """,
+    ),
+    images(
+        "img-snapshot",
+        "snapshot in every spelling",
+        r"""
+        create -q -f qcow2 a 1G
+        create -q -f raw r 10M
+        snapshot a
+        snapshot -l a
+        snapshot -c one a
+        snapshot -c two a
+        snapshot -l a
+        snapshot -q -c three a
+        snapshot -c
+        snapshot -c four
+        snapshot -c four a r
+        snapshot -d one a
+        snapshot -d one a
+        snapshot -a two a
+        snapshot -a nope a
+        snapshot -d nope a
+        snapshot -l missing
+        snapshot -c x missing
+        snapshot -a x missing
+        snapshot -l r
+        snapshot -l sub
+        snapshot -c x sub
+        snapshot -c x -d y a
+        snapshot -l -l a
+        snapshot -f qcow2 -l a
+        snapshot --image-opts -l driver=qcow2,file.filename=a
+        snapshot --image-opts -c ioc driver=qcow2,file.filename=a
+        snapshot -l 'json:{"driver":"qcow2","file":{"driver":"file","filename":"a"}}'
+        snapshot -U -l a
+        snapshot -U -c x a
+        snapshot --force-share -l a
+        snapshot -l --output=json a
+        snapshot -c 'with space' a
+        snapshot -c 'tab	x' a
+        snapshot -c 日本語 a
+        snapshot -l a
+        snapshot -p a
+        snapshot -o x a
+        info a
+        info --output=json a
+        """,
+    ),
+    images(
+        "img-resize",
+        "sizes to, by and beyond, with and without preallocation",
+        r"""
+        create -q -f qcow2 a 1G
+        create -q -f raw r 10M
+        create -q -f qcow2 -o compat=0.10 v2 1M
+        create -q -f qcow2 -b a -F qcow2 o
+        resize a 2G
+        resize a +1G
+        resize a -1G
+        resize --shrink a -1G
+        resize a 1G
+        resize --shrink a 512M
+        resize -q a +1M
+        resize -f qcow2 a +1M
+        resize r +10M
+        resize -f raw r +10M
+        resize -f raw r 5M
+        resize -f raw --shrink r 5M
+        resize r 30M
+        resize a 0
+        resize --shrink a 0
+        resize a +0
+        resize a -0
+        resize a ''
+        resize a 1.5G
+        resize a +abc
+        resize a 10X
+        resize a 1
+        resize a 8E
+        resize a +8E
+        resize a -100T
+        resize --shrink a -100T
+        resize a 7E
+        resize
+        resize a
+        resize a 1G 2G
+        resize 1G
+        resize missing 1G
+        resize sub 1G
+        resize o 4G
+        resize --shrink o 100M
+        resize --preallocation=off a +1G
+        resize --preallocation=metadata a +1M
+        resize --preallocation=full a +1M
+        resize --preallocation=falloc a +1M
+        resize --preallocation=bogus a +1M
+        resize --preallocation=full -f raw r +1M
+        resize --preallocation=off --shrink a 1M
+        resize --preallocation=metadata --shrink a 512k
+        resize v2 2M
+        resize --image-opts driver=qcow2,file.filename=a 3G
+        resize -f bogus a 1G
+        resize a --shrink 1M
+        resize -U a 1G
+        resize 'json:{"driver":"qcow2","file":{"driver":"file","filename":"a"}}' 5G
+        info --output=json a
+        info --output=json r
+        """,
+    ),
+    images(
+        "img-rebase",
+        "rebase in every spelling",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f qcow2 b 1M
+        create -q -f raw r 1M
+        create -q -f qcow2 -b a -F qcow2 o
+        create -q -f qcow2 -b o -F qcow2 p
+        write a 0 131072
+        write o 65536 65536
+        rebase -b b -F qcow2 o
+        rebase -u -b a -F qcow2 o
+        rebase -u -b a o
+        rebase -b a o
+        rebase -u -b '' o
+        info o
+        rebase -u -b a -F qcow2 o
+        rebase -b '' o
+        rebase -u -b a -F qcow2 o
+        rebase -u o
+        rebase -f qcow2 -u -b r -F raw o
+        rebase -u -b nonexist -F qcow2 o
+        rebase -b b -F qcow2 o
+        rebase -u -b a -F qcow2 o
+        rebase -u -b a -F bogus o
+        rebase -b a -F bogus o
+        rebase -t none -b b -F qcow2 o
+        rebase -t bogus -b b -F qcow2 o
+        rebase -T bogus -b b -F qcow2 o
+        rebase -p -b a -F qcow2 o
+        rebase -q -b b -F qcow2 o
+        rebase -c -b a -F qcow2 o
+        rebase -b a -F qcow2
+        rebase -b a -F qcow2 o p
+        rebase -b a -F qcow2 r
+        rebase -b a -F qcow2 missing
+        rebase -u -b a -F qcow2 missing
+        rebase -b /images/a -F qcow2 o
+        info o
+        rebase -b ./a -F qcow2 o
+        info o
+        rebase -u -b 'json:{"driver":"qcow2","file":{"driver":"file","filename":"a"}}' -F qcow2 o
+        info o
+        info --output=json o
+        rebase -u -b nbd://h/x -F raw o
+        info o
+        rebase -u -b a -F qcow2 o
+        rebase -b p -F qcow2 o
+        rebase --image-opts -u -b a -F qcow2 driver=qcow2,file.filename=o
+        info --backing-chain p
+        """,
+    ),
+    images(
+        "img-commit",
+        "commit in every spelling",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f raw r 1M
+        create -q -f qcow2 -b a -F qcow2 o
+        create -q -f qcow2 -b o -F qcow2 p
+        create -q -f qcow2 -b r -F raw q
+        write o 65536 65536
+        write p 0 65536
+        write q 0 65536
+        commit a
+        commit p
+        commit -b a p
+        commit -d p
+        commit -b missing p
+        commit -b p p
+        commit -b /images/a p
+        commit -b ./a p
+        commit -f qcow2 -t none p
+        commit -t bogus p
+        commit -p p
+        commit -q p
+        commit -f bogus p
+        commit q
+        commit missing
+        commit r
+        commit sub
+        commit
+        commit p q
+        commit -U p
+        commit -r 1M p
+        commit -r abc p
+        commit -r 0 p
+        commit -b
+        commit --image-opts driver=qcow2,file.filename=p
+        map --output=json a
+        check a
+        """,
+    ),
+    images(
+        "img-convert",
+        "copies with options, over a backing file and into an image that is there",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f raw r 1M
+        create -q -f qcow2 -b a -F qcow2 o
+        write a 0 131072
+        write o 262144 65536
+        write r 0 65536
+        snapshot -c s1 a
+        convert a out1
+        info out1
+        convert -O qcow2 a out2
+        convert -f qcow2 -O raw a out3
+        convert -p -O qcow2 a out5
+        convert -O qcow2 -o compat=0.10 a out6
+        info out6
+        convert -O qcow2 -o cluster_size=4k,lazy_refcounts=on a out7
+        info out7
+        convert -O qcow2 -o help
+        convert -O qcow2 -o preallocation=metadata a out8
+        convert -O qcow2 -o preallocation=full a out9
+        convert -O qcow2 -S 4k a out10
+        convert -S 0 -O qcow2 a out11
+        convert -S abc -O qcow2 a out12
+        convert -S 100 -O qcow2 a out12
+        convert -O qcow2 -B a o out13
+        convert -O qcow2 -B a -F qcow2 o out13
+        convert -O qcow2 -o backing_file=a,backing_fmt=qcow2 o out14
+        info out14
+        convert -O qcow2 -o backing_file=a o out15
+        convert -n -O qcow2 a out2
+        convert -n -O qcow2 a missing
+        convert -n -O qcow2 -o compat=1.1 a out2
+        convert -l s1 -O qcow2 a out16
+        convert -l snapshot.name=s1 -O qcow2 a out16
+        convert -l snapshot.id=1,snapshot.name=s1 -O qcow2 a out16
+        convert -l nosuch -O qcow2 a out17
+        convert -s s1 -O qcow2 a out17
+        info out18
+        convert -O qcow2 missing out19
+        convert -f raw -O qcow2 r out20
+        convert -f qcow2 -O qcow2 r out20
+        convert -O bogus r out20
+        convert -t none -T none -O qcow2 a out22
+        convert -t bogus -O qcow2 a out22
+        convert -T bogus -O qcow2 a out22
+        convert -m 4 -O qcow2 a out23
+        convert -m 100 -O qcow2 a out23
+        convert -m 0 -O qcow2 a out23
+        convert -W -O qcow2 a out24
+        convert -W -m 4 -O qcow2 a out24
+        convert -U -O qcow2 a out25
+        convert -C -O qcow2 a out26
+        convert -C -S 0 -O qcow2 a out26
+        convert -q -O qcow2 a out27
+        convert -r 1M -O qcow2 a out28
+        convert --salvage -O qcow2 a out29
+        convert --target-is-zero -O qcow2 a out30
+        convert --target-is-zero -n -O qcow2 a out2
+        convert --bitmaps -O qcow2 a out31
+        convert --bitmaps --skip-broken-bitmaps -O qcow2 a out31
+        convert --skip-broken-bitmaps -O qcow2 a out31
+        convert -O qcow2 a
+        convert -O qcow2
+        convert
+        convert -O qcow2 a a
+        convert -O qcow2 a /nodir/x
+        convert -O qcow2 a sub
+        convert --image-opts driver=qcow2,file.filename=a out32
+        convert --image-opts -O qcow2 driver=qcow2,file.filename=a out33
+        convert --target-image-opts a driver=qcow2,file.filename=out2
+        convert 'json:{"driver":"qcow2","file":{"driver":"file","filename":"a"}}' -O qcow2 out34
+        convert -c -O raw a out37
+        convert -O qcow2 -o bogus=1 a out39
+        convert -O qcow2 -o size=2M a out40
+        compare a out2
+        compare a out1
+        compare a out3
+        check out2
+        """,
+    ),
+    images(
+        "img-compare",
+        "compare in every spelling",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f raw r 1M
+        create -q -f qcow2 b 2M
+        create -q -f qcow2 c 1M
+        create -q -f raw g 2M
+        write c 65536 512
+        compare a r
+        compare a b
+        compare a c
+        compare -s a b
+        compare -f qcow2 -F raw a r
+        compare -f raw -F qcow2 r a
+        compare -f raw -F raw r g
+        compare -p a c
+        compare -q a c
+        compare -q a b
+        compare -T none a c
+        compare -T bogus a c
+        compare -t none a c
+        compare a missing
+        compare missing a
+        compare missing missing2
+        compare a
+        compare
+        compare a b c
+        compare -f bogus a c
+        compare -F bogus a c
+        compare -U a c
+        compare a sub
+        compare --image-opts driver=qcow2,file.filename=a driver=qcow2,file.filename=c
+        compare --output=json a c
+        """,
+    ),
+    images(
+        "img-measure",
+        "what a copy with these options would take",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f raw r 1M
+        create -q -f qcow2 -b a -F qcow2 o
+        write a 0 131072
+        snapshot -c s a
+        measure a
+        measure -O qcow2 a
+        measure -O raw a
+        measure -f qcow2 -O qcow2 a
+        measure --output=json -O qcow2 a
+        measure --output=json -O raw r
+        measure --size 10G
+        measure --size 10G -O qcow2
+        measure --size 10G -O qcow2 --output=json
+        measure --size 10G -O qcow2 -o cluster_size=4k
+        measure --size 10G -O qcow2 -o cluster_size=2M,refcount_bits=64
+        measure --size 10G -O qcow2 -o preallocation=full
+        measure --size 10G -O qcow2 -o bogus=1
+        measure --size 10G -O qcow2 -o help
+        measure --size abc
+        measure --size -1
+        measure --size 0 -O qcow2
+        measure --size 1000 -O qcow2
+        measure --size 1M a
+        measure --size 1M -f qcow2
+        measure -l s -O qcow2 a
+        measure -l nosuch -O qcow2 a
+        measure -l snapshot.name=s -O qcow2 a
+        measure -O vmdk a
+        measure -O vdi --size 1M
+        measure -O bogus a
+        measure missing
+        measure
+        measure a r
+        measure -O qcow2 o
+        measure -U -O qcow2 a
+        measure --image-opts driver=qcow2,file.filename=a
+        measure -q a
+        measure --output=xml a
+        """,
+    ),
+    images(
+        "img-map",
+        "map in every spelling",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f raw r 1M
+        create -q -f qcow2 -b a -F qcow2 o
+        write a 0 131072
+        write o 262144 65536
+        map a
+        map --output=json a
+        map --output=human o
+        map --output=json o
+        map -f qcow2 a
+        map -s 64k a
+        map -l 64k a
+        map --start-offset=64k --max-length=64k --output=json a
+        map -s 10M a
+        map -s abc a
+        map -s -1 a
+        map -l 0 a
+        map -f bogus a
+        map missing
+        map
+        map a r
+        map --output=xml a
+        map -U a
+        map --image-opts driver=qcow2,file.filename=a
+        map -q a
+        map sub
+        """,
+    ),
+    images(
+        "img-amend",
+        "amend in every spelling",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f raw r 1M
+        create -q -f qcow2 -o compat=0.10 v2 1M
+        create -q -f qcow2 -b a -F qcow2 o
+        amend
+        amend a
+        amend -o compat=0.10 a
+        amend -o compat=1.1 a
+        amend -o compat=v3 a
+        amend -o help a
+        amend -f qcow2 -o help
+        amend -f raw -o help
+        amend -o '' a
+        amend -o lazy_refcounts=on a
+        amend -o lazy_refcounts a
+        amend -o size=2M a
+        amend -o size=1M a
+        amend -o bogus=1 a
+        amend -o cluster_size=4k a
+        amend -o preallocation=full a
+        amend -o backing_file=a o
+        amend -o backing_file=r,backing_fmt=raw o
+        amend -o refcount_bits=64 a
+        amend -o data_file=x a
+        amend -o data_file_raw=on a
+        amend -o encryption=on a
+        amend -o extended_l2=on a
+        amend -o compression_type=zstd a
+        amend -o size=1M r
+        amend -f qcow2 -o compat=0.10 missing
+        amend -o compat=1.1 v2
+        amend --force -o compat=0.10 a
+        amend -p -o compat=1.1 a
+        amend -q -o compat=0.10 a
+        amend -t none -o compat=1.1 a
+        amend -t bogus -o compat=1.1 a
+        amend -o compat=1.1 a r
+        amend --image-opts -o compat=0.10 driver=qcow2,file.filename=a
+        info a
+        """,
+    ),
+    images(
+        "img-bitmap",
+        "bitmap in every spelling",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f raw r 1M
+        create -q -f qcow2 b 1M
+        bitmap --add a b1
+        bitmap --add --disable a b2
+        bitmap --add -g 64k a b3
+        bitmap --add --granularity=128k a b4
+        bitmap --add a b1
+        bitmap --add -g 3k a b5
+        bitmap --remove a b1
+        bitmap --remove a nosuch
+        bitmap --clear a b2
+        bitmap --enable a b2
+        bitmap --disable a b2
+        bitmap --merge b3 a b2
+        bitmap --merge nosuch a b2
+        bitmap --add --merge b3 a b6
+        bitmap a b2
+        bitmap --add a
+        bitmap --add
+        bitmap --add r b
+        bitmap --add missing b
+        bitmap -f qcow2 --add a b7
+        bitmap -f bogus --add a b8
+        bitmap --add --image-opts driver=qcow2,file.filename=a b9
+        bitmap -b b -F qcow2 --merge x a b2
+        bitmap --add --remove a b11
+        info a
+        info --output=json a
+        """,
+    ),
+    images(
+        "img-second-version",
+        "an image of version 2 and its upgrade",
+        r"""
+        create -q -f qcow2 -o compat=0.10 a 1M
+        snapshot -c s a
+        resize a 2M
+        write a 0 65536
+        snapshot -l a
+        snapshot -a s a
+        check a
+        map --output=json a
+        info --output=json a
+        amend -o compat=1.1 a
+        resize a 2M
+        snapshot -c t a
+        info a
+        """,
+    ),
+]
