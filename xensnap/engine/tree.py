@@ -1,6 +1,7 @@
 """The tree that snapshots form by their parents. Pure functions over records; a parent that is gone makes a root."""
 
 from collections.abc import Iterable, Mapping
+from itertools import count
 
 from xensnap.errors import NotFound
 from xensnap.model import Snapshot
@@ -11,17 +12,36 @@ Snapshots = Mapping[str, Snapshot]
 def by_name(snapshots: Iterable[Snapshot]) -> dict[str, Snapshot]:
     """Oldest first; of those of one second a parent before its children, and then by name, the same everywhere."""
     all_of_them = {snapshot.name: snapshot for snapshot in snapshots}
-    return {name: all_of_them[name] for name in sorted(all_of_them, key=lambda name: _age(all_of_them, name))}
+    generations = _generations(all_of_them)
+    return dict(sorted(all_of_them.items(), key=lambda each: (each[1].creation_time_s, generations[each[0]], each[0])))
 
 
-def _age(snapshots: Snapshots, name: str) -> tuple[int, int, str]:
-    """What to sort by: the second, and how many ancestors are of the same one."""
-    second, seen = snapshots[name].creation_time_s, {name}
+def _generations(snapshots: Snapshots) -> dict[str, int]:
+    """For each snapshot, how many it and those of its ancestors are that lead to it within one second.
+
+    Each is looked at once, since hundreds can be of one second. In a cycle, which only damaged records have, it is the
+    cycle's length, wherever it was entered.
+    """
+    found: dict[str, int] = {}
+    for name in snapshots:
+        line: dict[str, None] = {}
+        at: str | None = name
+        while at is not None and at not in found and at not in line:
+            line[at] = None
+            at = _parent_of_one_second(snapshots, at)
+        if at is not None and at in line:
+            cycle = list(line)[list(line).index(at) :]
+            found.update(dict.fromkeys(cycle, len(cycle)))
+        above = 0 if at is None else found[at]
+        left = [each for each in reversed(line) if each not in found]
+        found.update(zip(left, count(above + 1), strict=False))
+    return found
+
+
+def _parent_of_one_second(snapshots: Snapshots, name: str) -> str | None:
     above = parent(snapshots, name)
-    while above is not None and above not in seen and snapshots[above].creation_time_s == second:
-        seen.add(above)
-        above = parent(snapshots, above)
-    return second, len(seen), name
+    one_second = above is not None and snapshots[above].creation_time_s == snapshots[name].creation_time_s
+    return above if one_second else None
 
 
 def known(snapshots: Mapping[str, Snapshot], name: str, *, domain: str) -> Snapshot:

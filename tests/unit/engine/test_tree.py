@@ -55,3 +55,24 @@ def test_of_those_of_one_second_a_parent_is_older_than_its_children() -> None:
     parents = {"a": "b", "b": "c", "c": None, "d": None, "e": "f", "f": "e"}
     made = (msgspec.structs.replace(snapshot(name, above), creation_time_s=1) for name, above in parents.items())
     assert list(tree.by_name(made)) == ["c", "d", "b", "e", "f", "a"]
+
+
+def age(snapshots: dict[str, Snapshot], name: str) -> tuple[int, int, str]:
+    """What `by_name` sorts by, walked up for each of them anew."""
+    line = [name]
+    while (above := tree.parent(snapshots, line[-1])) and above not in line:
+        if snapshots[above].creation_time_s != snapshots[name].creation_time_s:
+            break
+        line.append(above)
+    return snapshots[name].creation_time_s, len(line), name
+
+
+@given(PARENTS, st.data())
+def test_the_oldest_is_first_and_of_one_second_whoever_has_fewer_ancestors_of_it(
+    parents: dict[str, str | None], data: st.DataObject
+) -> None:
+    made = {
+        name: msgspec.structs.replace(snapshot(name, above), creation_time_s=data.draw(st.integers(1, 2)))
+        for name, above in data.draw(st.permutations(list(parents.items())))
+    }
+    assert list(tree.by_name(made.values())) == sorted(made, key=lambda name: age(made, name))
