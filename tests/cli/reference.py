@@ -9,7 +9,8 @@ import msgspec
 
 from xensnap.cli.command import COMMON
 from xensnap.cli.configuration import Configuration, HookTable, RetentionTable
-from xensnap.cli.documents import Document, EventDocument
+from xensnap.cli.documents.every import Document
+from xensnap.cli.documents.parts import EventDocument
 from xensnap.cli.explanations import EXPLANATIONS
 from xensnap.cli.main import ALIASES, SECTIONS, VERBS, main
 from xensnap.engine.risks import RISKS

@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import tag_by_hand
 from tests.cli.reference import commands_page, configuration_page, errors_page, json_page, man_page
 from tests.cli.test_options import put_archive, put_capsule, put_xml
-from xensnap.cli.documents import Document
+from xensnap.cli.documents.every import Document
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 

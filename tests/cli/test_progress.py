@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from xensnap.cli import progress
-from xensnap.cli.documents import EventDocument
+from xensnap.cli.documents.parts import EventDocument
 from xensnap.engine.execute import Progress
 
 MIB = 1 << 20

@@ -3,7 +3,7 @@
 import click
 
 from xensnap.cli.command import command_with
-from xensnap.cli.documents import ApplyDocument
+from xensnap.cli.documents.done import ApplyDocument
 from xensnap.cli.operate import interruptible, show_result
 from xensnap.cli.session import Session, changing, verb
 from xensnap.engine import plan as plans

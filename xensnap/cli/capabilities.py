@@ -1,7 +1,7 @@
 """`capabilities`: what the chosen host can do."""
 
 from xensnap.cli.command import command_with
-from xensnap.cli.documents import CapabilitiesDocument, CapabilityDocument
+from xensnap.cli.documents.examined import CapabilitiesDocument, CapabilityDocument
 from xensnap.cli.output import table
 from xensnap.cli.session import Session, verb
 from xensnap.hypervisor import Capability

@@ -5,13 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
-from xensnap.cli.documents import (
-    ChainDisk,
-    ChainDocument,
-    ChainLayer,
-    CompactDocument,
-    HiddenDocument,
-)
+from xensnap.cli.documents.examined import ChainDisk, ChainDocument, ChainLayer, CompactDocument, HiddenDocument
 from xensnap.cli.names import full_path
 from xensnap.cli.output import clean, size, table
 from xensnap.cli.records import domain_document

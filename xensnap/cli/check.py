@@ -2,7 +2,8 @@
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
-from xensnap.cli.documents import CheckDocument, DiskFitnessDocument, ModeDocument, ReasonDocument
+from xensnap.cli.documents.examined import CheckDocument, DiskFitnessDocument, ModeDocument
+from xensnap.cli.documents.parts import ReasonDocument
 from xensnap.cli.output import clean
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, verb

@@ -5,7 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, name_argument
-from xensnap.cli.documents import CloneDocument
+from xensnap.cli.documents.done import CloneDocument
 from xensnap.cli.names import full_path
 from xensnap.cli.session import Session, planned
 from xensnap.engine.request import CloneRequest

@@ -2,7 +2,7 @@
 
 from xensnap.cli import configuration
 from xensnap.cli.command import command_with
-from xensnap.cli.documents import ConfigurationDocument
+from xensnap.cli.documents.examined import ConfigurationDocument
 from xensnap.cli.session import Session, told
 
 

@@ -7,7 +7,7 @@ from xensnap.cli import operate
 from xensnap.cli.choices import FORM, THEN, disk_choices
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domains
-from xensnap.cli.documents import ConfigDiskDocument, ConfigDocument, CreateDocument
+from xensnap.cli.documents.done import ConfigDiskDocument, ConfigDocument, CreateDocument
 from xensnap.cli.names import full_path
 from xensnap.cli.session import Session, domain_config_option, planned
 from xensnap.cli.snapshot_config import EMPTY, choices, combined, domain_and_file, memory_given, memory_path, read

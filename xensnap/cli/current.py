@@ -2,7 +2,7 @@
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
-from xensnap.cli.documents import CurrentDocument
+from xensnap.cli.documents.listed import CurrentDocument
 from xensnap.cli.output import clean
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, verb

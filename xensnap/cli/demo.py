@@ -14,7 +14,7 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.demo_world import DISKS, DOMAIN, Compared, DemoWorld
-from xensnap.cli.documents import DemoDocument, Proof
+from xensnap.cli.documents.simulated import DemoDocument, Proof
 from xensnap.cli.list import table_text
 from xensnap.cli.output import size
 from xensnap.cli.plans import plan_text

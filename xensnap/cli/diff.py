@@ -4,7 +4,7 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, snapshots
-from xensnap.cli.documents import DiffDocument, DiskDifference, StretchDocument
+from xensnap.cli.documents.examined import DiffDocument, DiskDifference, StretchDocument
 from xensnap.cli.output import clean, size
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, verb

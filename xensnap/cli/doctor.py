@@ -6,7 +6,7 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import optional_domain_argument
-from xensnap.cli.documents import DoctorDocument, ExaminedDocument, FindingDocument, UnexaminedDocument
+from xensnap.cli.documents.examined import DoctorDocument, ExaminedDocument, FindingDocument, UnexaminedDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
 from xensnap.engine.doctor import Finding, Severity

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import click
 
 from xensnap.cli.completing import domain_argument
-from xensnap.cli.documents import DomainStateDocument
+from xensnap.cli.documents.done import DomainStateDocument
 from xensnap.cli.output import clean
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, changing, verb

@@ -4,7 +4,7 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
-from xensnap.cli.documents import DiskSpace, DuDocument, SnapshotSpace, SpaceDocument
+from xensnap.cli.documents.examined import DiskSpace, DuDocument, SnapshotSpace, SpaceDocument
 from xensnap.cli.output import clean, size, table
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, verb

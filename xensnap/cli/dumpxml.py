@@ -4,7 +4,7 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, optional_snapshot_argument
-from xensnap.cli.documents import XmlDocument
+from xensnap.cli.documents.done import XmlDocument
 from xensnap.cli.names import local_file, one_name
 from xensnap.cli.session import Session, verb
 from xensnap.engine import tree

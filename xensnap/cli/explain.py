@@ -4,7 +4,7 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import errors
-from xensnap.cli.documents import ExplainDocument, Explained
+from xensnap.cli.documents.examined import ExplainDocument, Explained
 from xensnap.cli.explanations import EXPLANATIONS
 from xensnap.cli.session import Session, told
 from xensnap.engine.risks import RISKS

@@ -5,7 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domains
-from xensnap.cli.documents import ImportDocument
+from xensnap.cli.documents.done import ImportDocument
 from xensnap.cli.names import configuration_file, full_path
 from xensnap.cli.session import Session, planned
 from xensnap.engine.request import GraftRequest, ImportRequest

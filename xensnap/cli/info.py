@@ -4,7 +4,7 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, optional_snapshot_argument
-from xensnap.cli.documents import CheckedDisk, CheckedSnapshot, InfoDocument, LiveDisk
+from xensnap.cli.documents.listed import CheckedDisk, CheckedSnapshot, InfoDocument, LiveDisk
 from xensnap.cli.list import long_text
 from xensnap.cli.names import one_name
 from xensnap.cli.output import clean, size

@@ -9,7 +9,8 @@ import click
 from xensnap.cli.choosing import ORDERS, Filters, wanted
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import optional_domain_argument, optional_snapshot_argument
-from xensnap.cli.documents import DomainsDocument, DomainsEntry, ListDocument, SnapshotDocument
+from xensnap.cli.documents.listed import DomainsDocument, DomainsEntry, ListDocument
+from xensnap.cli.documents.parts import SnapshotDocument
 from xensnap.cli.names import one_name
 from xensnap.cli.output import clean, local, size, table
 from xensnap.cli.records import domain_document, pinned_text, snapshot_document

@@ -2,7 +2,7 @@
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
-from xensnap.cli.documents import LogDocument, LoggedDocument
+from xensnap.cli.documents.listed import LogDocument, LoggedDocument
 from xensnap.cli.output import clean, utc
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, verb

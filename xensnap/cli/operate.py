@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from xensnap.cli import documents
-from xensnap.cli.documents import OperationDocument
+from xensnap.cli.documents import done
+from xensnap.cli.documents.done import OperationDocument
 from xensnap.cli.records import recovered_document, recovered_text
 from xensnap.cli.session import Interrupted, Session
 from xensnap.engine.engine import Engine, Result
@@ -44,21 +44,21 @@ NOTHING_TO_DO = frozenset({"nothing-to-delete", "nothing-to-prune", "nothing-to-
 """What is refused because it is so already, which a command that may be repeated does not call an error."""
 
 DOCUMENTS: dict[type[Request], type[OperationDocument]] = {
-    CreateRequest: documents.CreateDocument,
-    RevertRequest: documents.RevertDocument,
-    DeleteRequest: documents.DeleteDocument,
-    PruneRequest: documents.PruneDocument,
-    RenameRequest: documents.RenameDocument,
-    EditRequest: documents.EditDocument,
-    PinRequest: documents.PinDocument,
-    UnpinRequest: documents.UnpinDocument,
-    ForgetRequest: documents.ForgetDocument,
-    RestoreRequest: documents.RestoreDocument,
-    AdoptRequest: documents.AdoptDocument,
-    RedefineRequest: documents.RedefineDocument,
-    ExportRequest: documents.ExportDocument,
-    GraftRequest: documents.ImportDocument,
-    RelocateRequest: documents.RelocateDocument,
+    CreateRequest: done.CreateDocument,
+    RevertRequest: done.RevertDocument,
+    DeleteRequest: done.DeleteDocument,
+    PruneRequest: done.PruneDocument,
+    RenameRequest: done.RenameDocument,
+    EditRequest: done.EditDocument,
+    PinRequest: done.PinDocument,
+    UnpinRequest: done.UnpinDocument,
+    ForgetRequest: done.ForgetDocument,
+    RestoreRequest: done.RestoreDocument,
+    AdoptRequest: done.AdoptDocument,
+    RedefineRequest: done.RedefineDocument,
+    ExportRequest: done.ExportDocument,
+    GraftRequest: done.ImportDocument,
+    RelocateRequest: done.RelocateDocument,
 }
 
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from xensnap.cli.documents import Document, ErrorDocument, ReasonDocument
+from xensnap.cli.documents.parts import ErrorDocument, ReasonDocument
 from xensnap.errors import Refused, XensnapError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from xensnap.cli.documents.every import Document
 
-def to_json(document: Document) -> str:
+
+def to_json(document: "Document") -> str:
     """The document as text, ending in a newline."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 

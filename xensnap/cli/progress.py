@@ -72,7 +72,7 @@ def _event_writer() -> "Watch":
     """One JSON object on a line; see EventDocument."""
     import msgspec
 
-    from xensnap.cli.documents import EventDocument
+    from xensnap.cli.documents.parts import EventDocument
 
     rate = Rate()
 

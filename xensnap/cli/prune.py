@@ -5,7 +5,7 @@ import click
 from xensnap.cli import operate
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
-from xensnap.cli.documents import KeptDocument, PruneDocument
+from xensnap.cli.documents.done import KeptDocument, PruneDocument
 from xensnap.cli.output import clean, table
 from xensnap.cli.session import Session, planned
 from xensnap.cli.times import SPAN, span_s

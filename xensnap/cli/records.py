@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from xensnap.cli.documents import (
+from xensnap.cli.documents.parts import (
     DiskDocument,
     DomainDocument,
     ExcludedDocument,

@@ -4,7 +4,7 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import optional_domain_argument
-from xensnap.cli.documents import FailedRecovery, RecoverDocument
+from xensnap.cli.documents.done import FailedRecovery, RecoverDocument
 from xensnap.cli.records import recovered_document, recovered_text
 from xensnap.cli.session import Session, changing, verb
 from xensnap.engine.engine import Engine, Recovered

@@ -8,7 +8,7 @@ import click
 
 from xensnap.cli import conformance_files as files
 from xensnap.cli.command import command_with
-from xensnap.cli.documents import ReplayDocument
+from xensnap.cli.documents.simulated import ReplayDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, verb
 from xensnap.errors import ExitCode, NotFound, Reason, Refused, Usage

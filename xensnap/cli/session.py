@@ -15,7 +15,7 @@ from xensnap.errors import Effect, ExitCode, Failed, Usage, XensnapError
 
 if TYPE_CHECKING:
     from xensnap.cli.configuration import Configuration
-    from xensnap.cli.documents import Document
+    from xensnap.cli.documents.every import Document
     from xensnap.engine.engine import Engine
     from xensnap.engine.plan import Plan
     from xensnap.engine.reading import Reader

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xensnap import hosts
-from xensnap.cli.documents import SimPlaceDocument, SimShowDocument
+from xensnap.cli.documents.simulated import SimPlaceDocument, SimShowDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
 from xensnap.cli.sim_crash import crash

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xensnap import hosts
-from xensnap.cli.documents import SimCrashDocument
+from xensnap.cli.documents.simulated import SimCrashDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
 from xensnap.cli.sim_place import place_of

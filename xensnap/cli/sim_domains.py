@@ -7,7 +7,8 @@ import msgspec
 from msgspec.structs import replace
 
 from xensnap import hosts
-from xensnap.cli.documents import LiveDisk, SimDomainDocument
+from xensnap.cli.documents.listed import LiveDisk
+from xensnap.cli.documents.simulated import SimDomainDocument
 from xensnap.cli.output import clean
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, changing, verb

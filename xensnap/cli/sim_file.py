@@ -3,7 +3,7 @@
 import click
 
 from xensnap import hosts
-from xensnap.cli.documents import SimFileDocument
+from xensnap.cli.documents.simulated import SimFileDocument
 from xensnap.cli.names import full_path, local_file
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb

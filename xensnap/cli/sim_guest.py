@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from xensnap import hosts
-from xensnap.cli.documents import SeenRun, SimReadDocument, SimWriteDocument
+from xensnap.cli.documents.simulated import SeenRun, SimReadDocument, SimWriteDocument
 from xensnap.cli.output import clean, size, table
 from xensnap.cli.session import Session, changing, verb
 from xensnap.cli.sim_place import chosen, size_of

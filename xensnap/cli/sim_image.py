@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from xensnap import hosts
-from xensnap.cli.documents import SimImageDocument
+from xensnap.cli.documents.simulated import SimImageDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
 from xensnap.cli.sim_place import chosen

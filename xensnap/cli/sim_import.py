@@ -3,7 +3,7 @@
 import click
 
 from xensnap import hosts
-from xensnap.cli.documents import SimImportDocument
+from xensnap.cli.documents.simulated import SimImportDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
 from xensnap.cli.sim_place import chosen, make

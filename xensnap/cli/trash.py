@@ -4,7 +4,7 @@ import click
 
 from xensnap.cli import operate
 from xensnap.cli.command import Verb
-from xensnap.cli.documents import ParkedDocument, TrashDocument, TrashedDocument
+from xensnap.cli.documents.done import ParkedDocument, TrashDocument, TrashedDocument
 from xensnap.cli.output import clean, size, utc
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, planned, verb

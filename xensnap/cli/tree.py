@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument
-from xensnap.cli.documents import TreeDocument, TreeNode
+from xensnap.cli.documents.listed import TreeDocument, TreeNode
 from xensnap.cli.output import clean, local
 from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, verb

@@ -4,7 +4,7 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import domain_argument, optional_snapshot_argument
-from xensnap.cli.documents import VerifiedSnapshot, VerifyDocument, VerifyFinding
+from xensnap.cli.documents.examined import VerifiedSnapshot, VerifyDocument, VerifyFinding
 from xensnap.cli.names import one_name
 from xensnap.cli.output import clean
 from xensnap.cli.records import domain_document

@@ -181,3 +181,25 @@ class CloneDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-clo
 
 class ApplyDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-apply/1"):
     """`apply`: `verb` is the plan's."""
+
+
+OperationDocument = (
+    CreateDocument
+    | RevertDocument
+    | DeleteDocument
+    | PruneDocument
+    | RenameDocument
+    | EditDocument
+    | PinDocument
+    | UnpinDocument
+    | ForgetDocument
+    | RestoreDocument
+    | AdoptDocument
+    | RedefineDocument
+    | RelocateDocument
+    | ExportDocument
+    | ImportDocument
+    | CloneDocument
+    | ApplyDocument
+)
+"""Those that tell what an operation on a domain has done."""
