@@ -7,7 +7,7 @@ import pytest
 from tests.conformance.broken import BROKEN, can_only_work_on_disks_inside
 from tests.conformance.coverage_page import CANNOT
 from xensnap.conformance import REQUIREMENTS, Case, Level, Options, every_case, run_cases
-from xensnap.conformance.events import BAD, CaseEnded, Did, Event, RunEnded, State
+from xensnap.conformance.events import BAD, CaseEnded, Did, Event, RunEnded, State, decode, encode
 from xensnap.conformance.places.doors import DoorPlace
 from xensnap.conformance.places.plain_qemu import QemuPlace
 from xensnap.conformance.places.simulated import SimulatedPlace
@@ -32,6 +32,7 @@ def expected(case: Case) -> State:
 
 def ended(case: Case, place: OpenPlace, options: Options = DEFAULTS) -> CaseEnded:
     events = [*run_cases([case], place, clock=time.monotonic, options=options)]
+    assert [decode(encode(each)) for each in events] == events, "a report could not be written"
     (found,) = [each for each in events if isinstance(each, CaseEnded)]
     last = events[-1]
     assert isinstance(last, RunEnded)

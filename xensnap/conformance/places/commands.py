@@ -38,6 +38,11 @@ class Ran(msgspec.Struct, frozen=True):
     err: str
 
     @property
+    def line(self) -> str:
+        """What was typed. Bytes that are no text can be read in it, and can be put into a report."""
+        return " ".join(self.words).encode("utf-8", "backslashreplace").decode()
+
+    @property
     def document(self) -> dict[str, Any]:
         """What it printed with `--json`.
 
@@ -47,9 +52,9 @@ class Ran(msgspec.Struct, frozen=True):
         try:
             told = msgspec.json.decode(self.out, type=dict[str, Any])
         except msgspec.MsgspecError as error:
-            raise Broken(f"{' '.join(self.words)} printed no JSON document: {error}: {self.out[:200]!r}") from error
+            raise Broken(f"{self.line} printed no JSON document: {error}: {self.out[:200]!r}") from error
         if not str(told.get("schema", "")).startswith("xensnap-"):
-            raise Broken(f"{' '.join(self.words)} printed a document that does not say what it is: {sorted(told)}")
+            raise Broken(f"{self.line} printed a document that does not say what it is: {sorted(told)}")
         return told
 
 
@@ -102,14 +107,14 @@ class Commands:
         """Wait for its end; `heard` is what was read of its errors before."""
         out, err = process.communicate()
         ran = Ran(("xensnap", *words), process.returncode, out, heard + err)
-        self._trial.did(" ".join(ran.words), f"exit code {ran.code}")
-        self._trial.require("Traceback" not in ran.err + ran.out, f"{' '.join(ran.words)} ended in a traceback: {err}")
+        self._trial.did(ran.line, f"exit code {ran.code}")
+        self._trial.require("Traceback" not in ran.err + ran.out, f"{ran.line} ended in a traceback: {err}")
         return ran
 
     def ok(self, *words: str) -> Ran:
         """Run what has to succeed."""
         ran = self.run(*words)
-        self._trial.equal(ran.code, 0, f"the exit code of {' '.join(ran.words)} ({ran.err.strip()})")
+        self._trial.equal(ran.code, 0, f"the exit code of {ran.line} ({ran.err.strip()})")
         return ran
 
 
