@@ -285,8 +285,19 @@ def _table_written(fs: FileSystem, program: SnapshotCreate, now: int) -> FileSys
 def _wanted(fs: FileSystem, program: SnapshotApply | SnapshotDelete | CopyOut) -> Entry:
     image = _link(fs, program.layer).image
     found = image.table.by_id(program.snapshot_id) if isinstance(image, Qcow2) else None
-    assert found is not None, "the host looks the snapshot up before it starts the program"
+    if found is None:  # somebody has deleted it since it was looked up
+        raise ToolError(_not_found(program), fs)
     return found
+
+
+def _not_found(program: SnapshotApply | SnapshotDelete | CopyOut) -> str:
+    match program:
+        case SnapshotApply():
+            return _trouble(program, "load it").format(reason="No such file or directory")
+        case SnapshotDelete():
+            return f"Could not delete snapshot '{program.tag}': snapshot not found"
+        case _:
+            return "Failed to load snapshot: Can't find snapshot"
 
 
 def _size_set(fs: FileSystem, program: SnapshotApply, _now: int) -> FileSystem:

@@ -104,6 +104,17 @@ class Context(msgspec.Struct, frozen=True):
                     below = below.backing
         return None
 
+    async def opened_below(self, vdev: str, layer: Layer) -> Layer | None:
+        """What the domain's QEMU has below this image of a disk; None where it reads nothing from there."""
+        running = await self.required()
+        for node in await self.host.blocks.nodes(running):
+            below: Node | None = node
+            while below is not None:
+                if node.vdev == vdev and below.layer.path == layer.path:
+                    return below.backing.layer if below.backing else None
+                below = below.backing
+        return None
+
     async def tops(self, vdev: str) -> tuple[str, ...]:
         """The images that the domain's QEMU has on top for this disk; none where there is no QEMU."""
         running = await self.running()

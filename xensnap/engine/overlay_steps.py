@@ -212,11 +212,20 @@ class PullUp(StepBase, frozen=True):
 
     async def _stream(self, at: Context, running: Domain) -> None:
         """Its backing file goes when this is decided, so by then what came from there has to be durable."""
-        if not _stands_on(await at.host.images.inspect(self.layer), self.backing):
+        if not await self._is_over(at):
             base = Layer(self.backing.path, self.backing.format or Format.RAW) if self.backing else None
             job = await at.host.blocks.stream(running, self.vdev, layer=self.layer, base=base, job_id=job_id(at))
             await job.wait(progress=at.told(), patience_s=block_jobs.PATIENCE_S)
         await at.host.blocks.flush(running)
+
+    async def _is_over(self, at: Context) -> bool:
+        """Somebody else can write the header of an image in use: the QEMU that has it open tells what it reads."""
+        if not _stands_on(await at.host.images.inspect(self.layer), self.backing):
+            return False
+        below = await at.opened_below(self.vdev, self.layer)
+        if below is None or self.backing is None:
+            return below is None and self.backing is None
+        return await at.same_image(below, Layer(self.backing.path, below.format))
 
     async def undo(self, at: Context) -> None:
         """The image reads the same at every instant, and its old backing file is still there: only a job must end."""

@@ -100,7 +100,10 @@ class CopyDown(Lowering, frozen=True):
         if self.above is None:
             return await super()._is_over(at)
         image = await at.image(self.above)
-        return image is not None and image.backing is not None and image.backing.path == self.base.path
+        if image is None or image.backing is None or image.backing.path != self.base.path:
+            return False
+        # Somebody else can write the header of an image in use: only the QEMU that has it open tells what it reads.
+        return await at.opened_by(self.vdev, self.top) is None
 
 
 class Pivot(Lowering, frozen=True):
