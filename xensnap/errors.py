@@ -8,9 +8,12 @@
 Every error has a stable id, which `explain` and the documentation know, a cause in words and a remedy.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
+
+NAMES_MAX = 20
+"""So many names are shown of those that there are."""
 
 
 class Effect(StrEnum):
@@ -167,6 +170,16 @@ def no_domain(ref: str, there: Iterable[str], *, otherwise: str) -> NotFound:
         there: names of the domains that it has.
         otherwise: how it would come to know one more.
     """
-    named = ", ".join(sorted(set(there)))
-    known = f"There are: {named}." if named else "There is none yet."
+    named = sorted(set(there))
+    known = which_of(ref, named) if named else "There is none yet."
     return NotFound(f"no domain {ref!r}", id="domain-not-found", remedy=f"{known} {otherwise}")
+
+
+def which_of(word: str, there: Sequence[str], *, told: str = "There are") -> str:
+    """What to say to somebody whose word is none of these names: the one that is nearest, and the first of all."""
+    import difflib  # noqa: PLC0415 -- most commands need it not
+
+    near = difflib.get_close_matches(word, there, n=1)
+    meant = f"Did you mean {near[0]!r}? " if near else ""
+    more = f" and {len(there) - NAMES_MAX} more" if len(there) > NAMES_MAX else ""
+    return f"{meant}{told}: {', '.join(map(repr, there[:NAMES_MAX]))}{more}."

@@ -89,6 +89,9 @@ def choose(spec: str | None, *, environment: Mapping[str, str] | None = None) ->
     if kind == "sim" and place:
         directory = os.path.abspath(place)
         return Choice("sim", directory, f"sim:{directory}")
+    if spec.rstrip(":") == "qemu":
+        cause = "the host qemu: needs the directory of its images"
+        raise Usage(cause, id="bad-host", remedy="Write qemu:DIR, such as `qemu:.`.")
     raise Usage(f"there is no host {spec!r}", id="bad-host", remedy=CHOICES)
 
 

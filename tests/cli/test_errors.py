@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,9 @@ from xensnap.errors import Effect, Failed, Unknown
         (["list", "guest1", "--descendants"], "contradiction", 2),
         (["list", "guest1", "--from", "nothing"], "no-such-snapshot", 3),
         (["list", "--leaves"], "domain-missing", 2),
+        (["list", "--tree"], "domain-missing", 2),
+        (["list", "--long"], "domain-missing", 2),
+        (["list", "--sort", "name"], "domain-missing", 2),
         (["parent", "guest1", "nothing"], "no-such-snapshot", 3),
         (["revert", "guest1"], "name-missing", 2),
         (["delete", "guest1"], "name-missing", 2),
@@ -68,6 +72,7 @@ from xensnap.errors import Effect, Failed, Unknown
         (["recover", "--abort", "--resume"], "contradiction", 2),
         (["recover", "nobody"], "domain-not-found", 3),
         (["apply", "nothing.json"], "no-such-file", 3),
+        (["apply", "."], "unreadable-file", 2),
         (["apply", "-"], "bad-plan", 2),
         (["nonsense"], "usage", 2),
         (["create"], "usage", 2),
@@ -75,6 +80,7 @@ from xensnap.errors import Effect, Failed, Unknown
         (["list", "guest1", "\udc80"], "bad-text", 2),
         (["list", "gu\0est"], "bad-text", 2),
         (["--host", "nonsense", "list"], "bad-host", 2),
+        (["--host", "qemu:", "list"], "bad-host", 2),
         (["--host", "xen", "list"], "no-such-program", 1),
         (["--host", "qemu:nowhere", "list"], "no-such-host", 3),
         (["--host", "sim:nowhere", "list"], "no-simulated-host", 3),
@@ -96,8 +102,8 @@ from xensnap.errors import Effect, Failed, Unknown
         (["sim", "disk", "resize", "guest1", "xvdz", "1M"], "disk-not-found", 3),
         (["sim", "write", "guest1", "xvda", "0", "0"], "bad-size", 2),
         (["sim", "write", "guest1", "xvda", "-1", "1k"], "usage", 2),
-        (["sim", "write", "guest1", "xvda", "1", "1k"], "usage", 2),
-        (["sim", "write", "guest1", "xvda", "1G", "1k"], "usage", 2),
+        (["sim", "write", "guest1", "xvda", "1", "1k"], "bad-size", 2),
+        (["sim", "write", "guest1", "xvda", "1G", "1k"], "beyond-the-end", 2),
         (["sim", "write", "guest1", "xvda", "x", "1k"], "bad-size", 2),
         (["sim", "write", "guest1", "xvdz", "0", "1k"], "disk-not-found", 3),
         (["sim", "read", "guest1", "xvda", "1G"], "beyond-the-end", 2),
@@ -110,6 +116,7 @@ def test_each_mistake_has_its_id_and_its_exit_code(sim, words, id, code) -> None
     told = sim.error(*words)
     assert (told["id"], told["exit_code"], told["effect"]) == (id, code, "none")
     assert told["cause"]
+    assert told["remedy"]
     result = sim.run(*words)
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.startswith("xensnap: ")
@@ -212,13 +219,23 @@ def test_a_reader_that_has_seen_enough_is_no_error_of_ours(sim) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_streams_that_are_closed_take_nothing_in_and_are_no_error(sim) -> None:
+    """Else the next file that is opened has the number of one of them, and the journal holds what a child complains."""
+    environment = os.environ | {"XENSNAP_HOST": sim.host}
+    words = shlex.join([sys.executable, "-m", "xensnap", "create", "guest1", "-v", "-n"])
+    for name, closed in {"one": ">&-", "two": "<&- >&- 2>&-"}.items():
+        done = subprocess.run(f"{words} {name} {closed}", shell=True, env=environment, check=False)
+        assert done.returncode == 0
+    assert sim.ok("list", "guest1", "--name-only") == "one\ntwo\n"
+
+
 def test_what_was_done_and_cannot_be_shown_is_not_called_nothing(sim) -> None:
     environment = os.environ | {"XENSNAP_HOST": sim.host}
     with Path("/dev/full").open("wb") as full:
         words = [sys.executable, "-m", "xensnap.cli", "create", "guest1", "-n", "one"]
         done = subprocess.run(words, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 5
-    assert done.stderr.startswith("xensnap: the result cannot be shown")
+    assert done.stderr.startswith("xensnap: it was done, but the result cannot be shown: No space left on device")
     assert sim.ok("list", "guest1", "--name-only") == "one\n"
 
 

@@ -1,13 +1,15 @@
 """`apply`: carry out exactly a plan that was shown before."""
 
+import sys
+
 import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.documents.done import ApplyDocument
+from xensnap.cli.names import local_file
 from xensnap.cli.operate import interruptible, show_result
 from xensnap.cli.session import Session, changing, verb
 from xensnap.engine import plan as plans
-from xensnap.errors import NotFound
 
 
 @command_with(
@@ -28,9 +30,4 @@ def command(session: Session, plan: str) -> None:
 
 
 def _text(path: str) -> bytes:
-    try:
-        with click.open_file(path, "rb") as file:
-            text: bytes = file.read()
-    except FileNotFoundError as error:
-        raise NotFound(f"{path}: no such file", id="no-such-file") from error
-    return text
+    return sys.stdin.buffer.read() if path == "-" else local_file(path)

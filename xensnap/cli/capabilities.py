@@ -14,6 +14,7 @@ MEANING = {
     Capability.LIVE_SAVE: "save memory while the guest runs",
     Capability.DOWNTIME_LIMIT: "say how long it may stand still then",
     Capability.SAVE_PAUSED: "save a guest that is paused",
+    Capability.QUIESCE: "ask guests to make their file systems quiet",
     Capability.IMMUTABLE: "protect frozen images with the immutable flag",
 }
 
@@ -26,12 +27,12 @@ def command(session: Session) -> None:
         host = engine.host
         has = frozenset(host.capabilities)
         name, root, hooks, agent = host.name, host.root, host.hooks is not None, host.agent is not None
-    able = tuple(CapabilityDocument(each.value, each in has, MEANING.get(each, each.value)) for each in Capability)
+    able = tuple(CapabilityDocument(each.value, each in has, MEANING[each]) for each in Capability)
     document = CapabilitiesDocument(name, root, able, hooks, agent)
     session.show(document, lambda: _text(document))
 
 
 def _text(document: CapabilitiesDocument) -> str:
     rows = [("yes" if each.there else "no", each.name, each.meaning) for each in document.capabilities]
-    rows.append(("yes" if document.guest_agent else "no", "guest-agent", "quiesce guests through their agent"))
+    rows.append(("yes" if document.guest_agent else "no", "guest-agent", "ask an agent in the guest for it"))
     return f"{document.host}, its snapshots in {document.root}\n{table(('', 'CAPABILITY', 'MEANING'), rows)}"

@@ -3,7 +3,7 @@
 import click
 
 from xensnap.cli import operate
-from xensnap.cli.command import command_with
+from xensnap.cli.command import Group, command_with
 from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents.examined import ChainDisk, ChainDocument, ChainLayer, CompactDocument, HiddenDocument
 from xensnap.cli.names import full_path
@@ -17,7 +17,7 @@ from xensnap.engine.view import DiskView, View
 from xensnap.model import Image, Kind
 
 
-@click.group("chain", short_help="Show what disks stand on, or make it shorter.")
+@click.group("chain", cls=Group, short_help="Show what disks stand on, or make it shorter.")
 def command() -> None:
     """The images below the disks of a domain: the active layer, overlays, the base."""
 

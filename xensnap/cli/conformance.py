@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from xensnap.cli import conformance_files as files
-from xensnap.cli.command import Verb
+from xensnap.cli.command import Group
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, told, verb
 from xensnap.errors import ExitCode, NotFound, Usage
@@ -49,7 +49,7 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, value: str) ->
     return value
 
 
-@click.group("conformance", short_help="Try a host with the conformance cases.")
+@click.group("conformance", cls=Group, short_help="Try a host with the conformance cases.")
 def command() -> None:
     """Try what a host promises, and tell it in every form that somebody reads."""
 
@@ -94,7 +94,7 @@ capsules_option = click.option(
 )
 
 
-@command.command("run", cls=Verb, examples=EXAMPLES)
+@command.command("run", examples=EXAMPLES, short_help="Try cases on a host.")
 @choosing
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Where chance comes from."
@@ -201,7 +201,7 @@ def _tell_plan(session: Session, wanted: "tuple[Case, ...]", options: "Options")
             session.print(clean("\n    ".join([each.case, *lines])) + "\n")
 
 
-@command.command("list")
+@command.command("list", short_help="Name the cases and what they show.")
 @choosing
 @told
 def list_cases(session: Session, cases: tuple[str, ...], profiles: tuple[str, ...]) -> None:
@@ -216,7 +216,7 @@ def list_cases(session: Session, cases: tuple[str, ...], profiles: tuple[str, ..
         session.print("".join(f"{each.id}  [{' '.join(each.requirements)}]\n    {each.story}\n" for each in wanted))
 
 
-@command.command("compare")
+@command.command("compare", short_help="Tell what is lost or gained between two runs.")
 @click.argument("old", metavar="OLD.jsonl")
 @click.argument("new", metavar="NEW.jsonl")
 @told
@@ -234,7 +234,7 @@ def compare_runs(session: Session, old: str, new: str) -> None:
     click.get_current_context().exit(DONE_BADLY if comparison.worse else DONE_WELL)
 
 
-@command.command("report")
+@command.command("report", short_help="Write reports of earlier runs.")
 @click.argument("runs", metavar="RUN.jsonl...", nargs=-1, required=True)
 @reporting
 @told

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import click
 
+from xensnap.cli.command import Group
 from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents.done import DomainStateDocument
 from xensnap.cli.output import clean
@@ -13,7 +14,7 @@ from xensnap.engine.engine import Engine
 from xensnap.model import Domain
 
 
-@click.group("domain", short_help="Start and stop domains, where nothing else does.")
+@click.group("domain", cls=Group, short_help="Start and stop domains, where nothing else does.")
 def command() -> None:
     """Start and stop domains of a host without a toolstack of its own, never in the middle of an operation.
 

@@ -9,6 +9,7 @@ from xensnap.cli.session import Interrupted, Session, planned
 from xensnap.engine import tree
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import EditRequest
+from xensnap.errors import Failed
 
 
 @command_with(
@@ -29,7 +30,11 @@ def _edited(session: Session, domain: str, name: str) -> str:
     """What the operator's editor makes of the description; no lock is held while somebody thinks."""
     with session.engine(changes=False) as engine:
         before = _description(engine, domain, name)
-    text = click.edit(before)
+    try:
+        text = click.edit(before)
+    except click.ClickException as error:
+        cause = f"{error.format_message()}; nothing was changed"
+        raise Failed(cause, id="no-such-program", remedy="Set $EDITOR, or use `xensnap describe`.") from error
     if text is None:
         raise Interrupted("the text was not saved; nothing was changed")
     return text.strip()

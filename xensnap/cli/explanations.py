@@ -154,7 +154,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "`revert --save-current` is two operations, each with a plan of its own, and a plan file holds one.",
         "Plan `create` and `revert` one after the other, or run it without a plan file.",
     ),
-    "unreadable-file": ("A file that was named cannot be read.", "Look at its owner and its mode."),
+    "unreadable-file": ("A file that was named cannot be read.", "Look at what it is, and at its owner and its mode."),
     "usage": ("The command line cannot be understood.", "See --help of the verb."),
     "which-snapshots": (
         "It is not clear which snapshots are to be deleted.",
@@ -383,7 +383,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "disk-not-opened": ("QEMU could not open a disk, and the guest would run without it.", "Look at the image."),
     "error": ("Something went wrong.", "The message tells more."),
     "failed": ("It was tried and did not work; the message says what is true now.", "Remove the cause, try again."),
-    "file-failed": ("The operating system refused a file operation; its words are in the message.", "See df, mount."),
+    "file-failed": (
+        "The operating system refused a file operation; its words are in the message.",
+        "Look at the file, and at the file system that it is on.",
+    ),
     "foreign-bytes": (
         "A file holds bytes that the simulator did not make, so it cannot tell what they are.",
         "Use images that the simulated host has given out.",

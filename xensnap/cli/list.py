@@ -9,10 +9,11 @@ import click
 from xensnap.cli.choosing import ORDERS, Filters, wanted
 from xensnap.cli.command import command_with
 from xensnap.cli.completing import optional_domain_argument, optional_snapshot_argument
-from xensnap.cli.documents.listed import DomainsDocument, DomainsEntry, ListDocument
+from xensnap.cli.documents.listed import ListDocument
 from xensnap.cli.documents.parts import SnapshotDocument
+from xensnap.cli.domains import show_domains
 from xensnap.cli.names import one_name
-from xensnap.cli.output import clean, local, size, table
+from xensnap.cli.output import clean, csv, local, size, table
 from xensnap.cli.records import domain_document, pinned_text, snapshot_document
 from xensnap.cli.session import Session, verb
 from xensnap.cli.times import PAST, When
@@ -101,10 +102,11 @@ def command(
     _require_one_shape(session, shape)
     wanted_name = one_name(name, snapshot)
     if domain is None:
-        if wanted_name is not None or filters(0) != Filters():
+        of_snapshots = shape["as_tree"] or shape["in_full"] or shape["with_parent"]
+        if wanted_name is not None or filters(0) != Filters() or sort != "time" or of_snapshots:
             raise Usage("snapshots were asked for, but of no domain", id="domain-missing", remedy="Name the domain.")
         with session.reader() as reader:
-            _show_domains(session, reader, name_only=shape["name_only"])
+            show_domains(session, reader, name_only=shape["name_only"], as_csv=shape["as_csv"])
         return
     with session.reader() as reader:
         host = reader.host.name
@@ -154,10 +156,6 @@ def _text(document: ListDocument, listing: Listing, **shape: bool) -> str:
     return table_text(document.snapshots)
 
 
-def _name_line(snapshot: SnapshotDocument, *, with_parent: bool) -> str:
-    return clean(snapshot.name) + (f"\t{clean(snapshot.parent or '')}" if with_parent else "")
-
-
 def _document(host: str, listing: Listing, wanted_name: str | None, names: tuple[str, ...]) -> ListDocument:
     records = listing.contents.snapshots
     if wanted_name is not None:
@@ -176,29 +174,10 @@ def _document(host: str, listing: Listing, wanted_name: str | None, names: tuple
 
 def csv_text(snapshots: tuple[SnapshotDocument, ...]) -> str:
     """One line for each snapshot, for a spreadsheet: times are UTC, disks are parted by blanks."""
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    return csv(
+        COLUMNS,
         [
-            "name",
-            "created",
-            "kind",
-            "consistency",
-            "state",
-            "parent",
-            "current",
-            "pinned",
-            "memory",
-            "disks",
-            "description",
-        ]
-    )
-    for each in snapshots:
-        writer.writerow(
-            [
+            (
                 each.name,
                 each.created,
                 each.kind,
@@ -210,9 +189,10 @@ def csv_text(snapshots: tuple[SnapshotDocument, ...]) -> str:
                 each.memory or "",
                 " ".join(disk.vdev for disk in each.disks),
                 each.description,
-            ]
-        )
-    return text.getvalue().rstrip("\n")
+            )
+            for each in snapshots
+        ],
+    )
 
 
 def table_text(snapshots: tuple[SnapshotDocument, ...]) -> str:
@@ -254,33 +234,3 @@ def long_text(snapshot: SnapshotDocument) -> str:
         lines.append(f"  {disk.vdev:<12} {disk.kind}, {size(disk.size_bytes)}: {where}")
     lines += [f"  {each.vdev:<12} left out: {each.reason}" for each in snapshot.excluded]
     return "\n".join(map(clean, lines))
-
-
-def _show_domains(session: Session, reader: Reader, *, name_only: bool) -> None:
-    listings = [reader.list(domain.uuid) for domain in reader.domains()]
-    entries = tuple(
-        DomainsEntry(
-            uuid=each.domain.uuid,
-            name=each.domain.name,
-            state=each.domain.state,
-            disks=tuple(disk.vdev for disk in each.domain.disks),
-            snapshots=len(each.contents.snapshots),
-            current=each.current,
-            pending=each.pending or None,
-        )
-        for each in listings
-    )
-    for entry in entries:
-        session.recovery_due(entry.name, entry.pending or "")
-    rows = [
-        (clean(each.name), each.state, str(each.snapshots), clean(each.current or "-"), ",".join(each.disks), each.uuid)
-        for each in entries
-    ]
-    session.show(
-        DomainsDocument(reader.host.name, entries),
-        lambda: (
-            "\n".join(row[0] for row in rows)
-            if name_only
-            else table(("DOMAIN", "STATE", "SNAPSHOTS", "CURRENT", "DISKS", "UUID"), rows)
-        ),
-    )

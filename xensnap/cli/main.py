@@ -1,6 +1,7 @@
 """The command `xensnap`: finds the verb, runs it, and turns whatever comes out of it into words and an exit code."""
 
 import itertools
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,9 +13,9 @@ from typing import Any, NoReturn
 import click
 
 from xensnap.cli.__main__ import VERSION
-from xensnap.cli.command import COMMON
+from xensnap.cli.command import COMMON, Group, nearest
 from xensnap.cli.session import Interrupted, Session, Stage, flag_option, host_option, verbose_option, xen_options
-from xensnap.errors import Effect, ExitCode, Failed, Usage, XensnapError
+from xensnap.errors import Effect, ExitCode, Failed, FileFailed, Usage, XensnapError
 
 # Name -> module and first line of its help, so that `--help` and `--version` import no verb.
 VERBS = {
@@ -94,7 +95,7 @@ ALIASES = {f"snapshot-{name}": name for name in ("create", "delete", "list", "re
 """The names that the 2014 design gave them under `xl`."""
 
 
-class Verbs(click.Group):
+class Verbs(Group):
     """The verbs, each imported when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
@@ -109,6 +110,16 @@ class Verbs(click.Group):
         module = import_module(f"xensnap.cli.{VERBS[name][0]}")
         command: click.Command = module.command
         return command
+
+    def instead(self, ctx: click.Context, word: str) -> str:  # noqa: ARG002 -- as above
+        """What to type instead of a word that is no verb: ours for the name that another tool has for it."""
+        from xensnap.cli.elsewhere import COMMANDS
+
+        plain = word.removeprefix("snapshot-")
+        form = COMMANDS.get(word) or COMMANDS.get(plain) or (plain if plain in VERBS else nearest(word, VERBS))
+        if word == "help":
+            form = "VERB --help"
+        return f"Did you mean `xensnap {form}`?" if form else "`xensnap --help` lists the commands."
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- as above
         """The list of verbs from the table above."""
@@ -128,6 +139,7 @@ class Verbs(click.Group):
     ) -> NoReturn:
         """Run one command line and end the process. Nobody ever gets to see a traceback unasked."""
         arguments = list(sys.argv[1:] if args is None else args)
+        _hold_standard_streams()
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
@@ -147,6 +159,19 @@ class Verbs(click.Group):
             return _told(Interrupted(f"interrupted; {session.stage.value}"), session, arguments)
         code = code if isinstance(code, int) else int(ExitCode.DONE)
         return min(code, 1) if session.xl_exit else code
+
+
+def _hold_standard_streams() -> None:
+    """Where a standard stream is closed, open the null device as it, before a file of ours gets its number.
+
+    The journal as number 2 would take in what some child says on stderr.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the smallest number that is free, which is this one
+            setattr(sys, name, open(number, "r" if not number else "w", encoding="utf-8", closefd=False))  # noqa: SIM115 -- for as long as we run
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -169,30 +194,34 @@ def _told(error: Exception, session: Session, arguments: Sequence[str]) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and "--json" not in words:
         click.echo(error.format_message(), err=True)
         return ExitCode.NOTHING_CHANGED if "--xl-exit" in words else ExitCode.USAGE
-    ours = _ours(error, session)
+    ours = _ours(error, session, arguments)
     code = min(int(ours.exit_code), 1) if session.xl_exit or "--xl-exit" in words else int(ours.exit_code)
     tell(ours, host=session.host_name, exit_code=code, as_json=session.json or "--json" in words)
     return code
 
 
-def _ours(error: Exception, session: Session) -> XensnapError:
+def _ours(error: Exception, session: Session, arguments: Sequence[str]) -> XensnapError:
     """The error in our terms: click's are about usage, the system's say themselves what they are about."""
     if isinstance(error, XensnapError):
         return error
     if isinstance(error, click.Abort):
         return Interrupted(f"interrupted; {session.stage.value}")
     if isinstance(error, click.ClickException):
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else "xensnap"
-        if isinstance(error, click.exceptions.NoArgsIsHelpError):
-            return Usage(f"{path} needs a command", remedy=f"See `{path} --help`.")
-        return Usage(error.format_message(), remedy=f"See `{path} --help`.")
+        from xensnap.cli.usage import usage_of
+
+        return usage_of(error, arguments)
     effect = {Stage.BEFORE: Effect.NONE, Stage.ACTING: Effect.UNKNOWN, Stage.DONE: Effect.DONE}[session.stage]
     if isinstance(error, OSError):
-        return Failed(f"{error}; {session.stage.value}", id="file-failed", effect=effect)
+        cause = f"{_of_the_system(error)}; {session.stage.value}"
+        return FileFailed(cause, path=str(error.filename or ""), errno=error.errno or 0, effect=effect)
     cause = f"internal error: {type(error).__name__}: {error}".splitlines()[0]
     remedy = "Please report it, with what --debug prints."
     return Failed(f"{cause}; {session.stage.value}", id="internal-error", remedy=remedy, effect=effect)
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the operating system says, about which file."""
+    return ": ".join(str(each) for each in (error.filename, error.strerror or error) if each)
 
 
 def _check_text(arguments: Sequence[str]) -> None:

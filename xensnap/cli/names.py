@@ -52,11 +52,11 @@ def local_file(path: str) -> bytes:
         Usage: it cannot be read.
     """
     try:
-        if Path(path).is_file():
-            return Path(path).read_bytes()
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {path}", id="no-such-file") from error
     except OSError as error:
         raise Usage(f"{path}: {error.strerror}", id="unreadable-file") from error
-    raise NotFound(f"there is no file {path}", id="no-such-file")
 
 
 def configuration_file(path: str) -> tuple[str, str]:

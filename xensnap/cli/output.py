@@ -1,5 +1,6 @@
 """Results and errors as they are shown: text for people, one JSON document for programs."""
 
+import errno
 import time
 import unicodedata
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import click
 import msgspec
 
 from xensnap.cli.documents.parts import ErrorDocument, ReasonDocument
-from xensnap.errors import Refused, XensnapError
+from xensnap.errors import FileFailed, Reason, Refused, XensnapError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,6 +52,18 @@ def table(header: "Sequence[str]", rows: "Iterable[Sequence[str]]") -> str:
     )
 
 
+def csv(header: "Sequence[str]", rows: "Iterable[Sequence[str]]") -> str:
+    """Comma-separated values, quoted where they have to be."""
+    import csv as written
+    import io
+
+    text = io.StringIO()
+    writer = written.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().rstrip("\n")
+
+
 def columns(text: str) -> int:
     """How wide a terminal shows it: East Asian characters take two columns, combining ones none."""
     return sum(
@@ -61,14 +74,35 @@ def columns(text: str) -> int:
 # --- Errors ----------------------------------------------------------------------------------------------------------
 
 
+BY_SYSTEM = {
+    errno.EACCES: "Work as a user who may do that, on most hosts root.",
+    errno.EPERM: "Work as a user who may do that, on most hosts root.",
+    errno.ENOSPC: "Make room there.",
+    errno.EDQUOT: "Make room there.",
+    errno.EROFS: "It is mounted read-only: mount it for writing, or name another place.",
+}
+"""What to do about a file operation that failed, where the reason of the system alone says it."""
+
+
+def remedy_of(error: XensnapError | Reason) -> str:
+    """What to do: as whoever met the error says it, else as `explain` says it of all of its kind."""
+    if error.remedy:
+        return error.remedy
+    if isinstance(error, FileFailed) and error.errno in BY_SYSTEM:
+        return BY_SYSTEM[error.errno]
+    from xensnap.cli.explanations import EXPLANATIONS
+
+    return EXPLANATIONS.get(error.id, ("", ""))[1]
+
+
 def error_document(error: XensnapError, *, host: str, exit_code: int) -> ErrorDocument:
     """What is known of an error, for programs."""
     reasons = error.reasons if isinstance(error, Refused) else ()
     return ErrorDocument(
         id=error.id,
         cause=clean(error.cause),
-        remedy=clean(error.remedy),
-        reasons=tuple(ReasonDocument(each.id, clean(each.cause), clean(each.remedy)) for each in reasons),
+        remedy=clean(remedy_of(error)),
+        reasons=tuple(ReasonDocument(each.id, clean(each.cause), clean(remedy_of(each))) for each in reasons),
         effect=error.effect.value,
         exit_code=exit_code,
         host=clean(host),
@@ -79,9 +113,9 @@ def error_text(error: XensnapError) -> str:
     """What was wrong and where, and what to do about it; every reason of a refusal, by id where there are several."""
     reasons = error.reasons if isinstance(error, Refused) else ()
     if len(reasons) < 2:
-        return f"xensnap: {clean(error.cause)}{_remedy(error.cause, error.remedy)}"
+        return f"xensnap: {clean(error.cause)}{_remedy(error.cause, remedy_of(error))}"
     lines = [f"xensnap: refused for {len(reasons)} reasons; nothing was touched"]
-    lines += [f"  {each.id}: {clean(each.cause)}{_remedy(each.cause, each.remedy, indent=4)}" for each in reasons]
+    lines += [f"  {each.id}: {clean(each.cause)}{_remedy(each.cause, remedy_of(each), indent=4)}" for each in reasons]
     return "\n".join(lines)
 
 

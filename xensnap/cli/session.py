@@ -162,7 +162,9 @@ class Session:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             done = Effect.DONE if self.stage is Stage.DONE else Effect.NONE
-            raise Failed(f"the result cannot be shown: {error}", id="not-shown", effect=done) from error
+            before = "it was done, but " if done is Effect.DONE else ""
+            cause = f"{before}the result cannot be shown: {error.strerror}"
+            raise Failed(cause, id="not-shown", effect=done) from error
 
     def warn(self, text: str) -> None:
         """Something that a person should know; with `--json` the document says it."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xensnap import hosts
+from xensnap.cli.command import Group
 from xensnap.cli.documents.simulated import SimPlaceDocument, SimShowDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SEED = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="What its UUIDs are drawn from.")
 
 
-@click.group("sim", short_help="Make and handle a simulated host.")
+@click.group("sim", cls=Group, short_help="Make and handle a simulated host.")
 def command() -> None:
     """A simulated host, kept in a directory between commands.
 
@@ -46,7 +47,7 @@ def init(session: Session, seed: int) -> None:
     _tell(session, choice, "made")
 
 
-@command.command("reset")
+@command.command("reset", short_help="Empty it, or remove it.")
 @SEED
 @click.option("--remove", is_flag=True, help="Remove it altogether instead.")
 @verb
@@ -69,7 +70,7 @@ def reset(session: Session, seed: int, remove: bool) -> None:
     _tell(session, choice, "removed" if remove else "reset")
 
 
-@command.command("path")
+@command.command("path", short_help="Print the directory that it is kept in.")
 @verb
 def path(session: Session) -> None:
     """Print the directory that the simulated host is kept in, whether it exists or not."""
@@ -78,7 +79,7 @@ def path(session: Session) -> None:
     session.show(SimPlaceDocument(choice.name, choice.directory, exists), lambda: clean(choice.directory))
 
 
-@command.command("show")
+@command.command("show", short_help="Show its domains, chains and files.")
 @verb
 def show(session: Session) -> None:
     """Show its domains with their disks and chains, and the files of its snapshot store."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xensnap import hosts
+from xensnap.cli.command import Verb
 from xensnap.cli.documents.simulated import SimCrashDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
@@ -52,7 +53,12 @@ class Dying(Session):
         """As `show`."""
 
 
-@click.command("crash", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    "crash",
+    cls=Verb,
+    short_help="Let a command die in the middle, for `recover` to do something.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.option("--at", type=click.IntRange(min=1), required=True, metavar="EFFECT", help="The effect to die at.")
 @click.argument("name", type=click.Choice(VERBS), metavar="|".join(VERBS))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[WORDS]...")

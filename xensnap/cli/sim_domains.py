@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from xensnap import hosts
+from xensnap.cli.command import Group
 from xensnap.cli.documents.listed import LiveDisk
 from xensnap.cli.documents.simulated import SimDomainDocument
 from xensnap.cli.output import clean
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from xensnap.hosts import SimulatedHost
 
 
-@click.group("domain")
+@click.group("domain", cls=Group)
 def domain() -> None:
     """Domains of the simulated host."""
 
@@ -48,12 +49,12 @@ def add_domain(session: Session, name: str, disks: tuple[str, ...], uuid: object
         _tell(session, host, added)
 
 
-@click.group("disk")
+@click.group("disk", cls=Group)
 def disk() -> None:
     """Disks of the simulated host's domains."""
 
 
-@disk.command("add")
+@disk.command("add", short_help="Give a domain one more disk.")
 @click.argument("name", metavar="DOMAIN")
 @click.argument("new", metavar="VDEV=SIZE[,…]")
 @verb

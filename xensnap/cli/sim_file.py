@@ -3,6 +3,7 @@
 import click
 
 from xensnap import hosts
+from xensnap.cli.command import Group
 from xensnap.cli.documents.simulated import SimFileDocument
 from xensnap.cli.names import full_path, local_file
 from xensnap.cli.output import clean
@@ -12,12 +13,12 @@ from xensnap.cli.sim_place import chosen
 from xensnap.errors import Reason, Refused
 
 
-@click.group("file")
+@click.group("file", cls=Group, short_help="Its files as files of this machine, and back.")
 def file() -> None:
     """Files of the simulated host as files of this machine, and the other way round."""
 
 
-@file.command("get")
+@file.command("get", short_help="Copy a file of it to this machine.")
 @click.argument("path")
 @click.argument("file", type=click.Path(dir_okay=False))
 @verb
@@ -37,7 +38,7 @@ def get(session: Session, path: str, file: str) -> None:
     _tell(session, path, file, len(data), f"{path} copied to {file}")
 
 
-@file.command("put")
+@file.command("put", short_help="Copy a file of this machine to it.")
 @click.argument("file")
 @click.argument("path")
 @verb

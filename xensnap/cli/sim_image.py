@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from xensnap import hosts
+from xensnap.cli.command import Group
 from xensnap.cli.documents.simulated import SimImageDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
@@ -15,12 +16,12 @@ from xensnap.cli.sim_place import chosen
 from xensnap.errors import FileFailed, NotFound, Reason, Refused, Usage
 
 
-@click.group("image")
+@click.group("image", cls=Group, short_help="Its images as files of this machine, and back.")
 def image() -> None:
     """Images of the simulated host as files of this machine, and the other way round."""
 
 
-@image.command("export")
+@image.command("export", short_help="Write an image of it as a file here.")
 @click.argument("path")
 @click.argument("file", type=click.Path(dir_okay=False))
 @verb
@@ -38,7 +39,7 @@ def export(session: Session, path: str, file: str) -> None:
     _tell(session, path, file, len(data), f"{path} written to {file}")
 
 
-@image.command("import")
+@image.command("import", short_help="Make an image of it of a file here.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.argument("path")
 @verb

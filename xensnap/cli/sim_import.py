@@ -3,6 +3,7 @@
 import click
 
 from xensnap import hosts
+from xensnap.cli.command import Verb
 from xensnap.cli.documents.simulated import SimImportDocument
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, changing, verb
@@ -10,7 +11,7 @@ from xensnap.cli.sim_place import chosen, make
 from xensnap.errors import Usage
 
 
-@click.command("import")
+@click.command("import", cls=Verb, short_help="Make one in the likeness of a real host.")
 @click.option("--from-host", "source", required=True, metavar="HOST", help="qemu:DIR or xen: what is only looked at.")
 @verb
 @changing

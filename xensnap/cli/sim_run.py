@@ -11,13 +11,19 @@ import sys
 
 import click
 
+from xensnap.cli.command import Verb
 from xensnap.cli.session import Session, changing, verb
 from xensnap.cli.sim_place import place_of
 from xensnap.errors import NotFound
 from xensnap.testing.doors import doors
 
 
-@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    "run",
+    cls=Verb,
+    short_help="Run a program that works with xl, QEMU or qemu-img on it.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [WORDS]...")
 @verb
 @changing
@@ -30,7 +36,7 @@ def run(session: Session, words: tuple[str, ...]) -> None:
     sys.exit(_ran(session, list(words)))
 
 
-@click.command("shell")
+@click.command("shell", cls=Verb, short_help="Open a shell on it.")
 @verb
 @changing
 def shell(session: Session) -> None:

@@ -53,7 +53,11 @@ def read(path: str, domain: Domain) -> SnapshotConfig:
         NotFound: there is no such file.
         Usage: it cannot be read as what it should be.
     """
-    data = local_file(path)
+    try:
+        data = local_file(path)
+    except NotFound as error:
+        remedy = "Look at the path. A name for the snapshot stands after -n."
+        raise NotFound(error.cause, id=error.id, remedy=remedy) from error
     if len(data) > FILE_BYTES_MAX:
         raise Usage(f"{path}: {len(data)} bytes are no snapshot's configuration", id="bad-snapshot-config")
     try:

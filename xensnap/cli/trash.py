@@ -3,7 +3,7 @@
 import click
 
 from xensnap.cli import operate
-from xensnap.cli.command import Verb
+from xensnap.cli.command import Group, Verb
 from xensnap.cli.documents.done import ParkedDocument, TrashDocument, TrashedDocument
 from xensnap.cli.output import clean, size, utc
 from xensnap.cli.records import domain_document
@@ -18,7 +18,7 @@ GRACE_S = 7 * 86400
 """How long a snapshot stays in the trash when it is emptied, unless told otherwise."""
 
 
-@click.group("trash", short_help="Have back, or give up, what was thrown away.")
+@click.group("trash", cls=Group, short_help="Have back, or give up, what was thrown away.")
 def command() -> None:
     """Snapshots that `forget` has thrown away: what they hold stays until the trash is emptied."""
 

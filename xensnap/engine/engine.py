@@ -61,7 +61,7 @@ from xensnap.engine.verify import Looked, look
 from xensnap.engine.view import ANYWHERE, Places, View, digest, observe
 from xensnap.errors import Damaged, ExitCode, Failed, NotFound, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
-from xensnap.model import Domain, DomainUuid, Extent
+from xensnap.model import Domain, DomainUuid, Extent, RunState
 
 T = TypeVar("T")
 
@@ -256,6 +256,10 @@ class AsyncEngine(AsyncReader):
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "start"):
             await self._recover(domain, abort=None)
+            domain = await self.host.toolstack.inspect(domain.uuid)
+            if domain.state is not RunState.OFF:
+                cause = f"{domain.name} is {domain.state} already"
+                raise Refused([Reason("running-already", cause, "Use it as it is.", ExitCode.BUSY)])
             return await self.host.toolstack.create(domain.uuid, paused=paused)
 
     async def stop(self, ref: str) -> Domain:

@@ -86,7 +86,7 @@ def against_birth(place: Birthplace, directories: frozenset[str]) -> Iterator[Re
     for other in place.known:
         if other.uuid == domain.uuid:
             cause = f"the domain {other.name} is here already, with the UUID {domain.uuid}"
-            yield Reason("domain-exists", cause, "Give the new one a UUID of its own.", ExitCode.BUSY)
+            yield Reason("domain-exists", cause, "Give the new one a UUID of its own: --new-uuid.", ExitCode.BUSY)
         elif other.name == domain.name:
             cause = f"there is a domain {domain.name!r} already"
             yield Reason("domain-exists", cause, "Choose another name.", ExitCode.BUSY)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from itertools import count
 
-from xensnap.errors import NotFound
+from xensnap.errors import NotFound, which_of
 from xensnap.model import Snapshot
 
 Snapshots = Mapping[str, Snapshot]
@@ -48,9 +48,8 @@ def known(snapshots: Mapping[str, Snapshot], name: str, *, domain: str) -> Snaps
     """The same from the records alone."""
     if name in snapshots:
         return snapshots[name]
-    there = ", ".join(map(repr, snapshots)) or "none"
-    cause = f"{domain} has no snapshot {name!r}"
-    raise NotFound(cause, id="no-such-snapshot", remedy=f"Its snapshots are: {there}.")
+    told = which_of(name, [*snapshots], told="Its snapshots are") if snapshots else "It has none."
+    raise NotFound(f"{domain} has no snapshot {name!r}", id="no-such-snapshot", remedy=told)
 
 
 def parent(snapshots: Snapshots, name: str) -> str | None:

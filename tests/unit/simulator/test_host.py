@@ -38,7 +38,7 @@ def test_a_domain_is_found_by_uuid_and_by_name(host):
     assert host.run(host.toolstack.inspect(UUID)) == host.run(host.toolstack.inspect("guest"))
     with pytest.raises(NotFound, match="no domain 'other'") as caught:
         host.run(host.toolstack.inspect("other"))
-    assert caught.value.remedy == "There are: guest. `xensnap sim domain add` makes one."
+    assert caught.value.remedy == "There are: 'guest'. `xensnap sim domain add` makes one."
     with pytest.raises(Usage):
         host.add_domain("guest")
 

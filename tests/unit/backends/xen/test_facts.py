@@ -369,7 +369,7 @@ def test_a_domain_that_is_not_there_is_not_found_and_those_that_are_named(xen: S
     xen.add("pv1")
     with pytest.raises(NotFound, match="no domain 'nobody'") as caught:
         look(xen, "nobody")
-    assert caught.value.remedy.startswith("There are: pv1. One that is off is known by the file")
+    assert caught.value.remedy.startswith("There are: 'pv1'. One that is off is known by the file")
 
 
 def test_a_new_uuid_at_each_create_is_the_same_guest_if_name_and_images_are(xen: ScriptedXen) -> None:
