@@ -167,6 +167,14 @@ def fresh_qcow2(
     )
 
 
+_L1_ENTRIES_MAX = (32 << 20) // 8
+
+
+def too_large(size_bytes: int, cluster_bytes: int) -> bool:
+    """Whether the first table of a qcow2 image would be longer than QEMU allows."""
+    return -(-size_bytes // (cluster_bytes * cluster_bytes // 8)) > _L1_ENTRIES_MAX
+
+
 def metadata(image: Qcow2) -> int:
     """Clusters for the header, the refcounts and the L1 table of the active layer."""
     l1_entries = -(-image.size_bytes // (image.cluster_bytes * (image.cluster_bytes // 8)))

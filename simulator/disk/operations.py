@@ -11,7 +11,7 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk.bitmaps import unusable
 from simulator.disk.chain import sectors, seen, segments
 from simulator.disk.content import EMPTY, SECTOR, Content, Run, Value, clip, cluster, over, runs_in, runs_of
-from simulator.disk.image import Image, Qcow2, Raw, metadata
+from simulator.disk.image import Image, Qcow2, Raw, metadata, too_large
 from simulator.disk.refcounts import flagged, lowered, may_snapshot, raised, recounted, state_clusters
 from simulator.disk.snapshots import SNAPSHOTS_MAX, Entry, stored
 
@@ -69,6 +69,8 @@ def resized(images: tuple[Image, ...], size_bytes: int) -> Image:
         return Raw(size_bytes, _cut(top, size_bytes))
     if size_bytes % SECTOR:
         raise QemuError("The new size must be a multiple of 512")
+    if too_large(size_bytes, top.cluster_bytes):
+        raise QemuError("Failed to grow the L1 table: File too large")
     if top.version == 2 and len(top.table):
         raise QemuError("Can't resize a v2 image which has snapshots")
     broken = next((bitmap for bitmap in top.bitmaps if bitmap.broken), None)

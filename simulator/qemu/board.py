@@ -2,9 +2,10 @@
 
 import msgspec
 
+from simulator.core.unmodelled import NotModelled
 from simulator.disk.chain import OpenError, opened
 from simulator.disk.filesystem import FileSystem
-from simulator.disk.image import Image, Raw
+from simulator.disk.image import Image, Qcow2, Raw
 from simulator.qemu import graph
 from simulator.qemu.graph import Drive, Event, Node, Qemu
 from simulator.qemu.points import QmpError
@@ -118,6 +119,8 @@ def found(qemu: Qemu, device: str | None, node: str | None) -> Place:
     if device is not None and (drive := by_device(qemu, device)):
         return Place(drive, 0)
     if node is not None and (place := by_node(qemu, node)):
+        if not place.node.file_name and isinstance(place.node.belief, Qcow2):
+            raise NotModelled(f"QMP: what is done to {node!r}, the file of an image")
         return place
     raise QmpError(f"Cannot find device='{device or ''}' nor node-name='{node or ''}'")
 
@@ -185,8 +188,17 @@ def require_lock(fs: FileSystem, number: int, *, writing: bool, mine: int = 0) -
         raise QmpError('Failed to get shared "write" lock')
 
 
+def require_absolute(path: str) -> None:
+    """Where QEMU was started is not modelled."""
+    if path and not path.startswith("/"):
+        raise NotModelled(f"QMP: the file {path!r}, which is told from where QEMU was started")
+
+
 def opened_node(board: Board, layer: Layer, *, name: str, readonly: bool, locked: bool = True) -> tuple[Board, Node]:
     """One image opened, without what stands below it. The node is nowhere yet."""
+    require_absolute(layer.path)
+    if not readonly and layer.path in board.fs.dirs:
+        raise QmpError(f"Could not open '{layer.path}': Is a directory")
     try:
         link = opened(board.fs, Layer(layer.path, Format.RAW) if layer.format is Format.RAW else layer)
     except OpenError as error:

@@ -80,7 +80,8 @@ def _commands(line: dict[str, object]) -> Iterator[str]:
             yield command
             arguments = rest.get("arguments")
             actions = arguments.get("actions", []) if isinstance(arguments, dict) else []
-            yield from (f"transaction {each['type']}" for each in actions)
+            listed = actions if isinstance(actions, list) else []
+            yield from (f"transaction {each['type']}" for each in listed if "type" in each)
         case {"argv": [str(program), str(command), *_]}:
             yield f"{program} {command}"
 

@@ -18,16 +18,6 @@ def test_the_table_is_made_from_the_code() -> None:
     )
 
 
-def test_nearly_every_command_of_the_monitor_has_a_trace() -> None:
+def test_every_command_of_the_monitor_has_a_trace() -> None:
     asked = {line["qmp"]["execute"] for name in traces.STORIES for line in traces.read(name)[1:] if "qmp" in line}
-    without = set(COMMANDS) - asked
-    assert without == {
-        "block-job-complete",
-        "block-job-dismiss",
-        "block-job-finalize",
-        "block-job-pause",
-        "block-job-resume",
-        "block-job-set-speed",
-        "job-pause",
-        "query-block-exports",
-    }, "these are held to the real tool by random sequences only"
+    assert set(COMMANDS) <= asked

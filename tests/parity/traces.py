@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.parity import command_lines, introspections
+from tests.parity import command_lines, introspections, messages
 from tests.parity.monitors import IMAGES as PLACE
 from tests.parity.monitors import File, RealQemu, SimulatedQemu, create_args, normal, ordered
 from tests.parity.scenarios import IMAGES, MONITORS, ImageStory, MonitorStory
@@ -18,7 +18,7 @@ from tests.parity.shells import normal as normal_text
 from tests.parity.tools import run
 
 TRACES = Path(__file__).parent / "traces"
-_ALL: tuple[ImageStory | MonitorStory, ...] = (*IMAGES, *command_lines.IMAGES, *MONITORS)
+_ALL: tuple[ImageStory | MonitorStory, ...] = (*IMAGES, *command_lines.IMAGES, *MONITORS, *messages.MONITORS)
 STORIES = {story.name: story for story in _ALL}
 NEGOTIATE = b'{"execute":"qmp_capabilities"}'
 

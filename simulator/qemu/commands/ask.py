@@ -74,9 +74,10 @@ def device_info(board: Board, place: Place, *, flat: bool) -> Told:
     """`BlockDeviceInfo` of a node."""
     drive, at = place.drive, place.at
     lower = drive.chain[at + 1 :]
-    told = _common(filename(drive, at), place.node.name, place.node.readonly, place.node.layer.format)
+    kind = place.node.layer.format if place.node.file_name else "file"
+    told = _common(filename(drive, at), place.node.name, place.node.readonly, kind)
     if lower:
-        told["backing_file"] = lower[0].layer.path
+        told["backing_file"] = filename(drive, at + 1)
     told["backing_file_depth"] = 0 if flat else len(lower)
     told |= _limits() | {"image": _image(board, place, flat=flat), **_cache()}
     return told | ({"dirty-bitmaps": [_bitmap(each) for each in place.node.bitmaps]} if place.node.bitmaps else {})

@@ -8,6 +8,7 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
 from simulator.disk.chain import below
 from simulator.disk.chain import opened as link_of
+from simulator.disk.drivers import DRIVERS
 from simulator.disk.image import Qcow2
 from simulator.qemu import graph
 from simulator.qemu.bitmap import cut
@@ -20,6 +21,7 @@ from simulator.qemu.board import (
     is_raw,
     opened_node,
     put_root,
+    require_absolute,
     require_name,
     root,
     standing_on,
@@ -27,20 +29,15 @@ from simulator.qemu.board import (
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.graph import Drive, Node, Qemu
 from simulator.qemu.points import QmpError
-from simulator.qemu.schema import Arguments, Kind, anything, enum, tagged, text, truth, whole
+from simulator.qemu.schema import Arguments, Kind, anything, enum, record, tagged, text, truth, whole
 from xensnap.model import Format, Layer
 
 replace = msgspec.structs.replace
 
-_DRIVERS = (
-    "blkdebug blklogwrites blkreplay blkverify bochs cloop compress copy-before-write copy-on-read dmg file "
-    "snapshot-access ftp ftps gluster host_cdrom host_device http https iscsi luks nbd nfs null-aio null-co nvme "
-    "parallels preallocate qcow qcow2 qed quorum raw rbd replication ssh throttle vdi vhdx vmdk vpc vvfat"
-)
 _COMMON: dict[str, Kind] = {
     "node-name?": text,
     "discard?": enum("ignore", "unmap"),
-    "cache?": anything,
+    "cache?": record({"direct?": truth, "no-flush?": truth}),
     "read-only?": truth,
     "auto-read-only?": truth,
     "force-share?": truth,
@@ -62,7 +59,7 @@ _VARIANTS: dict[str, dict[str, Kind]] = {
         "pass-discard-other?": truth,
     },
 }
-BLOCKDEV: Kind = tagged("driver", _COMMON, _VARIANTS, enum(*_DRIVERS.split()))
+BLOCKDEV: Kind = tagged("driver", _COMMON, _VARIANTS, enum(*sorted(DRIVERS)))
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -78,6 +75,8 @@ def _add(board: Board, arguments: Arguments) -> Result:
     name = arguments.get("node-name")
     if name is None:
         raise QmpError("'node-name' must be specified for the root node")
+    if not name:
+        raise QmpError("Invalid node-name: ''")
     board, drive = opened_drive(board, arguments, name)
     drive = replace(drive, chain=(replace(drive.root, owned=True), *drive.chain[1:]))
     return board.having(board.fs, replace(board.qemu, drives=(*board.qemu.drives, drive))), {}
@@ -87,16 +86,17 @@ def opened_drive(board: Board, arguments: Arguments, name: str) -> tuple[Board, 
     """A new drive that no device stands on. A node that it takes for its file or backing stands alone no more."""
     readonly = bool(arguments.get("read-only"))
     driver = arguments["driver"]
-    if arguments.get("force-share"):
-        raise NotModelled("QMP: blockdev-add with force-share")
+    _require_plain(arguments, readonly=readonly)
     if driver == "file":
         board, node = _file_node(board, arguments["filename"], name, readonly=readonly)
-        _require_free_name(board, name)
+        if name:
+            require_free_name(board, name)
         return board, Drive(name, (node,), attached=False)
     file = _file(board, arguments["file"])
     if file.node is None and board.fs.find(file.path) is None:
         raise QmpError(f"Could not open '{file.path}': No such file or directory")
-    _require_free_name(board, name)
+    if name:
+        require_free_name(board, name)
     board, node = opened_node(
         board,
         Layer(file.path, Format(driver)),
@@ -115,19 +115,38 @@ def opened_drive(board: Board, arguments: Arguments, name: str) -> tuple[Board, 
     return _on_backing(board, drive, arguments)
 
 
-def _require_free_name(board: Board, name: str) -> None:
-    if name:
-        require_name(name)
-        if by_node(board.qemu, name) is not None:
-            raise QmpError(f"Duplicate nodes with node-name='{name}'")
-        if by_device(board.qemu, name) is not None:
-            raise QmpError(f"node-name={name} is conflicting with a device id")
+def _require_plain(arguments: Arguments, *, readonly: bool) -> None:
+    """Options that go together, and of those that would be told of the node only their defaults."""
+    if arguments.get("force-share"):
+        if not readonly:
+            raise QmpError("force-share=on can only be used with read-only images")
+        raise NotModelled("QMP: blockdev-add with force-share")
+    zeroes = arguments.get("detect-zeroes", "off")
+    if zeroes == "unmap" and arguments.get("discard") != "unmap":
+        words = "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap"
+        raise QmpError(words)
+    if zeroes != "off":
+        raise NotModelled("QMP: blockdev-add with detect-zeroes")
+    if any(arguments.get("cache", {}).values()):
+        raise NotModelled("QMP: blockdev-add with another cache than the host's")
+
+
+def require_free_name(board: Board, name: str) -> None:
+    """A new node may be called so."""
+    require_name(name)
+    if by_node(board.qemu, name) is not None or any(job.filter_name == name for job in board.qemu.jobs if not job.over):
+        raise QmpError(f"Duplicate nodes with node-name='{name}'")
+    if by_device(board.qemu, name) is not None:
+        raise QmpError(f"node-name={name} is conflicting with a device id")
 
 
 def _file_node(board: Board, path: str, name: str, *, readonly: bool) -> tuple[Board, Node]:
     """The node of a file, on which a format may be put later; it is told as the protocol that it is."""
-    board, node = opened_node(board, Layer(path, Format.RAW), name=name, readonly=readonly, locked=False)
-    return board, replace(node, file_name="")
+    require_absolute(path)
+    stored = getattr(board.fs.inodes.get(board.fs.find(path) or 0), "stored", None)
+    form = Format.QCOW2 if isinstance(stored, Qcow2) else Format.RAW
+    board, node = opened_node(board, Layer(path, form), name=name, readonly=readonly, locked=False)
+    return board, replace(node, file_name="", layer=Layer(path, Format.RAW))
 
 
 def _file(board: Board, given: Any) -> _File:
@@ -163,7 +182,9 @@ def _on_backing(board: Board, drive: Drive, arguments: Arguments) -> tuple[Board
             raise NotModelled("QMP: the disk of a device as a backing file")
         if not place.drive.attached and not place.at:
             board = replace(board, qemu=_without(board.qemu, place.drive))
-        return board, replace(drive, chain=(_expecting(node), *_as_backing(lower)))
+        # It stays open for writing where it was (measured: 7.2.22).
+        kept = replace(lower.root, locked=True)
+        return board, replace(drive, chain=(_expecting(node), kept, *_as_backing(lower)[1:]))
     return _implicit(board, drive)
 
 
@@ -209,10 +230,10 @@ def _del(board: Board, arguments: Arguments) -> Result:
     if place is None:
         raise QmpError(f"Failed to find node with node-name='{name}'")
     drive = place.drive
-    if drive.attached and not place.at and not place.file:
-        raise QmpError(f"Node {name} is in use")
     if job := board.qemu.working(drive.vdev):
         raise QmpError(f"Node '{name}' is busy: block device is in use by block job: {job.kind}")
+    if drive.attached and not place.at and not place.file:
+        raise QmpError(f"Node {name} is in use")
     upper = standing_on(board.qemu, name)
     if upper and not place.file:
         raise QmpError(f"Node '{name}' is busy: node is used as backing hd of '{upper}'")
@@ -220,7 +241,7 @@ def _del(board: Board, arguments: Arguments) -> Result:
     if not owned:
         raise QmpError(f"Node {name} is not owned by the monitor")
     if place.file:
-        raise QmpError(f"Node {name} is in use")
+        raise QmpError(f"Block device {name} is in use")
     return dropped(board, drive, 1), {}
 
 

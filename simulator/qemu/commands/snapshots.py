@@ -7,6 +7,7 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
+from simulator.disk.drivers import DRIVERS
 from simulator.disk.image import Qcow2, fresh_qcow2
 from simulator.disk.told import snapshot_info
 from simulator.qemu import graph, points
@@ -20,6 +21,7 @@ from simulator.qemu.board import (
     filename,
     found,
     opened_node,
+    require_absolute,
     require_lock,
     require_name,
     root,
@@ -127,7 +129,10 @@ def _node_given(board: Board, arguments: Arguments) -> str | None:
 
 def _overlay_made(board: Board, place: Place, path: str, form: str) -> Board:
     """The file is there from here on, whatever becomes of the command (qemu.md 128, 148)."""
+    require_absolute(path)
     if form not in _FORMATS:
+        if form in DRIVERS:
+            raise NotModelled(f"QMP: an overlay in {form} format")
         raise QmpError(f"Unknown file format '{form}'")
     if form == "raw":
         raise QmpError("Backing file not supported for file format 'raw'")

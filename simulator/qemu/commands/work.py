@@ -12,7 +12,7 @@ from simulator.qemu.board import Board, Left, Place, by_device, by_node, called,
 from simulator.qemu.commands.ask import progress
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import status_told, works
-from simulator.qemu.commands.nodes import kept_alone
+from simulator.qemu.commands.nodes import kept_alone, require_free_name
 from simulator.qemu.graph import BlockJob, Drive
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments, Kind, enum, text, truth, whole
@@ -43,7 +43,15 @@ def _commit(board: Board, arguments: Arguments) -> Result:
     if active and "backing-file" in arguments:
         raise QmpError("'backing-file' specified, but 'top' is the active layer")
     job_id = _job_id(board, bs.drive, arguments)
+    if active:
+        _require_filter_name(board, arguments)
     board = _created(board, job_id, arguments)
+    if not active:
+        # Here the filter comes after the job, which is gone again without it.
+        try:
+            _require_filter_name(board, arguments)
+        except QmpError as error:
+            raise Left(str(error), board.happened("JOB_STATUS_CHANGE", status="null", id=job_id)) from None
     name = arguments.get("backing-file", filename(bs.drive, base))
     try:
         fs, qemu = jobs.commit(
@@ -136,6 +144,7 @@ def _stream(board: Board, arguments: Arguments) -> Result:
     if base is None and "backing-file" in arguments:
         raise QmpError("backing file specified, but streaming the entire chain")
     job_id = _job_id(board, drive, arguments)
+    _require_filter_name(board, arguments, "Could not create node: ")
     board = _created(board, job_id, arguments)
     lower = None if base is None else drive.chain[base].layer
     name = "" if base is None else arguments.get("backing-file", filename(drive, base))
@@ -180,6 +189,15 @@ def _stop_above(board: Board, place: Place, arguments: Arguments) -> int | None:
         at = names.index(name) + 1
         return at if at < len(drive.chain) else None
     return None
+
+
+def _require_filter_name(board: Board, arguments: Arguments, prefix: str = "") -> None:
+    """The filter of the job may be called so."""
+    try:
+        if (name := arguments.get("filter-node-name")) is not None:
+            require_free_name(board, name)
+    except QmpError as error:
+        raise QmpError(f"{prefix}{error}") from None
 
 
 def _job_id(board: Board, drive: Drive, arguments: Arguments) -> str:

@@ -9,11 +9,11 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
 from simulator.disk import refcounts
 from simulator.disk.content import Content
+from simulator.disk.drivers import DRIVERS
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import COMPAT, Image, Qcow2
 from simulator.tools.img import progress
 from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, read, require_list, size_of, usage
-from simulator.tools.img.fresh import DRIVERS
 from simulator.tools.img.opening import Opened, format_given, is_raw, opened
 
 replace = msgspec.structs.replace

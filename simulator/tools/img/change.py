@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from simulator.disk.content import EMPTY, SECTOR
+from simulator.disk.content import EMPTY
+from simulator.disk.drivers import DRIVERS
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Qcow2
 from simulator.tools import qemu_img as programs
 from simulator.tools.img import progress
 from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, a_number, read, size_of, usage
-from simulator.tools.img.fresh import DRIVERS, preallocated, too_large
+from simulator.tools.img.fresh import preallocated
 from simulator.tools.img.opening import Opened, as_given, format_given, is_raw, opened, probed, without_cache
 from xensnap.model import Format, Layer
 
@@ -169,8 +170,6 @@ def resize(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
             raise _warned(image, Failed("Unsupported preallocation mode: metadata"))
     if wanted < before and not call.has("shrink"):
         raise _warned(image, Failed(_SHRINK))
-    if not is_raw(image) and too_large(wanted, image.images[0].sectors * SECTOR):
-        raise _warned(image, Failed("Failed to grow the L1 table: File too large"))
     fs, *told = _resized(fs, call, image, wanted, now_ns)
     grown = fs.inodes[image.top.number].stored  # type: ignore[union-attr]
     if preallocation != "off" and isinstance(grown, Qcow2):

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.chain import OpenError, below_named, chain
+from simulator.disk.drivers import DRIVERS
 from simulator.disk.files import Stored
 from simulator.disk.filesystem import FileSystem
 from simulator.tools.img.arguments import Call, Failed, number, protocol_of, read, require_list, usage
-from simulator.tools.img.fresh import DRIVERS, made
+from simulator.tools.img.fresh import made
 from simulator.tools.img.opening import probed
 from simulator.tools.img.options import KINDS, FormatOptions, asks_for_help, lists, parsed, shown
 from xensnap.model import Format, Layer

@@ -7,21 +7,13 @@ from collections.abc import Container, Mapping
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.content import RESERVED, SECTOR
-from simulator.disk.image import Qcow2, Raw, fresh_qcow2
+from simulator.disk.drivers import DRIVERS
+from simulator.disk.image import Qcow2, Raw, fresh_qcow2, too_large
 from simulator.tools.img.arguments import Failed
 from simulator.tools.img.options import FormatOptions, Value
 
-DRIVERS = frozenset({
-    "blkdebug", "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress", "copy-before-write",
-    "copy-on-read", "dmg", "file", "ftp", "ftps", "gluster", "host_cdrom", "host_device", "http", "https", "iscsi",
-    "luks", "nbd", "nfs", "null-aio", "null-co", "nvme", "parallels", "preallocate", "qcow", "qcow2", "qed", "quorum",
-    "raw", "rbd", "replication", "snapshot-access", "ssh", "throttle", "vdi", "vhdx", "vmdk", "vpc", "vvfat",
-})  # fmt: skip
-"""Its `BlockdevDriver`, as `query-qmp-schema` tells (QEMU 7.2.22)."""
-
 COMPAT_NAMES = {"0.10": "0.10", "1.1": "1.1", "v2": "0.10", "v3": "1.1"}
 PREALLOCATION = ("off", "metadata", "falloc", "full")
-_L1_ENTRIES_MAX = (32 << 20) // 8
 _CLUSTERS_MAX = 1 << 20
 
 
@@ -118,11 +110,6 @@ def _require_size(size_bytes: int, cluster: int) -> None:
         raise Failed("Could not resize image: Image size cannot be negative")
     if too_large(whole, cluster):
         raise Failed("The image size is too large for file format 'qcow2' (try using a larger cluster size)")
-
-
-def too_large(size_bytes: int, cluster: int) -> bool:
-    """Whether the first table of a qcow2 image would be longer than QEMU allows."""
-    return -(-size_bytes // (cluster * cluster // 8)) > _L1_ENTRIES_MAX
 
 
 def _fresh(options: FormatOptions, size_bytes: int, cluster: int) -> Qcow2:

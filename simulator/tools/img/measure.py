@@ -7,12 +7,13 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk.bitmaps import stored_bytes
 from simulator.disk.chain import shown
 from simulator.disk.content import SECTOR
+from simulator.disk.drivers import DRIVERS
 from simulator.disk.filesystem import FileSystem
-from simulator.disk.image import Image, Qcow2
+from simulator.disk.image import Image, Qcow2, too_large
 from simulator.disk.qjson import pretty
 from simulator.tools.img.arguments import Call, Failed, a_number, helped, read, require_list
 from simulator.tools.img.copy import at_snapshot
-from simulator.tools.img.fresh import COMPAT_NAMES, DRIVERS, PREALLOCATION, require_cluster, require_counts, too_large
+from simulator.tools.img.fresh import COMPAT_NAMES, PREALLOCATION, require_cluster, require_counts
 from simulator.tools.img.opening import format_given, opened
 from simulator.tools.img.options import KINDS, FormatOptions, lists, parsed
 

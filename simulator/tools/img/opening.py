@@ -9,11 +9,11 @@ import msgspec
 from simulator.core.unmodelled import NotModelled
 from simulator.disk import chain as chains
 from simulator.disk.chain import Link, OpenError
+from simulator.disk.drivers import DRIVERS
 from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, Raw
 from simulator.tools.img.arguments import Call, Failed, protocol_of
-from simulator.tools.img.fresh import DRIVERS
 from xensnap.model import Format, Layer
 
 _FORMATS = {"qcow2", "raw"}
