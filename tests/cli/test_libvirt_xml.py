@@ -112,6 +112,39 @@ def test_a_record_of_2014_is_taken_in_once_its_tags_are_found(qemu, qemu_img) ->
     )  # fmt: skip
 
 
+def test_a_record_of_2014_in_the_store_is_told_where_it_is_taken_in(qemu) -> None:
+    qemu.ok("create", "guest1", "-n", "one")
+    (ours,) = qemu.directory.rglob("snapshotdata-d.one.libxl-json")
+    theirs = ours.with_name("snapshotdata-d.old.libxl-json")
+    theirs.write_text(json.dumps({"name": "old", "creation_time": 1404986400, "disks": [{"device": "xvda"}]}))
+    theirs.chmod(0o600)
+    assert "it is a record of the implementation of 2014" in qemu.run("list", "guest1").stderr
+    assert "`xensnap import-xml guest1 FILE`" in qemu.run("doctor", "guest1").stdout
+    theirs.rename(qemu.directory / "old.json")
+    assert qemu.ok("doctor", "guest1") == "guest1: all fits together\n"
+
+
+def test_a_record_under_an_older_name_is_renamed_by_a_repair(qemu) -> None:
+    qemu.ok("create", "guest1", "-n", "one")
+    (ours,) = qemu.directory.rglob("snapshotdata-d.one.libxl-json")
+    text = ours.read_bytes()
+    ours.rename(ours.with_name("snapshotdata-one.xl"))
+    assert "record-older-name" in qemu.ok("doctor", "guest1")
+    qemu.ok("doctor", "guest1", "--repair")
+    assert [path.name for path in ours.parent.glob("snapshotdata-*")] == [ours.name]
+    assert ours.read_bytes() == text
+
+
+def test_a_record_of_ours_that_was_lost_is_taken_in_again(qemu) -> None:
+    qemu.ok("create", "guest1", "-n", "one", "--description", "for later")
+    (ours,) = qemu.directory.rglob("snapshotdata-d.one.libxl-json")
+    ours.rename(qemu.directory / "kept.json")
+    assert "import-xml DOMAIN kept.json" in qemu.error("create", "kept.json", "guest1")["remedy"]
+    qemu.ok("import-xml", "guest1", "kept.json")
+    (snapshot,) = qemu.json("list", "guest1")["snapshots"]
+    assert (snapshot["name"], snapshot["description"]) == ("one", "for later")
+
+
 @pytest.mark.parametrize("text", ["{", '{"name": 1}', '{"description": "x"}', '{"name": "x", "disks": {}}'])
 def test_other_json_is_refused_with_its_place(sim, text) -> None:
     (sim.directory / "x.json").write_text(text)

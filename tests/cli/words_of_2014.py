@@ -206,8 +206,8 @@ PARTS: dict[str, tuple[Word, ...]] = {
         Word("`memory` or `save`", "`memory`", f"{FORMAT}test_i1_save_is_the_old_name_of_memory"),
         Word(
             "three file names of a record",
-            "`snapshotdata-d.NAME.libxl-json` is written, all are read",
-            "real/test_operators.py::test_a_record_under_an_older_file_name_is_deleted_too",
+            "`snapshotdata-d.NAME.libxl-json` is written, all are read; `doctor --repair` renames",
+            f"{XML}test_a_record_under_an_older_name_is_renamed_by_a_repair",
         ),
         Word(
             "`hda=PATH,type=qcow2`, which is no disk specification",
@@ -222,7 +222,7 @@ PARTS: dict[str, tuple[Word, ...]] = {
         ),
         Word(
             "the user's file lives where records do",
-            "two formats; a record given as a file is refused",
+            "two formats; a record given as a file is refused, and `import-xml` takes it in",
             f"{FORMAT}test_i6_a_record_is_no_configuration",
         ),
         Word(

@@ -175,6 +175,14 @@ CASES: dict[str, Case] = {
         lambda: off("e"),
     ),
     "record-lost": Case("record-lost", REPAIRED, lambda s: [d.Vanish(s.record("middle"))]),
+    "record-under-the-name-of-a-document": Case(
+        "record-older-name",
+        REPAIRED,
+        lambda s: [d.Copy(s.record("leaf"), s.store("snapshotdata-leaf.libxl-json")), d.Vanish(s.record("leaf"))],
+    ),
+    "record-under-the-name-of-the-cover": Case(
+        "record-older-name", REPAIRED, lambda s: [d.Copy(s.record("leaf"), s.store("snapshotdata-leaf.xl"))]
+    ),
     "record-copied": Case(
         "record-twice",
         TOLD,

@@ -215,7 +215,7 @@ def test_a_record_that_is_none_keeps_nobody_from_the_others(guest, what) -> None
     assert planted in store(guest).iterdir()
 
 
-@pytest.mark.parametrize("form", ["snapshotdata-one.libxl-json", "snapshotdata-d.one.xl"])
+@pytest.mark.parametrize("form", ["snapshotdata-one.libxl-json", "snapshotdata-one.xl"])
 def test_a_record_under_an_older_file_name_is_deleted_too(guest, form) -> None:
     guest.ok("create", "guest", "-n", "one")
     record(guest, "one").rename(store(guest) / form)

@@ -56,8 +56,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "bad-text": ("An argument is no UTF-8 or holds a zero byte, and cannot stand in a record.", "Spell it in UTF-8."),
     "beyond-the-end": ("The disk ends before that place.", "Name a place on the disk."),
     "config-is-record": (
-        "The file is the record that a snapshot has in the store, not a configuration for a new one.",
-        "Write a configuration, or use options; `create --print-config` gives an example.",
+        "The file is JSON, such as the record that a snapshot has in the store, not a configuration for a new one.",
+        "Use `import-xml` for a record. To write a configuration, `create --print-config` gives an example.",
     ),
     "config-is-xml": ("The file is libvirt's XML.", "Read it with `xensnap import-xml`."),
     "bad-domain-xml": (
@@ -543,6 +543,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "qemu-silent": ("The QEMU of a domain that runs cannot be asked.", "If it has died, destroy the domain."),
     "record-damaged": ("The record of a snapshot cannot be read.", "`xensnap doctor --repair`, or a backup."),
     "record-lost": ("A snapshot was taken, and its record is gone.", "`xensnap doctor --repair`, or a backup."),
+    "record-older-name": (
+        "A record has a file name that a document of 2014 gives it, which is read, but not written.",
+        "`xensnap doctor --repair` renames it.",
+    ),
     "record-twice": ("Two records tell of the same content.", "`xensnap forget` the wrong one."),
     "starts-from-base": (
         "A disk starts from an image that holds a snapshot, and whatever the guest writes changes that.",

@@ -62,7 +62,7 @@ def record_file(name: str) -> str:
 
 def older_record_files(name: str) -> tuple[str, ...]:
     """The other two file names that the 2014 documents give to the record of a snapshot."""
-    return f"snapshotdata-{encode(name)}.libxl-json", f"snapshotdata-d.{encode(name)}.xl"
+    return f"snapshotdata-{encode(name)}.libxl-json", f"snapshotdata-{encode(name)}.xl"
 
 
 def is_record(file_name: str) -> bool:

@@ -84,11 +84,18 @@ def parse(text: str, *, source: str, uuid: DomainUuid) -> SnapshotConfig:
     return _Reading(xl_cfg.parse(text, source=source), uuid).result()
 
 
+_PRINTED = re.compile(r'\s*\{\s*"schema":\s*"xensnap-')
+"""How a document of ours begins."""
+
+
 def _require_right_kind(text: str, source: str) -> None:
     begin = text.lstrip("\ufeff \t\r\n")[:1]
     if begin == "{":
         cause = f"{source} is the record of a snapshot, and not the configuration of a new one"
-        remedy = "Records are read from the store; to bring one in from elsewhere, see `xensnap import --help`."
+        remedy = f"`xensnap import-xml DOMAIN {source}` records a snapshot that its images hold."
+        if _PRINTED.match(text):
+            cause = f"{source} is what --json has printed, and not the configuration of a snapshot"
+            remedy = "`xensnap create --print-config` writes a configuration."
         raise Usage(cause, id="config-is-record", remedy=remedy)
     if begin == "<":
         cause = f"{source} is XML, as libvirt writes it, and not a snapshot's configuration"

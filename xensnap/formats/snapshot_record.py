@@ -11,7 +11,8 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec.structs import replace
 
-from xensnap.errors import Damaged
+from xensnap.errors import Damaged, Usage
+from xensnap.formats import record_2014
 from xensnap.formats.device_disk import DiskBackend
 from xensnap.model import (
     Consistency,
@@ -28,6 +29,9 @@ from xensnap.model import (
 )
 
 SCHEMA = 1
+
+OF_2014 = "it is a record of the implementation of 2014, which does not tell its domain"
+"""Why a record is refused that is healthy, but whoever wrote it knew less than is needed."""
 
 CACHED_MAX = 8192
 """How many records are kept decoded, for whoever works on one host for long. A record takes a few kilobytes."""
@@ -115,6 +119,15 @@ def encode(snapshot: Snapshot) -> bytes:
 
 
 @lru_cache(maxsize=CACHED_MAX)
+def _is_of_2014(text: bytes) -> bool:
+    try:
+        raw = msgspec.json.decode(text)
+        record_2014.parse(text, source="")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Usage):
+        return False
+    return "schema" not in raw
+
+
 def decode(text: bytes, *, path: str) -> Snapshot:
     """Read a record. The same text is decoded once: an operation reads every record several times.
 
@@ -128,6 +141,9 @@ def decode(text: bytes, *, path: str) -> Snapshot:
     try:
         record = _DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if _is_of_2014(text):
+            remedy = "Move it out of the store: `xensnap import-xml` takes it in."
+            raise Damaged(f"{path}: {OF_2014}", path=path, remedy=remedy) from error
         raise Damaged(f"{path}: {error}", path=path, remedy="Restore the record from its sidecar copy.") from error
     if record.schema != SCHEMA:
         raise Damaged(

@@ -105,7 +105,11 @@ def test_i5_a_creation_time_is_told_and_ignored(value: str) -> None:
 
 
 def test_i6_a_record_is_no_configuration() -> None:
-    for text, id in (('{"name": "x"}', "config-is-record"), ("<domainsnapshot/>", "config-is-xml")):
+    for text, id in (
+        ('{"name": "x"}', "config-is-record"),
+        ('{\n  "schema": "xensnap-info/1"}', "config-is-record"),
+        ("<domainsnapshot/>", "config-is-xml"),
+    ):
         with pytest.raises(Usage) as caught:
             read(text)
         assert caught.value.id == id

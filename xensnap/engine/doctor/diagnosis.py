@@ -13,6 +13,7 @@ ALWAYS: tuple[Look, ...] = (store.state, store.journal, store.records, leftovers
 
 AT_REST: tuple[Look, ...] = (
     store.twins,
+    store.older_names,
     images.present,
     images.unchanged,
     images.whole,

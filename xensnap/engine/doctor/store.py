@@ -7,8 +7,9 @@ from xensnap.engine.doctor.copies import remembered
 from xensnap.engine.doctor.finding import Finding, Repair, Severity
 from xensnap.engine.doctor.rebuild import last_decided
 from xensnap.engine.doctor.survey import Survey
-from xensnap.engine.repair_steps import SetAside
+from xensnap.engine.repair_steps import RemoveFile, SetAside
 from xensnap.engine.store_steps import RewriteRecord
+from xensnap.formats import snapshot_record
 
 _ANEW = "write it anew from the journal and the records"
 
@@ -52,7 +53,24 @@ def records(seen: Survey) -> Iterator[Finding]:
             says = f"put it aside, and write the record of {snapshot.name!r} from what else tells of it"
             repair = Repair(says, prepare=(SetAside(path),), finish=(RewriteRecord(snapshot),))
         remedy = "Put it back from a backup, or take it out of the store: `xensnap forget`."
+        if snapshot_record.OF_2014 in cause:
+            remedy = f"Move it elsewhere, and take it in from there: `xensnap import-xml {seen.view.domain.name} FILE`."
         yield Finding("record-damaged", Severity.ERROR, path, cause, remedy, repair)
+
+
+def older_names(seen: Survey) -> Iterator[Finding]:
+    """Every record has the file name that this version gives it: the documents of 2014 have two others for it."""
+    right = {names.record_file(name) for name in seen.view.snapshots}
+    for name, snapshot in seen.view.snapshots.items():
+        for file_name in names.older_record_files(name):
+            path = f"{seen.store.directory}/{file_name}"
+            if file_name in seen.stored and file_name not in right and path not in seen.view.damaged_paths:
+                cause = f"the record of {name!r} has an older file name"
+                repair = Repair(
+                    f"write it as {names.record_file(name)}, and remove it under the older name",
+                    finish=(RewriteRecord(snapshot), RemoveFile(path, seen.stored[file_name].file.inode)),
+                )
+                yield Finding("record-older-name", Severity.NOTE, path, cause, repair=repair)
 
 
 def twins(seen: Survey) -> Iterator[Finding]:
