@@ -324,6 +324,9 @@ CASES: dict[str, Case] = {
         lambda: theirs("e"),
     ),
     "qemu-dead": Case("qemu-silent", TOLD, lambda s: [d.LoseQemu(UUID)], on),
+    "header-written-under-a-guest": Case(
+        "header-written", TOLD, lambda s: [d.Back(s.active(BASE), s.image("root").rpartition("/")[2], "raw")], on
+    ),
     "starts-elsewhere-next-time": Case(
         "starts-from-base", TOLD, lambda s: [d.StartFrom(UUID, "xvdb", s.disk("checkpoint", BASE).image)], on
     ),

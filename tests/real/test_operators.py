@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_tool
-from tests.real.lab import Lab, command, honest
+from tests.real.lab import Lab, command, honest, tool
 
 ODD_NAMES = [
     "sp ace.qcow2",
@@ -399,3 +399,41 @@ def test_a_user_without_rights_is_told_and_changes_nothing() -> None:
             assert done.returncode == 1, (words, done.stdout, done.stderr)
             assert "Permission denied" in done.stderr
         assert guest.everything() == before
+
+
+# --- qemu-img by hand ------------------------------------------------------------------------------------------------
+
+BY_HAND = {
+    # what is run on the active layer, and the finding that tells of it
+    "commit": (["commit", "-q", "-f", "qcow2", "-d"], "image-changed"),
+    "rebase": (["rebase", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "a.qcow2"], ""),
+    "rebase -u": (["rebase", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "a.qcow2"], ""),
+    "snapshot": (["snapshot", "-q", "-c", "by-hand"], "tag-unknown"),
+}
+
+
+@pytest.mark.parametrize("hand", BY_HAND)
+def test_what_an_operator_did_with_qemu_img_costs_no_snapshot_that_he_did_not_touch(guest, hand) -> None:
+    held = {}
+    for number, name in enumerate(("one", "two"), 2):
+        held[name] = guest.shown()
+        guest.ok("create", "guest", "-n", name, "--type", "external")
+        guest.guest_writes(number, at=f"{number}M")
+    words, finding = BY_HAND[hand]
+    tool("qemu-img", *words, str(guest.active()[0]))
+    shown = guest.shown()
+    found = [each["id"] for each in json.loads(guest.run("doctor", "guest", "--json").stdout)["domains"][0]["findings"]]
+    assert found == [finding] * bool(finding), found
+    if hand == "commit":
+        assert guest.refused("revert", "guest", "two")["id"] == "image-changed"
+        del held["two"]
+    if hand == "snapshot":  # his tag would be lost with the overlay
+        refused = guest.refused("revert", "guest", "one")
+        assert refused["id"], refused
+        tool("qemu-img", "snapshot", "-q", "-d", "by-hand", str(guest.active()[0]))
+    guest.ok("create", "guest", "-n", "three")
+    for name, content in held.items():
+        guest.ok("revert", "guest", name)
+        assert guest.shown() == content
+    guest.ok("revert", "guest", "three")
+    assert guest.shown() == shown

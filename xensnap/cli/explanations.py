@@ -507,6 +507,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "`xensnap doctor --repair` while the domain is off.",
     ),
     "guest-suspended": ("A save that died has left the guest suspended.", "`xensnap doctor --repair` lets it go on."),
+    "header-written": (
+        "The header of an image names another backing file than the guest that runs on it reads from.",
+        "Write what the message says that it stood on into the header when the guest is off: `qemu-img rebase -u`.",
+    ),
     "journal-damaged": (
         "The journal tells of an operation whose beginning cannot be read.",
         "`xensnap doctor --repair` begins anew, and finds what the operation has left.",

@@ -110,6 +110,8 @@ def why_kept(view: View, base: HiddenBase) -> str:
         return f"{lost[0]} is not there or unreadable, and may stand on it"
     if len(above) > 1:
         return f"{len(above)} images stand on it"
+    if view.opened.reads(base.path) and not _is_in_chain(view, base.vdev, image):
+        return "the guest that runs reads from it, though no image of the disk names it any more"
     for one in (image, *above):
         if one.file in view.reached:
             return f"{one.layer.path} is used by the domain {view.reached[one.file]}, too"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from xensnap.errors import Damaged, ExitCode, Failed, NotFound, Reason, Refused
-from xensnap.hypervisor import Hypervisor
+from xensnap.hypervisor import Hypervisor, Node
 from xensnap.model import Backend, Disk, Domain, FileId, Layer, RunState
 
 if TYPE_CHECKING:
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 class Top(msgspec.Struct, frozen=True):
     """An image that a QEMU writes to, as it calls it; `file` is None where that name leads to no image any more.
 
-    `in_use` tells of the file that has the name now; None where that is not known.
+    `in_use` tells of the file that has the name now; None where that is not known. `below` are the paths of what it has
+    open beneath, whatever the headers say by now.
     """
 
     layer: Layer
     file: FileId | None
     in_use: bool | None = None
+    below: tuple[str, ...] = ()
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -32,6 +34,10 @@ class Opened(msgspec.Struct, frozen=True):
 
     tops: Mapping[str, tuple[Top, ...]] = {}
     unasked: str = ""
+
+    def reads(self, path: str) -> bool:
+        """Whether a disk of the guest is read from this image, beneath the one that it writes to."""
+        return any(path in top.below for tops in self.tops.values() for top in tops)
 
 
 async def opened_by(host: Hypervisor, domain: Domain) -> Opened:
@@ -45,15 +51,22 @@ async def opened_by(host: Hypervisor, domain: Domain) -> Opened:
     tops: dict[str, tuple[Top, ...]] = {}
     for node in nodes:
         if not node.readonly:
-            tops[node.vdev] = (*tops.get(node.vdev, ()), await _top(host, node.layer))
+            tops[node.vdev] = (*tops.get(node.vdev, ()), await _top(host, node))
     return Opened(tops)
 
 
-async def _top(host: Hypervisor, layer: Layer) -> Top:
+async def _top(host: Hypervisor, node: Node) -> Top:
+    layer, below = node.layer, tuple(_below(node))
     try:
-        return Top(layer, (await host.images.inspect(layer)).file, await host.images.in_use(layer))
+        return Top(layer, (await host.images.inspect(layer)).file, await host.images.in_use(layer), below)
     except (NotFound, Damaged):
-        return Top(layer, None)
+        return Top(layer, None, below=below)
+
+
+def _below(node: Node) -> Iterator[str]:
+    while node.backing is not None:
+        node = node.backing
+        yield node.layer.path
 
 
 def against_opened(view: "View", vdevs: Collection[str]) -> Iterator[Reason]:

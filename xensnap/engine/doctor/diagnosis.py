@@ -28,6 +28,7 @@ AT_REST: tuple[Look, ...] = (
     tags.unknown,
     guests.memories,
     guests.state,
+    guests.headers,
     guests.watcher,
     guests.identity,
     overlays.starts,

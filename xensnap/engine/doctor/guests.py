@@ -36,6 +36,22 @@ def state(seen: Survey) -> Iterator[Finding]:
         yield Finding("qemu-silent", Severity.ERROR, domain.name, cause, remedy)
 
 
+def headers(seen: Survey) -> Iterator[Finding]:
+    """What a guest reads its disks from is what their headers lead to, which is what its next start goes by."""
+    for disk in seen.view.disks:
+        for top in seen.view.opened.tops.get(disk.disk.vdev, ()):
+            if disk.chain is None or top.file != disk.chain.active.file or len(top.below) == len(disk.chain.images) - 1:
+                continue
+            path = disk.disk.path
+            cause = f"the guest that runs reads {disk.disk.vdev} from {', '.join((path, *top.below))}, and the headers "
+            cause += (
+                f"lead to {', '.join(image.layer.path for image in disk.chain)}: somebody has written one meanwhile"
+            )
+            name = top.below[0] if top.below else "nothing"
+            remedy = "Copy what the guest has out of it before it ends, or write the header anew once it has: "
+            yield Finding("header-written", Severity.ERROR, path, cause, f"{remedy}it stood on {name}.")
+
+
 def watcher(seen: Survey) -> Iterator[Finding]:
     """Whoever starts the guest anew when it reboots is there. Every plain `xl save` ends it (Xen 4.17.7)."""
     if seen.watched is False:
