@@ -82,7 +82,8 @@ def _times(runs: dict[str, RunOutcome]) -> Iterator[str]:
             seconds[host][case.began.profile] += case.ended.seconds
     yield "## How long the profiles take"
     yield ""
-    yield "Wall time of one run, in seconds, and how much longer than on the simulated host."
+    yield "Wall time of one run, in seconds, and how much longer than on the simulated host. On the real Xen host it is"
+    yield "dom0's own clock, which goes by the instructions that were executed."
     yield ""
     yield f"| Profile | {' | '.join(runs)} |"
     yield f"|---|{'---|' * len(runs)}"

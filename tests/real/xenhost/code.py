@@ -55,9 +55,14 @@ def wheel(directory: Path) -> Path:
 
 
 def dependencies() -> Path:
-    """What the project needs at run time, for dom0's Python, downloaded once for each list of dependencies."""
+    """What the project needs at run time, for dom0's Python, downloaded once for each list of dependencies.
+
+    And Hypothesis, from which some conformance cases draw.
+    """
     with (PROJECT / "pyproject.toml").open("rb") as file:
-        wanted: list[str] = tomllib.load(file)["project"]["dependencies"]
+        project = tomllib.load(file)["project"]
+    more = [each for each in project["optional-dependencies"]["testing"] if each.startswith("hypothesis")]
+    wanted: list[str] = [*project["dependencies"], *more]
 
     def download(site: Path) -> None:
         platform = ["--python-version", f"{PYTHON[0]}.{PYTHON[1]}", "--platform", "manylinux2014_x86_64"]
