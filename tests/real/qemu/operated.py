@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.real.qemu.conftest import Lab
+from tests.real.qemu.conftest import PATIENCE_S, Lab
 from xensnap.backends.local.files import LocalFiles
+from xensnap.backends.local.qmp import LocalMonitor, SocketConnector
 from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
-from xensnap.model import Kind
+from xensnap.model import Domain, Kind
 
 REPORTS = 5
 """How often the guest tells something before and after the operation: by then it has written to all of its sectors."""
@@ -23,6 +24,7 @@ REPORTS = 5
 
 def main(directory: str, kept: str, verb: str, *words: str) -> None:
     """Carry it out on a guest that goes on, and end that."""
+    be_patient(setattr)
     lab = Lab(Path(directory))
     domain = lab.start()
     engine = Engine(lab.host)
@@ -44,6 +46,16 @@ def main(directory: str, kept: str, verb: str, *words: str) -> None:
         lab.heard(domain)
     finally:
         lab.close()
+
+
+def be_patient(replaced: Any) -> None:
+    """From now on this process waits for a monitor as long as a QEMU may take that is traced on a busy machine."""
+    connect = SocketConnector.connect
+
+    async def wrapped(self: SocketConnector, domain: Domain, *, timeout_s: float) -> LocalMonitor:
+        return await connect(self, domain, timeout_s=max(timeout_s, PATIENCE_S))
+
+    replaced(SocketConnector, "connect", wrapped)
 
 
 def keep_what_goes(kept: Path, replaced: Any) -> None:

@@ -31,7 +31,7 @@ DEEP = bool(os.environ.get("XENSNAP_DEEP_S"))
 MOMENTS = 100 if DEEP else 6
 """So many are tried of each operation, beside its beginning and its end."""
 
-PATIENCE_S = 300
+PATIENCE_S = 1200
 HOW = ("nothing", "contents", "names", "some")
 ROUNDS = 16
 SPEAKS_EVERY = 4
@@ -232,6 +232,7 @@ def test_after_a_power_cut_under_a_running_guest_nothing_is_lost(tmp_path, monke
         require_tool(name)
     recorded = Recorded(tmp_path, words)
     operated.keep_what_goes(recorded.kept, monkeypatch.setattr)
+    operated.be_patient(monkeypatch.setattr)
     monkeypatch.setattr(LocalMachine, "whoami", another_boot(LocalMachine.whoami))
     judge = Judge(recorded, words[0], leaf="leaf" in words)
     changes = recorded.changes

@@ -249,7 +249,12 @@ class XenToolstack:
 
     async def watched(self, domain: Domain) -> bool | None:
         """See `Toolstack.watched`."""
-        return None if domain.domid is None else await self._watchers.watches(domain.domid)
+        if domain.domid is None:
+            return None
+        watches = await self._watchers.watches(domain.domid)
+        # Who has ended since he was looked at has lost nobody.
+        gone = watches is False and await self._domains.state(domain.domid) is RunState.OFF
+        return None if gone else watches
 
     async def hold_watcher(self, domain: Domain) -> Watcher | None:
         """See `Toolstack.hold_watcher`."""
