@@ -8,8 +8,9 @@ from xensnap.cli.command import command_with
 from xensnap.cli.documents.done import ApplyDocument
 from xensnap.cli.names import local_file
 from xensnap.cli.operate import interruptible, show_result
-from xensnap.cli.session import Session, changing, verb
+from xensnap.cli.session import Session, accepting
 from xensnap.engine import plan as plans
+from xensnap.engine.risks import require_taken
 
 
 @command_with(
@@ -19,11 +20,14 @@ from xensnap.engine import plan as plans
     ("xensnap apply plan.json", "carry it out"),
 )
 @click.argument("plan", metavar="PLAN.json|-")
-@verb
-@changing
+@accepting
 def command(session: Session, plan: str) -> None:
-    """Carry out exactly this plan, or nothing if the domain is no longer what it was when the plan was made."""
+    """Carry out exactly this plan, or nothing if the domain is no longer what it was when the plan was made.
+
+    The plan says which risks were accepted when it was made; no others can be.
+    """
     wanted = plans.decode(_text(plan), path="standard input" if plan == "-" else plan)
+    require_taken(session.accept, wanted.accepted)
     with session.engine(changes=True) as engine:
         result = interruptible(engine, wanted.domain_uuid, lambda: engine.apply(wanted))
     show_result(session, result, ApplyDocument)

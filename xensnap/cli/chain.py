@@ -9,7 +9,7 @@ from xensnap.cli.documents.examined import ChainDisk, ChainDocument, ChainLayer,
 from xensnap.cli.names import full_path
 from xensnap.cli.output import clean, size, table
 from xensnap.cli.records import domain_document
-from xensnap.cli.session import Session, changing, flag_option, planned, verb
+from xensnap.cli.session import Session, flag_option, planned, riskless, verb
 from xensnap.engine.collect import Kept, hidden_now, why_kept
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import RelocateRequest
@@ -47,8 +47,7 @@ def show(session: Session, domain: str) -> None:
 )
 @domain_argument
 @flag_option("--dry-run", help="Tell what would be merged, and change nothing.")
-@verb
-@changing
+@riskless
 def compact(session: Session, domain: str) -> None:
     """Merge away the images of DOMAIN that only snapshots needed which are deleted by now. No snapshot changes.
 

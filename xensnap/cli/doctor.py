@@ -8,7 +8,7 @@ from xensnap.cli.command import command_with
 from xensnap.cli.completing import optional_domain_argument
 from xensnap.cli.documents.examined import DoctorDocument, ExaminedDocument, FindingDocument, UnexaminedDocument
 from xensnap.cli.output import clean
-from xensnap.cli.session import Session, changing, verb
+from xensnap.cli.session import Session, riskless
 from xensnap.engine.doctor import Finding, Severity
 from xensnap.engine.engine import Engine
 from xensnap.engine.treatment import Diagnosis
@@ -30,15 +30,16 @@ _WORDS: dict[Severity, Literal["error", "warning", "note"]] = {
 )
 @optional_domain_argument
 @click.option("--all", "everywhere", is_flag=True, help="All domains, as without a DOMAIN.")
-@click.option("--check", is_flag=True, help="Also count the clusters of every image that nobody has open.")
+@click.option(
+    "--check", is_flag=True, help="Also look for what the tables of images say wrongly, where nobody has them open."
+)
 @click.option("--repair", is_flag=True, help="Repair what can be repaired without losing anything.")
-@verb
-@changing
+@riskless
 def command(session: Session, domain: str | None, everywhere: bool, check: bool, repair: bool) -> int:
     """Compare records, journal, images, memory and guests of DOMAIN, or of all domains.
 
     Nothing is changed without --repair. Each finding has an id, says what is wrong, and what would mend it. Ends with 0
-    where nothing worse than a note is left, else with 5.
+    where nothing worse than a note is left, else with 5. Whether single snapshots could be reverted to: `verify`.
     """
     if domain is not None and everywhere:
         raise Usage("--all and a domain contradict each other", id="contradiction", remedy="Give one of them.")

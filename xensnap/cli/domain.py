@@ -9,7 +9,7 @@ from xensnap.cli.completing import domain_argument
 from xensnap.cli.documents.done import DomainStateDocument
 from xensnap.cli.output import clean
 from xensnap.cli.records import domain_document
-from xensnap.cli.session import Session, changing, verb
+from xensnap.cli.session import Session, riskless
 from xensnap.engine.engine import Engine
 from xensnap.model import Domain
 
@@ -25,8 +25,7 @@ def command() -> None:
 @command.command("start")
 @domain_argument
 @click.option("--paused", is_flag=True, help="Let it execute nothing yet.")
-@verb
-@changing
+@riskless
 def start(session: Session, domain: str, paused: bool) -> None:
     """Start DOMAIN from its disks."""
     _tell(session, lambda engine: engine.start(domain, paused=paused))
@@ -34,8 +33,7 @@ def start(session: Session, domain: str, paused: bool) -> None:
 
 @command.command("stop")
 @domain_argument
-@verb
-@changing
+@riskless
 def stop(session: Session, domain: str) -> None:
     """End DOMAIN at once, as if its power were cut."""
     _tell(session, lambda engine: engine.stop(domain))
@@ -43,8 +41,7 @@ def stop(session: Session, domain: str) -> None:
 
 @command.command("pause")
 @domain_argument
-@verb
-@changing
+@riskless
 def pause(session: Session, domain: str) -> None:
     """Let DOMAIN execute nothing."""
     _tell(session, lambda engine: engine.pause(domain))
@@ -52,8 +49,7 @@ def pause(session: Session, domain: str) -> None:
 
 @command.command("unpause")
 @domain_argument
-@verb
-@changing
+@riskless
 def unpause(session: Session, domain: str) -> None:
     """Let DOMAIN go on."""
     _tell(session, lambda engine: engine.unpause(domain))

@@ -26,7 +26,7 @@ VERBS = {
     "current": ("current", "Name the snapshot that the domain is at."),
     "parent": ("parent", "Name the snapshot that one comes from."),
     "check": ("check", "Tell whether a domain can be snapshotted."),
-    "verify": ("verify", "Check snapshots and their images."),
+    "verify": ("verify", "Tell whether snapshots could be reverted to."),
     "chain": ("chain", "Show what disks stand on, or make it shorter."),
     "du": ("du", "Tell how much space snapshots take."),
     "diff": ("diff", "Show what changed between two snapshots."),

@@ -6,7 +6,7 @@ from xensnap.cli.command import command_with
 from xensnap.cli.completing import optional_domain_argument
 from xensnap.cli.documents.done import FailedRecovery, RecoverDocument
 from xensnap.cli.records import recovered_document, recovered_text
-from xensnap.cli.session import Session, changing, verb
+from xensnap.cli.session import Session, riskless
 from xensnap.engine.engine import Engine, Recovered
 from xensnap.errors import Usage, XensnapError
 
@@ -21,8 +21,7 @@ from xensnap.errors import Usage, XensnapError
 @click.option("--all", "everywhere", is_flag=True, help="Of all domains, as without a DOMAIN.")
 @click.option("--abort", is_flag=True, help="Insist on undoing.")
 @click.option("--resume", is_flag=True, help="Insist on finishing.")
-@verb
-@changing
+@riskless
 def command(session: Session, domain: str | None, everywhere: bool, abort: bool, resume: bool) -> int:
     """Undo what was interrupted before it was decided, and finish what was interrupted after."""
     if domain is not None and everywhere:

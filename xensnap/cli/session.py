@@ -273,14 +273,33 @@ def changing(command: Command) -> Command:
     return events(wait_option(click.option("--no-wait", is_flag=True, help="Do not wait at all.")(begun)))  # type: ignore[return-value]
 
 
-def planned(command: Command) -> Command:
-    """What every verb has that carries out a plan: `--accept`, `--dry-run`, and what whatever changes something has."""
+def accepting(command: Command) -> Command:
+    """What every verb has that changes a domain: `--accept`, and what whatever changes something has."""
 
     @wraps(command)
     def begun(session: Session, *arguments: Any, accept: tuple[str, ...], **options: Any) -> Any:
         session.accept = accept
         return command(session, *arguments, **options)
 
-    dry_run = flag_option("--dry-run", help="Show the plan and change nothing; with --json, as `apply` reads it.")
     risk = "Take this one risk, which a refusal has named; can be repeated."
-    return dry_run(click.option("--accept", multiple=True, metavar="RISK-ID", help=risk)(verb(changing(begun))))  # type: ignore[return-value]
+    return click.option("--accept", multiple=True, metavar="RISK-ID", help=risk)(verb(changing(begun)))  # type: ignore[return-value]
+
+
+def planned(command: Command) -> Command:
+    """What every verb has that carries out a plan: `--accept`, `--dry-run`, and what whatever changes something has."""
+    dry_run = flag_option("--dry-run", help="Show the plan and change nothing; with --json, as `apply` reads it.")
+    return dry_run(accepting(command))
+
+
+def riskless(command: Command) -> Command:
+    """The same for a verb that can lose nothing: there is no risk that anybody could accept."""
+
+    @wraps(command)
+    def begun(session: Session, *arguments: Any, **options: Any) -> Any:
+        if session.accept:
+            from xensnap.engine.risks import require_taken
+
+            require_taken(session.accept, ())
+        return command(session, *arguments, **options)
+
+    return accepting(begun)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""`verify`: whether snapshots are still what they were."""
+"""`verify`: whether snapshots could be reverted to, and would give back what they were."""
 
 import click
 
@@ -18,7 +18,7 @@ from xensnap.model import Snapshot
 
 @command_with(
     "verify",
-    "Check snapshots and their images.",
+    "Tell whether snapshots could be reverted to.",
     ("xensnap verify guest1", "all snapshots"),
     ("xensnap verify guest1 clean", "one of them"),
 )
@@ -27,10 +27,12 @@ from xensnap.model import Snapshot
 @click.option("-n", "--name", metavar="NAME", help="Name of the snapshot, if not given after the domain.")
 @verb
 def command(session: Session, domain: str, snapshot: str | None, name: str | None) -> int:
-    """Check that the snapshots of DOMAIN, or the one called NAME, could be reverted to: images are there and what the
-    records say, every qcow2 image passes `qemu-img check`, memory files and copies of records are there.
+    """Tell whether the snapshots of DOMAIN, or the one called NAME, could be reverted to and would give back what they
+    were: all images are there and what the record says, each qcow2 image below passes `qemu-img check`, and the memory
+    is whole.
 
-    Ends with 0 if nothing is wrong, else with 1. Nothing is changed.
+    Ends with 0 if they all could, else with 1. Nothing is changed. What else does not fit together is what `doctor`
+    tells and mends.
     """
     wanted = one_name(name, snapshot)
     with session.engine(changes=False) as engine:

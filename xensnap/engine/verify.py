@@ -1,4 +1,6 @@
-"""Whether snapshots are still what they were: records against images, images against themselves, copies of records.
+"""Whether snapshots could be reverted to and would give back what they were: images, what they stand on, memory.
+
+Only what a revert needs counts. Whether all else fits together, and how it is mended, is the doctor's.
 
 `look` asks the host; everything else is a judgement of what it found.
 """
@@ -7,11 +9,10 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from xensnap.engine.create import sidecar_paths
+from xensnap.engine.live import against_memory
 from xensnap.engine.store_steps import fingerprint
-from xensnap.engine.view import View, missing_below
-from xensnap.errors import Damaged, NotFound, XensnapError
-from xensnap.formats import snapshot_record
+from xensnap.engine.view import View, missing_below, paths_below
+from xensnap.errors import XensnapError
 from xensnap.hypervisor import CheckResult, Hypervisor
 from xensnap.model import DiskSnapshot, Format, RunState, Snapshot
 
@@ -25,15 +26,14 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """What was found on the host, by path: results of checks, or why there is none; copies of records."""
+    """What was found on the host, by path: results of checks, or why there is none."""
 
     checks: Mapping[str, CheckResult]
     unchecked: Mapping[str, str]
-    copies: Mapping[str, Snapshot | None]
 
 
 async def look(host: Hypervisor, view: View) -> Looked:
-    """Check every qcow2 image that nobody writes to now, and read every copy of a record."""
+    """Check every qcow2 image that nobody writes to now."""
     checks: dict[str, CheckResult] = {}
     unchecked: dict[str, str] = {}
     busy = view.domain.state is not RunState.OFF
@@ -48,36 +48,25 @@ async def look(host: Hypervisor, view: View) -> Looked:
             checks[path] = await host.images.check(image.layer)
         except XensnapError as error:
             unchecked[path] = error.cause
-    copies = {path: await _copy(host, path) for snapshot in view.snapshots.values() for path in sidecar_paths(snapshot)}
-    return Looked(checks, unchecked, copies)
-
-
-async def _copy(host: Hypervisor, path: str) -> Snapshot | None:
-    try:
-        return snapshot_record.decode(await host.files.read(path), path=path)
-    except (NotFound, Damaged):
-        return None
+    return Looked(checks, unchecked)
 
 
 def findings(view: View, looked: Looked, snapshot: Snapshot) -> tuple[Finding, ...]:
     """All that is wrong with one snapshot."""
     found = [finding for disk in snapshot.disks for finding in _disk(view, looked, disk)]
-    if snapshot.memory and not view.memories.get(snapshot.name):
-        found.append(Finding("memory", f"{snapshot.memory} is not there or empty"))
-    stale = [path for path in sidecar_paths(snapshot) if looked.copies.get(path) != snapshot]
-    told = "is missing or tells something else"
-    return (*found, *(Finding("record", f"its copy {path} {told}", fatal=False) for path in stale))
+    return (*found, *(Finding("memory", reason.cause) for reason in against_memory(view, snapshot)))
 
 
 def _disk(view: View, looked: Looked, disk: DiskSnapshot) -> Iterator[Finding]:
     problem = disk_problem(view, disk)
     if problem:
         yield Finding(disk.vdev, problem)
-    check = looked.checks.get(disk.image.path)
-    if check is not None and check.corruptions:
-        yield Finding(disk.vdev, f"{disk.image.path} has {check.corruptions} corrupt clusters")
-    if check is not None and check.leaks:
-        yield Finding(disk.vdev, f"{disk.image.path} has {check.leaks} leaked clusters, which harm nobody", fatal=False)
+    for path in paths_below(view, disk.image.path):
+        check = looked.checks.get(path)
+        if check is not None and check.corruptions:
+            yield Finding(disk.vdev, f"{path} has {check.corruptions} corrupt clusters")
+        if check is not None and check.leaks:
+            yield Finding(disk.vdev, f"{path} has {check.leaks} leaked clusters, which harm nobody", fatal=False)
 
 
 def disk_problem(view: View, disk: DiskSnapshot) -> str:

@@ -336,6 +336,15 @@ async def free_bytes(host: Hypervisor, disks: Iterable[DiskView], places: Places
     return free
 
 
+def paths_below(view: View, path: str) -> tuple[str, ...]:
+    """The image of this path and all that it stands on, as far as they can be read."""
+    found: dict[str, None] = {}
+    while path not in found and (image := view.images.get(path)) is not None:
+        found[path] = None
+        path = image.backing.path if image.backing else path
+    return tuple(found)
+
+
 def missing_below(view: View, image: Image) -> str:
     """The first image at or below this one's backing file that cannot be read; empty if the whole chain opens."""
     seen: set[str] = set()
