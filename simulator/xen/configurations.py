@@ -111,6 +111,41 @@ def of_file(written: str, *, source: str) -> Written:
     return Written(file.string("name") or "", file.string("uuid"), GuestKind(kind), disks, _beyond(items))
 
 
+def refusal(written: str, *, source: str) -> str:
+    """What xl says of a file that it can read and that describes no domain (trace xen/configurations-refused).
+
+    That a kernel is named and there is not asked: simulated guests boot without one.
+
+    Raises:
+        Usage: xl could not read it.
+    """
+    from xensnap.formats import xl_cfg  # noqa: PLC0415 -- a grammar is loaded when it is needed
+
+    file = xl_cfg.parse(written, source=source)
+    for key in ("memory", "maxmem", "vcpus"):
+        file.number(key)
+    file.items("disk")
+    kind = file.string("type") or file.string("builder") or "pv"
+    if kind not in {*GuestKind, "generic"}:
+        return f"Invalid domain type {kind}."
+    if file.string("name") is None:
+        return "Domain name must be specified."
+    uuid = file.string("uuid")
+    if uuid is not None and not _UUID.fullmatch(uuid):
+        return f"Failed to parse UUID: {uuid}"
+    for key in _ACTED_ON:
+        if (action := file.string(key)) is not None and action not in _ACTIONS:
+            return f'Unknown {key} action "{action}" specified'
+    return ""
+
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
+_ACTED_ON = ("on_poweroff", "on_reboot", "on_watchdog", "on_crash", "on_soft_reset")
+_ACTIONS = frozenset(
+    ["destroy", "restart", "rename-restart", "preserve", "coredump-destroy", "coredump-restart", "soft-reset"]
+)
+
+
 def spelled(
     kind: GuestKind,
     name: str,
@@ -135,6 +170,52 @@ def spelled(
     if entries := [_spelled(disk, built=disk.vdev not in attached) for disk in disks]:
         told["disks"] = entries
     return told
+
+
+def as_read(text: str, uuid: str, *, source: str) -> dict[str, Any]:
+    """What `xl -N create` tells of a file: what it says, and no defaults but those that xl itself puts in."""
+    from xensnap.formats import disk_spec, xl_cfg  # noqa: PLC0415 -- a grammar is loaded when it is needed
+
+    written, file = of_file(text, source=source), xl_cfg.parse(text, source=source)
+    info = {"type": written.kind.value, "name": written.name, "uuid": uuid, "run_hotplug_scripts": "True"}
+    items = decoded(written.items)
+    machine: dict[str, Any] = {} if (count := file.number("vcpus")) is None else {"avail_vcpus": list(range(count))}
+    machine |= {"max_vcpus": count} if machine else {}
+    machine |= items.pop("b_info", {})
+    machine |= {"sched_params": {}, "claim_mode": "True", f"type.{written.kind}": {}, "arch_arm": {}, "arch_x86": {}}
+    told: dict[str, Any] = {"c_info": info, "b_info": machine, **_EVENTS, **items}
+    named = [disk_spec.parse(str(spec), source=source).backend for spec in file.items("disk") or []]
+    disks = [_spelled(disk, built=False) for disk in written.disks]
+    told |= {"disks": [_served(disk, backend) for disk, backend in zip(disks, named, strict=True)]} if disks else {}
+    return in_order(told)
+
+
+def _served(disk: dict[str, Any], backend: str) -> dict[str, Any]:
+    """A disk with the backend that its line names, in libxl's order."""
+    told = {key: disk[key] for key in ("pdev_path", "vdev")} | ({"backend": backend} if backend != "unknown" else {})
+    return told | {key: value for key, value in disk.items() if key != "backend"}
+
+
+def in_order(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with its items in the order of libxl's own declarations."""
+    machine = config["b_info"]
+    config = config | {"b_info": {key: machine[key] for key in sorted(machine, key=_place)}}
+    return {key: config[key] for key in sorted(config, key=_place)}
+
+
+_ORDER = (
+    "c_info", "b_info", "max_vcpus", "avail_vcpus", "max_memkb", "target_memkb", "video_memkb", "sched_params",
+    "claim_mode", "kernel", "cmdline", "ramdisk", "disks", "nics", "on_poweroff", "on_reboot", "on_watchdog",
+    "on_crash", "on_soft_reset",
+)  # fmt: skip
+_LAST = ("arch_arm", "arch_x86")
+
+
+def _place(key: str) -> tuple[int, int]:
+    """Where libxl tells of an item: first what is known here, then the rest, then what is of a kind or a machine."""
+    if key in _ORDER:
+        return 0, _ORDER.index(key)
+    return (2, _LAST.index(key)) if key in _LAST else (1, 0)
 
 
 def stored(config: dict[str, Any]) -> bytes:

@@ -66,6 +66,9 @@ class Machine:
             case {"guest": str(words)}:
                 assert words.startswith("write xvda 0 ")
                 self.host.guest_writes("pv1", "xvda", flush=True)
+            case {"file": str(path), "text": str(text)}:
+                fs = self.host.world.fs
+                self.host.cell.world = self.host.world.with_fs(fs.create(path, text.encode()))
             case {"argv": ["sleep", str(seconds)]}:
                 self.host.cell.world = self.host.world.slept(int(seconds) * 10**9)
             case {"argv": ["stat", "-c", "%a", str(path)]}:
@@ -114,7 +117,7 @@ def normal(said: Any) -> Any:
     for node in nodes if isinstance(nodes, list) else ():
         if node.get("drv") == "file":
             node["image"]["virtual-size"] = "<length>"
-    if told.get("argv", [])[:3] == ["xl", "list", "-l"]:
+    if told.get("argv", [])[:3] == ["xl", "list", "-l"] and told["out"].startswith("["):
         told["out"] = json.loads(told["out"])
         for each in told["out"]:
             for disk in each["config"].get("disks", ()):

@@ -1,5 +1,6 @@
 """What xl does to domains: making, ending, pausing, saving, restoring, renaming."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from simulator.core.unmodelled import NotModelled
 from simulator.ports.domains import powered_off
 from simulator.serve.ended import Ended, Told, Working
-from simulator.serve.xl import configuration
+from simulator.serve.xl import configuration, helped
 from simulator.serve.xl.words import Refused, domid_of, read, there
 from simulator.world import World, life, programs
 from simulator.world.life import XlError
@@ -23,31 +24,6 @@ replace = msgspec.structs.replace
 _ACKNOWLEDGED_NS = 60_000_000_000
 _STDIN = "/dev/stdin"
 
-_SAVE_HELP = """Usage: xl [-vtTf] save [options] <Domain> <CheckpointFile> [<ConfigFile>]
-
-Save a domain state to restore later.
-
-Options:
-
--h  Print this help.
--c  Leave domain running after creating the snapshot.
--p  Leave domain paused after creating the snapshot.
--D  Store the domain id in the configuration.
-"""
-_RESTORE_HELP = """Usage: xl [-vtTf] restore [options] [<ConfigFile>] <CheckpointFile>
-
-Restore a domain from a saved state.
-
-Options:
-
--h                       Print this help.
--p                       Do not unpause domain after restoring it.
--e                       Do not wait in the background for the death of the domain.
--d                       Enable debug messages.
--V, --vncviewer          Connect to the VNC display after the domain is created.
--A, --vncviewer-autopass Pass VNC password to viewer via stdin.
-"""
-
 
 # --- making ----------------------------------------------------------------------------------------------------------
 
@@ -58,13 +34,21 @@ def create(world: World, argv: Sequence[str], told: Told, *, dry: bool = False) 
     Args:
         dry: `xl -N`: nothing is made, and the configuration is told in libxl's JSON.
     """
-    words = read("create", argv, "hFnqpecVAf:", least=1)
-    path = _absolute(told.cwd, words.words[0])
-    file = _file(world, path, words.words[0])
-    head = "" if words.has("q") else f"Parsing config from {words.words[0]}\n"
+    words = read("create", argv, "FnqpecdiVAf:", _CREATE_LONG)
+    named = [*words.words[:1], *(value for name, value in words.options if name == "f")]
+    if not named:
+        raise Refused("Config file not specified and none in save file", code=6)
+    if any("=" not in word for word in words.words[1:]):
+        raise Refused("", code=2, stdout=helped.of("create"))
+    if len(words.words) > 1:
+        raise NotModelled("xl create with more configuration on its command line")
+    dry = dry or words.has("n")
+    path, shown = _absolute(told.cwd, named[-1]), named[-1]
+    head = "" if words.has("q") else f"Parsing config from {shown}\n"
+    file = _file(world, path, shown, head, code=3)
     rng, fresh = world.rng.uuid()
     if dry:
-        config = configurations.spelled(file.kind, file.name, file.uuid or fresh, file.disks, file.items)
+        config = configurations.as_read(_text_of(world, path) or "", file.uuid or fresh, source=shown)
         return Ended(replace(world, rng=rng), 0, configuration.written(config) + "\n", head)
     known = world.xen.traits.get(file.uuid or "", Traits())
     traits = replace(known, kind=file.kind, pinned=file.uuid is not None, operator_disks=file.disks, items=file.items)
@@ -74,15 +58,46 @@ def create(world: World, argv: Sequence[str], told: Told, *, dry: bool = False) 
     return _built(world, program, head, watched=not words.has("e"))
 
 
-def _file(world: World, path: str, shown: str) -> Written:
-    number = world.fs.find(path)
-    stored = getattr(world.fs.inodes.get(number or 0), "stored", None)
-    if not isinstance(stored, bytes):
-        raise Refused(f"Failed to read config file: {shown}: No such file or directory", code=3)
+_CREATE_LONG = {"dryrun": "n", "quiet": "q", "defconfig": "f", "vncviewer": "V", "vncviewer-autopass": "A"}
+
+
+def _file(world: World, path: str, shown: str, head: str, *, before: str = "", code: int) -> Written:
+    """A configuration.
+
+    Args:
+        head: what is said once it could be read.
+        before: what has been said already.
+        code: how xl ends where it cannot be read.
+    """
+    if path in world.fs.dirs:
+        raise Refused(
+            f"{before}libxl: error: libxl_utils.c:346:libxl_read_file_contents: {shown} is not a plain file: Success\n"
+            f"Failed to read config file: {shown}: Inappropriate ioctl for device",
+            code=code,
+        )
+    text = _text_of(world, path)
+    if text is None:
+        raise Refused(f"{before}Failed to read config file: {shown}: No such file or directory", code=code)
     try:
-        return configurations.of_file(stored.decode("utf-8", "surrogateescape"), source=shown)
+        refused = configurations.refusal(text, source=shown)
+        written = None if refused else configurations.of_file(text, source=shown)
     except Usage as error:
-        raise Refused(f"{error.cause}\nFailed to parse config: Invalid argument", code=3) from None
+        if _ONLY_WARNED.search(error.cause):
+            raise NotModelled(f"xl create of a configuration of which it warns: {error.cause}") from None
+        more = "" if "disk specification" in error.cause else "\nFailed to parse config: Invalid argument"
+        raise Refused(f"{head}{error.cause}{more}") from None
+    if written is None:
+        raise Refused(f"{head}{refused}")
+    return written
+
+
+def _text_of(world: World, path: str) -> str | None:
+    """What is in a file that is no image."""
+    stored = getattr(world.fs.inodes.get(world.fs.find(path) or 0), "stored", None)
+    return stored.decode("utf-8", "surrogateescape") if isinstance(stored, bytes) else None
+
+
+_ONLY_WARNED = re.compile("is not a valid number|but should be a list|should be a single value")
 
 
 def _absolute(cwd: str, path: str) -> str:
@@ -94,7 +109,9 @@ def restore(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
 
     The file can be a pipe, `/dev/stdin`.
     """
-    words = read("restore", argv, "hFpedVA", least=1, help_text=_RESTORE_HELP)
+    words = read("restore", argv, "FpedVA", {"vncviewer": "V", "vncviewer-autopass": "A"}, least=1)
+    if len(words.words) > 2:
+        raise Refused("", stdout=helped.of("restore"))
     shown = words.words[-1]
     path = _absolute(told.cwd, shown)
     data = told.stdin if path == _STDIN else _file_of(world, path, shown)
@@ -109,16 +126,17 @@ def restore(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
     except save_file.SavedError:
         raise Refused("File has wrong magic number - corrupt or for a different tool?") from None
     name, uuid, disks, source = header.name, header.uuid, header.disks, "<saved>"
+    loading = (
+        f"Loading new save file {shown} (new xl fmt info {save_file.announced(data)})\n"
+        " Savefile contains xl domain config in JSON format\n"
+    )
     if len(words.words) > 1:
-        given = _file(world, _absolute(told.cwd, words.words[0]), words.words[0])
+        path_ = _absolute(told.cwd, words.words[0])
+        given = _file(world, path_, words.words[0], loading, before=loading, code=1)
         rng, fresh = world.rng.uuid()
         world, uuid, source = replace(world, rng=rng), given.uuid or fresh, words.words[0]
         name, disks = given.name, given.disks
-    head = (
-        f"Loading new save file {shown} (new xl fmt info {save_file.announced(data)})\n"
-        " Savefile contains xl domain config in JSON format\n"
-        f"Parsing config from {source}\n"
-    )
+    head = f"{loading}Parsing config from {source}\n"
     traits = replace(world.xen.traits.get(header.uuid, Traits()), kind=header.kind, items=header.items)
     program = programs.Build(uuid, name, traits, disks, path, words.has("p"))
     if path == _STDIN:
@@ -200,7 +218,7 @@ def _described(world: World, program: programs.Build) -> World:
 
 def destroy(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl destroy`."""
-    words = read("destroy", argv, "hf", least=1)
+    words = read("destroy", argv, "f", least=1)
     domid = domid_of(world, words.words[0])
     if not domid:
         raise Refused(
@@ -223,14 +241,19 @@ def reboot(world: World, argv: Sequence[str], _told: Told) -> Ended:
 
 
 def _asked(world: World, argv: Sequence[str], verb: str, reason: Shutdown) -> Ended:
-    words = read(verb, argv, "hawF", least=0)
+    words = read(verb, argv, "awF", {"all": "a", "wait": "w"})
+    if words.has("a"):
+        raise NotModelled(f"xl {verb} -a")
     if not words.words:
-        raise Refused(f"'xl {verb}' requires at least 1 argument.\n", code=2)
+        raise Refused("You must specify -a or a domain id.\n")
     domid = domid_of(world, words.words[0])
     head = f"{'Shutting down' if reason is Shutdown.POWEROFF else 'Rebooting'} domain {domid}\n"
     found, guest = there(world, domid), world.guests.get(domid)
+    if not domid:
+        raise NotModelled(f"xl {verb} of the domain 0")
     if found is None:
-        raise Refused(f"{head}{verb} failed (rc=-6)")
+        unknown = f"libxl_dom.c:37:libxl__domain_type: unable to get domain type for domid={domid}"
+        raise Refused(f"{head}libxl: error: {unknown}\n{verb} failed (rc=-3)")
     if not found.executes or guest is None or not guest.answers:
         waited = world.slept(_ACKNOWLEDGED_NS)
         complaint = "libxl: error: libxl_domain.c:854:pvcontrol_cb: guest didn't acknowledge control request: -9"
@@ -244,7 +267,7 @@ def _asked(world: World, argv: Sequence[str], verb: str, reason: Shutdown) -> En
 
 def pause(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl pause`: counted, and 0 even where there is no such domid (xen.md 4, 5)."""
-    domid = domid_of(world, read("pause", argv, "h", least=1).words[0])
+    domid = domid_of(world, read("pause", argv, "", least=1).words[0])
     if there(world, domid) is None:
         words = f"Domain {domid}:Pausing domain: No such process" if domid else "Pausing domain: Invalid argument"
         return Ended(world, 0, "", f"libxl: error: libxl_domain.c:587:libxl_domain_pause: {words}\n")
@@ -253,10 +276,11 @@ def pause(world: World, argv: Sequence[str], _told: Told) -> Ended:
 
 def unpause(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl unpause`: one pause less, and 0 whatever happens (xen.md 4, 5, 7)."""
-    domid = domid_of(world, read("unpause", argv, "h", least=1).words[0])
+    domid = domid_of(world, read("unpause", argv, "", least=1).words[0])
     found = there(world, domid)
     if found is None:
         words = f"libxl_dom.c:37:libxl__domain_type: unable to get domain type for domid={domid}"
+        words = words if domid else "libxl_domain.c:688:domain_unpause_done: Unpausing domain: Invalid argument"
         return Ended(world, 0, "", f"libxl: error: {words}\n")
     if not found.pauses or found.shutdown:
         words = f"libxl_domain.c:688:domain_unpause_done: Domain {domid}:Unpausing domain: Invalid argument"
@@ -269,10 +293,16 @@ def unpause(world: World, argv: Sequence[str], _told: Told) -> Ended:
 
 def save(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
     """`xl save`: then the domain is gone, or with `-c` runs on, or with `-p` is paused."""
-    words = read("save", argv, "hcpD", least=2, help_text=_SAVE_HELP)
+    words = read("save", argv, "cpD", least=2)
     domid = domid_of(world, words.words[0])
+    if not domid or words.has("D"):
+        raise NotModelled("xl save -D, or of the domain 0")
     shown = words.words[1]
     path = _absolute(told.cwd, shown)
+    if len(words.words) > 2:
+        if world.fs.find(_absolute(told.cwd, words.words[2])) is None:
+            raise Refused("unable to read overridden config file")
+        raise NotModelled("xl save with another configuration")
     found = there(world, domid)
     if found is None:
         raise Refused(
@@ -325,17 +355,19 @@ def _save_failed(found: Incarnation, error: XlError) -> str:
 
 def rename(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl rename`: any name that is free, numbers too (xen.md 12)."""
-    words = read("rename", argv, "h", least=2)
-    domid, name = domid_of(world, words.words[0]), words.words[1]
+    words = read("rename", argv, "", least=2)
+    (ref, name, *_), domid = words.words, domid_of(world, words.words[0])
+    if not domid:
+        raise NotModelled("xl rename of the domain 0")
     found = there(world, domid)
     # libxl looks at the name first (trace xen/names).
-    if name in {"Domain-0", *(each.name for each in world.xen)}:
+    if name in {"Domain-0", *(each.name for each in world.xen if each.domid != domid)}:
         raise Refused(
             f'libxl: error: libxl_domain.c:81:libxl__domain_rename: Domain {domid}:Domain with name "{name}" already '
-            f"exists.\nCan't rename domain '{domid}'."
+            f"exists.\nCan't rename domain '{ref}'."
         )
     if found is None:
-        raise Refused(f"Can't rename domain '{domid}'.")
+        raise Refused(f"Can't rename domain '{ref}'.")
     stored = world.domains[found.uuid]
     renamed = Domain(stored.uuid, name, stored.state, stored.disks, stored.domid, stored.described_by, stored.kind)
     xen = world.xen.putting(replace(found, name=name))
@@ -348,25 +380,37 @@ _AVOID = (
 
 
 def config_update(world: World, argv: Sequence[str], told: Told) -> Ended:
-    """`xl config-update`: what the watcher reboots with, and nothing else (xen-live.md B1)."""
-    words = read("config-update", argv, "hdf:", least=1)
-    domid = domid_of(world, words.words[0])
-    if len(words.words) < 2:
+    """`xl config-update`: what the watcher reboots with, and nothing else (xen-live.md B1). The domain comes first."""
+    if not argv:
+        raise Refused("xl config-update requires a domain argument", stdout=helped.of("config-update"))
+    try:
+        domid = domid_of(world, argv[0])
+    except Refused as error:
+        raise Refused(_AVOID + error.stderr.removesuffix("\n")) from None
+    words = read("config-update", argv[1:], "dqf:", {"defconfig": "f", "quiet": "q"})
+    named = [*words.words[:1], *(value for name, value in words.options if name == "f")]
+    if not named:
         raise Refused(f"{_AVOID}Config file not specified")
+    file = _file(world, _absolute(told.cwd, named[-1]), named[-1], _AVOID, before=_AVOID, code=253)
+    said = f"{_AVOID}setting dom{domid} configuration\n"
     found = there(world, domid)
     if found is None:
-        raise Refused(f"{_AVOID}Domain {domid} does not exist.")
-    file = _file(world, _absolute(told.cwd, words.words[1]), words.words[1])
+        unknown = f"libxl_dom.c:1216:libxl__userdata_path: unable to find domain info for domain {domid}: Success"
+        raise Refused(f"{said}libxl: error: {unknown}\nfailed to update configuration")
     layers = {disk.vdev: disk.layer for disk in file.disks}
     changed = replace(found, reboots_from=switched(found.reboots_from, layers))
-    out = f"setting dom{domid} configuration\n"
-    return Ended(replace(world, xen=world.xen.putting(changed)), 0, out, _AVOID)
+    return Ended(replace(world, xen=world.xen.putting(changed)), 0, "", said)
+
+
+_DEPRECATED = 'WARNING: "button-press" is deprecated. Please use "trigger"'
 
 
 def unmodelled(name: str) -> Callable[[World, Sequence[str], Told], Ended]:
     """A subcommand that exists and is not modelled."""
 
-    def refuse(_world: World, _argv: Sequence[str], _told: Told) -> Ended:
+    def refuse(_world: World, argv: Sequence[str], _told: Told) -> Ended:
+        if argv and argv[0] in {"-h", "--help"}:
+            raise Refused(_DEPRECATED if name == "button-press" else "", code=0, stdout=helped.of(name))
         raise NotModelled(f"xl {name}")
 
     return refuse

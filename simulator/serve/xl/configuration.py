@@ -14,7 +14,14 @@ _DOM0 = {
     "domid": 0,
     "config": {
         "c_info": {"type": "pv", "name": "Domain-0"},
-        "b_info": {"max_memkb": 1572864, "target_memkb": 1572863, "type.pv": {}, "arch_arm": {}, "arch_x86": {}},
+        "b_info": {
+            "max_memkb": 1572864,
+            "target_memkb": 1572863,
+            "sched_params": _SCHEDULED,
+            "type.pv": {},
+            "arch_arm": {},
+            "arch_x86": {},
+        },
     },
 }
 
@@ -46,4 +53,4 @@ def config(world: World, each: Incarnation) -> dict[str, Any]:
     disks = stored.disks if stored else each.disks
     items, attached = each.traits.items, each.attached
     told = configurations.spelled(each.traits.kind, each.name, each.uuid, disks, items, attached=attached)
-    return told | {"b_info": told["b_info"] | {"sched_params": _SCHEDULED}}
+    return configurations.in_order(told | {"b_info": told["b_info"] | {"sched_params": _SCHEDULED}})

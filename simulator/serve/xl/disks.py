@@ -13,23 +13,10 @@ from simulator.xen.incarnations import Incarnation
 from xensnap.errors import Usage
 from xensnap.formats import disk_spec
 from xensnap.formats.device_disk import device_number, same_device
-from xensnap.model import Disk
+from xensnap.model import Disk, Format
 
 replace = msgspec.structs.replace
 
-_ATTACH_HELP = """Usage: xl [-vtTfN] block-attach <Domain> <disk-spec-component(s)>...
-
-Create a new virtual block device.
-
-"""
-_DETACH_HELP = """Usage: xl [-vtTf] block-detach [option] <Domain> <DevId>
-
-Destroy a domain's virtual block device.
-
-Options:
-
--f, --force        do not wait for the domain to release the device
-"""
 _NOT_ADDED = (
     "libxl: error: libxl_device.c:1486:device_addrm_aocomplete: unable to add device\nlibxl_device_disk_add failed."
 )
@@ -37,19 +24,27 @@ _NOT_ADDED = (
 
 def attach(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl block-attach DOMAIN SPEC…`. Nobody looks for an image that QEMU shall serve."""
-    words = read("block-attach", argv, "h", least=2, help_text=_ATTACH_HELP).words
+    words = read("block-attach", argv, "", least=2).words
     domid = domid_of(world, words[0], code="")
     try:
         device = disk_spec.parse(",".join(words[1:]), source="command line")
     except Usage as error:
         raise Refused(error.cause) from None
-    if device.backend != "qdisk":
-        raise NotModelled("xl block-attach without backendtype=qdisk")
+    if not domid or device.backend not in {"qdisk", "unknown", None}:
+        raise NotModelled("xl block-attach of a disk that QEMU does not serve, or to the domain 0")
+    if device.backend_domname is not None:
+        _require_dom0(world, device.backend_domname)
     disk = configurations.of_spec(device)
     found = there(world, domid)
     if found is None:
         unknown = f"libxl_dom.c:37:libxl__domain_type: unable to get domain type for domid={domid}"
         raise Refused(f"libxl: error: {unknown}\n{_NOT_ADDED}")
+    if device_number(disk.vdev) is None:
+        invalid = f"Domain {domid}:Invalid or unsupported virtual disk identifier {disk.vdev}\n"
+        places = ("libxl_disk.c:214:libxl__device_from_disk", "libxl_disk.c:335:device_disk_add")
+        raise Refused("".join(f"libxl: error: {place}: {invalid}" for place in places) + _NOT_ADDED)
+    if device.backend != "qdisk":
+        _require_served_by_qemu(world, disk)
     if any(same_device(each.vdev, disk.vdev) for each in found.disks):
         known = f"libxl_disk.c:343:device_disk_add: Domain {domid}:device already exists in xenstore"
         raise Refused(f"libxl: error: {known}\n{_NOT_ADDED}")
@@ -57,9 +52,28 @@ def attach(world: World, argv: Sequence[str], _told: Told) -> Ended:
     return Ended(life.attached_disk(world, world.domains[found.uuid], disk))
 
 
+def _require_dom0(world: World, name: str) -> None:
+    """Who serves a disk; only the domain 0 does here."""
+    try:
+        domid = domid_of(world, name)
+    except Refused:
+        raise Refused(_NOT_ADDED) from None
+    if domid:
+        raise NotModelled("a disk that another domain than 0 serves")
+
+
+def _require_served_by_qemu(world: World, disk: Disk) -> None:
+    """Where no backend is named, libxl looks at the file, and takes QEMU for what the kernel cannot serve."""
+    if world.fs.find(disk.path) is None:
+        where = f"libxl_device.c:455:libxl__device_disk_set_backend: Disk vdev={disk.vdev} failed to stat: {disk.path}"
+        raise Refused(f"libxl: error: {where}: No such file or directory\n{_NOT_ADDED}")
+    if disk.format is Format.RAW:
+        raise NotModelled("xl block-attach of a raw image without backendtype=qdisk")
+
+
 def detach(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl block-detach DOMAIN DEVICE`, by any name or number of the device."""
-    words = read("block-detach", argv, "h", least=2, help_text=_DETACH_HELP).words
+    words = read("block-detach", argv, "f", {"force": "f"}, least=2).words
     domid, name = domid_of(world, words[0]), words[1]
     found = there(world, domid)
     disk = next((each for each in found.disks if same_device(each.vdev, name)), None) if found else None

@@ -1,9 +1,11 @@
 """What xl tells: which domains there are, how they are, and what serves their disks."""
 
+import re
 from collections.abc import Callable, Sequence
 
+from simulator.core.unmodelled import NotModelled
 from simulator.serve.ended import Ended, Told, Working
-from simulator.serve.xl import configuration
+from simulator.serve.xl import configuration, helped
 from simulator.serve.xl.words import DOM0, Refused, domid_of, read, there
 from simulator.world import World
 from simulator.xen import configurations
@@ -15,7 +17,6 @@ _DOM0_MIB = 1536
 _IDLE = 50
 """An idle guest uses about this fraction of a processor."""
 _HEAD = "Name                                        ID   Mem VCPUs\tState\tTime(s)"
-_HEAD_LONG = "   UUID                            Reason-Code\tSecurity Label"
 _REASONS = {Shutdown.POWEROFF: 0, Shutdown.REBOOT: 1, Shutdown.SUSPEND: 2, Shutdown.CRASH: 3}
 _LETTERS = {Shutdown.POWEROFF: "-", Shutdown.REBOOT: "r", Shutdown.SUSPEND: "s", Shutdown.CRASH: "c"}
 _BLOCKS = "Vdev  BE  handle state evt-ch ring-ref BE-path                       "
@@ -25,37 +26,53 @@ Subcommand = Callable[[World, Sequence[str], Told], Ended | Working]
 
 def list_(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl list`, with `-v` UUIDs and shutdown reasons, with `-l` the configurations."""
-    words = read("list", argv, "lvhZn")
-    chosen = list(world.xen)
+    words = read("list", argv, "lvZcn", _LONG)
+    if len(words.words) > 1:
+        raise Refused("", stdout=helped.of("list"))
+    chosen, dom0 = list(world.xen), True
     if words.words:
         domid = domid_of(world, words.words[0])
-        chosen = [each for each in chosen if each.domid == domid]
+        chosen, dom0 = [each for each in chosen if each.domid == domid], not domid
         if not chosen and domid:
             raise Refused(f"Error: Domain '{words.words[0]}' does not exist.")
     if words.has("l"):
-        told = configuration.listed(world, chosen, dom0=not words.words)
-        return Ended(world, 0, told, configuration.complaints(chosen))
-    long = words.has("v")
-    lines = [_HEAD + (_HEAD_LONG if long else "")]
-    if not words.words or not chosen:
-        lines.append(_line("Domain-0", 0, _DOM0_MIB, 2, "r-----", DOM0 if long else "", "-", seconds=500.0))
-    lines += [_domain(world, each, long=long) for each in chosen]
+        return Ended(world, 0, configuration.listed(world, chosen, dom0=dom0), configuration.complaints(chosen))
+    more = "".join(letter for letter in "vZcn" if words.has(letter))
+    lines = [_HEAD + "".join(_HEADS[letter] for letter in more if letter != "Z" or "v" not in more)]
+    if dom0:
+        lines.append(_line("Domain-0", 0, _DOM0_MIB, 2, "r-----", seconds=500.0) + _columns(more, DOM0, "-"))
+    lines += [_domain(world, each, more) for each in chosen]
     return Ended(world, 0, "\n".join(lines) + "\n")
 
 
-def _domain(world: World, each: Incarnation, *, long: bool) -> str:
+_LONG = {"long": "l", "verbose": "v", "context": "Z", "cpupool": "c", "numa": "n"}
+_HEADS = {
+    "v": "   UUID                            Reason-Code\tSecurity Label",
+    "Z": "   Security Label",
+    "c": "         Cpupool",
+    "n": " NODE Affinity",
+}
+
+
+def _columns(more: str, uuid: str, reason: str) -> str:
+    """What options add to a line."""
+    told = f" {uuid} {reason:>8}" if "v" in more else ""
+    told += f" {'-':>16}" if more.strip("cn") else ""
+    return told + (f" {'Pool-0':>15}" if "c" in more else "") + (" all" if "n" in more else "")
+
+
+def _domain(world: World, each: Incarnation, more: str) -> str:
     reason = f"{_REASONS[each.shutdown]:x}" if each.shutdown else "-"
     building = each.pauses and each.domid not in world.guests
     memory = 0 if building else configurations.memory_mib(each.traits.items) - (each.traits.kind is GuestKind.HVM)
     # One that has executed anything has used up some time of a processor; an idle guest little.
     seconds = 0.1 + _lived(world, each) / 1e9 / _IDLE if each.ran else 0.0
     state, vcpus = letters(world, each), 0 if building else 1
-    return _line(each.name, each.domid, memory, vcpus, state, each.uuid if long else "", reason, seconds=seconds)
+    return _line(each.name, each.domid, memory, vcpus, state, seconds=seconds) + _columns(more, each.uuid, reason)
 
 
-def _line(name: str, domid: int, memory: int, vcpus: int, state: str, uuid: str, reason: str, *, seconds: float) -> str:
-    line = f"{name:<40} {domid:5} {memory:5} {vcpus:5}     {state}  {seconds:8.1f}"
-    return line + (f" {uuid} {reason:>8} {'-':>16}" if uuid else "")
+def _line(name: str, domid: int, memory: int, vcpus: int, state: str, *, seconds: float) -> str:
+    return f"{name:<40} {domid:5} {memory:5} {vcpus:5}     {state}  {seconds:8.1f}"
 
 
 def letters(world: World, each: Incarnation) -> str:
@@ -77,7 +94,7 @@ def letters(world: World, each: Incarnation) -> str:
 
 def vm_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl vm-list`."""
-    read("vm-list", argv, "h")
+    read("vm-list", argv, "")
     lines = ["UUID                                  ID    name", f"{DOM0}  0    {'Domain-0':<30}"]
     lines += [f"{each.uuid}  {each.domid}    {each.name:<30}" for each in world.xen]
     return Ended(world, 0, "\n".join(lines) + "\n")
@@ -85,7 +102,7 @@ def vm_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
 
 def domid(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl domid NAME`: here a number is a name (xen.md 12)."""
-    name = read("domid", argv, "h", least=1).words[0]
+    name = read("domid", argv, "", least=1).words[0]
     found = next((each.domid for each in world.xen if each.name == name), 0 if name == "Domain-0" else None)
     if found is None:
         raise Refused(f"Can't get domid of domain name '{name}', maybe this domain does not exist.")
@@ -94,31 +111,37 @@ def domid(world: World, argv: Sequence[str], _told: Told) -> Ended:
 
 def domname(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl domname DOMID`."""
-    given = read("domname", argv, "h", least=1).words[0]
-    if not given.isdigit():
+    given = read("domname", argv, "", least=1).words[0]
+    digits = re.match(r"\d+", given, re.ASCII)
+    if digits is None:
         raise Refused("Invalid domain id.\n")
-    found = there(world, int(given))
-    if found is None and int(given):
+    number = int(digits.group())
+    found = there(world, number)
+    if found is None and number:
         raise Refused(f"Can't get domain name of domain id '{given}', maybe this domain does not exist.")
     return Ended(world, 0, f"{found.name if found else 'Domain-0'}\n")
 
 
 def uptime(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl uptime`, of all domains or of those that are named."""
-    words = read("uptime", argv, "hs")
-    wanted = {domid_of(world, ref) for ref in words.words}
+    words = read("uptime", argv, "s")
+    wanted = [domid_of(world, ref) for ref in words.words]
     lines = [] if words.has("s") else ["Name                                ID Uptime"]
-    known = [(0, "Domain-0", world.clock.monotonic_ns), *((e.domid, e.name, _lived(world, e)) for e in world.xen)]
-    for number, name, ns in known:
-        if wanted and number not in wanted:
+    lived = {0: ("Domain-0", world.clock.monotonic_ns), **{e.domid: (e.name, _lived(world, e)) for e in world.xen}}
+    complaints = ""
+    for number in wanted or lived:
+        if number not in lived:
+            words_ = f"Domain {number}:Can't get start time of domain"
+            complaints += f"libxl: error: libxl_domain.c:2231:libxl_vm_get_start_time: {words_}\n"
             continue
+        name, ns = lived[number]
         seconds = ns // 10**9
         clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
         if words.has("s"):
             lines.append(f" 00:00:00 up  {seconds // 3600}:{seconds // 60 % 60:02}, {name} ({number})")
         else:
             lines.append(f"{name:<32} {number:5}  {clock}")
-    return Ended(world, 0, "\n".join(lines) + "\n")
+    return Ended(world, 0, "\n".join([*lines, ""]), complaints)
 
 
 def _lived(world: World, each: Incarnation) -> int:
@@ -128,7 +151,7 @@ def _lived(world: World, each: Incarnation) -> int:
 
 def block_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl block-list`: it exits 0 whatever happens (xen.md 5)."""
-    words = read("block-list", argv, "h", least=1)
+    words = read("block-list", argv, "", least=1)
     lines, complaints = [_BLOCKS], list[str]()
     for ref in words.words:
         try:
@@ -157,7 +180,11 @@ def _connected(world: World, found: Incarnation, disk: Disk) -> bool:
 
 def info(world: World, argv: Sequence[str], _told: Told) -> Ended:
     """`xl info`, as far as it says anything of a simulated machine."""
-    read("info", argv, "hn")
+    words = read("info", argv, "n", {"numa": "n"})
+    if words.has("n"):
+        raise NotModelled("xl info -n")
+    if words.words:
+        return Ended(world)
     free = 4096 - _DOM0_MIB - sum(configurations.memory_mib(each.traits.items) for each in world.xen)
     facts = {
         "host": "simulated",

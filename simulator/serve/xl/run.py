@@ -5,22 +5,16 @@ from functools import partial
 
 from simulator.core.unmodelled import NotModelled
 from simulator.serve.ended import Ended, Told, Working
-from simulator.serve.xl import acting, disks, listing
+from simulator.serve.xl import acting, disks, helped, listing
 from simulator.serve.xl.listing import Subcommand
 from simulator.serve.xl.words import Refused
 from simulator.world import World, programs
 from simulator.world.life import XlError
 
-_OTHERS = (
-    "migrate migrate-receive dump-core cd-insert cd-eject mem-max mem-set button-press "
-    "vcpu-list vcpu-pin vcpu-set dmesg top network-attach network-list network-detach console vncviewer sched-credit2 "
-    "trigger sysrq debug-keys qemu-monitor-command"
-)
-
-UNMODELLED = frozenset(_OTHERS.split())
+_PROGRAM = "/usr/lib/xen-4.17/bin/xl"
+_OPTIONS = "fNtTv"
 
 SUBCOMMANDS: dict[str, Subcommand] = {
-    **{name: acting.unmodelled(name) for name in sorted(UNMODELLED)},
     "list": listing.list_,
     "vm-list": listing.vm_list,
     "domid": listing.domid,
@@ -45,22 +39,39 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 
 def begun(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
     """`xl ARGV…` up to where it takes several steps, or to its end. `NotModelled` for what is not modelled."""
-    rest, options = list(argv), list[str]()
+    rest, options = list(argv), ""
     while rest and rest[0].startswith("-") and len(rest[0]) > 1:
-        options.append(rest.pop(0))  # -v, -f, -t: how much is told, which changes nothing here
+        options += rest.pop(0)[1:]
+    unknown = next((letter for letter in options if letter not in _OPTIONS), None)
+    if unknown is not None:
+        return Ended(world, 1, "", f"{_PROGRAM}: invalid option -- '{unknown}'\nunknown global option\n")
+    if options.count("v") > 1:
+        raise NotModelled("xl -vv, which tells what libxl does")
     if not rest:
-        return Ended(world, 1, "Usage: xl [-vfNtT] <subcommand> [args]\n\n")
-    subcommand = SUBCOMMANDS.get(rest[0])
-    if subcommand is None:
-        return Ended(world, 2, "", "command not implemented\n")
-    if dry := any("N" in each for each in options):
-        if rest[0] != "create":
-            raise NotModelled(f"xl -N {rest[0]}")
+        return Ended(world, 1, helped.everything())
+    if rest[0] == "help":
+        return _help(world, rest[1:])
+    name = helped.meant(rest[0])
+    if name is None:
+        return Ended(world, 1, "", "command not implemented\n")
+    subcommand = SUBCOMMANDS.get(name) or acting.unmodelled(name)
+    if dry := "N" in options:
+        if not helped.can_be_dry(name):
+            return Ended(world, 1, "", "command does not implement -N (dryrun) option\n")
+        if name != "create":
+            raise NotModelled(f"xl -N {name}")
         subcommand = partial(acting.create, dry=dry)
     try:
         return subcommand(world, rest[1:], told)
     except Refused as error:
         return _refused(world, error)
+
+
+def _help(world: World, argv: Sequence[str]) -> Ended:
+    if not argv:
+        return Ended(world, 0, helped.everything())
+    name = helped.meant(argv[0])
+    return Ended(world, 0, helped.of(name) if name else f'command "{argv[0]}" not implemented\n')
 
 
 def finished(working: Working, world: World, error: XlError | None = None) -> Ended:

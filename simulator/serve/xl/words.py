@@ -1,9 +1,10 @@
 """How xl's subcommands read their words, and what each prints where they make no sense."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from simulator.serve.xl import helped
 from simulator.world import World
 from simulator.xen.incarnations import Incarnation
 
@@ -32,11 +33,15 @@ class Words(msgspec.Struct, frozen=True):
         return any(each == name for each, _ in self.options)
 
 
-def read(name: str, argv: Sequence[str], short: str, *, least: int = 0, help_text: str = "") -> Words:
-    """Options first, as getopt under POSIX rules would find them, then words.
+def read(name: str, argv: Sequence[str], short: str, long: Mapping[str, str] = {}, *, least: int = 0) -> Words:
+    """Options first, as getopt_long under POSIX rules would find them, then words.
+
+    Args:
+        short: letters, a colon after those that take a value.
+        long: the letters that longer names stand for; each subcommand knows `help`.
 
     Raises:
-        Refused: code 2, with the usage, where an option is unknown or words are missing.
+        Refused: the help where it is asked for; code 2 where an option is unknown or words are missing.
     """
     options: list[tuple[str, str]] = []
     rest = list(argv)
@@ -44,23 +49,36 @@ def read(name: str, argv: Sequence[str], short: str, *, least: int = 0, help_tex
         word = rest.pop(0)
         if word == "--":
             break
-        letter = word[1:2]
-        if letter not in short or letter in {":", "-"}:
+        letter, value = _long(word, {"help": "h", **long}) if word.startswith("--") else (word[1], word[2:])
+        if letter not in short + "h" or letter in ":\0":
             raise Refused(f"option `{letter}' not supported.", code=2)
+        if letter == "h":
+            raise Refused("", code=0, stdout=helped.of(name))
         takes = short[short.index(letter) + 1 :][:1] == ":"
-        options.append((letter, (word[2:] or (rest.pop(0) if rest else "")) if takes else ""))
-        if not takes and len(word) > 2:
-            rest.insert(0, "-" + word[2:])
+        if takes and not value and not rest:
+            raise Refused(f"option `{letter}' not supported.", code=2)
+        options.append((letter, (value or rest.pop(0)) if takes else ""))
+        if not takes and value and not word.startswith("--"):
+            rest.insert(0, "-" + value)
     if len(rest) < least:
         plural = "s" if least != 1 else ""
-        raise Refused(f"'xl {name}' requires at least {least} argument{plural}.\n", code=2, stdout=help_text)
+        words = f"'xl {name}' requires at least {least} argument{plural}.\n"
+        raise Refused(words, code=2, stdout=helped.of(name))
     return Words(tuple(options), tuple(rest))
 
 
+def _long(word: str, long: Mapping[str, str]) -> tuple[str, str]:
+    """The letter of a long option, and its value. Of one that there is not, xl tells the letter 0."""
+    name, _, value = word[2:].partition("=")
+    found = [each for each in long if each.startswith(name)]
+    known = name if name in found else found[0] if len(found) == 1 else None
+    return (long[known], value) if known else ("\0", "")
+
+
 def domid_of(world: World, ref: str, *, code: str = " (rc=-6)") -> int:
-    """What a word of digits or a name leads to; a number is not looked at (xen.md 12)."""
-    if ref.isascii() and ref.isdigit():
-        return int(ref)
+    """What a word of digits or a name leads to; a number is not looked at, and no digits are 0 (xen.md 12)."""
+    if not ref or (ref.isascii() and ref.isdigit()):
+        return int(ref or "0")
     for incarnation in world.xen:
         if incarnation.name == ref:
             return incarnation.domid

@@ -10,7 +10,10 @@ from typing import Any
 TEXT = (
     (re.compile(r"^xc: progress: .*\n", re.MULTILINE), ""),
     # CPU seconds, and whether it happens to run or to be blocked at this moment.
-    (re.compile(r"^(\S+ +\d+ +\d+ +\d+ +)[r-][b-]([p-][s-][a-z-][d-]) +[\d.]+$", re.MULTILINE), r"\1??\2 <time>"),
+    (
+        re.compile(r"^(\S+ +\d+ +\d+ +\d+ +)[r-][b-]([p-][s-][a-z-][d-]) +[\d.]+( .*)?$", re.MULTILINE),
+        r"\1??\2 <time>\3",
+    ),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<uuid>"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( \d\d:\d\d:\d\d\.\d+)?"), "<time>"),
     (re.compile(r"(?<=safety-)[0-9a-f]{12}\b|(?<=\.xvd[a-z]\.)[0-9a-f]{12}\b"), "<operation>"),

@@ -31,7 +31,15 @@ class Say:
     text: str
 
 
-Deed = tuple[str, ...] | Qmp | Say
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A file in dom0."""
+
+    path: str
+    text: str
+
+
+Deed = tuple[str, ...] | Qmp | Say | Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +363,9 @@ def play(lab: XenLab, scenario: Scenario) -> Iterator[Line]:
                 yield from ({"event": filters.message(said)} for said in before)
             case Say(line):
                 yield {"guest": line, "answer": lab.face.ask(line)}
+            case Put(path, text):
+                lab.dom0.put(path, text.encode())
+                yield {"file": path, "text": text}
             case argv:
                 answer = lab.dom0.try_run(*argv, timeout_s=120)
                 out, err = filters.text(answer.out), filters.text(answer.err)

@@ -7,11 +7,12 @@ import pytest
 
 from tests.real.xenhost.lab import XenLab
 from tests.real.xenhost.scenarios import SCENARIOS, Scenario, play, written
+from tests.real.xenhost.words import WORDS
 
 TRACES = Path(__file__).parents[2] / "parity" / "traces" / "xen"
 
 
-@pytest.mark.parametrize("scenario", [pytest.param(each, id=each.name) for each in SCENARIOS])
+@pytest.mark.parametrize("scenario", [pytest.param(each, id=each.name) for each in (*SCENARIOS, *WORDS)])
 def test_the_real_tools_say_what_the_trace_has(lab: XenLab, scenario: Scenario) -> None:
     path = TRACES / f"{scenario.name}.jsonl"
     found = written(play(lab, scenario))

@@ -348,7 +348,7 @@ def test_only_unknown_names_and_wrong_words_have_an_exit_code(shell):
     shell("xl unpause 77")
     shell("xl destroy nosuch", 1)
     shell("xl save", 2)
-    shell("xl frobnicate", 2)
+    shell("xl frobnicate", 1)
 
 
 def test_what_xl_tells_of_a_configuration_leaves_out_what_is_nothing(shell):
