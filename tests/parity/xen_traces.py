@@ -23,7 +23,7 @@ CONFIGURATION = """name = "pv1"
 type = "pv"
 memory = 128
 vcpus = 1
-kernel = "/var/lib/xen/images/vmlinuz"
+kernel = "/var/lib/xen/images/vmlinux"
 ramdisk = "/var/lib/xen/images/guest.img"
 extra = "console=hvc0 quiet loglevel=0 panic=0"
 on_crash = "preserve"

@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-UNUSED_DAYS_MAX = 14
+UNUSED_S_MAX = 14 * 86400.0
+
+
+class CannotMake(Exception):
+    """It cannot be made on this machine: a tool is missing, or the network."""
 
 
 def place() -> Path:
@@ -32,8 +36,11 @@ def fingerprint(*parts: str | bytes | Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def kept(kind: str, key: str, make: Callable[[Path], None]) -> Path:
-    """A directory that `make` has filled completely, once; whoever comes meanwhile waits for it."""
+def kept(kind: str, key: str, make: Callable[[Path], None], *, unused_s_max: float = UNUSED_S_MAX) -> Path:
+    """A directory that `make` has filled completely, once; whoever comes meanwhile waits for it.
+
+    Others of this kind are removed once nobody has asked for them for so long.
+    """
     directory = place()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     final, half = directory / f"{kind}-{key}", directory / f"{kind}-{key}.half"
@@ -44,15 +51,15 @@ def kept(kind: str, key: str, make: Callable[[Path], None]) -> Path:
             make(half)
             half.rename(final)
         os.utime(final)
-        for other in unused(directory, kind):
+        for other in unused(directory, kind, unused_s_max):
             shutil.rmtree(other)
     return final
 
 
-def unused(directory: Path, kind: str) -> Iterator[Path]:
-    """What of this kind nobody has asked for in two weeks."""
+def unused(directory: Path, kind: str, unused_s_max: float) -> Iterator[Path]:
+    """What of this kind nobody has asked for in that time."""
     for path in directory.glob(f"{kind}-*"):
-        if path.is_dir() and time.time() - path.stat().st_mtime > UNUSED_DAYS_MAX * 86400:
+        if path.is_dir() and time.time() - path.stat().st_mtime > unused_s_max:
             yield path
 
 

@@ -1,4 +1,4 @@
-"""The second disk: the wheel of this very tree in an environment of its own, and dom0's agent. New for each run."""
+"""The second disk: the wheel of this very tree in an environment of its own, and dom0's agent. One for each code."""
 
 import shutil
 import subprocess
@@ -7,29 +7,40 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-from tests.real.xenhost.cache import fingerprint, kept
+from tests.real.xenhost.cache import CannotMake, fingerprint, kept
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[2]
 AGENT = HERE / "recipe" / "agent.py"
+WAITING = HERE / "recipe" / "waiting.py"
 PYTHON = (3, 11)
 """Debian 12's."""
 SIZE_MIB = 128
+UNUSED_S_MAX = 3600.0
+"""How long what depends on one code is kept: the next change makes another."""
 
 
-def code_disk(directory: Path) -> Path:
-    """A new disk image in `directory` with the code as it is now."""
+def code_disk(scratch: Path) -> Path:
+    """The disk image with the code as it is now, made once for each code."""
+    with zipfile.ZipFile(wheel(scratch)) as archive:
+        contents = sorted(f"{each.filename} {each.CRC}" for each in archive.infolist())
+        key = fingerprint(dependencies().name, AGENT, WAITING, *contents)
+        return kept("code", key, lambda directory: write(archive, directory), unused_s_max=UNUSED_S_MAX) / "code.img"
+
+
+def write(archive: zipfile.ZipFile, directory: Path) -> None:
+    """A new disk image in `directory` with this wheel."""
     tree = directory / "code"
     site = tree / "venv" / "lib" / f"python{PYTHON[0]}.{PYTHON[1]}" / "site-packages"
     shutil.copytree(dependencies(), site)
-    with zipfile.ZipFile(wheel(directory)) as archive:
-        archive.extractall(site)
+    archive.extractall(site)
     compile_below(site)
     (tree / "venv" / "bin").mkdir()
     (tree / "venv" / "bin" / "python").symlink_to("/usr/bin/python3")
     (tree / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
-    shutil.copy(AGENT, tree)
-    return disk_of(tree, directory / "code.img")
+    for program in (AGENT, WAITING):
+        shutil.copy(program, tree)
+    disk_of(tree, directory / "code.img")
 
 
 def agent_disk(directory: Path) -> Path:
@@ -66,7 +77,11 @@ def dependencies() -> Path:
 
     def download(site: Path) -> None:
         platform = ["--python-version", f"{PYTHON[0]}.{PYTHON[1]}", "--platform", "manylinux2014_x86_64"]
-        run(sys.executable, "-m", "pip", "install", "--target", site, "--only-binary", ":all:", *platform, *wanted)
+        words = ["--only-binary", ":all:", *platform, *wanted]
+        try:
+            run(sys.executable, "-m", "pip", "install", "--target", site, *words)
+        except RuntimeError as error:
+            raise CannotMake(f"what xensnap needs cannot be downloaded: {error}") from error
         compile_below(site)
 
     return kept("dependencies", fingerprint("\n".join(wanted)), download)

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.real.xenhost import report
+from tests.real.xenhost.cache import CannotMake
 from tests.real.xenhost.code import code_disk
 from tests.real.xenhost.guests import PV, Guest
-from tests.real.xenhost.lab import XenLab, thawed
+from tests.real.xenhost.lab import Before, XenLab, thawed
+from tests.real.xenhost.states import image
 
 TOOLS = ("cpio", "gcc", "mke2fs", "mmdebstrap", "qemu-img", "qemu-system-x86_64")
 SHOWN = 12
@@ -61,12 +63,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def code(tmp_path_factory) -> Path:
-    """The disk with the code under test, made once for the run."""
+def code(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The disk with the code under test. Where no host can be made, the quick cases are skipped: others run beside."""
+    try:
+        need_tools()
+        image()
+        return code_disk(tmp_path_factory.mktemp("code"))
+    except CannotMake as error:
+        told = f"no Xen host can be made here: {error}"
+        if request.config.getoption("--xen") == "quick":
+            pytest.skip(told)
+        pytest.fail(told, pytrace=False)
+
+
+def need_tools() -> None:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing or os.geteuid() != 0:
-        pytest.fail(f"a Xen host needs root and {', '.join(missing) or 'no more'}: sh .ci/setup xen", pytrace=False)
-    return code_disk(tmp_path_factory.mktemp("code"))
+        raise CannotMake(f"it takes root and {', '.join(missing) or 'no more'}: sh .ci/setup xen")
 
 
 @pytest.fixture
@@ -76,15 +89,24 @@ def guest() -> Guest:
 
 
 @pytest.fixture
-def lab(code, guest) -> Iterator[XenLab]:
-    with thawed(guest, code) as host:
+def before() -> Before | None:
+    """What is done already; a test that begins later is parametrised with it."""
+    return None
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, code: Path, guest: Guest, before: Before | None) -> Iterator[XenLab]:
+    """The quick cases start `xensnap` as its operator does; the others fork it, which takes a third of the time."""
+    with thawed(guest, code, before=before, forked=not request.node.get_closest_marker("quick")) as host:
         yield host
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    report = yield
     host = getattr(item, "funcargs", {}).get("lab")
+    if call.when == "call" and host is not None:
+        item.user_properties.append(("cpu_s", f"{host.host.cpu_s:.1f}"))
+    report = yield
     if report.failed and host is not None:
         report.sections.append(("last commands in dom0", "\n".join(map(str, host.dom0.said[-SHOWN:]))))
         report.sections.append(("Xen and dom0's kernel", host.host.log[-2000:]))

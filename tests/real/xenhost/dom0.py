@@ -15,6 +15,9 @@ from typing import Any
 PATIENCE_S = 3600.0
 """How long an answer may take by our clock. What a question may take in dom0 is counted there, by dom0's clock."""
 
+WAITING = "/run/xensnap-waiting"
+"""Where the process listens that commands are forked from (`recipe/waiting.py`)."""
+
 
 class Dom0Failed(AssertionError):
     """A command ended otherwise than it should, with all that it said."""
@@ -70,11 +73,19 @@ class Dom0:
         return self.run("/bin/bash", "-euo", "pipefail", "-c", script, timeout_s=timeout_s)
 
     def start(
-        self, *argv: str, timeout_s: float = 30.0, stdin: bytes = b"", env: Mapping[str, str] | None = None
+        self,
+        *argv: str,
+        timeout_s: float = 30.0,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        forked: bool = False,
     ) -> "Running":
-        """Begin a command; calling what comes back waits for its end."""
-        question = {"argv": argv, "input": base64.b64encode(stdin).decode(), "env": dict(env or {})}
-        return Running(self, argv, self._ask("run", timeout_s, question))
+        """Begin a command; calling what comes back waits for its end.
+
+        `forked`, it is `xensnap` or a Python program, and done by a fork of the process that waits (`waiting.py`).
+        """
+        question = {"argv": argv, "input": base64.b64encode(stdin).decode(), "env": dict(env or {}), "socket": WAITING}
+        return Running(self, argv, self._ask("fork" if forked else "run", timeout_s, question))
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         self._now("put", 60.0, {"path": path, "data": base64.b64encode(data).decode(), "mode": mode})

@@ -1,7 +1,7 @@
 """In dom0: carry out one verb, and die at a given step. Arguments: the step, the verb, the domain, a name, words.
 
 With `+` before the step the process dies a moment after the step has begun, while its children work. The exit status
-is 0 where there was no such step.
+is 0 where there was no such step. Its output is how many steps the operation has.
 """
 
 import os
@@ -20,6 +20,7 @@ MOMENT_S = 0.3
 def main(step: str, verb: str, domain: str, name: str, *words: str) -> None:
     def watch(progress: Progress) -> None:
         if progress.number == abs(int(step)):
+            os.write(1, b"%d\n" % progress.total)
             if step.startswith("+"):
                 threading.Timer(MOMENT_S, os.kill, (os.getpid(), signal.SIGKILL)).start()
             else:

@@ -48,7 +48,11 @@ class Guest:
         """The configuration file; `moved` gives other paths to some vdevs."""
         disks = ",\n  ".join(repr(disk.line(moved.get(disk.vdev, disk.path(self.name)))) for disk in self.disks)
         lines = [f'name = "{self.name}"', f'type = "{self.type}"', f"memory = {self.memory_mib}", "vcpus = 1"]
-        lines += [f'kernel = "{IMAGES}/vmlinuz"', f'ramdisk = "{IMAGES}/guest.img"']
+        # Xen's builder loads the unpacked kernel; that of HVM guests comes through QEMU, which wants the packed one.
+        lines += [
+            f'kernel = "{IMAGES}/{"vmlinuz" if self.type == "hvm" else "vmlinux"}"',
+            f'ramdisk = "{IMAGES}/guest.img"',
+        ]
         lines += ['extra = "console=hvc0 quiet loglevel=0 panic=0"', 'on_crash = "preserve"']
         lines += [f'uuid = "{self.uuid}"'] if self.uuid else []
         return "\n".join([*lines, *self.more, f"disk = [\n  {disks}\n]"]) + "\n"
@@ -80,6 +84,8 @@ def initramfs(image: Path, program: Path = PROGRAM) -> bytes:
         for name in ("proc", "sys", "dev", "modules"):
             (tree / name).mkdir()
         subprocess.run(["gcc", "-O2", "-Wall", "-static", "-o", tree / "init", program], check=True)
+        (tree / "sbin").mkdir()
+        (tree / "sbin" / "poweroff").symlink_to("/init")
         for module in (image / "modules").iterdir():
             (tree / "modules" / module.name).write_bytes(module.read_bytes())
         pack = "find . | cpio --quiet -o -H newc | gzip -9"

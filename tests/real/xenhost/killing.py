@@ -50,6 +50,11 @@ def xl_at(verb: str) -> int:
     return 0
 
 
+def ours() -> list[int]:
+    """Commands of ours, and not the process that they are forked from."""
+    return [pid for pid in pids() if "/srv/code/waiting.py" in command(pid) and parent(pid) != 1]
+
+
 def saved_bytes() -> int:
     """The longest memory file in any store."""
     return max((path.stat().st_size for path in Path(STORE).glob("*/*.save*")), default=0)
@@ -76,8 +81,7 @@ def main(what: str, whom: str) -> None:
     for each in held:
         os.kill(each, signal.SIGSTOP)
     sys.stdout.write(json.dumps({"bytes": saved_bytes(), "list": listed()}))
-    ours = [each for each in pids() if "xensnap.cli" in command(each)]
-    for each in ours if whom in {"us", "both"} else []:
+    for each in ours() if whom in {"us", "both"} else []:
         os.kill(each, signal.SIGKILL)
     if whom in {"xl", "both"}:
         os.kill(pid, signal.SIGKILL)

@@ -1,16 +1,19 @@
 """A Xen host for one case: thawed with a guest up, worked on, and looked at; then it is gone."""
 
 import contextlib
+import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.real.xenhost.cache import fingerprint, kept
+from tests.real.xenhost.code import UNUSED_S_MAX
 from tests.real.xenhost.dom0 import Answer, Dom0, Running
 from tests.real.xenhost.guests import IMAGES, Guest
-from tests.real.xenhost.machine import Machine
-from tests.real.xenhost.states import enter, machine, with_guest
+from tests.real.xenhost.machine import Frozen, Machine
+from tests.real.xenhost.states import PYTHON, enter, machine, ready, with_guest
 
 ENVIRONMENT = {"XENSNAP_HOST": "xen", "COLUMNS": "100"}
 STORE = "/var/lib/xen/snapshots"
@@ -94,7 +97,8 @@ class Face:
 class XenLab:
     """The host: xl and xensnap in dom0, and the face of each guest."""
 
-    def __init__(self, host: Machine, dom0: Dom0, guest: Guest) -> None:
+    def __init__(self, host: Machine, dom0: Dom0, guest: Guest, *, forked: bool = False) -> None:
+        self.forked = forked
         self.host = host
         self.dom0 = dom0
         self.guest = guest
@@ -111,7 +115,13 @@ class XenLab:
         return honest(self.begin_xensnap(*words)())
 
     def begin_xensnap(self, *words: str, env: Mapping[str, str] | None = None) -> Running:
-        return self.dom0.start("xensnap", *words, timeout_s=VERB_S, env=ENVIRONMENT | dict(env or {}))
+        environment = ENVIRONMENT | dict(env or {})
+        return self.dom0.start("xensnap", *words, timeout_s=VERB_S, env=environment, forked=self.forked)
+
+    def begin_program(self, path: str, *words: str) -> Running:
+        """A Python program that uses the code under test."""
+        argv = (path, *words) if self.forked else (PYTHON, path, *words)
+        return self.dom0.start(*argv, timeout_s=VERB_S, env=ENVIRONMENT, forked=self.forked)
 
     def xensnap(self, *words: str) -> str:
         return self.try_xensnap(*words).must().out
@@ -201,15 +211,50 @@ def honest(answer: Answer) -> Answer:
     return answer
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What many cases begin with, done once and frozen: `do` is called with the host and `what`."""
+
+    name: str
+    do: Callable[[XenLab, Any], None]
+    what: Any
+
+    def key(self) -> str:
+        return fingerprint(self.name, repr(self.what), Path(inspect.getfile(self.do)))
+
+
+def prepared(guest: Guest, code: Path, before: Before | None) -> Frozen:
+    """The host with this guest up and the code in place, after what comes before."""
+    host = ready(guest, code)
+    if before is None:
+        return host
+
+    def prepare(directory: Path) -> None:
+        with machine(host.image, lambda _: code) as made:
+            made.thaw(host, to_freeze_again=True)
+            dom0 = enter(made, mounted=True)
+            dom0.run("xl", "unpause", guest.name)
+            before.do(XenLab(made, dom0, guest, forked=True), before.what)
+            dom0.shell(f"xl pause {guest.name} && sync")
+            dom0.close()
+            made.freeze(directory)
+
+    key = fingerprint(host.directory.name, before.key())
+    return Frozen(kept(f"{guest.name}.{before.name}", key, prepare, unused_s_max=UNUSED_S_MAX), host.image)
+
+
 @contextlib.contextmanager
-def thawed(guest: Guest, code: Path) -> Iterator[XenLab]:
-    """The host with this guest up and running, as it was frozen; `code` is the second disk."""
-    frozen = with_guest(guest)
+def thawed(guest: Guest, code: Path, *, before: Before | None = None, forked: bool = False) -> Iterator[XenLab]:
+    """The host with this guest up and running, as it was frozen; `code` is the second disk.
+
+    `forked`, the state has the code imported already, and `xensnap` is not started but forked; all `before` is so.
+    """
+    frozen = prepared(guest, code, before) if forked else with_guest(guest)
     with machine(frozen.image, lambda _: code) as host:
         host.thaw(frozen)
-        dom0 = enter(host)
+        dom0 = enter(host, mounted=forked)
         try:
             dom0.run("xl", "unpause", guest.name)
-            yield XenLab(host, dom0, guest)
+            yield XenLab(host, dom0, guest, forked=forked)
         finally:
             dom0.close()

@@ -9,6 +9,7 @@ are as long as ever, and a pause that a guest measures is not the scheduler's.
 """
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -70,6 +71,13 @@ class Machine:
         """What Xen and dom0's kernel have said."""
         path = self.directory / "serial.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def cpu_s(self) -> float:
+        """How long it has kept a processor busy, which another's load does not change much."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def boot(self) -> None:
         """Start from nothing; what is booted can be frozen."""

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 TYPES = ("pv", "pvh", "hvm")
 COVERS = "test_what_a_snapshot_covers_comes_back_while_the_guest_works"
@@ -27,9 +27,20 @@ class Case:
         return self.module, self.name, self.parameters
 
 
+class Figure(NamedTuple):
+    """What something of ours costs, as a multiple of what it is held against; at most `wanted` is the goal."""
+
+    goal: str
+    what: str
+    against: str
+    ratio: float
+    wanted: float
+
+
 def page(cases: Sequence[Case]) -> str:
     """The page in Markdown."""
-    return "\n".join([*_head(cases), *_capabilities(cases), *_pauses(cases), *_outcomes(cases)]) + "\n"
+    parts = (_head, _capabilities, _pauses, _figures, _outcomes)
+    return "\n".join(line for part in parts for line in part(cases)) + "\n"
 
 
 def merged(known: Sequence[Case], new: Sequence[Case]) -> list[Case]:
@@ -57,6 +68,8 @@ def _head(cases: Sequence[Case]) -> Iterator[str]:
     yield f"{passed} of {len(cases)} passed. A case that has not been run yet is not in the list."
     if all(case.seconds for case in cases):
         yield f"Together they took {sum(case.seconds for case in cases) / 60:.0f} minutes, one after the other."
+    if busy := [float(case.properties["cpu_s"]) for case in cases if "cpu_s" in case.properties]:
+        yield f"They kept a processor busy for {sum(busy) / 60:.0f} minutes, {sum(busy) / len(busy):.0f} seconds each."
     for found in [case.properties["versions"] for case in cases if "versions" in case.properties][:1]:
         told = ", ".join(f"{tool} {version}" for tool, version in json.loads(found).items())
         yield f"Versions: {told}."
@@ -99,6 +112,22 @@ def _pauses(cases: Sequence[Case]) -> Iterator[str]:
             yield f"| {deed} | {gap:.2f} | {stall:.2f} | {took:.2f} |"
         yield ""
         yield "`command` is the whole command against `xl save -c`, Python's start included, which TCG makes long."
+        yield ""
+
+
+def _figures(cases: Sequence[Case]) -> Iterator[str]:
+    """The goals that can be looked at there."""
+    for case in cases:
+        if "figures" not in case.properties:
+            continue
+        yield f"## Against the bare commands ({case.parameters})"
+        yield ""
+        yield "In dom0's time, which goes by instructions; Python's start is left out."
+        yield ""
+        yield "| goal | what | against | found | wanted |"
+        yield "| --- | --- | --- | --- | --- |"
+        for each in (Figure(*values) for values in json.loads(case.properties["figures"])):
+            yield f"| {each.goal} | {each.what} | {each.against} | {each.ratio:.3g}x | ≤ {each.wanted}x |"
         yield ""
 
 

@@ -1,4 +1,7 @@
-"""The frozen states: the host just booted, and for each guest the host with this guest up. Made once, then kept."""
+"""The frozen states: the host just booted; for each guest the host with this guest up; and that one with the code.
+
+Each is made once, then kept.
+"""
 
 import contextlib
 import shutil
@@ -7,15 +10,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.real.xenhost.cache import fingerprint, kept
-from tests.real.xenhost.code import AGENT, HERE, agent_disk
-from tests.real.xenhost.dom0 import Dom0
+from tests.real.xenhost.cache import CannotMake, fingerprint, kept
+from tests.real.xenhost.code import AGENT, HERE, UNUSED_S_MAX, agent_disk
+from tests.real.xenhost.dom0 import WAITING, Dom0
 from tests.real.xenhost.guests import IMAGES, PROGRAM, Guest, initramfs
 from tests.real.xenhost.machine import Frozen, Machine, fingerprint_of_machine
 
 RECIPE = HERE / "recipe"
 CREATE_S = 120.0
 READY_S = 120.0
+PYTHON = "/srv/code/venv/bin/python"
+"""The one that has the code under test."""
 
 
 def image() -> Path:
@@ -24,9 +29,9 @@ def image() -> Path:
     def build(directory: Path) -> None:
         done = subprocess.run([RECIPE / "build.sh", directory], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"the Xen host's image cannot be built:\n{done.stderr[-3000:]}")
+            raise CannotMake(f"its image cannot be built: {done.stderr[-3000:]}")
 
-    return kept("image", fingerprint(RECIPE / "build.sh", RECIPE / "dom0"), build)
+    return kept("image", fingerprint(RECIPE / "build.sh", RECIPE / "unpack.py", RECIPE / "dom0"), build)
 
 
 def booted() -> Frozen:
@@ -60,6 +65,22 @@ def with_guest(guest: Guest) -> Frozen:
     return Frozen(kept(guest.name, key, create), host.image)
 
 
+def ready(guest: Guest, code: Path) -> Frozen:
+    """The same with the code's disk in place, and a process in which all of it is imported. Takes half a minute."""
+    up = with_guest(guest)
+
+    def load(directory: Path) -> None:
+        with machine(up.image, lambda _: code) as made:
+            made.thaw(up, to_freeze_again=True)
+            dom0 = enter(made)
+            dom0.run(PYTHON, "/srv/code/waiting.py", WAITING, timeout_s=READY_S)
+            dom0.close()
+            made.freeze(directory)
+
+    key = fingerprint(up.directory.name, code.parent.name)
+    return Frozen(kept(f"{guest.name}.ready", key, load, unused_s_max=UNUSED_S_MAX), up.image)
+
+
 def start(dom0: Dom0, guest: Guest, boots: bytes) -> None:
     """Make a guest's disks and files, create it, and wait until it answers."""
     dom0.put(f"{IMAGES}/guest.img", boots)
@@ -70,14 +91,14 @@ def start(dom0: Dom0, guest: Guest, boots: bytes) -> None:
         raise RuntimeError(f"{guest.name} does not come up: {dom0.run('xl', 'list')}")
 
 
-def enter(made: Machine, *, booting: bool = False) -> Dom0:
-    """Speak with the agent; while the machine boots, wait for it first."""
+def enter(made: Machine, *, booting: bool = False, mounted: bool = False) -> Dom0:
+    """Speak with the agent; while the machine boots, wait for it first. `mounted`, the code is in place already."""
     connection = made.connect_port()
     dom0 = Dom0(connection)
     if booting:
         connection.sendall(b"begin\n")
         dom0.wait_for_agent()
-    else:
+    elif not mounted:
         # What dom0 remembers of this disk may be another one's.
         dom0.shell("blockdev --flushbufs /dev/vdb && mount -o ro /dev/vdb /srv/code", timeout_s=120)
     return dom0

@@ -61,17 +61,20 @@ def test_a_page_tells_what_failed_and_the_ratios() -> None:
         for number, deed in enumerate(report.PAUSES, start=1)
     }
     told = json.dumps(pauses)
+    figures = json.dumps([report.Figure("G4", "two disks", "qemu-img", 1.25, 1.35)])
     cases = [
         report.Case("test_flow", report.COVERS, "pv-internal", "passed", 30.0),
         report.Case("test_flow", report.COVERS, "hvm-internal", "failed", 90.0),
         report.Case("test_pauses", "test_pauses_side_by_side", "pvh512", "passed", 60.0, {"pauses": told}),
+        report.Case("test_figures", "test_figures", "pvh512", "passed", 60.0, {"figures": figures}),
     ]
     page = report.page(cases)
-    assert "2 of 3 passed" in page
+    assert "3 of 4 passed" in page
     assert "| internal | passed | not tried | failed |" in page
     assert "| what a snapshot covers comes back while the guest works | 1 | hvm-internal |" in page
     assert "| xl save -c | 1.00 | 3.00 | 1.00 |" in page
-    assert "Together they took 3 minutes" in page
+    assert "| G4 | two disks | qemu-img | 1.25x | ≤ 1.35x |" in page
+    assert "Together they took 4 minutes" in page
 
 
 def test_the_last_outcome_of_a_case_counts_and_others_stay() -> None:

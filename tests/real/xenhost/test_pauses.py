@@ -54,6 +54,7 @@ def test_pauses_side_by_side(lab: XenLab, record_property) -> None:
         "checkpoint": lambda name: ours(lab, name),
         "live checkpoint": lambda name: ours(lab, name, "--live"),
     }
+    lab.face.ask("nap 1000")
     lab.face.ask("work xvda xvdb")
     found = {}
     for number, (deed, do) in enumerate(deeds.items()):

@@ -2,10 +2,8 @@
 
 import pytest
 
-from tests.real.xenhost.lab import XenLab
+from tests.real.xenhost.lab import Before, XenLab
 from tests.real.xenhost.ways import EXTERNAL, INTERNAL, Way
-
-BOTH = pytest.mark.parametrize("way", [pytest.param(way, id=way.name) for way in (INTERNAL, EXTERNAL)])
 
 
 def grow(lab: XenLab, way: Way) -> None:
@@ -21,9 +19,13 @@ def grow(lab: XenLab, way: Way) -> None:
     lab.face.mark("now")
 
 
-@BOTH
-def test_the_guest_can_be_brought_to_every_snapshot(lab: XenLab, way: Way) -> None:
-    grow(lab, way)
+EACH_TREE = pytest.mark.parametrize(
+    "before", [pytest.param(Before(f"tree-{way.name}", grow, way), id=way.name) for way in (INTERNAL, EXTERNAL)]
+)
+
+
+@EACH_TREE
+def test_the_guest_can_be_brought_to_every_snapshot(lab: XenLab) -> None:
     for each in ("root", "middle", "leaf", "branch", "root"):
         lab.xensnap("revert", lab.guest.name, each)
         lab.face.holds(each, each)
@@ -31,10 +33,9 @@ def test_the_guest_can_be_brought_to_every_snapshot(lab: XenLab, way: Way) -> No
     lab.images_are_whole()
 
 
-@BOTH
+@EACH_TREE
 @pytest.mark.parametrize("gone", ["root", "middle", "leaf", "branch"])
-def test_deleting_one_snapshot_changes_no_other_and_not_the_guest(lab: XenLab, way: Way, gone: str) -> None:
-    grow(lab, way)
+def test_deleting_one_snapshot_changes_no_other_and_not_the_guest(lab: XenLab, gone: str) -> None:
     lab.xensnap("delete", lab.guest.name, gone)
     lab.face.holds("now", "now")
     assert lab.running()
@@ -46,10 +47,9 @@ def test_deleting_one_snapshot_changes_no_other_and_not_the_guest(lab: XenLab, w
     lab.images_are_whole()
 
 
-@BOTH
+@EACH_TREE
 @pytest.mark.parametrize("how", [("root", "--children"), ("root", "--children-only")], ids=["children", "only"])
-def test_a_whole_branch_goes_while_the_guest_runs(lab: XenLab, way: Way, how: tuple[str, ...]) -> None:
-    grow(lab, way)
+def test_a_whole_branch_goes_while_the_guest_runs(lab: XenLab, how: tuple[str, ...]) -> None:
     lab.xensnap("delete", lab.guest.name, *how)
     lab.face.holds("now", "now")
     assert lab.snapshots() == (["root"] if "--children-only" in how else [])

@@ -1,6 +1,7 @@
 """A guest whose watcher was lost, as by an `xl save -c` of somebody else, is watched again."""
 
 from tests.real.xenhost.lab import XenLab
+from tests.real.xenhost.ways import EACH_GUEST
 
 SAVED = "/var/tmp/somebody-elses"
 
@@ -27,6 +28,7 @@ def lost_and_replaced(lab: XenLab) -> None:
     assert lab.stand_ins() == [standing_in]
 
 
+@EACH_GUEST
 def test_a_guest_whose_watcher_was_lost_reboots_and_powers_off_as_ever_once_it_is_repaired(lab: XenLab) -> None:
     """It is back on the disks that it wrote, and an xl watches it from then on; one that lies about is cleaned up."""
     lab.face.mark("one")

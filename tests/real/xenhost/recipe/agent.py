@@ -57,6 +57,10 @@ class Port:
                 data = data[os.write(self.fd, data) :]
 
 
+def environment(question: Question) -> dict[str, str]:
+    return {"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **question.get("env", {})}
+
+
 def run(question: Question) -> dict[str, Any]:
     """A command to its end. One that takes too long is killed with all it started, and has no exit status."""
     began = time.monotonic()
@@ -66,7 +70,7 @@ def run(question: Question) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=question.get("cwd", "/tmp"),
-        env={"PATH": PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **question.get("env", {})},
+        env=environment(question),
         start_new_session=True,
     )
     status: int | None
@@ -84,6 +88,38 @@ def run(question: Question) -> dict[str, Any]:
         "err": base64.b64encode(err).decode(),
         "seconds": time.monotonic() - began,
     }
+
+
+def fork(question: Question) -> dict[str, Any]:
+    """The same by a fork of the process that waits on a socket with everything imported (waiting.py)."""
+    began = time.monotonic()
+    said, out, err = (os.memfd_create(name) for name in ("in", "out", "err"))
+    os.write(said, base64.b64decode(question.get("input", "")))
+    os.lseek(said, 0, os.SEEK_SET)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link:
+        link.connect(question["socket"])
+        text = json.dumps({"argv": question["argv"], "env": environment(question)})
+        socket.send_fds(link, [text.encode()], [said, out, err])
+        pid = int(link.recv(64))
+        link.settimeout(question["timeout_s"])
+        status: int | None
+        try:
+            status = int(link.recv(64))
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            link.settimeout(None)
+            link.recv(64)
+            status = None
+    os.close(said)
+    return {"status": status, "out": taken(out), "err": taken(err), "seconds": time.monotonic() - began}
+
+
+def taken(file: int) -> str:
+    """What is in it, which is closed then."""
+    with open(file, "rb") as whole:
+        whole.seek(0)
+        return base64.b64encode(whole.read()).decode()
 
 
 def put(question: Question) -> dict[str, Any]:
@@ -181,6 +217,7 @@ def answer(port: Port, question: Question) -> None:
     works: dict[str, Callable[[Question], dict[str, Any]]] = {
         "processes": processes,
         "run": run,
+        "fork": fork,
         "put": put,
         "get": get,
         "ask_guest": ask_guest,
