@@ -13,7 +13,7 @@ from tests.real.xenhost.code import UNUSED_S_MAX
 from tests.real.xenhost.dom0 import Answer, Dom0, Running
 from tests.real.xenhost.guests import IMAGES, Guest
 from tests.real.xenhost.machine import Frozen, Machine
-from tests.real.xenhost.states import PYTHON, enter, machine, ready, with_guest
+from tests.real.xenhost.states import PYTHON, READY_S, enter, machine, ready, with_guest
 
 ENVIRONMENT = {"XENSNAP_HOST": "xen", "COLUMNS": "100"}
 STORE = "/var/lib/xen/snapshots"
@@ -53,7 +53,8 @@ class Face:
         self.guest = guest
         self.writable = tuple(disk.vdev for disk in guest.disks if not disk.cdrom)
 
-    def ask(self, text: str, *, timeout_s: float = 30.0) -> str:
+    def ask(self, text: str, *, timeout_s: float = READY_S) -> str:
+        """What it answers; one that was just started is waited for."""
         answer = self._dom0.ask_guest(self.guest.name, text, timeout_s=timeout_s)
         assert answer is not None, f"{self.guest.name} does not answer to: {text}"
         return answer
