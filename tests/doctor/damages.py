@@ -16,6 +16,8 @@ UUID = "5c84adcc-bd59-488a-96d2-195f9b599cfe"
 OTHER = "6d95becc-ce6a-499b-a7e3-2a602c6aad0f"
 REPAIRED = "repaired"
 TOLD = "told"
+REMEMBERED = {"whole-store-lost", "starts-from-a-base", "starts-from-a-base-with-two-branches", "another-uuid"}
+"""Cases in which the very store is damaged that a real Xen host remembers a domain by which is off."""
 
 
 def off(kinds: str = "ie", described_by: DescribedBy = DescribedBy.US) -> SimulatedHost:

@@ -6,7 +6,7 @@ from simulator import SimulatedHost
 from simulator.checkers.leaks import unclean
 from simulator.disk.chain import OpenError
 from tests.crash.harness import GUEST, held_by
-from tests.doctor.damages import CASES, REPAIRED, damage, off, on
+from tests.doctor.damages import CASES, REMEMBERED, REPAIRED, damage, off, on
 from xensnap.engine.doctor import Severity
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
@@ -23,11 +23,10 @@ def test_there_are_more_than_forty_ways_of_damage() -> None:
     assert len(CASES) > 40
 
 
-_REMEMBERED = {"whole-store-lost", "starts-from-a-base", "starts-from-a-base-with-two-branches", "another-uuid"}
 _ONE_DOOR = pytest.mark.one_door("a domain that is off is there what its store remembers of it")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=_ONE_DOOR if name in _REMEMBERED else ()) for name in CASES])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_ONE_DOOR if name in REMEMBERED else ()) for name in CASES])
 def test_damage_is_found_and_mended_or_told(name: str) -> None:
     case = CASES[name]
     host = damage(case)

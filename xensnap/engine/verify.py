@@ -67,6 +67,10 @@ def _disk(view: View, looked: Looked, disk: DiskSnapshot) -> Iterator[Finding]:
             yield Finding(disk.vdev, f"{path} has {check.corruptions} corrupt clusters")
         if check is not None and check.leaks:
             yield Finding(disk.vdev, f"{path} has {check.leaks} leaked clusters, which harm nobody", fatal=False)
+        if check is not None and check.stale_flags:
+            told = f"{path} has {check.stale_flags} entries that do not say how often a cluster is used: a guest may"
+            told += " write into what a snapshot holds before `xensnap doctor --check --repair` has put them right"
+            yield Finding(disk.vdev, told, fatal=False)
 
 
 def disk_problem(view: View, disk: DiskSnapshot) -> str:
