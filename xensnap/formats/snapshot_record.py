@@ -119,15 +119,6 @@ def encode(snapshot: Snapshot) -> bytes:
 
 
 @lru_cache(maxsize=CACHED_MAX)
-def _is_of_2014(text: bytes) -> bool:
-    try:
-        raw = msgspec.json.decode(text)
-        record_2014.parse(text, source="")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Usage):
-        return False
-    return "schema" not in raw
-
-
 def decode(text: bytes, *, path: str) -> Snapshot:
     """Read a record. The same text is decoded once: an operation reads every record several times.
 
@@ -159,6 +150,16 @@ def decode(text: bytes, *, path: str) -> Snapshot:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(f"{path}: {error}", path=path, remedy="Restore the record from its sidecar copy.") from error
     return snapshot if _same_keys(raw, msgspec.to_builtins(record)) else replace(snapshot, extra_json=json.dumps(raw))
+
+
+def _is_of_2014(text: bytes) -> bool:
+    """Whether a text that is no record of ours is one of the implementation of 2014."""
+    try:
+        raw = msgspec.json.decode(text)
+        record_2014.parse(text, source="")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Usage):
+        return False
+    return "schema" not in raw
 
 
 KindWord = Literal["internal", "external", "mixed", "none"]

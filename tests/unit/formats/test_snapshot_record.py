@@ -63,6 +63,13 @@ def test_what_is_written_is_read_back(snapshot: Snapshot) -> None:
     assert snapshot_record.decode(snapshot_record.encode(snapshot), path="r") == snapshot
 
 
+@given(SNAPSHOTS)
+def test_one_text_of_one_file_is_decoded_once(snapshot: Snapshot) -> None:
+    text = snapshot_record.encode(snapshot)
+    first = snapshot_record.decode(text, path="r")
+    assert snapshot_record.decode(bytes(bytearray(text)), path="r") is first
+
+
 def test_keys_that_are_not_known_survive_a_rewrite() -> None:
     record = json.loads(snapshot_record.encode(EXAMPLE))
     record["later"] = {"a": [1]}
