@@ -181,6 +181,9 @@ def as_read(text: str, uuid: str, *, source: str) -> dict[str, Any]:
     items = decoded(written.items)
     machine: dict[str, Any] = {} if (count := file.number("vcpus")) is None else {"avail_vcpus": list(range(count))}
     machine |= {"max_vcpus": count} if machine else {}
+    if (memory := file.number("memory")) is not None:
+        most = file.number("maxmem") or memory
+        machine |= {"max_memkb": most * _KIB_PER_MIB, "target_memkb": memory * _KIB_PER_MIB}
     machine |= items.pop("b_info", {})
     machine |= {"sched_params": {}, "claim_mode": "True", f"type.{written.kind}": {}, "arch_arm": {}, "arch_x86": {}}
     told: dict[str, Any] = {"c_info": info, "b_info": machine, **_EVENTS, **items}

@@ -568,6 +568,7 @@ IMAGES = [
         convert -c -O raw a out37
         convert -O qcow2 -o bogus=1 a out39
         convert -O qcow2 -o size=2M a out40
+        info out40
         compare a out2
         compare a out1
         compare a out3

@@ -116,6 +116,14 @@ class RealQemu:
             if not jobs or all(job["status"] in SETTLED for job in jobs):
                 return heard
 
+    def bytes_said(self, data: bytes) -> bytes:
+        """Every byte that it says to these bytes, from which no job comes."""
+        self.send(data + b'{"execute":"query-block-exports","id":"barrier"}')
+        heard = b""
+        while b"barrier" not in (line := self._lines.readline()):
+            heard += line
+        return heard
+
     def _rest(self) -> list[Message | str]:
         heard: list[Message | str] = []
         while (message := self._heard()) is not None:
@@ -188,6 +196,11 @@ class SimulatedQemu:
             return [*heard, "EOF"]
         died_of = signal.SIGSEGV if self.board.crashed.startswith("Segmentation") else signal.SIGABRT
         return [*heard, f"EOF {-died_of}"]
+
+    def bytes_said(self, data: bytes) -> bytes:
+        """Every byte that is said to these bytes."""
+        self.session, self.board, said = monitor.received(self.session, self.board, data)
+        return b"".join(map(monitor.spoken, said))
 
     def write(self, device: str, offset: int, length: int) -> None:
         """A guest writes to its disk, and flushes it."""

@@ -10,7 +10,7 @@ from simulator.disk.snapshots import Table
 from simulator.qemu import board as boards
 from simulator.qemu import monitor, wire
 from simulator.qemu.board import Board, Left
-from simulator.qemu.commands import bitmaps, snapshots
+from simulator.qemu.commands import bitmaps, snapshots, work
 from simulator.qemu.commands.command import Result
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments
@@ -19,6 +19,7 @@ replace = msgspec.structs.replace
 Mutate = Callable[[pytest.MonkeyPatch], None]
 Do = Callable[[Board, Arguments], Result]
 
+ANSWERED, SPOKEN = monitor._answered, monitor.spoken
 FED, UNDONE, OVERLAID = wire.Stream.fed, snapshots._undone, snapshots._overlaid_by_file
 
 
@@ -44,6 +45,20 @@ def a_newline_ends_a_message(patch: pytest.MonkeyPatch) -> None:
         return FED(stream, data) if data.endswith(b"\n") else (replace(stream, rest=stream.rest + data), [])
 
     patch.setattr(wire.Stream, "fed", fed)
+
+
+def a_newline_ends_an_answer(patch: pytest.MonkeyPatch) -> None:
+    """QEMU ends its lines as it lets clients end theirs, with a newline alone."""
+    patch.setattr(monitor, "spoken", lambda message: SPOKEN(message).replace(b"\r\n", b"\n"))
+
+
+def a_message_needs_an_id(patch: pytest.MonkeyPatch) -> None:
+    """Every message has an id, also the one that negotiates, and every answer has it back."""
+
+    def answered(session: monitor.Session, board: Board, value: Any) -> Any:
+        return ANSWERED(session, board, {"id": None, **value} if isinstance(value, dict) else value)
+
+    patch.setattr(monitor, "_answered", answered)
 
 
 def an_unknown_device_has_a_class_of_its_own(patch: pytest.MonkeyPatch) -> None:
@@ -236,8 +251,30 @@ def an_unknown_bitmap_is_refused_anywhere(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(bitmaps, "known", lambda *_args: True)
 
 
+def a_stream_of_nothing_changes_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A stream with nothing between leaves the image as it is."""
+
+    def streamed(do: Do, board: Board, arguments: Arguments) -> Result:
+        after, answer = do(board, arguments)
+        nothing = "bottom" in arguments and arguments["bottom"] == "n0"
+        return replace(
+            after, fs=board.fs, qemu=replace(after.qemu, drives=board.qemu.drives)
+        ) if nothing else after, answer
+
+    _instead(patch, "block-stream", streamed)
+
+
+def any_name_is_a_filters(patch: pytest.MonkeyPatch) -> None:
+    """What a client calls the filter of a job is its own affair."""
+    patch.setattr(work, "_require_filter_name", lambda *_args: None)
+
+
 MUTANTS: dict[Mutate, str] = {
     a_newline_ends_a_message: "qmp-session",
+    a_newline_ends_an_answer: "qmp-wire",
+    a_message_needs_an_id: "qmp-wire",
+    a_stream_of_nothing_changes_nothing: "qmp-stream-in-full",
+    any_name_is_a_filters: "qmp-commit-in-full",
     an_unknown_device_has_a_class_of_its_own: "qmp-internal",
     a_failed_list_keeps_what_it_did: "qmp-transaction",
     an_undone_overlay_is_removed: "qmp-transaction",

@@ -10,14 +10,15 @@ from simulator.disk import operations
 from simulator.disk.image import Qcow2
 from simulator.disk.refcounts import lowered, may_snapshot
 from simulator.disk.snapshots import Entry, Table
-from simulator.tools.img import change, create, run, snapshot
-from simulator.tools.img.arguments import Failed
+from simulator.tools.img import arguments, change, copy, create, options, run, snapshot
+from simulator.tools.img.arguments import Failed, size_of
 
 replace = msgspec.structs.replace
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
 BY_TAG, REMOVED, RESIZED = Table.by_tag, Table.removed, operations.resized
 DONE, BACKED = snapshot._done, create._base
+WANTED, NUMBER, PARSED, SHOWN = copy._wanted, arguments.number, options.parsed, options.shown
 
 
 def _refusing(patch: pytest.MonkeyPatch, unwanted: Callable[[Table, str], bool]) -> None:
@@ -133,6 +134,36 @@ def a_snapshot_holds_its_base(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(run._SUBCOMMANDS, "commit", committed)
 
 
+def a_copy_has_the_size_that_was_asked_for(patch: pytest.MonkeyPatch) -> None:
+    """`convert -o size=2M` makes an image of that size."""
+
+    def wanted(call: Any, form: str, parts: Any, size: int) -> Any:
+        given = WANTED(call, form, parts, size)
+        asked = next((size_of(part.partition("=")[2]) for part in parts if part.startswith("size=")), None)
+        return given.with_(size=asked)
+
+    patch.setattr(copy, "_wanted", wanted)
+
+
+def a_part_of_a_byte_is_rounded(patch: pytest.MonkeyPatch) -> None:
+    """An image of 1.5 bytes is one of a byte."""
+    patch.setattr(create, "number", lambda text, what: int(float(text)) if text == "1.5" else NUMBER(text, what))
+
+
+def an_option_says_what_is_on(patch: pytest.MonkeyPatch) -> None:
+    """An option that begins with `no` is one that there is not."""
+    patch.setattr(
+        create,
+        "parsed",
+        lambda form, parts, prefix: PARSED(form, [f"{p}=x" if p[:2] == "no" else p for p in parts], prefix=prefix),
+    )
+
+
+def only_one_help_there_is(patch: pytest.MonkeyPatch) -> None:
+    """`-o help` tells the same whether a file is named or not."""
+    patch.setattr(create, "shown", lambda form, named: SHOWN(form, named=True))
+
+
 MUTANTS: dict[Mutate, str] = {
     a_tag_is_there_once: "snapshot-tags",
     a_tag_is_not_empty: "snapshot-tags",
@@ -146,4 +177,8 @@ MUTANTS: dict[Mutate, str] = {
     an_old_image_with_snapshots_grows: "snapshot-sizes",
     a_backing_format_is_guessed: "create",
     a_snapshot_holds_its_base: "snapshot-overlay",
+    a_copy_has_the_size_that_was_asked_for: "img-convert",
+    a_part_of_a_byte_is_rounded: "img-create-sizes",
+    an_option_says_what_is_on: "img-create-options",
+    only_one_help_there_is: "img-create-options",
 }

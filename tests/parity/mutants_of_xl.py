@@ -1,11 +1,13 @@
 """What a reasonable fake would get wrong of xl: each put into the simulator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import pytest
 
-from simulator.serve.xl import acting, configuration, disks, listing
+from simulator.serve.ended import Ended, Told
+from simulator.serve.xl import acting, configuration, disks, helped, listing
 from simulator.serve.xl import run as xl
 from simulator.serve.xl.words import Refused
 from simulator.world import World, life, programs
@@ -15,7 +17,7 @@ from xensnap.model import Disk, Domain
 replace = msgspec.structs.replace
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
-ATTACHED = life.attached_disk
+ATTACHED, FILE, RENAME = life.attached_disk, acting._file, acting.rename
 
 MADE, TOLD, PAUSED, LETTERS, REFUSED = life.made, configuration.config, life.paused, listing.letters, xl._refused
 
@@ -130,6 +132,40 @@ def a_disk_is_connected_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(listing, "_connected", lambda *_args: True)
 
 
+def a_subcommand_is_named_in_full(patch: pytest.MonkeyPatch) -> None:
+    """`xl des` is no subcommand."""
+    patch.setattr(helped, "meant", lambda word: word if word in helped.names() else None)
+
+
+def a_bad_file_has_an_exit_code_of_its_own(patch: pytest.MonkeyPatch) -> None:
+    """A configuration that cannot be parsed ends a create as one that cannot be read."""
+
+    def file(*args: Any, **more: Any) -> Any:
+        try:
+            return FILE(*args, **more)
+        except Refused as error:
+            error.code = 3
+            raise
+
+    patch.setattr(acting, "_file", file)
+
+
+def a_name_that_it_has_is_taken(patch: pytest.MonkeyPatch) -> None:
+    """A domain cannot be given the name that it has."""
+
+    def rename(world: World, argv: Sequence[str], told: Told) -> Ended:
+        if argv[:1] == argv[1:2]:
+            return Ended(world, 1, "", "taken\n")
+        return RENAME(world, argv, told)
+
+    patch.setitem(xl.SUBCOMMANDS, "rename", rename)
+
+
+def no_image_is_looked_for(patch: pytest.MonkeyPatch) -> None:
+    """What is attached is not looked for, whether a backend is named or not."""
+    patch.setattr(disks, "_require_served_by_qemu", lambda *_args: None)
+
+
 MUTANTS: dict[Mutate, str] = {
     pauses_are_not_counted: "pause-is-counted",
     exit_codes_are_right: "no-such-domain",
@@ -145,6 +181,10 @@ MUTANTS: dict[Mutate, str] = {
     any_disk_can_be_detached: "a-disk-that-is-not-there",
     a_detached_disk_is_forgotten: "disks-attached-and-detached",
     a_disk_is_connected_at_once: "disks-attached-and-detached",
+    a_subcommand_is_named_in_full: "usage",
+    a_bad_file_has_an_exit_code_of_its_own: "configurations-refused",
+    a_name_that_it_has_is_taken: "names-and-updates",
+    no_image_is_looked_for: "disks-in-all-words",
 }
 
 

@@ -35,6 +35,15 @@ class MonitorStory:
     steps: tuple[Qmp, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class WireStory:
+    """Bytes to a QEMU that has no images, and every byte of its answers: only so it is seen how these end."""
+
+    name: str
+    story: str
+    pieces: tuple[str, ...]
+
+
 def images(name: str, story: str, text: str) -> ImageStory:
     return ImageStory(name, story, tuple(line.strip() for line in text.strip().splitlines()))
 
@@ -1073,4 +1082,22 @@ MONITORS = [
             q("quit"),
         ),
     ),
+]
+
+WIRES = [
+    WireStory(
+        "qmp-wire",
+        "how messages end, and that nobody needs an id",
+        (
+            '{"execute":"query-status"}',
+            '{"execute":"qmp_capabilities"}',
+            '{"execute":"query-status"}',
+            '{"execute":"query-status","id":7}',
+            '{"execute":"query-name","id":null}{"execute":"nope","id":[1]}',
+            '{"execute":"stop"}\n',
+            '{"execute":"cont"}\r\n',
+            "{bad}",
+            '{"execute":"nope"}',
+        ),
+    )
 ]

@@ -4,6 +4,7 @@ The first line tells the story and the versions; each other line has a command a
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 from tests.parity import command_lines, introspections, messages
 from tests.parity.monitors import IMAGES as PLACE
 from tests.parity.monitors import File, RealQemu, SimulatedQemu, create_args, normal, ordered
-from tests.parity.scenarios import IMAGES, MONITORS, ImageStory, MonitorStory
+from tests.parity.scenarios import IMAGES, MONITORS, WIRES, ImageStory, MonitorStory, WireStory
 from tests.parity.shells import Shells
 from tests.parity.shells import normal as normal_text
 from tests.parity.tools import run
 
 TRACES = Path(__file__).parent / "traces"
-_ALL: tuple[ImageStory | MonitorStory, ...] = (*IMAGES, *command_lines.IMAGES, *MONITORS, *messages.MONITORS)
+Story = ImageStory | MonitorStory | WireStory
+_ALL: tuple[Story, ...] = (*IMAGES, *command_lines.IMAGES, *MONITORS, *messages.MONITORS, *WIRES)
 STORIES = {story.name: story for story in _ALL}
 NEGOTIATE = b'{"execute":"qmp_capabilities"}'
 
@@ -49,12 +51,17 @@ def version() -> str:
     return told.removeprefix("qemu-img version ")
 
 
-def recorded(story: ImageStory | MonitorStory) -> list[dict[str, Any]]:
+def recorded(story: Story) -> list[dict[str, Any]]:
     """The trace of a story, from the real tools."""
     head = {"trace": story.name, "story": story.story, "versions": {"qemu": version()}}
     with tempfile.TemporaryDirectory(prefix="record") as scratch:
-        steps = _real_images if isinstance(story, ImageStory) else _real_monitor
-        return [head, *steps(story, Path(scratch))]  # type: ignore[arg-type]
+        match story:
+            case ImageStory():
+                return [head, *_real_images(story, Path(scratch))]
+            case MonitorStory():
+                return [head, *_real_monitor(story, Path(scratch))]
+            case WireStory():
+                return [head, *_real_wire(story, Path(scratch))]
 
 
 def _real_images(story: ImageStory, directory: Path) -> Iterator[dict[str, Any]]:
@@ -83,6 +90,19 @@ def _real_monitor(story: MonitorStory, directory: Path) -> Iterator[dict[str, An
         real.close()
 
 
+def _real_wire(story: WireStory, directory: Path) -> Iterator[dict[str, Any]]:
+    real = RealQemu(directory, [])
+    try:
+        for piece in story.pieces:
+            yield {"sent": piece, "said": _timeless(real.bytes_said(piece.encode()))}
+    finally:
+        real.close()
+
+
+def _timeless(said: bytes) -> str:
+    return re.sub(r'"timestamp": \{[^}]*\}', '"timestamp": {}', said.decode())
+
+
 def made(files: tuple[File, ...], directory: Path) -> None:
     """Fresh images, once as a template."""
     for file in files:
@@ -93,7 +113,7 @@ def made(files: tuple[File, ...], directory: Path) -> None:
 # --- the simulation --------------------------------------------------------------------------------------------------
 
 
-def replayed(lines: list[dict[str, Any]], story: ImageStory | MonitorStory) -> Iterator[dict[str, Any]]:
+def replayed(lines: list[dict[str, Any]], story: Story) -> Iterator[dict[str, Any]]:
     """The same steps on the simulator, told in the same form."""
     if isinstance(story, MonitorStory):
         simulated = SimulatedQemu(list(story.files))
@@ -101,6 +121,11 @@ def replayed(lines: list[dict[str, Any]], story: ImageStory | MonitorStory) -> I
         for line in lines:
             replies = normal(simulated.answers(json.dumps(line["qmp"]).encode()))
             yield {"qmp": line["qmp"], "replies": ordered(replies)}
+        return
+    if isinstance(story, WireStory):
+        plain = SimulatedQemu([])
+        for line in lines:
+            yield {"sent": line["sent"], "said": _timeless(plain.bytes_said(line["sent"].encode()))}
         return
     shells = Shells.alone()
     for line in lines:
