@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from xensnap.cli.output import clean, size
-from xensnap.engine.plan import Plan
+from xensnap.engine.live_steps import Checkpoint, EndDomain, SaveAway, TakePoints
+from xensnap.engine.plan import Plan, each
+from xensnap.engine.quiet_steps import TakeQuietPoints
 from xensnap.engine.steps import Step, Together
 
 MARK = "---- point of no return: from here on it is finished, never undone ----"
@@ -25,8 +27,29 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"  {MARK}"
     for later, step in enumerate(plan.finish, number + 2):
         yield from _step(later, step)
+    if standing := standstill(plan):
+        yield f"guest: {standing}"
     yield f"writes: up to {size(plan.bytes_needed)}" if plan.bytes_needed else "writes: records only"
     yield from (f"warning: {text}" for text in plan.warnings)
+
+
+def standstill(plan: Plan) -> str:
+    """What its guest notices, as far as the plan knows; empty where none runs."""
+    for step in each((*plan.prepare, *plan.finish)):
+        match step:
+            case Checkpoint(max_downtime_s=float() as most_s):
+                return f"stands still for at most {most_s:g} s"
+            case Checkpoint(live=True):
+                return "stands still while the last of its memory is written, and for one transaction of its disks"
+            case Checkpoint():
+                return "stands still while its memory is written, and for one transaction of its disks"
+            case TakeQuietPoints(timeout_s=most_s):
+                return f"is not stopped; its writes wait for at most {most_s:g} s"
+            case TakePoints():
+                return "is not stopped; its writes wait for one transaction of its disks"
+            case SaveAway() | EndDomain():
+                return "is ended, and comes back as the steps say"
+    return ""
 
 
 def _step(number: int, step: Step) -> Iterator[str]:
