@@ -1,13 +1,17 @@
-"""The session in the documentation, typed again, is answered as written. `XENSNAP_RECORD=1` writes the answers anew."""
+"""The sessions in the documentation, typed again, are answered as written. `XENSNAP_RECORD=1` writes answers anew."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.real.xenhost import filters
 from tests.real.xenhost.lab import ENVIRONMENT, VERB_S, XenLab
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "xen-session.md"
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
+PAGE, STORIES = HOW_TO / "xen-session.md", HOW_TO / "xen-stories.md"
 DOM0, GUEST = "dom0# ", "guest> "
 
 
@@ -34,10 +38,25 @@ def answered(lab: XenLab, page: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_the_session_in_the_documentation_goes_as_written(lab: XenLab) -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    found = answered(lab, page)
+def require_as_written(lab: XenLab, page: Path, part: str) -> None:
+    """This part of the page is what comes of typing it; where that is recorded, it becomes so."""
+    found = answered(lab, part)
     if os.environ.get("XENSNAP_RECORD"):
-        PAGE.write_text(found, encoding="utf-8")
-        page = found
-    assert filters.text(found) == filters.text(page)
+        page.write_text(page.read_text(encoding="utf-8").replace(part, found), encoding="utf-8")
+        part = found
+    assert filters.text(found) == filters.text(part)
+
+
+def stories() -> dict[str, str]:
+    """The stories, each with its heading, by what the heading says."""
+    parts = re.split(r"(?m)^(?=## )", STORIES.read_text(encoding="utf-8"))[1:]
+    return {part.partition("\n")[0].removeprefix("## "): part for part in parts}
+
+
+def test_the_session_in_the_documentation_goes_as_written(lab: XenLab) -> None:
+    require_as_written(lab, PAGE, PAGE.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("story", stories())
+def test_the_stories_in_the_documentation_go_as_written(lab: XenLab, story: str) -> None:
+    require_as_written(lab, STORIES, stories()[story])
