@@ -713,4 +713,37 @@ MONITORS = [
             q("query-named-block-nodes", flat=True),
         ),
     ),
+    MonitorStory(
+        "qmp-human",
+        "the human monitor, which tells of errors as it tells of anything",
+        SIX,
+        tuple(
+            q("human-monitor-command", command_line=line)
+            for line in (
+                "info block",
+                "info block d0",
+                "info block r0",
+                "info block a",
+                "info block nope",
+                "info status",
+                "stop",
+                "info status",
+                "cont",
+                "info block-jobs",
+                "info  status",
+                "info name",
+                "info version",
+                "nosuch",
+                "info nosuch",
+                "snapshot_blkdev_internal d0 i1",
+                "snapshot_blkdev_internal d0 i1",
+                "snapshot_blkdev_internal nope i1",
+                "info block",
+                "snapshot_delete_blkdev_internal d0 i1",
+                "snapshot_delete_blkdev_internal d0 i1",
+                "qemu-io d0 flush",
+                "",
+            )
+        ),
+    ),
 ]

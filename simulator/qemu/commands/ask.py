@@ -33,10 +33,11 @@ def _status(board: Board, _arguments: Arguments) -> Result:
 
 
 def _block(board: Board, _arguments: Arguments) -> Result:
-    return board, [_backend(board, drive) for drive in board.qemu.drives if drive.attached]
+    return board, [backend(board, drive) for drive in board.qemu.drives if drive.attached]
 
 
-def _backend(board: Board, drive: Drive) -> Told:
+def backend(board: Board, drive: Drive) -> Told:
+    """`BlockInfo` of a device."""
     told: Told = {"device": drive.device}
     if not drive.device:
         told["qdev"] = f"/machine/unattached/device[{2 + board.qemu.drives.index(drive)}]"

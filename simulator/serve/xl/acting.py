@@ -7,6 +7,8 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.ports.domains import powered_off
+from simulator.qemu.board import Board
+from simulator.qemu.commands import human
 from simulator.serve.ended import Ended, Told, Working
 from simulator.serve.xl import configuration, helped
 from simulator.serve.xl.words import Refused, domid_of, read, there
@@ -400,6 +402,18 @@ def config_update(world: World, argv: Sequence[str], told: Told) -> Ended:
     layers = {disk.vdev: disk.layer for disk in file.disks}
     changed = replace(found, reboots_from=switched(found.reboots_from, layers))
     return Ended(replace(world, xen=world.xen.putting(changed)), 0, "", said)
+
+
+def monitor_command(world: World, argv: Sequence[str], _told: Told) -> Ended:
+    """`xl qemu-monitor-command`: what the human monitor says, which is no failure whatever it is (xen.md 5)."""
+    words = read("qemu-monitor-command", argv, "", least=2).words
+    domid = domid_of(world, words[0])
+    qemu = world.qemus.get(domid)
+    if qemu is None:
+        raise NotModelled("xl qemu-monitor-command to a domain without QEMU")
+    board, told = human.said(Board(world.fs, qemu, world.clock.now_ns), " ".join(words[1:]))
+    qemus = world.qemus.set(domid, board.qemu.telling(board.events))
+    return Ended(replace(world, fs=board.fs, qemus=qemus), 0, f"{told}\n")
 
 
 _DEPRECATED = 'WARNING: "button-press" is deprecated. Please use "trigger"'

@@ -34,6 +34,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "save": acting.save,
     "rename": acting.rename,
     "config-update": acting.config_update,
+    "qemu-monitor-command": acting.monitor_command,
 }
 
 

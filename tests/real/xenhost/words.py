@@ -553,4 +553,18 @@ WORDS = (
             ("xl", "list"),
         ),
     ),
+    Scenario(
+        "the-human-monitor",
+        "What the human monitor says through xl, which is never a failure.",
+        (
+            ("xl", "qemu-monitor-command", "pv1", "info block"),
+            ("xl", "qemu-monitor-command", "pv1", "nosuch"),
+            ("xl", "qemu-monitor-command", "pv1"),
+            ("xl", "qemu-monitor-command", "-h"),
+            ("xl", "qemu-monitor-command", "--help"),
+            ("xl", "qemu-monitor-command", "--nosuch"),
+            ("xl", "qemu-monitor-command", "-Y"),
+            ("xl", "qemu-monitor-command"),
+        ),
+    ),
 )
