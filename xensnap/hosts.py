@@ -16,11 +16,12 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 import xensnap
 from xensnap.errors import Busy, Damaged, NotFound, Usage
@@ -59,8 +60,7 @@ POLL_S = 0.02
 """How often a lock that another command holds is tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """A host as it was chosen. `directory` is absolute; empty for `xen`."""
 
     kind: str
@@ -200,8 +200,7 @@ def open_simulated(choice: Choice, *, changes: bool = True, wait_s: float = 0.0)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatedPlace:
+class SimulatedPlace(msgspec.Struct, frozen=True):
     """The directory of a simulated host: `world`, replaced atomically, and its lock."""
 
     directory: str

@@ -20,6 +20,7 @@ from xensnap.model import Domain, DomainUuid, RunState
 pytestmark = pytest.mark.real
 
 DISKS = 4
+ASKED = 20
 DOMAIN = Domain(DomainUuid("5c84adcc-bd59-488a-96d2-195f9b599cfe"), "guest", RunState.RUNNING, ())
 
 
@@ -93,13 +94,19 @@ def connected(race: Race, disks: int = DISKS) -> tuple[Bare, LocalMonitor, Any]:
 def test_ask_for_the_state(race: Race, side: str) -> None:
     def sides() -> Sides:
         bare, monitor, run = connected(race)
+
+        async def ours() -> None:
+            # In one run of the loop: an engine does not start and stop it for each command.
+            for _ in range(ASKED):
+                await monitor.execute("query-status")
+
         return {
-            "bare socket": Side(lambda: bare.execute("query-status"), times=20),
-            "xensnap's port": Side(lambda: run(monitor.execute("query-status")), times=20),
+            "bare socket": Side(lambda: [bare.execute("query-status") for _ in range(ASKED)]),
+            "xensnap's port": Side(lambda: run(ours())),
         }
 
     goal = Goal("G6", "`query-status` by qemu.qmp", "xensnap's port", "bare socket", at_most=2.1)
-    race("query-status", sides, goals=(goal,))
+    race(f"query-status, {ASKED} times", sides, goals=(goal,))
 
 
 @pytest.mark.parametrize("side", ["bare socket", "xensnap's port"])
