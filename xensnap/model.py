@@ -192,7 +192,7 @@ class Image(msgspec.Struct, frozen=True):
 
     def tagged(self, tag: str) -> tuple[InternalSnapshot, ...]:
         """All entries with this tag; qemu-img 7.2 allows several of one name."""
-        return tuple(entry for entry in self.snapshots if entry.tag == tag)
+        return tuple([entry for entry in self.snapshots if entry.tag == tag])
 
 
 ZEROS = -1

@@ -25,14 +25,17 @@ class Activity(msgspec.Struct, Generic[P], frozen=True):
 
 def find(agenda: tuple[Activity[P], ...], pid: int) -> Activity[P] | None:
     """The activity of a process, if it has one."""
-    return next((activity for activity in agenda if activity.pid == pid), None)
+    for activity in agenda:  # not `next` of a generator: this is asked twice for each step of everything
+        if activity.pid == pid:
+            return activity
+    return None
 
 
 def put(agenda: tuple[Activity[P], ...], activity: Activity[P]) -> tuple[Activity[P], ...]:
     """The agenda with this activity in the place of its former self."""
-    return tuple(activity if other.pid == activity.pid else other for other in agenda)
+    return tuple([activity if other.pid == activity.pid else other for other in agenda])
 
 
 def drop(agenda: tuple[Activity[P], ...], pid: int) -> tuple[Activity[P], ...]:
     """The agenda without what this process did."""
-    return tuple(activity for activity in agenda if activity.pid != pid)
+    return tuple([activity for activity in agenda if activity.pid != pid])

@@ -76,11 +76,9 @@ class FileSystem(msgspec.Struct, frozen=True):
         if number is None:
             raise failed(errno.ENOENT, path)
         found = self.inodes.get(number)
-        if found is None:
-            raise failed(errno.EISDIR, path)
-        if isinstance(found, Symlink):
-            raise failed(errno.ELOOP, path)
-        return number
+        if isinstance(found, Inode):
+            return number
+        raise failed(errno.EISDIR if found is None else errno.ELOOP, path)
 
     def inode(self, path: str) -> Inode:
         """The regular file under this name."""

@@ -228,14 +228,13 @@ class SimulatedImageTool:
     async def _run(self, effect: Effect, program: Program, known: errors.Effect = errors.Effect.UNKNOWN) -> None:
         """Run one program to its end, giving way at each of its steps."""
         seat, cell = self._seat, self._seat.cell
-        subject = qemu_img.writes(program)[0]
+        subject = program.written
         await GIVE_WAY
         if cell.watch is not None:
             cell.watch.begins(effect, subject, cell, (), seat.pid)
         # Others may have run since the gate was asked; nothing stands between this one and the start.
-        for path in qemu_img.writes(program):
-            if found := openers(cell.world, path):
-                raise _busy(path, found)
+        if found := openers(cell.world, subject):
+            raise _busy(subject, found)
         for path in qemu_img.undisturbed(program):
             _unwritten(cell.world, path)
         try:

@@ -46,6 +46,22 @@ class ToolError(Exception):
         self.fs = fs
 
 
+class OfImage(msgspec.Struct, frozen=True):
+    """What works on one image."""
+
+    layer: Layer
+
+    @property
+    def written(self) -> str:
+        """The file that it opens for writing; each program has one."""
+        return self.layer.path
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The files that it opens for reading, whose content it needs to stay."""
+        return ()
+
+
 class CreateOverlay(msgspec.Struct, frozen=True, tag="create-overlay"):
     """`qemu-img create -u`: an empty overlay in an existing empty file."""
 
@@ -54,25 +70,32 @@ class CreateOverlay(msgspec.Struct, frozen=True, tag="create-overlay"):
     backing_format: str
     size_bytes: int
 
+    @property
+    def written(self) -> str:
+        """See `OfImage`."""
+        return self.path
 
-class SnapshotCreate(msgspec.Struct, frozen=True, tag="snapshot-create"):
+    @property
+    def read(self) -> tuple[str, ...]:
+        """See `OfImage`. With `-u` the backing file is not opened."""
+        return ()
+
+
+class SnapshotCreate(OfImage, frozen=True, tag="snapshot-create"):
     """`qemu-img snapshot -c`."""
 
-    layer: Layer
     tag: str
 
 
-class SnapshotApply(msgspec.Struct, frozen=True, tag="snapshot-apply"):
+class SnapshotApply(OfImage, frozen=True, tag="snapshot-apply"):
     """`qemu-img snapshot -a ID`."""
 
-    layer: Layer
     snapshot_id: str
 
 
-class SnapshotDelete(msgspec.Struct, frozen=True, tag="snapshot-delete"):
+class SnapshotDelete(OfImage, frozen=True, tag="snapshot-delete"):
     """`qemu-img snapshot -d TAG`, for the one entry that was looked up before."""
 
-    layer: Layer
     tag: str
     snapshot_id: str
 
@@ -83,42 +106,57 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     top: Layer
     into: Layer
 
+    @property
+    def written(self) -> str:
+        """See `OfImage`."""
+        return self.into.path
 
-class Rebase(msgspec.Struct, frozen=True, tag="rebase"):
+    @property
+    def read(self) -> tuple[str, ...]:
+        """See `OfImage`."""
+        return (self.top.path,)
+
+
+class Rebase(OfImage, frozen=True, tag="rebase"):
     """`qemu-img rebase`, safe where `copy`, else with `-u`. No backing name means none.
 
     A safe one writes through, as ours does: else a kill loses what it has copied, which is not modelled.
     """
 
-    layer: Layer
     backing_name: str
     backing_format: str
     copy: bool
 
 
-class Resize(msgspec.Struct, frozen=True, tag="resize"):
+class Resize(OfImage, frozen=True, tag="resize"):
     """`qemu-img resize --shrink`."""
 
-    layer: Layer
     size_bytes: int
 
 
-class Repair(msgspec.Struct, frozen=True, tag="repair"):
+class Repair(OfImage, frozen=True, tag="repair"):
     """`qemu-img check -r leaks`."""
 
-    layer: Layer
 
-
-class CopyOut(msgspec.Struct, frozen=True, tag="copy-out"):
+class CopyOut(OfImage, frozen=True, tag="copy-out"):
     """`qemu-img convert -l snapshot.id=ID -O qcow2`, into an existing empty file; without an id, of what is shown.
 
     `shared`: with `-U`, whoever writes to the image meanwhile.
     """
 
-    layer: Layer
     snapshot_id: str
     to: str
     shared: bool = False
+
+    @property
+    def written(self) -> str:
+        """See `OfImage`."""
+        return self.to
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """See `OfImage`."""
+        return (self.layer.path,)
 
 
 Program = CreateOverlay | SnapshotCreate | SnapshotApply | SnapshotDelete | Commit | Rebase | Resize | Repair | CopyOut
@@ -153,33 +191,9 @@ def argv(program: Program) -> tuple[str, ...]:
             return ("qemu-img", "convert", *how, "-n", *wanted, "-f", layer.format, "-O", "qcow2", layer.path, to)
 
 
-def writes(program: Program) -> tuple[str, ...]:
-    """The files that it opens for writing."""
-    match program:
-        case CreateOverlay(path):
-            return (path,)
-        case Commit(_, into):
-            return (into.path,)
-        case CopyOut(_, _, to):
-            return (to,)
-        case _:
-            return (program.layer.path,)
-
-
-def reads(program: Program) -> tuple[str, ...]:
-    """The files that it opens for reading, whose content it needs to stay."""
-    match program:
-        case Commit(top, _):
-            return (top.path,)
-        case CopyOut(layer):
-            return (layer.path,)
-        case _:
-            return ()
-
-
 def undisturbed(program: Program) -> tuple[str, ...]:
-    """Those of them that nobody may write to meanwhile."""
-    return () if isinstance(program, CopyOut) and program.shared else reads(program)
+    """Those of the files that it reads which nobody may write to meanwhile."""
+    return () if isinstance(program, CopyOut) and program.shared else program.read
 
 
 def steps(program: Program) -> tuple[Step, ...]:
@@ -191,16 +205,17 @@ def begin(fs: FileSystem, program: Program) -> None:
     """Open what the program opens. Raises `ToolError` in its words where that fails; nothing has changed then."""
     if isinstance(program, CreateOverlay):
         return
-    if any(image.lazy for _, image in _written_images(fs, program)):
+    image = _written_image(fs, program)
+    if image is not None and image.lazy:
         raise NotModelled("what a qemu-img that may die leaves of an image with lazy refcounts")
     if isinstance(program, Rebase) and not program.copy:
         _link(fs, program.layer)
     else:
         _chain(fs, program.top if isinstance(program, Commit) else program.layer)
-    for path in writes(program):
-        inode = fs.inodes.get(fs.find(path) or 0)
-        if isinstance(inode, Inode) and inode.immutable:
-            raise ToolError(f"Could not open '{path}': Could not open '{path}': Operation not permitted")
+    path = program.written
+    inode = fs.inodes.get(fs.find(path) or 0)
+    if isinstance(inode, Inode) and inode.immutable:
+        raise ToolError(f"Could not open '{path}': Could not open '{path}': Operation not permitted")
 
 
 def _chain(fs: FileSystem, layer: Layer) -> tuple[Link, ...]:
@@ -223,12 +238,13 @@ def _images(links: tuple[Link, ...]) -> tuple[Image, ...]:
 
 def _put(fs: FileSystem, path: str, image: Image | bytes, trouble: str, *, synced: bool = True) -> FileSystem:
     """Store an image; a full or failing file system ends the program with `trouble` and the reason."""
+    inode = fs.number(path)
     try:
-        after = fs.store(fs.number(path), image, path)
+        after = fs.store(inode, image, path)
     except OSError as error:
         number = error.errno or errno.EIO
         raise ToolError(trouble.format(number=-number, reason=strerror(number)), fs) from None
-    return after.sync(path) if synced else after
+    return after.synced(inode) if synced else after
 
 
 def _qcow2(fs: FileSystem, layer: Layer) -> Qcow2:
@@ -479,17 +495,17 @@ def _copied_out(part: int) -> Callable[[FileSystem, CopyOut, int], FileSystem]:
     return copied
 
 
-def _written_images(fs: FileSystem, program: Program) -> list[tuple[str, Qcow2]]:
-    found = [(path, fs.inodes.get(fs.find(path) or 0)) for path in writes(program)]
-    return [(path, each.stored) for path, each in found if isinstance(each, Inode) and isinstance(each.stored, Qcow2)]
+def _written_image(fs: FileSystem, program: Program) -> Qcow2 | None:
+    inode = fs.inodes.get(fs.find(program.written) or 0)
+    return inode.stored if isinstance(inode, Inode) and isinstance(inode.stored, Qcow2) else None
 
 
 def _with_bitmaps(fs: FileSystem, program: Program, change: Callable[[bitmaps.Bitmaps], bitmaps.Bitmaps]) -> FileSystem:
-    for path, image in _written_images(fs, program):
-        if image.bitmaps:
-            changed = msgspec.structs.replace(image, bitmaps=change(image.bitmaps))
-            fs = fs.store(fs.number(path), changed, path).sync(path)
-    return fs
+    image, path = _written_image(fs, program), program.written
+    if image is None or not image.bitmaps:
+        return fs
+    changed = msgspec.structs.replace(image, bitmaps=change(image.bitmaps))
+    return fs.store(fs.number(path), changed, path).sync(path)
 
 
 def _marking(own: tuple[Step, ...]) -> tuple[Step, ...]:

@@ -37,6 +37,10 @@ CACHED_MAX = 8192
 """How many records are kept decoded, for whoever works on one host for long. A record takes a few kilobytes."""
 
 
+CONFIGS_MAX = 64
+"""Of how many configurations it is remembered what they are."""
+
+
 class _Device(msgspec.Struct, frozen=True, omit_defaults=True):
     """`libxl_device_disk`, as much of it as attaching the disk takes; what else a file says of it survives."""
 
@@ -226,8 +230,12 @@ def _device_of(layer: Layer, vdev: str) -> _Device:
     return _Device(layer.path, vdev, layer.format, "qdisk", 1)
 
 
+@lru_cache(maxsize=CONFIGS_MAX)
 def _config(text: str) -> str | dict[str, Any]:
-    """The domain's configuration as the object that it is where it is libxl's JSON, and else as it is written."""
+    """The domain's configuration as the object that it is where it is libxl's JSON, and else as it is written.
+
+    The same text is looked at once, since it hardly ever changes; nobody changes what is returned.
+    """
     if text.startswith("{"):
         try:
             config = msgspec.json.decode(text)  # strict, where Python's own takes `NaN` for a number

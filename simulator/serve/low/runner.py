@@ -10,7 +10,7 @@ from simulator.serve.ended import Ended, Told, Working
 from simulator.serve.low import effects, stepped
 from simulator.serve.xl import run as xl
 from simulator.tools.img.run import run as qemu_img
-from simulator.tools.qemu_img import Program, ToolError, writes
+from simulator.tools.qemu_img import Program, ToolError
 from simulator.world import World, life
 from simulator.world.life import XlError
 from xensnap.errors import XensnapError
@@ -95,7 +95,7 @@ class SimulatedRunner:
         child = Child(seat)
         try:
             await child.run(
-                effect, writes(program)[0], lambda world: programs.later(world).spawned(program, parent=seat.pid)
+                effect, program.written, lambda world: programs.later(world).spawned(program, parent=seat.pid)
             )
         except ToolError as error:
             left = seat.world if error.fs is None else seat.world.with_fs(error.fs)
