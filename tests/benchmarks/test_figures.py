@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.benchmarks.figures import goal_rows, groups_of, is_met, measured
+from tests.benchmarks.figures import goal_rows, groups_of, is_met, measured, reasons
 from tests.benchmarks.race import Goal, Replay
+from tests.benchmarks.reasons import REASONS, UNKNOWN, reason_for
 
 MEDIANS = {"fast": 0.001, "slow": 0.1}
 
@@ -36,10 +37,12 @@ def test_goals_are_listed_by_number_and_a_missed_one_is_seen() -> None:
     early = {"id": "G2", "says": "early", "top": "b", "bottom": "a", "at_most": 2}
     run = {"benchmarks": [entry(group, side, time, goal) for group, goal in (("x", late), ("y", early))
                           for side, time in (("a", 1.0), ("b", 2.0))]}  # fmt: skip
-    rows = list(goal_rows(groups_of(run)))
+    groups = groups_of(run)
+    rows = list(goal_rows(groups))
     assert [row.split("|")[2].strip() for row in rows] == ["early", "late"]
     assert rows[0].endswith("| yes |")
     assert rows[1].endswith("| **no** |")
+    assert list(reasons(groups)) == [f"- G10, late. {UNKNOWN}"]
 
 
 def test_a_replayed_clock_tells_the_times_that_it_was_given() -> None:
@@ -47,3 +50,9 @@ def test_a_replayed_clock_tells_the_times_that_it_was_given() -> None:
     clock.load([3.0, 5.0])
     told = [clock() for _ in range(4)]
     assert [told[1] - told[0], told[3] - told[2]] == [3.0, 5.0]
+
+
+def test_a_reason_is_found_by_how_a_goal_begins_and_none_hides_another() -> None:
+    for (name, begins), why in REASONS.items():
+        assert reason_for(Goal(name, f"{begins} and so on", "a")) == " ".join(why.split())
+    assert reason_for(Goal("G0", "nothing like it", "a")) == UNKNOWN
