@@ -1,6 +1,8 @@
 """Programs: no shell, a session of their own, and an end after their time."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,9 +13,14 @@ from xensnap.backends.local.waiting import gather, run
 from xensnap.errors import Effect, Failed, Unknown
 
 
-@pytest.fixture
-def runner():
-    return LocalRunner()
+@pytest.fixture(params=["without a lock", "under a lock"])
+def runner(request, tmp_path):
+    """Under a lock a program is waited for in an event loop, and else right here."""
+    if request.param == "without a lock":
+        yield LocalRunner()
+        return
+    with (tmp_path / "lock").open("wb") as lock:
+        yield LocalRunner([lock.fileno()])
 
 
 def test_a_program_gets_its_arguments_as_they_are(runner):
@@ -71,6 +78,44 @@ def gone(pid: int) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def test_one_that_takes_long_is_heard_meanwhile(runner):
+    heard: list[bytes] = []
+    done = run(runner.run(["sh", "-c", "echo one; sleep 0.6; echo two"], heard=heard.append))
+    assert heard[0] == b"one\n"
+    assert done.stdout == b"one\ntwo\n"
+
+
+ASKING = """
+import sys
+from xensnap.backends.local.runner import LocalRunner
+from xensnap.backends.local.waiting import gather, run
+runner = LocalRunner([int(word) for word in sys.argv[1:2]])
+for asked in (runner.run(["true"]), gather(runner.run(["true"])), gather(runner.run(["true"]), runner.run(["true"]))):
+    run(asked)
+    print("asyncio" in sys.modules)
+"""
+
+
+def test_a_loop_is_started_only_under_a_lock_or_for_several_at_once():
+    alone = subprocess.run([sys.executable, "-c", ASKING], capture_output=True, text=True, check=True)
+    assert alone.stdout.split() == ["False", "False", "True"]
+    locked = subprocess.run([sys.executable, "-c", ASKING, "2"], capture_output=True, text=True, check=True)
+    assert locked.stdout.split() == ["True", "True", "True"]
+
+
+def test_an_interruption_ends_what_is_waited_for(runner, tmp_path: Path):
+    pids = tmp_path / "pids"
+
+    def interrupt(words: bytes) -> None:
+        if words:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(runner.run(["sh", "-c", f"sleep 60 & echo $$ $! > {pids}; echo begun; wait"], heard=interrupt))
+    for pid in pids.read_text().split():
+        assert gone(int(pid))
 
 
 def test_programs_run_side_by_side(runner):

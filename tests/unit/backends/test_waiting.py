@@ -80,6 +80,20 @@ def test_gathers_nest_and_may_be_empty():
     assert waiting.run(work()) == [[], [1, 2], 3]
 
 
+def test_nobody_is_alone_in_a_loop_or_beside_somebody_else():
+    async def asked():
+        return waiting.alone()
+
+    async def work():
+        one = await waiting.gather(asked())
+        several = await waiting.gather(asked(), waiting.gather(asked()))
+        before = waiting.alone()
+        await sleep(0)
+        return one, several, before, waiting.alone()
+
+    assert waiting.run(work()) == ([True], [False, [False]], True, False)
+
+
 def test_the_callers_own_loop_will_do():
     assert asyncio.run(waiting.gather(later(1), result(2))) == [1, 2]
 

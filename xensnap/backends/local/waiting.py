@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import coroutine
 from typing import Any, TypeVar
 
@@ -18,11 +19,19 @@ T = TypeVar("T")
 
 _NEEDS_LOOP = object()
 
+_SIDE_BY_SIDE: ContextVar[bool] = ContextVar("_SIDE_BY_SIDE", default=False)
+"""Whether what is stepped now is one of several that a `gather` does."""
+
 
 async def loop() -> None:
     """Return inside a running event loop. Costs nothing where one runs, the start of asyncio where none does."""
     if not _has_loop():
         await _ask_for_loop()
+
+
+def alone() -> bool:
+    """Whether nobody could go on while somebody waits: no loop runs, and nothing is done side by side."""
+    return not _has_loop() and not _SIDE_BY_SIDE.get()
 
 
 async def gather(*work: Awaitable[Any]) -> list[Any]:
@@ -32,8 +41,12 @@ async def gather(*work: Awaitable[Any]) -> list[Any]:
     """
     started = [_Started(one) for one in work]
     if not _has_loop():
-        for one in started:
-            one.advance()
+        several = _SIDE_BY_SIDE.set(len(started) > 1 or _SIDE_BY_SIDE.get())
+        try:
+            for one in started:
+                one.advance()
+        finally:
+            _SIDE_BY_SIDE.reset(several)
     if not all(one.ended for one in started):
         await loop()
         import asyncio
