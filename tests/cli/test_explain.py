@@ -64,7 +64,9 @@ def test_every_risk_is_an_error_that_is_explained() -> None:
 
 
 def test_what_an_error_means_is_told_without_a_host(shell) -> None:
-    assert shell.ok("explain").split() == sorted(EXPLANATIONS)
+    lines = shell.ok("explain").splitlines()
+    assert [line.split()[0] for line in lines] == sorted(EXPLANATIONS)
+    assert all(line.endswith(EXPLANATIONS[line.split()[0]][0]) for line in lines)
     text = shell.ok("explain", "pinned")
     assert text.startswith("pinned\n  what it is   ")
     assert "--accept pinned" in text

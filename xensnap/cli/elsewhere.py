@@ -40,6 +40,6 @@ OPTIONS = {
     **dict.fromkeys(("--domain", "--vmid"), "The domain is a word without an option."),
     **dict.fromkeys(("--print-xml", "--xmlfile"), "`xensnap dumpxml` and `xensnap import-xml` speak libvirt's XML."),
     **dict.fromkeys(("--no-metadata", "--redefine"), "See `delete --metadata-only` and `import-xml`."),
-    **dict.fromkeys(("-N", "--dryrun", "--simulate"), "Write --dry-run."),
+    **dict.fromkeys(("-N", "--dryrun", "--simulate"), "Write --dry-run, or for what a file comes to: --print-config."),
 }  # fmt: skip
 """What to do about an option that we do not have."""

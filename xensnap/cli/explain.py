@@ -15,12 +15,12 @@ from xensnap.errors import NotFound
     "explain",
     "Tell what an error means and what to do.",
     ("xensnap explain kind-is-sticky", ""),
-    ("xensnap explain", "all ids"),
+    ("xensnap explain | grep -i qemu", "all that are about something"),
 )
 @click.argument("error_id", metavar="[ERROR-ID]", default="", shell_complete=errors)
 @told
 def command(session: Session, error_id: str) -> None:
-    """Tell what the error ERROR-ID means and what can be done about it; without one, list all ids.
+    """Tell what the error ERROR-ID means and what can be done about it; without one, tell what each means.
 
     The id is what `--json` calls `id`, and what stands before each reason of a refusal.
     """
@@ -30,12 +30,17 @@ def command(session: Session, error_id: str) -> None:
         remedy = f"Did you mean {near!r}?" if near else "`xensnap explain` lists them all."
         raise NotFound(f"there is no error {error_id!r}", id="no-such-error", remedy=remedy)
     document = ExplainDocument("", tuple(_explained(each) for each in wanted))
-    session.show(document, lambda: _text(document) if error_id else "\n".join(wanted))
+    session.show(document, lambda: _text(document) if error_id else _all(document))
 
 
 def _explained(error_id: str) -> Explained:
     what, remedy = EXPLANATIONS[error_id]
     return Explained(error_id, what, remedy, RISKS.get(error_id))
+
+
+def _all(document: ExplainDocument) -> str:
+    width = max(len(each.id) for each in document.errors)
+    return "\n".join(f"{each.id:<{width}}  {each.meaning}" for each in document.errors)
 
 
 def _near(error_id: str) -> str:
