@@ -174,7 +174,7 @@ def low_of(
     files, machine = XenFiles(seat), machine or SimulatedMachine(seat)
 
     def read(how: Any) -> Any:
-        return lambda layer: how(seat.world.fs, layer)
+        return lambda layer, *more: how(seat.world.fs, layer, *more)
 
     images = QemuImg(
         runner,
@@ -183,6 +183,7 @@ def low_of(
         read=read(reading.read_image),
         read_through=read(reading.read_chain),
         read_holds_data=read(reading.read_holds_data),
+        read_is_at=read(reading.read_is_at),
         read_extents=read(reading.read_extents),
     )
     return Low(

@@ -259,6 +259,13 @@ class ImageTool(Protocol):
         False for a file that is empty yet. `NotFound` and `Damaged` as `inspect`. One more read than `inspect`.
         """
 
+    async def is_at(self, layer: Layer, *, snapshot_id: str) -> bool:
+        """Whether the active state of a qcow2 image has just the clusters of an internal snapshot.
+
+        By the tables of the first level alone, of 8 bytes for 512 MiB of disk at the usual cluster size: a state that
+        was written to since has tables of its own. Errors as `inspect`; `NotFound` also without such a snapshot.
+        """
+
     async def extents(self, layer: Layer) -> Mapping[str, tuple[Extent, ...]]:
         """What an image itself has of the disk: the active state under "", each internal snapshot under its id.
 

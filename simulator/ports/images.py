@@ -19,6 +19,7 @@ from simulator.ports.reading import (
     read_extents,
     read_holds_data,
     read_image,
+    read_is_at,
     require_present,
 )
 from simulator.ports.seat import GIVE_WAY, Seat
@@ -35,6 +36,7 @@ _CHAIN = declare("image.chain", "the headers of a whole chain are read", writes=
 _REQUIRE_UNUSED = declare("image.require-unused", "it is made sure that nobody has an image open", writes=False)
 _IN_USE = declare("image.in-use", "it is looked whether anybody has an image open", writes=False)
 _HOLDS_DATA = declare("image.holds-data", "an image's cluster tables are read", writes=False)
+_IS_AT = declare("image.is-at", "the first cluster tables of an image and of a snapshot are read", writes=False)
 _EXTENTS = declare("image.extents", "all cluster tables of an image are read", writes=False)
 _CREATE = declare("qemu-img.create-overlay", "an empty overlay is made", writes=True)
 _SNAPSHOT_CREATE = declare("qemu-img.snapshot-create", "an internal snapshot is taken", writes=True)
@@ -91,6 +93,10 @@ class SimulatedImageTool:
         """Whether it has clusters of its own."""
         fs = (await self._seat.look(_HOLDS_DATA, layer.path)).fs
         return read_holds_data(fs, layer)
+
+    async def is_at(self, layer: Layer, *, snapshot_id: str) -> bool:
+        """Whether the active state has just the clusters of a snapshot."""
+        return read_is_at((await self._seat.look(_IS_AT, layer.path)).fs, layer, snapshot_id)
 
     async def extents(self, layer: Layer) -> Mapping[str, tuple[Extent, ...]]:
         """Which clusters each state of the image has, by the number of the write and the index."""

@@ -38,6 +38,15 @@ def read_holds_data(fs: FileSystem, layer: Layer) -> bool:
     return bool(opened_image(fs, layer).image.content)
 
 
+def read_is_at(fs: FileSystem, layer: Layer, snapshot_id: str) -> bool:
+    """Whether the active state has just the clusters of a snapshot."""
+    image = opened_image(fs, layer).image
+    entry = image.table.by_id(snapshot_id) if isinstance(image, Qcow2) else None
+    if entry is None:
+        raise NotFound(f"{layer.path} has no snapshot with the id {snapshot_id!r}", id="snapshot-not-in-image")
+    return image.content == entry.content
+
+
 def read_extents(fs: FileSystem, layer: Layer) -> dict[str, tuple[Extent, ...]]:
     """Which clusters each state of the image has, by the number of the write and the index."""
     require_present(fs, layer.path)

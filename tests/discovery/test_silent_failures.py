@@ -14,8 +14,8 @@ from xensnap.engine.engine import Engine
 from xensnap.errors import XensnapError
 
 BELIEVED = pytest.mark.xfail(
-    reason="the engine believes the return code: qemu-img tells nothing of an image that would differ, and to compare "
-    "contents is to read the whole disk"
+    reason="the engine believes the return code: after a commit no table tells that the base holds what the overlay "
+    "held, since both have clusters of their own; only contents would, and to compare those is to read all of them"
 )
 
 
@@ -30,7 +30,7 @@ def lying(host: SimulatedHost, port: str, method: str) -> SimulatedHost:
     ("port", "method", "kinds", "verb"),
     [
         ("images", "snapshot_create", "i", "create"),
-        pytest.param("images", "snapshot_apply", "i", "revert", marks=BELIEVED),
+        ("images", "snapshot_apply", "i", "revert"),
         ("images", "snapshot_delete", "i", "delete"),
         ("images", "create_overlay", "e", "create"),
         ("images", "create_overlay", "e", "revert"),

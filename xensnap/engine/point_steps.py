@@ -61,16 +61,21 @@ class ApplyPoint(PointStep, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase."""
-        await at.host.images.snapshot_apply(self.layer, snapshot_id=self.snapshot_id)
+        await self._apply(at, self.tag, self.snapshot_id)
         await at.host.files.sync(self.path)
 
     async def undo(self, at: Context) -> None:
         """Without a safety point this step was never reached."""
         image = await at.image(self.layer)
         for entry in image.tagged(self.safety) if image else ():
-            await at.host.images.snapshot_apply(self.layer, snapshot_id=entry.id)
+            await self._apply(at, entry.tag, entry.id)
             await at.host.images.check(self.layer, repair_leaks=True)  # a killed `-a` leaves clusters counted twice
             await at.host.files.sync(self.path)
+
+    async def _apply(self, at: Context, tag: str, snapshot_id: str) -> None:
+        await at.host.images.snapshot_apply(self.layer, snapshot_id=snapshot_id)
+        if not await at.host.images.is_at(self.layer, snapshot_id=snapshot_id):
+            raise unbelieved(f"{self.path} is not what it was at tag {tag!r}")
 
 
 class DropPoint(PointStep, frozen=True):

@@ -39,6 +39,38 @@ def extents(path: str) -> Generator[Span, bytes, dict[str, tuple[Extent, ...]]]:
     return found
 
 
+def is_at(path: str, snapshot_id: str) -> Generator[Span, bytes, bool | None]:
+    """Whether the active state leads to just the L2 tables that a snapshot leads to; None without such a snapshot.
+
+    `snapshot -a` makes the one table a copy of the other, and fills up the shorter one with zeros (QEMU 7.2.22). Flags
+    are left out: only one of two states can say that a table is its own.
+
+    Args:
+        path: name of the image, for the errors only.
+        snapshot_id: which snapshot.
+
+    Raises:
+        Damaged: as `extents`.
+    """
+    header = (yield from qcow2.metadata(path, snapshots=False)).header
+    for found, l1_offset, l1_entries in (yield from _snapshots(path, header)):
+        if found == snapshot_id:
+            active = yield from _tables(path, header.l1_offset, header.l1_entries)
+            return active == (yield from _tables(path, l1_offset, l1_entries))
+    return None
+
+
+def _tables(path: str, l1_offset: int, l1_entries: int) -> Generator[Span, bytes, dict[int, int]]:
+    """The places of the L2 tables of one state, by number."""
+    if l1_entries * 8 > _L1_BYTES_MAX:
+        raise _damaged(path, l1_offset, f"an L1 table of {l1_entries} entries is too large")
+    data = (yield Span(l1_offset, l1_entries * 8)) if l1_entries else b""
+    if len(data) < l1_entries * 8:
+        raise _damaged(path, l1_offset, "the file ends within an L1 table")
+    places = (entry & _OFFSET_BITS for entry in unpack(f">{l1_entries}Q", data))
+    return {number: place for number, place in enumerate(places) if place}
+
+
 def _snapshots(path: str, header: Header) -> Generator[Span, bytes, list[tuple[str, int, int]]]:
     """Id of each snapshot, with the place and the number of entries of its L1 table."""
     found: list[tuple[str, int, int]] = []

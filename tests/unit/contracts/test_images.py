@@ -452,6 +452,34 @@ def test_an_old_image_with_snapshots_keeps_its_size(bench, images):
     assert state(bench, layer) == before
 
 
+def test_an_image_is_at_a_snapshot_until_it_is_written_to(bench, images):
+    layer = bench.image("snapped.qcow2")
+    bench.write(layer, 0, CLUSTER)
+    first = bench.run(images.snapshot_create(layer, tag="first")).id
+    assert bench.run(images.is_at(layer, snapshot_id=first))
+    bench.write(layer, 0, CLUSTER)
+    assert not bench.run(images.is_at(layer, snapshot_id=first))
+    second = bench.run(images.snapshot_create(layer, tag="second")).id
+    bench.run(images.snapshot_apply(layer, snapshot_id=first))
+    assert [bench.run(images.is_at(layer, snapshot_id=each)) for each in (first, second)] == [True, False]
+    with pytest.raises(NotFound) as caught:
+        bench.run(images.is_at(layer, snapshot_id="77"))
+    assert caught.value.id == "snapshot-not-in-image"
+
+
+def test_an_image_of_another_size_is_at_the_snapshot_that_it_was_made(bench, images):
+    layer = bench.image("grown.qcow2")
+    bench.write(layer, 0, CLUSTER)
+    small = bench.run(images.snapshot_create(layer, tag="small")).id
+    bench.run(images.resize(layer, size_bytes=3 << 30))
+    bench.write(layer, 2 << 30, CLUSTER)
+    large = bench.run(images.snapshot_create(layer, tag="large")).id
+    for wanted, other in ((small, large), (large, small)):
+        bench.run(images.snapshot_apply(layer, snapshot_id=wanted))
+        assert bench.run(images.is_at(layer, snapshot_id=wanted))
+        assert not bench.run(images.is_at(layer, snapshot_id=other))
+
+
 def test_sound_images_are_clean(bench, images, base, overlay):
     raw = bench.image("a.raw", "raw")
     for layer in (base, overlay, raw):

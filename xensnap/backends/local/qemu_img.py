@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from xensnap.backends.local.gate import Gate, busy
-from xensnap.backends.local.reader import read_chain, read_extents, read_holds_data, read_image
+from xensnap.backends.local.reader import read_chain, read_extents, read_holds_data, read_image, read_is_at
 from xensnap.errors import Damaged, Effect, Failed, NotFound, Reason, Refused, ToolFailed, XensnapError
 from xensnap.hypervisor import CheckResult, Completed, Grown, Machine, Runner
 from xensnap.model import Backing, Chain, Extent, Format, Image, InternalSnapshot, Layer
@@ -40,6 +40,7 @@ class QemuImg:
         read: one image's metadata.
         read_through: a whole chain's metadata.
         read_holds_data: whether an image has clusters.
+        read_is_at: whether the active state is that of a snapshot.
         read_extents: what each state of an image has.
         program: qemu-img's name or path.
         daemon: qemu-storage-daemon's, which alone can delete a snapshot by its id.
@@ -54,6 +55,7 @@ class QemuImg:
         read: Callable[[Layer], Image] = read_image,
         read_through: Callable[[Layer], Chain] = read_chain,
         read_holds_data: Callable[[Layer], bool] = read_holds_data,
+        read_is_at: Callable[[Layer, str], bool] = read_is_at,
         read_extents: Callable[[Layer], Mapping[str, tuple[Extent, ...]]] = read_extents,
         program: str = "qemu-img",
         daemon: str = "qemu-storage-daemon",
@@ -64,6 +66,7 @@ class QemuImg:
         self._read = read
         self._read_through = read_through
         self._read_holds_data = read_holds_data
+        self._read_is_at = read_is_at
         self._read_extents = read_extents
         self._program = program
         self._daemon = daemon
@@ -87,6 +90,10 @@ class QemuImg:
     async def holds_data(self, layer: Layer) -> bool:
         """See `ImageTool.holds_data`."""
         return self._read_holds_data(layer)
+
+    async def is_at(self, layer: Layer, *, snapshot_id: str) -> bool:
+        """See `ImageTool.is_at`."""
+        return self._read_is_at(layer, snapshot_id)
 
     async def extents(self, layer: Layer) -> Mapping[str, tuple[Extent, ...]]:
         """See `ImageTool.extents`."""

@@ -42,6 +42,18 @@ def read_holds_data(layer: Layer) -> bool:
     return _reading(layer, _holds_data)
 
 
+def read_is_at(layer: Layer, snapshot_id: str) -> bool:
+    """Whether the active state of a qcow2 image is an internal snapshot's; see `ImageTool.is_at`.
+
+    Raises:
+        NotFound, Damaged, Refused, FileFailed: as `read_image`; `NotFound` also without such a snapshot.
+    """
+    found = _reading(layer, lambda layer, fd: _stepped(qcow2_extents.is_at(layer.path, snapshot_id), fd))
+    if found is None:
+        raise NotFound(f"{layer.path} has no snapshot with the id {snapshot_id!r}", id="snapshot-not-in-image")
+    return found
+
+
 def read_extents(layer: Layer) -> dict[str, tuple[Extent, ...]]:
     """What an image itself has of the disk, by state; see `ImageTool.extents`.
 
