@@ -269,11 +269,21 @@ def any_name_is_a_filters(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(work, "_require_filter_name", lambda *_args: None)
 
 
+def a_paused_job_can_be_cancelled(patch: pytest.MonkeyPatch) -> None:
+    """`block-job-cancel` ends a paused job as `job-cancel` does."""
+
+    def cancelled(do: Do, board: Board, arguments: Arguments) -> Result:
+        return do(board, {**arguments, "force": True})
+
+    _instead(patch, "block-job-cancel", cancelled)
+
+
 MUTANTS: dict[Mutate, str] = {
     a_newline_ends_a_message: "qmp-session",
     a_newline_ends_an_answer: "qmp-wire",
     a_message_needs_an_id: "qmp-wire",
     a_stream_of_nothing_changes_nothing: "qmp-stream-in-full",
+    a_paused_job_can_be_cancelled: "qmp-paused",
     any_name_is_a_filters: "qmp-commit-in-full",
     an_unknown_device_has_a_class_of_its_own: "qmp-internal",
     a_failed_list_keeps_what_it_did: "qmp-transaction",

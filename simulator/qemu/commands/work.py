@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
 from simulator.disk.content import SECTOR
 from simulator.qemu import graph, jobs
@@ -347,7 +346,8 @@ def _require(job: BlockJob, verb: str) -> None:
 
 def _completed(board: Board, job: BlockJob) -> Result:
     if job.status == "standby":
-        raise NotModelled("QMP: job-complete of a job that is paused")
+        # It is remembered until the job goes on.
+        return replace(board, qemu=board.qemu.doing(replace(job, ordered=True))), {}
     _require(job, "complete")
     return _done(board, job, _pivoted(board, job)).replied_first(), {}
 
@@ -379,7 +379,13 @@ def _cancelled(board: Board, job: BlockJob, *, force: bool = True) -> Result:
         return _done(board, job, board.having(fs, qemu)).replied_first(), {}
     working = replace(job, status=job.held or job.status, held="")
     fs, qemu = jobs.cancelled(board.fs, board.qemu.doing(working), working)
-    board = status_told(board.having(fs, qemu), job, "aborting")
+    ended = qemu.job(job.id)
+    assert ended is not None
+    board = board.having(fs, qemu.doing(replace(ended, error="Operation canceled")))
+    if job.paused:
+        # It goes on, to be cancelled.
+        board = status_told(board, job, "ready" if job.status == "standby" else "running")
+    board = status_told(board, job, "aborting")
     board = status_told(board.happened("BLOCK_JOB_CANCELLED", **_ends(job)), job, "concluded")
     return (_forgotten(board, job) if job.auto_dismiss else board).replied_first(), {}
 
@@ -398,8 +404,9 @@ def _resumed(board: Board, job: BlockJob) -> Result:
         raise QmpError("Can't resume a job that was not paused")
     _require(job, "resume")
     status = "ready" if job.status == "standby" else "running"
-    going = replace(job, paused=False, status=status)
-    return status_told(replace(board, qemu=board.qemu.doing(going)), job, status), {}
+    going = replace(job, paused=False, status=status, ordered=False)
+    board = status_told(replace(board, qemu=board.qemu.doing(going)), job, status)
+    return (_done(board, going, _pivoted(board, going)).replied_first() if job.ordered else board), {}
 
 
 def _finalized(board: Board, job: BlockJob) -> Result:
@@ -420,7 +427,10 @@ def _dismissed(board: Board, job: BlockJob) -> Result:
 
 
 def _block_job_cancel(board: Board, arguments: Arguments) -> Result:
-    return _cancelled(board, _block_job(board, arguments), force=bool(arguments.get("force")))
+    job, force = _block_job(board, arguments), bool(arguments.get("force"))
+    if job.paused and not force:
+        raise QmpError(f"The block job for device '{job.id}' is currently paused")
+    return _cancelled(board, job, force=force)
 
 
 def _set_speed(board: Board, arguments: Arguments) -> Result:
