@@ -83,7 +83,7 @@ def gone(pid: int) -> bool:
 def test_one_that_takes_long_is_heard_meanwhile(runner):
     heard: list[bytes] = []
     done = run(runner.run(["sh", "-c", "echo one; sleep 0.6; echo two"], heard=heard.append))
-    assert heard[0] == b"one\n"
+    assert b"one\n" in heard
     assert done.stdout == b"one\ntwo\n"
 
 
