@@ -1,4 +1,4 @@
-"""The abstract hypervisor: the ports that the engine works through, as Protocols, and nothing else.
+"""The abstract hypervisor: the ports that the engine works through, as Protocols, and what every host does alike.
 
 The simulator, the real hosts and a user's own host implement these without inheriting from us; the contract tests in
 `tests/unit/contracts` are the run-time check. Each docstring answers four questions in this order: what the method

@@ -96,11 +96,6 @@ class FileSystem(msgspec.Struct, frozen=True):
         """Space that is left."""
         return max(0, self.capacity_bytes - self.used_bytes)
 
-    def durable_names(self, path: str) -> tuple[str, ...]:
-        """The names that a crash leaves for certain."""
-        directory = self.dirs.get(path)
-        return tuple(sorted(directory.durable)) if directory else ()
-
     # --- content -----------------------------------------------------------------------------------------------------
 
     def create(self, path: str, stored: Stored = b"", *, mode: int = 0o600) -> "FileSystem":

@@ -48,7 +48,7 @@ def role(path: str) -> str:
         name = name[1:-4]
     if name == "journal":
         return "journal"
-    if name in {"lock", "recover.lock"}:
+    if name == "lock":
         return "lock"
     if name.startswith("snapshotdata-"):
         return "record"

@@ -254,7 +254,7 @@ def nothing_is_left(
     layers = [Layer(path, Format.RAW) for path, image in view.images.items() if image]
     known = {layer.path for layer in layers}
     ours = {entry.path for entry in view.state.ours}
-    store = {"lock", "recover.lock", "reserve", "journal", "journal.1", "domain.libxl-json", "description.json"}
+    store = {"lock", "reserve", "journal", "journal.1", "domain.libxl-json", "description.json"}
     records = {f"snapshotdata-d.{name.replace('%', '%25')}.libxl-json" for name in view.snapshots}
     there = {path for path, _ in files(host.world.fs)}
     for path in there:

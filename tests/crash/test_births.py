@@ -24,7 +24,7 @@ from xensnap.errors import ExitCode, NotFound, Refused, XensnapError
 from xensnap.model import Kind
 
 ARCHIVE = "/images/s.xensnap"
-STORE_FILES = {"lock", "recover.lock", "reserve", "journal", "journal.1"}
+STORE_FILES = {"lock", "reserve", "journal", "journal.1"}
 NEW = "new"
 
 

@@ -56,10 +56,6 @@ def wanted(records: Mapping[str, Snapshot], filters: Filters, *, current: str | 
     )
 
 
-def _keeps(kind: Kind, snapshot: Snapshot) -> bool:
-    return kind in snapshot.kinds
-
-
 def _any_of(tests: Mapping[str, Test], filters: Filters) -> Test:
     """Passes what one of the filters that are set lets pass; everything where none is set."""
     chosen = [test for name, test in tests.items() if getattr(filters, name)]

@@ -4,10 +4,7 @@ from contextlib import suppress
 
 from xensnap.engine.context import Context
 from xensnap.errors import Failed, NotFound
-from xensnap.hypervisor import Job
-
-PATIENCE_S = 60.0
-"""How long a job may come no nearer to its end before it is given up."""
+from xensnap.hypervisor import PATIENCE_S, Job
 
 
 def job_id(at: Context) -> str:
@@ -25,6 +22,11 @@ async def left_job(at: Context) -> Job | None:
         return await at.host.blocks.job(running, job_id(at)) if running else None
     except NotFound:
         return None
+
+
+async def follow(at: Context, job: Job) -> None:
+    """Return when a job is ready or over, and tell how far it is meanwhile. Errors as `Job.wait`."""
+    await job.wait(progress=at.told(), patience_s=PATIENCE_S)
 
 
 async def end_job(at: Context) -> None:

@@ -81,7 +81,7 @@ class Context(msgspec.Struct, frozen=True):
         return domain if domain is not None and domain.state is not RunState.OFF else None
 
     async def required(self) -> Domain:
-        """The domain, which has to be there."""
+        """The domain, which has to have a QEMU. `Failed` with id `guest-gone` where it has none."""
         domain = await self.running()
         if domain is None:
             raise Failed("the guest is gone", id="guest-gone", remedy="Try again with the domain as it is now.")

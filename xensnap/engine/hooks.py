@@ -14,6 +14,7 @@ from xensnap.errors import Effect, Failed, Reason, Refused, XensnapError
 from xensnap.hypervisor import Hypervisor
 
 DEADLINE_S_MAX = 3600.0
+"""How long one program may take at most, whatever the operator allows it: the domain is locked meanwhile."""
 
 
 async def before(host: Hypervisor, plan: Plan) -> tuple[str, ...]:
@@ -34,12 +35,12 @@ async def after(host: Hypervisor, plan: Plan, result: str) -> tuple[str, ...]:
     """Run what comes after; what went wrong and is only to be told.
 
     Raises:
-        Failed: a program failed that must not. The operation itself is done.
+        Failed: a program failed that must not. The operation itself is at its end.
     """
     try:
         return await _run(host, plan, "post", result)
     except XensnapError as error:
-        cause = f"{plan.summary}: done, but {error.cause}"
+        cause = f"{plan.summary}: {result}, but {error.cause}"
         raise Failed(cause, id="hook-failed", remedy=error.remedy, effect=Effect.DONE) from error
 
 

@@ -5,8 +5,7 @@ from typing import ClassVar
 
 import msgspec
 
-from xensnap.engine import block_jobs
-from xensnap.engine.block_jobs import end_job, job_id, left_job
+from xensnap.engine.block_jobs import end_job, follow, job_id, left_job
 from xensnap.engine.context import Context, directory, unbelieved
 from xensnap.engine.step import StepBase
 from xensnap.errors import Failed, NotFound
@@ -203,7 +202,7 @@ class PullUp(StepBase, frozen=True):
         """See StepBase. A job that an interrupted run has left is followed to its end."""
         job = await left_job(at)
         if job is not None:
-            await job.wait(progress=at.told(), patience_s=block_jobs.PATIENCE_S)
+            await follow(at, job)
         running = await at.opened_by(self.vdev, self.layer)
         if running is None:
             await _set_backing(at, self.layer, self.backing, copy=True)
@@ -215,7 +214,7 @@ class PullUp(StepBase, frozen=True):
         if not await self._is_over(at):
             base = Layer(self.backing.path, self.backing.format or Format.RAW) if self.backing else None
             job = await at.host.blocks.stream(running, self.vdev, layer=self.layer, base=base, job_id=job_id(at))
-            await job.wait(progress=at.told(), patience_s=block_jobs.PATIENCE_S)
+            await follow(at, job)
         await at.host.blocks.flush(running)
 
     async def _is_over(self, at: Context) -> bool:

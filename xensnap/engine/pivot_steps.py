@@ -12,8 +12,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from xensnap.engine import block_jobs
-from xensnap.engine.block_jobs import end_job, job_id, left_job
+from xensnap.engine.block_jobs import end_job, follow, job_id, left_job
 from xensnap.engine.context import Context, unbelieved
 from xensnap.engine.overlay_steps import switch
 from xensnap.engine.step import StepBase
@@ -82,7 +81,7 @@ class CopyDown(Lowering, frozen=True):
             domain = await at.required()
             job = await at.host.blocks.commit(domain, self.vdev, top=self.top, base=self.base, job_id=job_id(at))
         if job is not None:
-            await job.wait(progress=at.told(), patience_s=block_jobs.PATIENCE_S)
+            await follow(at, job)
         if self.above is not None:
             if not await self._is_over(at):
                 raise unbelieved(f"{self.above.path} does not stand on {self.base.path}")

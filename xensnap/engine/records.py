@@ -43,11 +43,6 @@ class Store(msgspec.Struct, frozen=True):
         return f"{self.directory}/reserve"
 
     @property
-    def recover_lock(self) -> str:
-        """Keeps two recoverers apart while an orphaned child still holds `lock`."""
-        return f"{self.directory}/recover.lock"
-
-    @property
     def journal(self) -> str:
         """What is being done, and what was."""
         return f"{self.directory}/journal"

@@ -45,7 +45,7 @@ def _parent_of_one_second(snapshots: Snapshots, name: str) -> str | None:
 
 
 def known(snapshots: Mapping[str, Snapshot], name: str, *, domain: str) -> Snapshot:
-    """The same from the records alone."""
+    """The snapshot of this name. `NotFound` names those that the domain has, and the nearest to what was asked for."""
     if name in snapshots:
         return snapshots[name]
     told = which_of(name, [*snapshots], told="Its snapshots are") if snapshots else "It has none."

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from xensnap.errors import Failed
-from xensnap.model import DomainUuid, GuestKind
+from xensnap.model import GuestKind
 
 if TYPE_CHECKING:
     import hashlib
@@ -252,8 +252,3 @@ def _wrong_with(member: Member, vdevs: list[str]) -> Iterator[str]:
         yield f"{name!r} is {member.size_bytes} bytes long"
     if not _SUM.fullmatch(member.blake2b):
         yield f"the sum of {name!r} is none"
-
-
-def uuid_of(manifest: Manifest) -> DomainUuid:
-    """The UUID of the domain that the snapshot is of."""
-    return DomainUuid(manifest.domain.uuid)

@@ -15,7 +15,6 @@ from xensnap.model import ZEROS, Extent
 _ENTRY = Struct(">QIHHIIQII")
 _OFFSET_BITS = 0x00FFFFFFFFFFFE00
 _COMPRESSED, _ZERO = 1 << 62, 1
-_L1_BYTES_MAX = 32 << 20
 
 Steps = Generator[Span, bytes, tuple[Extent, ...]]
 
@@ -33,7 +32,7 @@ def extents(path: str) -> Generator[Span, bytes, dict[str, tuple[Extent, ...]]]:
     tables: dict[int, tuple[tuple[int, int], ...]] = {}
     found = {"": (yield from _state(path, header, header.l1_offset, header.l1_entries, tables))}
     for snapshot_id, l1_offset, l1_entries in (yield from _snapshots(path, header)):
-        if l1_entries * 8 > _L1_BYTES_MAX:
+        if l1_entries * 8 > qcow2.L1_BYTES_MAX:
             raise _damaged(path, l1_offset, f"an L1 table of {l1_entries} entries is too large")
         found[snapshot_id] = yield from _state(path, header, l1_offset, l1_entries, tables)
     return found
@@ -62,7 +61,7 @@ def is_at(path: str, snapshot_id: str) -> Generator[Span, bytes, bool | None]:
 
 def _tables(path: str, l1_offset: int, l1_entries: int) -> Generator[Span, bytes, dict[int, int]]:
     """The places of the L2 tables of one state, by number."""
-    if l1_entries * 8 > _L1_BYTES_MAX:
+    if l1_entries * 8 > qcow2.L1_BYTES_MAX:
         raise _damaged(path, l1_offset, f"an L1 table of {l1_entries} entries is too large")
     data = (yield Span(l1_offset, l1_entries * 8)) if l1_entries else b""
     if len(data) < l1_entries * 8:

@@ -9,6 +9,7 @@ from xensnap.backends.xen.userdata import Userdata
 from xensnap.backends.xen.xl import Xl
 from xensnap.errors import Failed, FileFailed, NotFound, Reason, Refused, no_domain
 from xensnap.formats import libxl_json
+from xensnap.formats.device_disk import device_number
 from xensnap.formats.libxl_json import Config
 from xensnap.hypervisor import Capability, Files
 from xensnap.model import Backend, DescribedBy, Disk, Domain, DomainUuid, DomId, GuestKind, RunState
@@ -248,7 +249,7 @@ def _off(uuid: DomainUuid, told: Description) -> Domain:
 
 def _served(disk: Disk, told: dict[int, listing.Block]) -> Disk:
     """The disk with the backend that serves it: a raw file without one goes to blkback, of which QEMU knows nothing."""
-    number = listing.vdev_number(disk.vdev)
+    number = device_number(disk.vdev)
     block = told.get(number) if number is not None else None
     if block is None or not block.backend or block.backend == "qdisk":
         return disk

@@ -63,7 +63,7 @@ def domains(text: str) -> tuple[Line, ...]:
 
 
 def blocks(text: str) -> dict[int, Block]:
-    """The disks of a domain by their number, see `vdev_number`. What cannot be read is left out."""
+    """The disks of a domain by their number, see `formats.device_disk`. What cannot be read is left out."""
     told = [_BLOCK.fullmatch(line) for line in text.splitlines()[1:]]
     return {
         int(each["number"]): Block(_backend(each["backend"]), int(each["state"]) == _CONNECTED) for each in told if each
@@ -77,25 +77,6 @@ def capabilities(text: str) -> frozenset[str]:
         if key.strip() == "virt_caps":
             return frozenset(value.split())
     return frozenset()
-
-
-def vdev_number(vdev: str) -> int | None:
-    """The number under which Xen knows a disk (xen-vbd-interface(7)); None for a name that we do not know."""
-    told = re.fullmatch(r"(xvd|hd|sd)([a-z]{1,2})(\d*)", vdev)
-    if not told:
-        return None
-    kind, letters, part = told[1], told[2], int(told[3] or 0)
-    disk = 0
-    for letter in letters:
-        disk = disk * 26 + ord(letter) - ord("a") + 1
-    disk -= 1
-    if kind == "hd" and disk < 4:
-        return (3 << 8 | disk << 6 | part) if disk < 2 else (22 << 8 | (disk - 2) << 6 | part)
-    if kind == "sd" and disk < 16:
-        return 8 << 8 | disk << 4 | part
-    if kind == "xvd":
-        return (202 << 8 | disk << 4 | part) if disk < 16 and part < 16 else (1 << 28 | disk << 8 | part)
-    return None
 
 
 def _state(letters: str, *, unfinished: bool) -> RunState:

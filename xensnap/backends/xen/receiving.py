@@ -23,9 +23,6 @@ from xensnap.hypervisor import Completed, Runner
 if TYPE_CHECKING:
     from asyncio import Future, StreamReader, StreamWriter, Task
 
-_END_S_MAX = 120.0
-"""xl waits some seconds for its child, and a minute for a guest that does not answer."""
-
 
 class LocalReceivers:
     """The `Receivers` of this machine.

@@ -9,7 +9,7 @@ from xensnap.engine.repair_steps import ASIDE, RemoveFile
 from xensnap.engine.store_steps import RewriteRecord
 from xensnap.hypervisor import FileStat
 
-_FIXED = {"reserve", "lock", "recover.lock", "journal", "journal.1", "domain.libxl-json", "description.json"}
+_FIXED = {"reserve", "lock", "journal", "journal.1", "domain.libxl-json", "description.json"}
 """What is always in a store, or on some hosts: the last is what a Xen host remembers of a domain that is off."""
 _MODE = 0o600
 

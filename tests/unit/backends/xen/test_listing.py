@@ -118,27 +118,3 @@ def test_fact_5_the_blocks_of_a_domain_that_is_not_there_are_none() -> None:
 def test_live_a1_xen_tells_what_it_can_do() -> None:
     text = "host                   : dom0\nvirt_caps              : pv hvm hap gnttab-v1 gnttab-v2\n"
     assert listing.capabilities(text) == {"pv", "hvm", "hap", "gnttab-v1", "gnttab-v2"}
-
-
-@pytest.mark.parametrize(
-    ("vdev", "number"),
-    [
-        ("xvda", 51712),
-        ("xvdb", 51728),
-        ("xvda1", 51713),
-        ("xvdp", 51952),
-        ("xvdq", 1 << 28 | 16 << 8),
-        ("xvdaa", 1 << 28 | 26 << 8),
-        ("hda", 768),
-        ("hdb", 832),
-        ("hdc", 5632),
-        ("sda", 2048),
-        ("sdb", 2064),
-        ("vda", None),
-        ("hde", None),
-        ("", None),
-    ],
-)
-def test_disks_have_numbers(vdev: str, number: int | None) -> None:
-    """xen-vbd-interface(7); 51712, 5632 and 768 were seen"""
-    assert listing.vdev_number(vdev) == number
