@@ -69,7 +69,8 @@ def _head(cases: Sequence[Case]) -> Iterator[str]:
     if all(case.seconds for case in cases):
         yield f"Together they took {sum(case.seconds for case in cases) / 60:.0f} minutes, one after the other."
     if busy := [float(case.properties["cpu_s"]) for case in cases if "cpu_s" in case.properties]:
-        yield f"They kept a processor busy for {sum(busy) / 60:.0f} minutes, {sum(busy) / len(busy):.0f} seconds each."
+        mean_s = sum(busy) / len(busy)
+        yield f"Counted for {len(busy)} of them: a case keeps one processor busy for {mean_s:.0f} seconds."
     for found in [case.properties["versions"] for case in cases if "versions" in case.properties][:1]:
         told = ", ".join(f"{tool} {version}" for tool, version in json.loads(found).items())
         yield f"Versions: {told}."
