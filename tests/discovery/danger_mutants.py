@@ -298,6 +298,8 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         "_against",
         without("runs-on-another"),
         spared(_on_another, lambda engine: engine.create(GUEST, DISK_ONLY), _records_are_true),
+        # The look whether the points are there would undo it in time.
+        also=((TakePoints, "_require_taken", left_out),),
     ),
     Mutant(
         "does not mind that an image in use has been replaced",
