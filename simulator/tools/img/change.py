@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from simulator.disk.chain import below_named
 from simulator.disk.content import EMPTY
 from simulator.disk.drivers import DRIVERS
 from simulator.disk.filesystem import FileSystem
@@ -108,6 +109,8 @@ def _onto(fs: FileSystem, call: Call, image: Opened, now_ns: int) -> FileSystem:
     if base_format is not None and base_format not in DRIVERS:
         raise _warned(image, Failed(f"Invalid format name: '{base_format}'"))
     lower = posixpath.join(posixpath.dirname(image.top.path), base)
+    if base and not unsafe:
+        below_named(image.top.path, base)  # refuses what names no file
     if base and base_format is None:
         if not unsafe:
             # The copy comes first, then the header is refused (qemu.md 66).
