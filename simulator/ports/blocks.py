@@ -10,7 +10,7 @@ from simulator.disk.content import SECTOR
 from simulator.disk.filesystem import FileSystem
 from simulator.ports.children import Child
 from simulator.ports.seat import GIVE_WAY, Seat
-from simulator.qemu import jobs, points
+from simulator.qemu import graph, jobs, points
 from simulator.qemu.graph import BlockJob, Drive, Qemu
 from simulator.qemu.points import External, Internal, QmpError
 from simulator.world import World
@@ -245,10 +245,7 @@ class SimulatedJob:
         return state
 
     async def _dismissed(self) -> None:
-        def forgotten(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
-            return fs, replace(qemu, jobs=tuple(job for job in qemu.jobs if job.id != self.id))
-
-        await self._blocks.told(_DISMISS, self._domain, forgotten)
+        await self._blocks.told(_DISMISS, self._domain, lambda fs, qemu: graph.forgotten(fs, qemu, self.id))
 
     def _told(self, world: World) -> JobState:
         job = self._job(_qemu(world, self._domain))

@@ -94,18 +94,18 @@ def by_node(qemu: Qemu, name: str) -> Place | None:
 
 
 def called(qemu: Qemu, place: Place, asked: str | None) -> str:
-    """What a message calls a node: below the filter of a job a device stands on the filter, if it was asked for."""
+    """What a message calls a node: a device stands on the filter of a job above it, and is told if it was asked for."""
     if asked is not None and by_device(qemu, asked):
         return asked
     job = qemu.working(place.drive.vdev)
-    return place.node.name if job and job.filter_name else place.called
+    return place.node.name if job and job.filter_name and job.source == place.node.name else place.called
 
 
 def standing_on(qemu: Qemu, name: str) -> str:
-    """The node that has this one as its backing file; empty where there is none."""
+    """What messages call the node that has this one as its backing file; empty where there is none."""
     for place in places(qemu):
         if place.at and place.node.name == name:
-            return place.drive.chain[place.at - 1].name
+            return place.node.below or place.drive.chain[place.at - 1].name
     return ""
 
 
@@ -128,21 +128,25 @@ def found(qemu: Qemu, device: str | None, node: str | None) -> Place:
 def root(qemu: Qemu, name: str) -> Place:
     """A device or node that nothing stands on."""
     place = found(qemu, name, name)
-    if place.at or place.file or qemu.working(place.drive.vdev) or standing_on(qemu, place.node.name):
+    if place.at or place.file or qemu.holding(place.drive, place.node) or standing_on(qemu, place.node.name):
         raise QmpError("Need a root block node")
     return place
 
 
 def filename(drive: Drive, at: int) -> str:
     """What QEMU calls an image: its path, or all of it spelled out where the header says something else."""
-    node = drive.chain[at]
-    below = drive.chain[at + 1] if at + 1 < len(drive.chain) else None
-    lower = filename(drive, at + 1) if below else ""
-    if node.expects in {None, lower} and not (below and lower != below.layer.path):
-        return node.layer.path
+    if not _stands_elsewhere(drive, at):
+        return drive.chain[at].layer.path
     from simulator.disk.qjson import written  # noqa: PLC0415 -- only such names need it
 
     return "json:" + written(_options(drive, at))
+
+
+def _stands_elsewhere(drive: Drive, at: int) -> bool:
+    """Whether an image stands on something else than what QEMU has found in its header."""
+    node, below = drive.chain[at], drive.chain[at + 1] if at + 1 < len(drive.chain) else None
+    by_itself = below.layer.path if below else ""
+    return (filename(drive, at + 1) if below else "") != (by_itself if node.expects is None else node.expects)
 
 
 def _options(drive: Drive, at: int) -> dict[str, object]:
@@ -151,10 +155,9 @@ def _options(drive: Drive, at: int) -> dict[str, object]:
         "driver": node.layer.format.value,
         "file": {"driver": "file", "filename": node.layer.path},
     }
-    if at + 1 < len(drive.chain):
-        standing_elsewhere = node.expects not in {None, filename(drive, at + 1)}
-        return told | ({"backing": _options(drive, at + 1)} if standing_elsewhere else {})
-    return told | ({"backing": None} if node.expects else {})
+    if not _stands_elsewhere(drive, at):
+        return told
+    return told | {"backing": _options(drive, at + 1) if at + 1 < len(drive.chain) else None}
 
 
 # --- names and locks -------------------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ class Node(msgspec.Struct, frozen=True):
         expects: what its header calls its backing file, where QEMU has not opened that by this name itself; an image
             that stands on something else is called by all of its options (qemu.md 135). None where it has.
         bitmaps: its dirty bitmaps, the newest first.
+        below: what messages call the image that stands on it, where a job has put that there.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Node(msgspec.Struct, frozen=True):
     owned: bool = False
     file_owned: bool = False
     expects: str | None = None
+    below: str = ""
     bitmaps: tuple[Bitmap, ...] = ()
 
 
@@ -70,6 +72,7 @@ class Drive(msgspec.Struct, frozen=True):
         attached: whether a device of the guest stands on it.
         device: what QEMU calls the backend of that device, which is nothing for a disk of xenstore (xen.md 15).
         removable: whether the medium can be taken out.
+        kept: the job that keeps images which nothing stands on any more, until it is dismissed.
     """
 
     vdev: str
@@ -78,6 +81,7 @@ class Drive(msgspec.Struct, frozen=True):
     attached: bool = True
     device: str = ""
     removable: bool = False
+    kept: str = ""
 
     @property
     def root(self) -> Node:
@@ -189,6 +193,16 @@ class Qemu(msgspec.Struct, frozen=True):
             )
         return replace(self, drives=drives)
 
+    def holding(self, drive: Drive, node: Node) -> BlockJob | None:
+        """A job that this image is in use by, so that not much else can be done to it (measured: 7.2.22)."""
+        for job in self.jobs:
+            worked = self.drive(job.vdev)
+            if worked and node.name in _held(job, [each.name for each in worked.chain]):
+                return job
+        kept = self.job(drive.kept)
+        worked = self.drive(kept.vdev) if kept else None
+        return None if worked is None or node.name in {each.name for each in worked.chain} else kept
+
     def telling(self, events: tuple[Event, ...], *, but: str = "") -> "Qemu":
         """All who listen will be told this; one of them has been already."""
         if not events:
@@ -203,6 +217,18 @@ class Qemu(msgspec.Struct, frozen=True):
         """With this job, new or further on."""
         others = tuple(other for other in self.jobs if other.id != job.id)
         return replace(self, jobs=(*others, job))
+
+
+def _held(job: BlockJob, names: list[str]) -> list[str]:
+    """The images of its drive that a job holds; a stream holds its own even when it is over, until it is dismissed."""
+    if job.source not in names:
+        return []
+    first = names.index(job.source)
+    if job.over:
+        return [job.source] if job.kind == "stream" else []
+    if job.kind == "stream":
+        return names[first : names.index(job.target) if job.target else None]
+    return [names[0], *names[first : names.index(job.target) + 1]]
 
 
 def started(fs: FileSystem, pid: int, disks: Iterable[Disk], *, ide: bool) -> tuple[FileSystem, Qemu]:
@@ -269,6 +295,25 @@ def unplugged(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
     """The guest's kernel has given up the emulated disks (xen.md 16)."""
     after = replace(qemu, drives=tuple(drive for drive in qemu.drives if not drive.ide))
     return opening(fs, after), after
+
+
+def kept_alone(qemu: Qemu, chain: tuple[Node, ...]) -> Qemu:
+    """Images that nothing stands on any more: they stay from the first that the monitor holds."""
+    while chain and not chain[0].owned:
+        chain = chain[1:]
+    if not chain or any(node.name == chain[0].name for drive in qemu.drives for node in drive.chain):
+        return qemu
+    return replace(qemu, drives=(*qemu.drives, Drive(chain[0].name, chain, attached=False)))
+
+
+def forgotten(fs: FileSystem, qemu: Qemu, job_id: str) -> tuple[FileSystem, Qemu]:
+    """A job is dismissed. What only it has kept open is closed."""
+    kept = [drive for drive in qemu.drives if drive.kept == job_id]
+    jobs = tuple(job for job in qemu.jobs if job.id != job_id)
+    qemu = replace(qemu, jobs=jobs, drives=tuple(drive for drive in qemu.drives if drive not in kept))
+    for drive in kept:
+        qemu = kept_alone(qemu, drive.chain)
+    return opening(fs, qemu), qemu
 
 
 def current(fs: FileSystem, node: Node) -> Image:

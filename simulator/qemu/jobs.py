@@ -184,8 +184,8 @@ def _free(qemu: Qemu, vdev: str, job_id: str, busy: str) -> Drive:
     drive = qemu.drive(vdev)
     if drive is None:
         raise QmpError(f"Cannot find device='{vdev}' nor node-name='{vdev}'")
-    if working := qemu.working(vdev):
-        raise QmpError(busy + (working.kind if busy.endswith(": ") else ""))
+    if holding := qemu.working(vdev) or qemu.holding(drive, drive.root):
+        raise QmpError(busy + (holding.kind if busy.endswith(": ") else ""))
     return drive
 
 
@@ -235,7 +235,9 @@ def _settled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qem
     fs, qemu = _put(fs, qemu, drive, above, replace(image, backing_name=name, backing_format=form))
     drive = _drive(qemu, job)
     renamed = replace(drive.chain[above], expects=name)
-    chain = (*drive.chain[:above], renamed, *drive.chain[below:])
+    called = drive.device if drive.attached and not above else ""
+    lower = tuple(replace(node, below=called) for node in drive.chain[below : below + 1])
+    chain = (*drive.chain[:above], renamed, *lower, *drive.chain[below + 1 :])
     qemu = qemu.having(replace(drive, chain=chain))
     return _ended(fs, qemu, job, "")
 

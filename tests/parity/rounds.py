@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 DEEP_S = float(os.environ.get("XENSNAP_DEEP_S", "0"))
 """How long a deep run goes on, in seconds; 0 in ordinary runs."""
 
-DIFFERENTIAL_TESTS = 6
+DIFFERENTIAL_TESTS = 7
 """So many divide that time among themselves."""
 
 EXAMPLES = 40

@@ -198,6 +198,30 @@ STATES = st.one_of(
 )
 
 
+# Jobs that stay until they are dismissed, among images that they join.
+IN_CHAIN = st.sampled_from(["d0", "d0", "d0", "ov", "n0", "a", "x1"])
+BETWEEN = st.sampled_from(["n0", "ov", "a", "x1", "n1"])
+STAYING = {"auto_dismiss": st.sampled_from([True, False, False]), "auto_finalize": st.booleans()}
+JOINING = {"device": IN_CHAIN, "job_id": JOBS}
+JOINED = st.one_of(
+    command("blockdev-snapshot-sync", {"device": IN_CHAIN, "snapshot_file": NEW_FILES}, snapshot_node_name=NEW_NODES),
+    command("blockdev-snapshot-sync", {"device": st.just("d0"), "snapshot_file": NEW_FILES}),
+    command("blockdev-snapshot", {"node": BETWEEN, "overlay": BETWEEN}),
+    command("blockdev-snapshot", {"node": st.just("n0"), "overlay": st.just("a")}),
+    command("block-stream", JOINING, base_node=BETWEEN, **STAYING),
+    command("block-stream", JOINING, **STAYING),
+    command("block-commit", JOINING, top_node=BETWEEN, base_node=BETWEEN, **STAYING),
+    command("block-commit", JOINING, **STAYING),
+    *(command(f"job-{verb}", {"id": JOBS}) for verb in ("complete", "cancel", "dismiss", "dismiss", "finalize")),
+    command("blockdev-del", {"node_name": BETWEEN}),
+    command("blockdev-snapshot-internal-sync", {"device": IN_CHAIN, "name": TAGS}),
+    command("block_resize", {"size": st.sampled_from([1 << 20, 2 << 20])}, node_name=BETWEEN),
+    command("change-backing-file", {"device": IN_CHAIN, "image_node_name": BETWEEN, "backing_file": st.just("x")}),
+    command("x-debug-query-block-graph"),
+    command("query-jobs"),
+)
+
+
 DAEMON = "qemu-storage-daemon"
 BARE_FILES = [replace(file, device="") for file in FILES]
 
@@ -256,6 +280,8 @@ def say_the_same(pair: Pair, commands: list[tuple[str, dict[str, Any]]]) -> None
                 return
         for name, arguments in LOOKS:
             pair.both(name, arguments)
+            if pair.over:
+                return
     except NotModelled:
         return
     finally:
@@ -315,3 +341,103 @@ def save_and_load_the_same(commands: list[tuple[str, dict[str, Any]]]) -> None:
 def test_both_save_and_load_the_same_machine() -> None:
     """The job is looked at and dismissed after each command, whatever it was."""
     again(save_and_load_the_same)
+
+
+@given(st.lists(JOINED, min_size=2, max_size=14))
+@FEW
+def join_the_same_images(commands: list[tuple[str, dict[str, Any]]]) -> None:
+    with tempfile.TemporaryDirectory(prefix="joined") as scratch:
+        say_the_same(Pair(Path(scratch)), commands)
+
+
+def test_both_join_the_same_images() -> None:
+    again(join_the_same_images)
+
+
+def q(name: str, /, **arguments: Any) -> tuple[str, dict[str, Any]]:
+    return name, {key.replace("_", "-"): value for key, value in arguments.items()}
+
+
+OVER_D0 = q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{IMAGES}/new1")
+OVER_NEW1 = q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{IMAGES}/new2")
+NAMED_OVER_D0 = q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{IMAGES}/new1", snapshot_node_name="ov")
+A_OVER_N0 = q("blockdev-snapshot", node="n0", overlay="a")
+RENAMED = q("change-backing-file", device="d0", image_node_name="n0", backing_file="x")
+FORGOTTEN = q("block-stream", device="d0", job_id="j", auto_dismiss=False)
+PENDING = {"job_id": "j", "auto_finalize": False}
+GRAPH = q("x-debug-query-block-graph")
+FOUND = {
+    "a raw drive is in nobody's way": [
+        q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{IMAGES}/raw.img"),
+        q("query-jobs"),
+    ],
+    **{
+        f"a stream that nobody has dismissed and {name} of {arguments}": [FORGOTTEN, (name, arguments), GRAPH]
+        for name, arguments in (
+            q("blockdev-snapshot-internal-sync", device="d0", name="s"),
+            q("block-commit", device="d0", job_id="k"),
+            q("block-stream", device="d0", job_id="k"),
+            OVER_D0,
+            A_OVER_N0,
+            q("block_resize", device="d0", size=2 << 20),
+            RENAMED,
+            q("job-dismiss", id="j"),
+        )
+    },
+    "what lay below it stays open": [
+        FORGOTTEN,
+        q("blockdev-add", driver="qcow2", node_name="x1", file={"driver": "file", "filename": f"{IMAGES}/base.qcow2"}),
+    ],
+    "what lay between is still its own": [A_OVER_N0, OVER_D0, FORGOTTEN, A_OVER_N0, q("blockdev-del", node_name="n0")],
+    "what it stands on by now is not": [
+        OVER_D0,
+        OVER_NEW1,
+        q("block-stream", device="d0", job_id="j", base_node="n0", auto_dismiss=False),
+        A_OVER_N0,
+        q("blockdev-del", node_name="n0"),
+    ],
+    "a cancelled job says so": [
+        q("block-stream", device="d0", auto_dismiss=False, **PENDING),
+        q("job-cancel", id="j"),
+        q("query-jobs"),
+        q("query-block-jobs"),
+    ],
+    "the monitor keeps what was streamed over": [A_OVER_N0, OVER_D0, q("block-stream", device="d0", job_id="j"), GRAPH],
+    "the monitor keeps what was committed": [
+        A_OVER_N0,
+        OVER_D0,
+        q("block-commit", device="d0", job_id="j", top_node="a"),
+        GRAPH,
+    ],
+    **{
+        f"what a pending {name} of {more} holds against {what} of {arguments}": [
+            NAMED_OVER_D0,
+            *over,
+            q(name, device="d0", **PENDING, **more),
+            (what, arguments),
+        ]
+        for name, over, more in (
+            ("block-stream", [], {}),
+            ("block-stream", [OVER_NEW1], {"base_node": "n0"}),
+            ("block-commit", [OVER_NEW1], {}),
+            ("block-commit", [OVER_NEW1], {"top_node": "ov"}),
+            ("block-commit", [], {"top_node": "n0"}),
+        )
+        for what, arguments in (
+            A_OVER_N0,
+            q("blockdev-snapshot", node="ov", overlay="a"),
+            q("blockdev-del", node_name="n0"),
+            q("blockdev-del", node_name="ov"),
+        )
+    },
+    "an overlay of one that stands elsewhere": [A_OVER_N0, OVER_D0],
+    "an overlay of one whose header says something else": [RENAMED, OVER_D0],
+    "the other way to get one": [RENAMED, A_OVER_N0],
+    "no resize of what something stands on": [OVER_D0, q("block_resize", node_name="n0", size=2 << 20)],
+}
+"""What random commands have come to differ in."""
+
+
+@pytest.mark.parametrize("commands", FOUND.values(), ids=FOUND)
+def test_what_random_commands_have_found_stays_the_same(commands: list[Any], tmp_path: Path) -> None:
+    say_the_same(Pair(tmp_path), commands)

@@ -55,7 +55,8 @@ def _nodes(board: Board, arguments: Arguments) -> Result:
         # Measured: QEMU 7.2.22 dies of SIGSEGV, whatever image was streamed into, until the job is dismissed.
         return replace(board, crashed=STREAM_KILLS), []
     told: list[tuple[int, Told]] = []
-    for place in places(board.qemu):
+    # Images that several stand on are told once.
+    for place in {place.node.name: place for place in reversed(places(board.qemu))}.values():
         job = _filter(board, place.drive, place.at)
         if job is not None:
             told.append((job.filter_serial, _filter_info(board, place, job, flat=flat)))

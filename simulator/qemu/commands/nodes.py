@@ -230,10 +230,11 @@ def _del(board: Board, arguments: Arguments) -> Result:
     if place is None:
         raise QmpError(f"Failed to find node with node-name='{name}'")
     drive = place.drive
-    if job := board.qemu.working(drive.vdev):
-        raise QmpError(f"Node '{name}' is busy: block device is in use by block job: {job.kind}")
-    if drive.attached and not place.at and not place.file:
+    if not place.file and _read_by_somebody(board.qemu, place):
         raise QmpError(f"Node {name} is in use")
+    job = None if place.file else board.qemu.holding(drive, place.node)
+    if job:
+        raise QmpError(f"Node '{name}' is busy: block device is in use by block job: {job.kind}")
     upper = standing_on(board.qemu, name)
     if upper and not place.file:
         raise QmpError(f"Node '{name}' is busy: node is used as backing hd of '{upper}'")
@@ -245,6 +246,15 @@ def _del(board: Board, arguments: Arguments) -> Result:
     return dropped(board, drive, 1), {}
 
 
+def _read_by_somebody(qemu: Qemu, place: Place) -> bool:
+    """Whether a device, or a commit by itself, stands on this very node rather than on a filter above it."""
+    job = qemu.working(place.drive.vdev)
+    filtered = bool(job and job.filter_name and job.source == place.node.name)
+    if job and job.kind == "commit" and place.node.name in {job.source, job.target}:
+        return not filtered or bool(place.at)
+    return place.drive.attached and not place.at and not filtered
+
+
 def dropped(board: Board, drive: Drive, count: int) -> Board:
     """The first nodes of a drive closed; of what stood below them, what the monitor holds stays by itself."""
     qemu = _without(board.qemu, drive)
@@ -254,16 +264,7 @@ def dropped(board: Board, drive: Drive, count: int) -> Board:
             layer = Layer(node.layer.path, Format.RAW)
             file = Drive(node.file_name, (replace(kept, layer=layer),), attached=False)
             qemu = replace(qemu, drives=(*qemu.drives, file))
-    return board.having(board.fs, kept_alone(qemu, drive.chain[count:]))
-
-
-def kept_alone(qemu: Qemu, chain: tuple[Node, ...]) -> Qemu:
-    """Images that nothing stands on any more: they stay from the first that the monitor holds."""
-    while chain and not chain[0].owned:
-        chain = chain[1:]
-    if not chain or any(node.name == chain[0].name for drive in qemu.drives for node in drive.chain):
-        return qemu
-    return replace(qemu, drives=(*qemu.drives, Drive(chain[0].name, chain, attached=False)))
+    return board.having(board.fs, graph.kept_alone(qemu, drive.chain[count:]))
 
 
 # --- size and header -------------------------------------------------------------------------------------------------
@@ -274,11 +275,8 @@ def _resize(board: Board, arguments: Arguments) -> Result:
     place = found(board.qemu, arguments.get("device"), arguments.get("node-name"))
     if size < 0:
         raise QmpError("Parameter 'size' expects a >0 size")
-    if board.qemu.working(place.drive.vdev):
+    if place.at or board.qemu.working(place.drive.vdev) or board.qemu.holding(place.drive, place.node):
         raise QmpError(f"Device '{arguments.get('device', '(null)')}' is in use")
-    if place.at:
-        upper = standing_on(board.qemu, place.node.name)
-        raise QmpError(f"Node '{place.node.name}' is busy: node is used as backing hd of '{upper}'")
     if place.node.readonly:
         raise QmpError("Image is read-only")
     if not is_raw(place.node.belief) and size % 512:
@@ -303,7 +301,7 @@ def _change_backing(board: Board, arguments: Arguments) -> Result:
     image = graph.current(board.fs, place.node)
     if place.at + 1 == len(drive.chain):
         raise QmpError("not allowing backing file change on an image without a backing file")
-    if job := board.qemu.working(top.drive.vdev):
+    if job := board.qemu.holding(top.drive, top.node):
         raise QmpError(f"Node '{top.called}' is busy: block device is in use by block job: {job.kind}")
     if drive is not top.drive:
         raise QmpError(f"'{device}' and image file are not in the same chain")

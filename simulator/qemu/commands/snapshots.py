@@ -30,7 +30,6 @@ from simulator.qemu.board import (
 from simulator.qemu.commands import bitmaps
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import drained
-from simulator.qemu.commands.nodes import kept_alone
 from simulator.qemu.graph import Drive
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments, Kind, enum, many, record, tagged, text
@@ -86,12 +85,12 @@ def _delete_internal(board: Board, arguments: Arguments) -> Result:
 
 
 def _require_unblocked(board: Board, place: Place, asked: str | None) -> None:
-    """Nothing stands on the node, and no job holds it."""
-    if upper := standing_on(board.qemu, place.node.name):
-        raise QmpError(f"Node '{place.called}' is busy: node is used as backing hd of '{upper}'")
-    if job := board.qemu.working(place.drive.vdev):
+    """No job holds the node, and nothing stands on it."""
+    if job := board.qemu.holding(place.drive, place.node):
         words = f"Node '{called(board.qemu, place, asked)}' is busy: block device is in use by block job: {job.kind}"
         raise Left(words, drained(board, place.drive.vdev))
+    if upper := standing_on(board.qemu, place.node.name):
+        raise QmpError(f"Node '{place.called}' is busy: node is used as backing hd of '{upper}'")
 
 
 def _external(board: Board, arguments: Arguments) -> Result:
@@ -210,7 +209,7 @@ def _overlaid_by_node(board: Board, arguments: Arguments) -> Board:
 def _stacked(board: Board, place: Place, overlay: Drive) -> Board:
     """The overlay is the root; what was it is frozen."""
     old = place.drive
-    lower = replace(old.root, readonly=True, locked=old.root.locked or not old.attached)
+    lower = replace(old.root, readonly=True, below="", locked=old.root.locked or not old.attached)
     chain = (*overlay.chain, lower, *old.chain[1:])
     drive = replace(old if old.attached else overlay, chain=chain)
     others = tuple(each for each in board.qemu.drives if each is not old)
@@ -222,9 +221,9 @@ def _stacked(board: Board, place: Place, overlay: Drive) -> Board:
 def _unreferenced_closed(board: Board) -> Board:
     """On images that no device stands on, the new overlay is closed again at once (qemu.md 131)."""
     for drive in board.qemu.drives:
-        if not drive.attached and not drive.root.owned:
+        if not drive.attached and not drive.root.owned and not drive.kept:
             others = tuple(each for each in board.qemu.drives if each is not drive)
-            board = board.having(board.fs, kept_alone(replace(board.qemu, drives=others), drive.chain))
+            board = board.having(board.fs, graph.kept_alone(replace(board.qemu, drives=others), drive.chain))
             return _unreferenced_closed(board)
     return board
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
 from simulator.disk.content import SECTOR
 from simulator.qemu import graph, jobs
@@ -11,7 +12,7 @@ from simulator.qemu.board import Board, Left, Place, by_device, by_node, called,
 from simulator.qemu.commands.ask import progress
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import status_told, works
-from simulator.qemu.commands.nodes import kept_alone, require_free_name
+from simulator.qemu.commands.nodes import require_free_name
 from simulator.qemu.graph import BlockJob, Drive
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments, Kind, enum, text, truth, whole
@@ -30,9 +31,6 @@ _FLAGS: dict[str, Kind] = {"auto-finalize?": truth, "auto-dismiss?": truth}
 def _commit(board: Board, arguments: Arguments) -> Result:
     device = arguments["device"]
     bs = _source(board, device)
-    if job := board.qemu.working(bs.drive.vdev):
-        del job
-        raise QmpError("Need a root block node")
     chain = bs.drive.chain
     top = _top(board, bs.drive, arguments)
     base = _base(board, bs.drive, top, arguments)
@@ -41,6 +39,7 @@ def _commit(board: Board, arguments: Arguments) -> Result:
     active = top == 0
     if active and "backing-file" in arguments:
         raise QmpError("'backing-file' specified, but 'top' is the active layer")
+    _require_one_job(board, bs.drive)
     job_id = _job_id(board, bs.drive, arguments)
     if active:
         _require_filter_name(board, arguments)
@@ -65,6 +64,11 @@ def _commit(board: Board, arguments: Arguments) -> Result:
     except QmpError as error:
         raise Left(str(error), board) from None
     return _begun(board.having(fs, qemu), job_id, arguments, _commit_total(board, bs.drive, top, base))
+
+
+def _require_one_job(board: Board, drive: Drive) -> None:
+    if board.qemu.working(drive.vdev):
+        raise NotModelled("QMP: two jobs at once in one chain")
 
 
 def _source(board: Board, device: str) -> Place:
@@ -137,9 +141,12 @@ def _stream(board: Board, arguments: Arguments) -> Result:
     place = found(board.qemu, device, device)
     drive = place.drive
     base = _stop_above(board, place, arguments)
-    if job := board.qemu.working(drive.vdev):
-        words = f"Node '{called(board.qemu, place, device)}' is busy: block device is in use by block job: {job.kind}"
-        raise QmpError(words)
+    for at in range(place.at, len(drive.chain) if base is None else base):
+        held = Place(drive, at)
+        if job := board.qemu.holding(drive, held.node):
+            name = called(board.qemu, held, device if at == place.at else None)
+            raise QmpError(f"Node '{name}' is busy: block device is in use by block job: {job.kind}")
+    _require_one_job(board, drive)
     if base is None and "backing-file" in arguments:
         raise QmpError("backing file specified, but streaming the entire chain")
     job_id = _job_id(board, drive, arguments)
@@ -257,12 +264,29 @@ def step(board: Board, job: BlockJob) -> Board:
     if not works(job):
         return board
     fs, qemu = jobs.worked(board.fs, board.qemu, job)
-    return _done(board, job, board.having(fs, qemu))
+    return _done(board, job, _left_behind(board, job, board.having(fs, qemu)))
 
 
 def busy(board: Board) -> bool:
     """Whether a job would do something at the next step."""
     return any(works(job) and not (job.status == "ready" and not job.left_sectors) for job in board.qemu.jobs)
+
+
+def _left_behind(before: Board, job: BlockJob, after: Board) -> Board:
+    """What lay between two images that a job has joined: it keeps that until it is dismissed, or the monitor does."""
+    old, new = before.qemu.drive(job.vdev), after.qemu.drive(job.vdev)
+    assert old is not None
+    assert new is not None
+    there = {node.name: node for node in new.chain}
+    if old.root.name not in there or len(old.chain) == len(new.chain):
+        return after
+    while old.chain[0].name in there:
+        old = replace(old, chain=old.chain[1:])
+    chain = tuple(there.get(node.name, replace(node, readonly=True)) for node in old.chain)
+    if job.kind != jobs.STREAM or job.auto_dismiss:
+        return after.having(after.fs, graph.kept_alone(after.qemu, chain))
+    kept = Drive(chain[0].name, chain, attached=False, kept=job.id)
+    return after.having(after.fs, replace(after.qemu, drives=(*after.qemu.drives, kept)))
 
 
 def _done(before: Board, job: BlockJob, after: Board) -> Board:
@@ -301,8 +325,7 @@ def _told(board: Board, known: BlockJob, job: BlockJob) -> Board:
 
 
 def _forgotten(board: Board, job: BlockJob) -> Board:
-    left = tuple(each for each in board.qemu.jobs if each.id != job.id)
-    return status_told(replace(board, qemu=replace(board.qemu, jobs=left)), job, "null")
+    return status_told(board.having(*graph.forgotten(board.fs, board.qemu, job.id)), job, "null")
 
 
 def _ends(job: BlockJob) -> dict[str, object]:
@@ -366,7 +389,7 @@ def _pivoted(board: Board, job: BlockJob) -> Board:
     assert pivoted is not None
     if len(pivoted.chain) < len(drive.chain):
         # What the monitor holds of the images above stays, and stands on the very base.
-        alone = kept_alone(qemu, (*drive.chain[:at], *pivoted.chain))
+        alone = graph.kept_alone(qemu, (*drive.chain[:at], *pivoted.chain))
         qemu = qemu if alone.drives[-1].root.name == pivoted.root.name else alone
     return board.having(fs, qemu)
 
@@ -417,7 +440,7 @@ def _finalized(board: Board, job: BlockJob) -> Result:
         after = _pivoted(after, going)
     else:
         fs, qemu = jobs.worked(after.fs, after.qemu, going)
-        after = after.having(fs, qemu)
+        after = _left_behind(after, job, after.having(fs, qemu))
     return told(board, after), {}
 
 

@@ -97,6 +97,17 @@ def test_any_name_is_a_file_name(tool, image, tmp_path, monkeypatch, relative, n
     assert [one.file for one in run(tool.chain(overlay))] == [one.file for one in chain]
 
 
+@pytest.mark.parametrize("repair", [False, True])
+def test_an_image_that_stands_on_itself_is_not_given_to_a_check_that_would_never_end(
+    tool, runner, image, qemu_img, repair
+):
+    subprocess.run([qemu_img, "rebase", "-u", "-F", "qcow2", "-b", image.path, image.path], check=True)
+    runner.answer = (0, b"{}", b"")
+    with pytest.raises(Damaged, match="loop"):
+        run(tool.check(image, repair_leaks=repair))
+    assert not runner.ran
+
+
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_a_backing_name_beside_the_overlay_is_no_protocol(tool, image, tmp_path, name):
     base = Layer(f"{tmp_path}/{name}", Format.QCOW2)
