@@ -19,8 +19,20 @@ from xensnap.model import Backend, Disk
 replace = msgspec.structs.replace
 
 _HOME = "/local/domain/0/"
-_WRITE_USAGE = "xenstore-write: Usage: xenstore-write [-h] [-s] [-R] key value [...]\n"
-_RM_USAGE = "xenstore-rm: Usage: xenstore-rm [-h] [-s] [-t] key [...]\n"
+_TAKES = {
+    "xenstore-exists": "[-h] [-p] [-s] key [...]",
+    "xenstore-list": "[-h] [-p] [-s] key [...]",
+    "xenstore-ls": "[-h] [-f] [-p] [-s] [path]",
+    "xenstore-read": "[-h] [-p] [-s] [-R] key [...]",
+    "xenstore-rm": "[-h] [-s] [-t] key [...]",
+    "xenstore-write": "[-h] [-s] [-R] key value [...]",
+}
+
+
+def _usage(program: str) -> str:
+    return f"{program}: Usage: {program} {_TAKES[program]}\n"
+
+
 _PATH = re.compile(r"[-/_@A-Za-z0-9]+")
 _DOMAIN = re.compile(r"/local/domain/(?:0/backend/[^/]+/)?(?P<domid>[1-9][0-9]*)(?:/|$)")
 _DOES_SOMETHING = re.compile(r"/local/domain/.*/(?:control/.*|state|online|target)$|/(?:libxl|vm)(?:/|$)")
@@ -86,6 +98,8 @@ def run(world: World, program: str, argv: Sequence[str]) -> Ended:
     """One of the programs. `NotModelled` for what would have an effect, and for options that are not modelled."""
     options = [word for word in argv if word.startswith("-")]
     paths = [_absolute(word) for word in argv if not word.startswith("-")]
+    if "-h" in options or (not argv and program != "xenstore-ls"):
+        return Ended(world, 1, "", _usage(program))
     nodes = _with_parents(tree(world))
     if program == "xenstore-read" and not options:
         return _each(world, "read: couldn't read", paths, {path: f"{value}\n" for path, value in nodes.items()})
@@ -117,7 +131,7 @@ def run(world: World, program: str, argv: Sequence[str]) -> Ended:
 def _written(world: World, words: list[str]) -> Ended:
     """All pairs, or none where one is refused."""
     if not words or len(words) % 2:
-        return Ended(world, 1, "", _WRITE_USAGE)
+        return Ended(world, 1, "", _usage("xenstore-write"))
     after = world
     for given, value in zip(words[::2], words[1::2], strict=True):
         if not _PATH.fullmatch(given) or (given.endswith("/") and given != "/"):
@@ -140,7 +154,7 @@ def _with(world: World, path: str, value: str) -> World:
 
 def _removed(world: World, paths: list[str]) -> Ended:
     if not paths:
-        return Ended(world, 1, "", _RM_USAGE)
+        return Ended(world, 1, "", _usage("xenstore-rm"))
     written = world.written
     for path in paths:
         if path.rpartition("/")[0] not in {"", *_with_parents(tree(world))}:

@@ -260,6 +260,10 @@ def _asked(world: World, argv: Sequence[str], verb: str, reason: Shutdown) -> En
         waited = world.slept(_ACKNOWLEDGED_NS)
         complaint = "libxl: error: libxl_domain.c:854:pvcontrol_cb: guest didn't acknowledge control request: -9"
         raise Refused(f"{head}{complaint}\n{verb} failed (rc=-9)", world=waited)
+    if words.has("w"):
+        if reason is not Shutdown.POWEROFF:
+            raise NotModelled(f"xl {verb} -w")
+        head += f"Waiting for 1 domains\nDomain {domid} has been shut down, reason code 0\n"
     world = powered_off(world, domid) if reason is Shutdown.POWEROFF else life.shut(world, domid, reason)
     return Ended(world, 0, "", head)
 
