@@ -32,6 +32,9 @@ def one_name_each(view: "View") -> "View":
         domain=replace(view.domain, disks=tuple(_disk(disk, spelled) for disk in view.domain.disks)),
         state=_state(view.state, spelled),
         snapshots={name: _snapshot(snapshot, spelled) for name, snapshot in view.snapshots.items()},
+        trashed={
+            name: replace(each, snapshot=_snapshot(each.snapshot, spelled)) for name, each in view.trashed.items()
+        },
         disks=tuple(_disk_view(disk, spelled) for disk in view.disks),
         images={spelled.get(path, path): image and _image(image, spelled) for path, image in view.images.items()},
     )
@@ -42,6 +45,8 @@ def _paths(view: "View") -> Iterator[str]:
     yield from (entry.path for entry in view.state.ours)
     yield from (base.path for base in view.state.hidden)
     yield from (disk.image.path for snapshot in view.snapshots.values() for disk in snapshot.disks)
+    yield from (disk.image.path for each in view.trashed.values() for disk in each.snapshot.disks)
+    yield from (disk.image.path for snapshot in view.state.let_go for disk in snapshot.disks)
     yield from (disk.path for disk in view.domain.disks)
     yield from view.images
 
@@ -72,6 +77,7 @@ def _state(state: DomainState, spelled: Mapping[str, str]) -> DomainState:
         state,
         ours=tuple(msgspec.structs.replace(entry, path=path) for path, entry in reversed(ours.items())),
         hidden=tuple(msgspec.structs.replace(base, path=path) for path, base in reversed(hidden.items())),
+        let_go=tuple(_snapshot(snapshot, spelled) for snapshot in state.let_go),
     )
 
 
