@@ -37,11 +37,15 @@ class Freeze(StepBase, frozen=True):
                 raise
 
     async def undo(self, at: Context) -> None:
-        """See StepBase. Below an overlay that a guest works on, or has worked on, it stays frozen."""
+        """See StepBase. Below an overlay that a guest works on, or has worked on, it stays frozen.
+
+        An image that was to be made before may not be there.
+        """
         if self.overlay and await in_use(at, self.vdev, self.overlay):
             return
         with suppress(Refused):
-            await at.host.files.set_immutable(self.path, on=False)
+            if await at.host.files.stat(self.path) is not None:
+                await at.host.files.set_immutable(self.path, on=False)
 
 
 class Thaw(StepBase, frozen=True):

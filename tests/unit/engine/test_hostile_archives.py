@@ -19,7 +19,7 @@ from xensnap.engine.request import ExportRequest, GraftRequest, ImportRequest
 from xensnap.errors import Failed, Refused, XensnapError
 from xensnap.formats import archive, libxl_json, savefile, snapshot_record
 from xensnap.formats.archive import ArchivedDisk, Manifest
-from xensnap.model import Format, GuestKind
+from xensnap.model import DescribedBy, Format, GuestKind
 
 PATH = "/images/s.xensnap"
 REQUEST = ImportRequest(PATH, "/images")
@@ -264,11 +264,11 @@ def contents_of(host: SimulatedHost) -> dict[str, object]:
     }
 
 
-def is_not_grafted(data: bytes) -> XensnapError:
+def is_not_grafted(data: bytes, described_by: DescribedBy = DescribedBy.US) -> XensnapError:
     """The snapshot is refused, and the domain, its snapshots and all files but its journal are as before."""
     host = target(data)
     host.create_image("/images/mine.raw", "raw", size_bytes=1 << 18)
-    host.add_domain("mine", disks={"xvda": "/images/mine.raw"})
+    host.add_domain("mine", disks={"xvda": "/images/mine.raw"}, described_by=described_by)
     engine = Engine(host)
     engine.create("mine", CreateRequest("own"))
     before = engine.list("mine"), contents_of(host)
@@ -286,11 +286,13 @@ def without_memory(contents: dict[str, bytes], manifest: Manifest) -> tuple[Mani
     return replace(manifest, members=members), contents | {archive.RECORD: plain}
 
 
+@pytest.mark.parametrize("described_by", DescribedBy)
 @pytest.mark.parametrize("what", IMAGES)
-def test_no_snapshot_is_added_whose_disk_is_not_a_standalone_image(what: str) -> None:
+def test_no_snapshot_is_added_whose_disk_is_not_a_standalone_image(what: str, described_by: DescribedBy) -> None:
+    """Where an operator's file describes the domain, frozen images are flagged, and there is none to be flagged yet."""
     found, contents = taken_apart()
     manifest, contents = without_memory(contents | {"disk-xvda.qcow2": IMAGES[what]()}, found.manifest)
-    assert is_not_grafted(put_together(manifest, contents)).id == "bad-archive"
+    assert is_not_grafted(put_together(manifest, contents), described_by).id == "bad-archive"
 
 
 def test_memory_of_another_machine_is_not_added() -> None:
