@@ -251,8 +251,18 @@ def _ended(fs: FileSystem, qemu: Qemu, job: BlockJob, error: str) -> tuple[FileS
     for node in drive.chain[1:]:
         fs = fs if node.readonly else fs.synced(node.number)
     lower = (replace(node, readonly=True) for node in drive.chain[1:])
-    qemu = qemu.having(unfollowed(replace(drive, chain=(drive.root, *lower))))
+    qemu = qemu.having(unfollowed(_hung_anew(replace(drive, chain=(drive.root, *lower)), job.source)))
     return graph.opening(fs, qemu), qemu.doing(replace(job, status="concluded", error=error))
+
+
+def _hung_anew(drive: Drive, source: str) -> Drive:
+    """The job's filter above its source is gone, and messages call what stands there as it is called by now."""
+    above = drive.device if drive.attached else ""
+    chain = (
+        (replace(node, below=above if at == 1 else "") if node.name == source else node)
+        for at, node in enumerate(drive.chain)
+    )
+    return replace(drive, chain=tuple(chain))
 
 
 def _target_synced(fs: FileSystem, qemu: Qemu, job: BlockJob) -> FileSystem:

@@ -433,6 +433,12 @@ FOUND = {
     "an overlay of one that stands elsewhere": [A_OVER_N0, OVER_D0],
     "an overlay of one whose header says something else": [RENAMED, OVER_D0],
     "the other way to get one": [RENAMED, A_OVER_N0],
+    "what was streamed into is below the device by now": [
+        OVER_D0,
+        q("block-stream", device="n0", job_id="j"),
+        A_OVER_N0,
+    ],
+    "no overlay of what a guest reads through it": [A_OVER_N0, q("blockdev-snapshot", node="a", overlay="n0")],
     "no resize of what something stands on": [OVER_D0, q("block_resize", node_name="n0", size=2 << 20)],
 }
 """What random commands have come to differ in."""

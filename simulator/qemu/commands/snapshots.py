@@ -186,7 +186,7 @@ def _overlaid_by_node(board: Board, arguments: Arguments) -> Board:
     _require_unblocked(board, place, arguments["node"])
     overlay = found(board.qemu, arguments["overlay"], arguments["overlay"])
     working = board.qemu.working(overlay.drive.vdev)
-    if overlay.drive.attached and not overlay.at and not (working and working.filter_name):
+    if overlay.drive.attached and not (working and working.filter_name):
         raise QmpError("The overlay is already in use")
     if any(node.name == overlay.node.name for node in place.drive.chain):
         words = f"Making '{place.node.name}' a backing child of '{overlay.node.name}' would create a cycle"
