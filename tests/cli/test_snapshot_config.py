@@ -128,7 +128,7 @@ def test_words_that_make_no_sense_together(two, write) -> None:
     assert two.error("create", file, file, "guest1")["id"] == "too-many-words"
     assert two.error("create", "-f", "other.cfg", file, "guest1")["id"] == "two-files"
     assert two.error("create", "missing.cfg", "guest1")["id"] == "no-such-file"
-    assert two.error("create", ".", "guest1")["id"] == "no-such-file"
+    assert two.error("create", ".", "guest1")["id"] == "unreadable-file"
     assert two.error("create", file, "guest9")["id"] == "domain-not-found"
 
 

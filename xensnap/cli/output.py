@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from xensnap.cli.documents.parts import ErrorDocument, ReasonDocument
-from xensnap.errors import FileFailed, Reason, Refused, XensnapError
+from xensnap.errors import ExitCode, FileFailed, Reason, Refused, XensnapError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,8 +85,11 @@ BY_SYSTEM = {
 
 
 def remedy_of(error: XensnapError | Reason) -> str:
-    """What to do: as whoever met the error says it, else as `explain` says it of all of its kind."""
-    if error.remedy:
+    """What to do: as whoever met the error says it, else as `explain` says it of all of its kind.
+
+    Nothing more is said to whoever has pressed Ctrl-C: the cause tells how it ended.
+    """
+    if error.remedy or error.exit_code is ExitCode.INTERRUPTED:
         return error.remedy
     if isinstance(error, FileFailed) and error.errno in BY_SYSTEM:
         return BY_SYSTEM[error.errno]
