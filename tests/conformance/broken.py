@@ -24,6 +24,10 @@ async def _nothing(*_: object, **__: object) -> None:
     return None
 
 
+async def _yes(*_: object, **__: object) -> bool:
+    return True
+
+
 def _place(port: str, seed: int, **instead: Any) -> Workplace:
     place = SimulatedPlace(seed)
     setattr(place.host, port, Without(getattr(place.host, port), **instead))
@@ -31,8 +35,8 @@ def _place(port: str, seed: int, **instead: Any) -> Workplace:
 
 
 def applies_nothing(seed: int) -> Workplace:
-    """A host whose images never go back to an internal snapshot, without a word."""
-    return _place("images", seed, snapshot_apply=_nothing)
+    """A host whose images never go back to an internal snapshot, without a word, and which says that they are there."""
+    return _place("images", seed, snapshot_apply=_nothing, is_at=_yes)
 
 
 def merges_nothing(seed: int) -> Workplace:

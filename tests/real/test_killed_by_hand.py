@@ -14,11 +14,10 @@ from tests.real.lab import Lab
 WRITES_MAX = 30
 """More than any of these makes."""
 
-LEFT = {"-c": {"flags-stale", "leaked-clusters"}, "-a": {"leaked-clusters"}, "-d": {"leaked-clusters"}}
-"""What these deaths leave in an image like this one."""
+LEAKED, STALE = "leaked-clusters", "flags-stale"
 
 
-@pytest.mark.parametrize("option", LEFT)
+@pytest.mark.parametrize("option", ["-c", "-a", "-d"])
 def test_what_a_killed_qemu_img_leaves_is_mended(lab: Lab, option: str) -> None:
     require_tool("strace")
     image = lab.image("a.qcow2")
@@ -45,7 +44,8 @@ def test_what_a_killed_qemu_img_leaves_is_mended(lab: Lab, option: str) -> None:
             break
     else:
         pytest.fail("it writes more often than was thought")
-    assert found == LEFT[option]
+    # In which order tables and counts are written differs from run to run, and with it whether flags are left stale.
+    assert {LEAKED} <= found <= {LEAKED, STALE}
 
 
 def dies(number: int, *words: str) -> bool:

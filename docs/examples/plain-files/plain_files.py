@@ -5,6 +5,7 @@ It inherits nothing from xensnap. It implements the ports that it needs and decl
 called, so the ports for running guests are not here at all.
 """
 
+import filecmp
 import json
 import os
 from pathlib import Path
@@ -128,6 +129,11 @@ class Images:
         """There is nothing that could leak."""
         return CheckResult()
 
+    async def resize(self, layer, *, size_bytes) -> None:
+        """What is new reads as zeros."""
+        await self.require_unused(layer)
+        os.truncate(layer.path, size_bytes)
+
     async def snapshot_create(self, layer, *, tag) -> InternalSnapshot:
         """The copy first, and durable; then the table tells of it."""
         await self.require_unused(layer)
@@ -147,6 +153,11 @@ class Images:
         await self.require_unused(layer)
         self._require(layer, snapshot_id)
         _copy(f"{layer.path}.{snapshot_id}", layer.path)
+
+    async def is_at(self, layer, *, snapshot_id) -> bool:
+        """Every byte is compared; there are few."""
+        self._require(layer, snapshot_id)
+        return filecmp.cmp(layer.path, f"{layer.path}.{snapshot_id}", shallow=False)
 
     async def snapshot_delete(self, layer, *, tag, snapshot_id) -> None:
         """The table forgets it first."""

@@ -15,9 +15,12 @@ XENSNAP = [str(Path(sys.executable).with_name("xensnap")), "conformance"]
 def run(tmp_path_factory):
     directory = tmp_path_factory.mktemp("run")
     words = ["run", "--host", "trying:make_place", "--stride", "11", "--jsonl", str(directory / "run.jsonl")]
+    known = str(Path(__file__).with_name("known-broken"))
     reports = ["--markdown", str(directory / "matrix.md"), "--capsules", str(directory / "capsules")]
     environment = {"PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run([*XENSNAP, *words, *reports], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*XENSNAP, *words, "--known-broken", known, *reports], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return directory
 
