@@ -44,7 +44,8 @@ def tool_version(path: str) -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The cases on a real Xen host inside QEMU take minutes to hours, so they are asked for by name."""
-    parser.addoption("--xen", choices=("quick", "all"), help="run tests/real/xenhost: its core, or all of it")
+    xen = {"choices": ("quick", "all"), "default": os.environ.get("XENSNAP_XEN")}
+    parser.addoption("--xen", **xen, help="run tests/real/xenhost: its core, or all of it; or $XENSNAP_XEN")
     parser.addoption("--door", choices=("one", "two"), default="one", help="how tests reach the simulated host")
     parser.addoption("--tried", type=Path, metavar="FILE", help="write how much was tried into this page")
     parser.addoption("--xen-report", type=Path, metavar="FILE", help="write what those cases have shown as a page")
