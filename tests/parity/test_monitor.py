@@ -438,6 +438,7 @@ FOUND = {
         q("block-stream", device="n0", job_id="j"),
         A_OVER_N0,
     ],
+    "a raw image is no overlay, not even of itself": [q("blockdev-snapshot", node="nr", overlay="nr")],
     "no overlay of what a guest reads through it": [A_OVER_N0, q("blockdev-snapshot", node="a", overlay="n0")],
     "no resize of what something stands on": [OVER_D0, q("block_resize", node_name="n0", size=2 << 20)],
 }

@@ -188,18 +188,16 @@ def _overlaid_by_node(board: Board, arguments: Arguments) -> Board:
     working = board.qemu.working(overlay.drive.vdev)
     if overlay.drive.attached and not (working and working.filter_name):
         raise QmpError("The overlay is already in use")
-    if any(node.name == overlay.node.name for node in place.drive.chain):
-        words = f"Making '{place.node.name}' a backing child of '{overlay.node.name}' would create a cycle"
-        raise QmpError(
-            words if len(overlay.drive.chain) == overlay.at + 1 else "The overlay already has a backing image"
-        )
-    if overlay.at:
+    node = overlay.node
+    stands_on_itself = any(each.name == node.name for each in place.drive.chain)
+    if overlay.at and not stands_on_itself:
         raise NotModelled("QMP: blockdev-snapshot onto an image that others stand on")
     if len(overlay.drive.chain) > overlay.at + 1:
         raise QmpError("The overlay already has a backing image")
-    node = overlay.node
     if node.layer.format is not Format.QCOW2:
         raise QmpError("The overlay does not support backing images")
+    if stands_on_itself:
+        raise QmpError(f"Making '{place.node.name}' a backing child of '{node.name}' would create a cycle")
     assert isinstance(node.belief, Qcow2)
     node = replace(node, expects=node.belief.backing_name)
     qemu = replace(board.qemu, drives=tuple(each for each in board.qemu.drives if each is not overlay.drive))
