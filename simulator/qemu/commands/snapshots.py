@@ -31,6 +31,7 @@ from simulator.qemu.commands import bitmaps
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import drained
 from simulator.qemu.graph import Drive
+from simulator.qemu.jobs import STREAM
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments, Kind, enum, many, record, tagged, text
 from xensnap.model import Format, Layer
@@ -186,7 +187,8 @@ def _overlaid_by_node(board: Board, arguments: Arguments) -> Board:
     _require_unblocked(board, place, arguments["node"])
     overlay = found(board.qemu, arguments["overlay"], arguments["overlay"])
     working = board.qemu.working(overlay.drive.vdev)
-    if overlay.drive.attached and not (working and working.filter_name):
+    read = overlay.drive.attached or board.qemu.holding(overlay.drive, overlay.node) is not None
+    if read and not (working and working.filter_name and working.kind != STREAM):
         raise QmpError("The overlay is already in use")
     node = overlay.node
     stands_on_itself = any(each.name == node.name for each in place.drive.chain)
