@@ -439,6 +439,10 @@ FOUND = {
         A_OVER_N0,
     ],
     "a raw image is no overlay, not even of itself": [q("blockdev-snapshot", node="nr", overlay="nr")],
+    "an overlay of what a job that is over has worked on": [
+        q("block-stream", device="a", job_id="j", auto_dismiss=False),
+        A_OVER_N0,
+    ],
     "no overlay of what a job works on": [q("block-stream", device="a", auto_dismiss=True, **PENDING), A_OVER_N0],
     "no overlay of what a guest reads through it": [A_OVER_N0, q("blockdev-snapshot", node="a", overlay="n0")],
     "no resize of what something stands on": [OVER_D0, q("block_resize", node_name="n0", size=2 << 20)],

@@ -187,7 +187,8 @@ def _overlaid_by_node(board: Board, arguments: Arguments) -> Board:
     _require_unblocked(board, place, arguments["node"])
     overlay = found(board.qemu, arguments["overlay"], arguments["overlay"])
     working = board.qemu.working(overlay.drive.vdev)
-    read = overlay.drive.attached or board.qemu.holding(overlay.drive, overlay.node) is not None
+    holds = board.qemu.holding(overlay.drive, overlay.node)
+    read = overlay.drive.attached or (holds is not None and holds.status != "concluded")
     if read and not (working and working.filter_name and working.kind != STREAM):
         raise QmpError("The overlay is already in use")
     node = overlay.node
