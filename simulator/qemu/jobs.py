@@ -235,8 +235,7 @@ def _settled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qem
     fs, qemu = _put(fs, qemu, drive, above, replace(image, backing_name=name, backing_format=form))
     drive = _drive(qemu, job)
     renamed = replace(drive.chain[above], expects=name)
-    called = drive.device if drive.attached and not above else ""
-    lower = tuple(replace(node, below=called) for node in drive.chain[below : below + 1])
+    lower = tuple(replace(node, below=_called(drive, above)) for node in drive.chain[below : below + 1])
     chain = (*drive.chain[:above], renamed, *lower, *drive.chain[below + 1 :])
     qemu = qemu.having(replace(drive, chain=chain))
     return _ended(fs, qemu, job, "")
@@ -257,12 +256,16 @@ def _ended(fs: FileSystem, qemu: Qemu, job: BlockJob, error: str) -> tuple[FileS
 
 def _hung_anew(drive: Drive, source: str) -> Drive:
     """The job's filter above its source is gone, and messages call what stands there as it is called by now."""
-    above = drive.device if drive.attached else ""
     chain = (
-        (replace(node, below=above if at == 1 else "") if node.name == source else node)
+        (replace(node, below=_called(drive, at - 1)) if node.name == source else node)
         for at, node in enumerate(drive.chain)
     )
     return replace(drive, chain=tuple(chain))
+
+
+def _called(drive: Drive, at: int) -> str:
+    """What `Node.below` says of a node that hangs below this one: the device's name, or nothing, for the node's own."""
+    return drive.device if drive.attached and at == 0 else ""
 
 
 def _target_synced(fs: FileSystem, qemu: Qemu, job: BlockJob) -> FileSystem:

@@ -141,10 +141,14 @@ def judge(found: End, ends: list[End], where: str) -> None:
             assert found.seen.held.get(key) == allowed[0], f"{key}: {where}"
 
 
-@pytest.mark.parametrize(("kinds", "name"), [(kinds, name) for kinds in FITTING for name in FITTING[kinds]])
-@pytest.mark.parametrize("verb", VERBS)
-def test_an_operator_works_on_an_image_that_is_not_open(kinds: str, name: str, verb: str) -> None:
-    host, operation, hand = with_history(kinds), OPERATIONS[verb], HANDS[name]
+FITTING_HANDS = pytest.mark.parametrize(
+    ("kinds", "name"), [(kinds, name) for kinds in FITTING for name in FITTING[kinds]]
+)
+
+
+def interleave(host: SimulatedHost, operation: Operation, name: str, counted: str) -> None:
+    """The hand works before each effect of the operation, on a host of its own each time."""
+    hand = HANDS[name]
     ends = in_turn(host, operation, hand)
     happened = 0
     for number in every_effect(host, operation):
@@ -152,28 +156,23 @@ def test_an_operator_works_on_an_image_that_is_not_open(kinds: str, name: str, v
         done: list[bool] = []
         busy.meanwhile(number, partial(works, busy, hand, done), Cut.BEFORE)
         found = ended(busy, performs(busy, operation))
-        TRIED["by hand meanwhile"] += 1
+        TRIED[counted] += 1
         happened += any(done)
         judge(found, ends, f"effect {number}, {name}")
     assert happened
+
+
+@FITTING_HANDS
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_operator_works_on_an_image_that_is_not_open(kinds: str, name: str, verb: str) -> None:
+    interleave(with_history(kinds), OPERATIONS[verb], name, "by hand meanwhile")
 
 
 RUNNING_VERBS = ("checkpoint", "disks", "revert", "delete", "delete oldest")
 
 
-@pytest.mark.parametrize(("kinds", "name"), [(kinds, name) for kinds in FITTING for name in FITTING[kinds]])
+@FITTING_HANDS
 @pytest.mark.parametrize("verb", RUNNING_VERBS)
 def test_an_operator_works_on_the_image_of_a_guest_that_runs(kinds: str, name: str, verb: str) -> None:
     """QEMU under Xen takes no lock that would keep him from it, and what he does there is his. Nothing else is lost."""
-    host, operation, hand = running.guest_for(verb, kinds), running.OPERATIONS[verb], HANDS[name]
-    ends = in_turn(host, operation, hand)
-    happened = 0
-    for number in every_effect(host, operation):
-        busy = host.fork()
-        done: list[bool] = []
-        busy.meanwhile(number, partial(works, busy, hand, done), Cut.BEFORE)
-        found = ended(busy, performs(busy, operation))
-        TRIED["by hand meanwhile, running"] += 1
-        happened += any(done)
-        judge(found, ends, f"effect {number}, {name}")
-    assert happened
+    interleave(running.guest_for(verb, kinds), running.OPERATIONS[verb], name, "by hand meanwhile, running")
