@@ -96,23 +96,22 @@ class Context(msgspec.Struct, frozen=True):
         if running is None:
             return None
         with suppress(Failed):
-            for node in await self.host.blocks.nodes(running):
-                below: Node | None = node
-                while below is not None:
-                    if node.vdev == vdev and below.layer.path == layer.path:
-                        return running
-                    below = below.backing
+            return running if await self._node(running, vdev, layer) else None
         return None
 
     async def opened_below(self, vdev: str, layer: Layer) -> Layer | None:
         """What the domain's QEMU has below this image of a disk; None where it reads nothing from there."""
-        running = await self.required()
-        for node in await self.host.blocks.nodes(running):
-            below: Node | None = node
-            while below is not None:
-                if node.vdev == vdev and below.layer.path == layer.path:
-                    return below.backing.layer if below.backing else None
-                below = below.backing
+        node = await self._node(await self.required(), vdev, layer)
+        return node.backing.layer if node and node.backing else None
+
+    async def _node(self, running: Domain, vdev: str, layer: Layer) -> Node | None:
+        """The node of this image of a disk in the domain's QEMU, wherever in the chain it is."""
+        for top in await self.host.blocks.nodes(running):
+            node: Node | None = top
+            while node is not None:
+                if top.vdev == vdev and node.layer.path == layer.path:
+                    return node
+                node = node.backing
         return None
 
     async def tops(self, vdev: str) -> tuple[str, ...]:
