@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from simulator.disk.content import SECTOR
+from simulator.disk.content import SECTOR, bytes_of, filled, pattern
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Raw, fresh_qcow2
 from simulator.qemu import graph, monitor
@@ -24,6 +24,8 @@ from simulator.qemu.monitor import Message, Session
 replace = msgspec.structs.replace
 
 IMAGES = "/images"
+WRITTEN_FROM = "pattern.tmp"
+"""The file whose bytes a guest of the real QEMU writes."""
 STATE_BYTES = 765
 """What QEMU 7.2.22 saves of a machine that has nothing."""
 SETTLED = {"ready", "concluded", "pending", "paused", "standby"}
@@ -80,9 +82,11 @@ class RealQemu:
         self._lines = ours.makefile("rb")
         self.greeting = self._heard()
 
-    def write(self, device: str, offset: int, length: int) -> None:
-        """What a guest would, through the very device."""
-        line = f'qemu-io {device} "write {offset} {length}"'
+    def write(self, device: str, offset: int, length: int, number: int) -> None:
+        """What a guest would, through the very device: the bytes of the simulated write of that number."""
+        source = self.directory / WRITTEN_FROM
+        source.write_bytes(pattern(number, offset, length))
+        line = f'qemu-io {device} "write -s {source} {offset} {length}"'
         asked = {"execute": "human-monitor-command", "arguments": {"command-line": line}}
         self.answers(json.dumps(asked).encode())
 
@@ -202,18 +206,22 @@ class SimulatedQemu:
         self.session, self.board, said = monitor.received(self.session, self.board, data)
         return b"".join(map(monitor.spoken, said))
 
-    def write(self, device: str, offset: int, length: int) -> None:
-        """A guest writes to its disk, and flushes it."""
+    def write(self, device: str, offset: int, length: int) -> int:
+        """A guest writes to its disk, and flushes it: the number of the write."""
         self.writes += 1
         drive = by_device(self.board.qemu, device)
         assert drive is not None
         run = (offset // SECTOR, (offset + length) // SECTOR, self.writes)
         fs, qemu = graph.wrote(self.board.fs, self.board.qemu, drive.vdev, [run])
         self.board = replace(self.board, fs=fs, qemu=qemu)
+        return self.writes
 
-    def visible(self, device: str) -> Any:
-        drive = next(each for each in self.board.qemu.drives if each.device == device)
-        return graph.visible(self.board.fs, drive)
+    def visible(self, device: str) -> bytes:
+        """What a guest reads of the disk."""
+        drive = by_device(self.board.qemu, device)
+        assert drive is not None
+        size, runs = graph.visible(self.board.fs, drive)
+        return bytes_of(filled(runs, 0, -(-size // SECTOR)), 0, size)
 
 
 def _graph(told: dict[str, Any]) -> Any:
