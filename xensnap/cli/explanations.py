@@ -293,7 +293,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The guest changes its memory faster than it can be written within the time that it may stand still.",
         "Allow more with --max-downtime, leave it out, or let the guest rest.",
     ),
-    "no-live-save": ("The memory of this guest cannot be copied while it runs.", "Leave out --live."),
+    "no-live-save": (
+        "The memory of this guest cannot be copied while it runs.",
+        "Leave out --live. Or let the guest stand still while it is saved: --accept no-live-save.",
+    ),
     "no-memory": ("This host cannot save or restore the memory of a guest.", "Use --disk-only."),
     "no-space": ("The file system has less room than the operation may need at worst.", "Make room first."),
     "no-such-directory": ("The directory that something is to go to is not there.", "Make it, or name another."),

@@ -70,7 +70,7 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
         parent=with_current(view),
         description=request.description,
         memory=memory,
-        live=request.live and live.wants_memory(view, request),
+        live=live.saves_live(view, request),
         excluded=tuple(excluded),
         domain_config=view.configuration,
     )

@@ -49,6 +49,11 @@ def no_live_save(view: View) -> str:
     return view.domain.no_live_save
 
 
+def saves_live(view: View, request: CreateRequest) -> bool:
+    """Whether the guest runs while its memory is copied: asked for, and it can."""
+    return request.live and wants_memory(view, request) and not no_live_save(view)
+
+
 def quiets(view: View, request: CreateRequest) -> Quiesce | None:
     """Whether the guest is asked to be quiet: one that gives its memory, or executes nothing, has no need to."""
     if request.quiesce is Quiesce.NEVER or wants_memory(view, request) or view.domain.state is not RunState.RUNNING:
@@ -107,6 +112,9 @@ def _against_downtime(view: View, request: CreateRequest) -> Iterator[Reason]:
     if not request.live:
         cause = "only a guest whose memory is copied while it runs can be stopped at the right moment"
         yield Reason("needs-live", cause, "Use --live, too.", ExitCode.USAGE)
+    elif wants_memory(view, request) and no_live_save(view):
+        cause = f"{view.domain.name} would stand still for as long as its memory is written"
+        yield Reason("no-downtime-limit", cause, "Leave out --max-downtime.")
     elif Capability.DOWNTIME_LIMIT not in view.capabilities:
         cause = f"on {view.host} nobody can say how long a guest may stand still"
         yield Reason("no-downtime-limit", cause, "Leave out --max-downtime.")
@@ -149,7 +157,7 @@ def take(view: View, snapshot: Snapshot, request: CreateRequest) -> tuple[Step, 
         return (TakeQuietPoints(points, request.quiesce_timeout_s, required, view.domain.domid),)
     # A guest that shall end stands still until that is decided: until then it may have to go on.
     then = Then.PAUSED if request.then is Then.STOPPED else request.then
-    return (Checkpoint(points, snapshot.memory, view.domain.state, then, request.live, request.max_downtime_s),)
+    return (Checkpoint(points, snapshot.memory, view.domain.state, then, snapshot.live, request.max_downtime_s),)
 
 
 def end(snapshot: Snapshot, request: CreateRequest) -> tuple[Step, ...]:

@@ -14,6 +14,7 @@ RISKS: dict[str, str] = {
     "pinned": "a snapshot goes that somebody has pinned",
     "next-start-elsewhere": "a start from the old configuration file writes below the overlays and destroys them",
     "not-portable": "the domain lacks here what its description names there, and may not start or go on without it",
+    "no-live-save": "the guest stands still for as long as its memory is written",
     "image-changed": "a snapshot gives back something else than was there when it was taken",
 }
 """Each risk by the id of the reason that it lifts, with what may be lost."""

@@ -5,6 +5,7 @@ import pytest
 from simulator import SimulatedHost
 from simulator.faults import damage
 from xensnap.engine.engine import Engine
+from xensnap.engine.live_steps import Checkpoint
 from xensnap.engine.names import SAFETY
 from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
 from xensnap.errors import Refused
@@ -46,7 +47,24 @@ def test_a_live_save_is_refused_where_xen_cannot_log_dirty_pages(kind: GuestKind
 def test_the_refusal_of_a_live_save_says_what_is_missing() -> None:
     with pytest.raises(Refused, match="shadow paging") as caught:
         Engine(running("pv")).plan("guest", CreateRequest("s", live=True))
-    assert caught.value.remedy == "Leave out --live."
+    assert caught.value.remedy.startswith("Leave out --live. Or take the risk that the guest stands still")
+    assert caught.value.remedy.endswith("--accept no-live-save.")
+
+
+def test_a_live_save_falls_back_to_a_plain_one_where_that_is_accepted() -> None:
+    engine = Engine(running("pv"))
+    request = CreateRequest("s", live=True, accept=("no-live-save",))
+    plan = engine.plan("guest", request)
+    assert [step.live for step in plan.prepare if isinstance(step, Checkpoint)] == [False]
+    assert [warning for warning in plan.warnings if "shadow paging" in warning]
+    engine.create("guest", request)
+    snapshot = engine.view("guest").snapshots["s"]
+    assert (snapshot.consistency, snapshot.live) == (Consistency.CHECKPOINT, False)
+
+
+def test_a_save_that_falls_back_cannot_promise_how_long_the_guest_stands_still() -> None:
+    request = CreateRequest("s", live=True, max_downtime_s=1.0, accept=("no-live-save",))
+    assert refusals(running("pv"), request) == ("no-downtime-limit",)
 
 
 @pytest.mark.parametrize("kind", GuestKind)

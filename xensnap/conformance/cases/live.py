@@ -36,3 +36,17 @@ def live_is_refused(trial: Trial) -> None:
     guest = trial.guest(runs=True, xvda="qcow2")
     trial.refused(lambda: guest.create("s", kind=Kind.INTERNAL, live=True), "no-live-save")
     guest.must_be_sound("after the refusal")
+
+
+@case(Profile.LIVE, "C13", "C2", needs=LIVE - {Capability.LIVE_SAVE}, lacks={Capability.LIVE_SAVE})
+def live_falls_back_where_that_is_accepted(trial: Trial) -> None:
+    """Who accepts that the guest stands still gets a plain checkpoint, and it is a whole one."""
+    guest = trial.guest(runs=True, xvda="qcow2")
+    before = guest.works_on()
+    guest.create("s", kind=Kind.INTERNAL, live=True, accept=("no-live-save",))
+    guest.must_be_sound("after the snapshot")
+    guest.works_on()
+    guest.revert("s")
+    now = trial.place.first_counter(guest.name)
+    trial.require(now >= before, f"it counts {now}, and counted {before} before the snapshot")
+    guest.must_be_sound("after the revert")
