@@ -1,6 +1,6 @@
 """Which disks a new snapshot covers, and how, from the options of `create`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import click
 
@@ -14,12 +14,12 @@ FORM = "VDEV=internal|external[:PATH]|skip"
 
 
 def disk_choices(
-    domain: Domain, *, disks: Sequence[str], only: Sequence[str], exclude: Sequence[str], host: str
+    domain: Callable[[], Domain], *, disks: Sequence[str], only: Sequence[str], exclude: Sequence[str], host: str
 ) -> dict[str, DiskChoice]:
     """What is to be done with each disk that an option speaks of.
 
     Args:
-        domain: whose disks, for `--only`.
+        domain: looks at the domain, for the disks that `--only` leaves out.
         disks: the values of `--disk`.
         only: the values of `--only`.
         exclude: the values of `--exclude`.
@@ -41,7 +41,7 @@ def disk_choices(
         for vdev in only:
             if choices.setdefault(vdev, DiskChoice()).skip:
                 raise _twice(vdev)
-        for vdev in _others(domain, only):
+        for vdev in _others(domain(), only):
             if vdev in choices and not choices[vdev].skip:
                 raise _twice(vdev)
             choices[vdev] = DiskChoice(skip=True)

@@ -1,5 +1,7 @@
 """`create`: take a snapshot."""
 
+from functools import cache
+
 import click
 import msgspec
 
@@ -15,7 +17,7 @@ from xensnap.engine.request import CreateRequest, Quiesce
 from xensnap.formats import snapshot_cfg
 from xensnap.formats.snapshot_cfg import SnapshotConfig
 from xensnap.hypervisor import Then
-from xensnap.model import Kind
+from xensnap.model import Domain, Kind
 
 DOWNTIME_S_MIN, DOWNTIME_S_MAX = 0.1, 2000.0
 """QEMU 7.2 takes no more, and looks ten times a second how fast it writes: before that it keeps no limit."""
@@ -115,14 +117,21 @@ def command(
     )
     with session.engine(changes=not (session.dry_run or print_config)) as engine:
         domain, path = domain_and_file(engine, words, config)
-        host, looked_at = engine.host.name, engine.list(domain).domain
+        host = engine.host.name
+
+        @cache
+        def looked_at() -> Domain:
+            """Only for what speaks of the disks that it has: a look starts an xl."""
+            return engine.list(domain).domain
+
         told = disk_choices(looked_at, disks=disks, only=only, exclude=exclude, host=host)
-        file = read(path, looked_at) if path is not None else None
+        file = read(path, looked_at()) if path is not None else None
         wanted = combined(file or EMPTY, options, disks_told=bool(told), auto=kind == "auto")
         inside = wanted.kind is None and kind is None and (file is not None or _called() == SEED_NAME)
         if inside:
             wanted = msgspec.structs.replace(wanted, kind=Kind.INTERNAL)
         if print_config:
+            looked_at()
             session.show(_document(host, wanted), lambda: snapshot_cfg.dump(wanted).rstrip("\n"))
             return
         request = CreateRequest(

@@ -1,5 +1,7 @@
 """The configuration file of a snapshot, put together with what the options say; neither may contradict the other."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from xensnap.cli.names import full_path, local_file
@@ -128,7 +130,7 @@ def _memory(config: SnapshotConfig) -> str | None:
     return config.memory_path or ("yes" if config.memory else "no")
 
 
-def choices(config: SnapshotConfig, domain: Domain) -> dict[str, DiskChoice]:
+def choices(config: SnapshotConfig, domain: Callable[[], Domain]) -> dict[str, DiskChoice]:
     """What the file says of each disk of the domain. A disk is named by any of its names; one that is not, is left out.
 
     What no snapshot ever covers, a cdrom or what is read-only, need not be named. A disk that is said to go on in its
@@ -136,13 +138,13 @@ def choices(config: SnapshotConfig, domain: Domain) -> dict[str, DiskChoice]:
     """
     if config.disks is None:
         return {}
-    chosen: dict[str, DiskChoice] = {}
+    has, chosen = domain().disks, dict[str, DiskChoice]()
     for told in config.disks:
-        disk = next((disk for disk in domain.disks if same_device(disk.vdev, told.vdev)), None)
+        disk = next((disk for disk in has if same_device(disk.vdev, told.vdev)), None)
         path = "" if disk is not None and told.path == disk.path else told.path
         kind = snapshot_cfg.ConfigDisk(told.vdev, path).kind
         chosen[disk.vdev if disk else told.vdev] = DiskChoice(kind, path)
-    for disk in domain.disks:
+    for disk in has:
         if disk.vdev not in chosen and disk.path and not (disk.readonly or disk.cdrom):
             chosen[disk.vdev] = DiskChoice(skip=True)
     return chosen

@@ -139,7 +139,10 @@ class Context(msgspec.Struct, frozen=True):
 
     async def require_unused(self, layer: Layer) -> None:
         """Nobody but the domain itself may have the image open; one that is not there is not open either."""
-        if await self.running() is None and await self.host.files.stat(layer.path) is not None:
+        if await self.host.files.stat(layer.path) is None:
+            return
+        # What nobody has open is the common case, and told without asking the toolstack, which on Xen is a process.
+        if await self.host.images.in_use(layer) is not False and await self.running() is None:
             await self.host.images.require_unused(layer)
 
     async def remove(self, path: str) -> None:

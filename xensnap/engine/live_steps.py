@@ -153,7 +153,6 @@ class Checkpoint(LiveStep, frozen=True):
         """See StepBase. The file gets its name when it is complete, so whatever has the name is complete."""
         if await self._is_complete(at):
             return
-        await at.required()
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
         await _save(at, partial, self.points, then=self.then, live=self.live, max_downtime_s=self.max_downtime_s)
@@ -207,7 +206,6 @@ class SaveAway(StepBase, frozen=True):
         """See StepBase. What runs after the memory was saved is the guest of the snapshot, come back already."""
         if await at.host.files.stat(self.memory) is not None:
             return
-        await at.required()
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
         await _save(at, partial, (), then=Then.STOPPED, live=False)

@@ -125,7 +125,8 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
     Raises:
         NotFound: no such domain.
     """
-    domain = await host.toolstack.inspect(ref)
+    known = await host.toolstack.domains()
+    domain = next((each for each in known if each.uuid == ref), None) or await host.toolstack.inspect(ref)
     store = Store.of(host, domain.uuid)
     contents = await records.load(host, domain.uuid, name=domain.name)
     disks = [await _disk(host, disk) for disk in domain.disks]
@@ -133,7 +134,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
     if places.configuration:
         wanted = await host.toolstack.described(places.configuration, source=places.configuration_file)
     images = {image.layer.path: image for view in disks if view.chain for image in view.chain}
-    others = await _others(host, domain)
+    others = await _others(host, domain, known)
     free = await free_bytes(host, disks, places, store)
     view = View(
         host=host.name,
@@ -249,8 +250,7 @@ class _Others(msgspec.Struct, frozen=True):
     names: frozenset[str] = frozenset()
 
 
-async def _others(host: Hypervisor, domain: Domain) -> _Others:
-    known = await host.toolstack.domains()
+async def _others(host: Hypervisor, domain: Domain, known: Iterable[Domain]) -> _Others:
     others = [other for other in known if other.uuid != domain.uuid]
     found = _Others(names=frozenset(other.name for other in others))
     for making in await unborn(host, known):
