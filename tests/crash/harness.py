@@ -79,7 +79,7 @@ def configured(host: SimulatedHost) -> object:
 
 
 def held_by(host: SimulatedHost, snapshots: Mapping[str, Snapshot]) -> dict[tuple[str, str], object]:
-    """What each snapshot holds of each disk, and whether its memory is there if it has one."""
+    """What each snapshot holds of each disk, and of memory if it has any."""
     held: dict[tuple[str, str], object] = {}
     for name, snapshot in snapshots.items():
         for disk in snapshot.disks:
@@ -88,8 +88,15 @@ def held_by(host: SimulatedHost, snapshots: Mapping[str, Snapshot]) -> dict[tupl
             else:
                 held[name, disk.vdev] = host.visible_snapshot(disk.image, disk.fingerprint.snapshot_id)
         if snapshot.memory:
-            held[name, "memory"] = host.world.fs.find(snapshot.memory) is not None
+            held[name, "memory"] = memory_in(host, snapshot.memory)
     return held
+
+
+def memory_in(host: SimulatedHost, path: str) -> bytes:
+    """Every byte of a memory file; none where there is no such file."""
+    stored = host.world.fs.inode(path).stored if host.world.fs.find(path) is not None else b""
+    assert isinstance(stored, bytes), path
+    return stored
 
 
 def guest(

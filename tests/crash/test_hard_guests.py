@@ -15,14 +15,14 @@ from xensnap.errors import ExitCode, Refused, XensnapError
 STORE = f"/var/lib/xen/snapshots/{UUID}"
 
 
-def fails(host: SimulatedHost, verb: str, request: CreateRequest | RevertRequest) -> XensnapError:
-    """It fails, and all is as before."""
+def fails(host: SimulatedHost, verb: str, request: CreateRequest | RevertRequest, *, harmed: str = "") -> XensnapError:
+    """It fails, and all is as before, also the memory that the test has `harmed`."""
     before = seen(host)
     with pytest.raises(XensnapError) as caught:
         getattr(Engine(host), verb)(GUEST, request)
     assert caught.value.exit_code in (ExitCode.NOTHING_CHANGED, ExitCode.REFUSED), caught.value
     assert seen(host) == before
-    sound(host, str(caught.value))
+    sound(host, str(caught.value), harmed=(harmed,))
     return caught.value
 
 
@@ -67,7 +67,7 @@ def test_a_restore_that_fails_brings_the_old_guest_back(kinds: str) -> None:
     memory = Engine(host).list(GUEST).contents.snapshots["first"].memory
     whole = host.run(host.files.read(memory))
     host.run(host.files.replace(memory, whole[:-100] + bytes(100)))
-    fails(host, "revert", RevertRequest("first"))
+    fails(host, "revert", RevertRequest("first"), harmed=memory)
 
 
 def test_a_memory_is_never_written_over_a_file_that_is_there() -> None:

@@ -47,7 +47,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "record": lambda data: snapshot_record.decode(data, path="x"),
     "trashed": lambda data: trashed.decode(data, path="x"),
     "plan": lambda data: plan.decode(data, path="x"),
-    "journal": lambda data: (journal.decode(data), journal.due(data), journal.torn_bytes(data)),
+    "journal": lambda data: (journal.decode(data), journal.due(data)),
     "toml": lambda data: domain_toml.parse(_text(data), source="x", fresh_uuid="0" * 36),
     "save file": lambda data: (savefile.length(data, path="x"), savefile.parse(data, path="x")),
     "libxl": lambda data: libxl_json.disks(libxl_json.parse(data, source="x")),

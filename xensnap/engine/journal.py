@@ -15,6 +15,9 @@ from xensnap.hypervisor import Files
 ROTATE_BYTES = 256 * 1024
 """A journal that is longer is put aside when the next operation begins; one older generation is kept."""
 
+TORN = b" torn\n"
+"""Ends a torn line, and keeps it from being read as a whole one where only its line end was missing."""
+
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
     """Intent: this plan is going to be carried out. Durable before the first step."""
@@ -65,14 +68,9 @@ def encode(entry: Entry) -> bytes:
 
 
 def decode(data: bytes) -> tuple[Entry, ...]:
-    """All entries up to the first that is torn or damaged: the audit trail."""
-    entries: list[Entry] = []
-    for line in data.splitlines(keepends=True):
-        entry = _entry(line)
-        if entry is None:
-            break
-        entries.append(entry)
-    return tuple(entries)
+    """All entries, without those that are torn or damaged: the audit trail."""
+    entries = (_entry(line) for line in data.splitlines(keepends=True))
+    return tuple(entry for entry in entries if entry is not None)
 
 
 def pending(data: bytes) -> Begin | None:
@@ -104,16 +102,6 @@ def due(data: bytes) -> str:
     except Damaged as error:
         return error.cause
     return begun.plan.summary if begun else ""
-
-
-def torn_bytes(data: bytes) -> int:
-    """How many bytes at the end belong to an entry that was never acknowledged."""
-    torn = 0
-    for line in lines.from_the_end(data):
-        if _entry(line) is not None:
-            break
-        torn += len(line)
-    return torn
 
 
 def _entry(line: bytes) -> Entry | None:
@@ -170,14 +158,13 @@ class Journal:
         await self.files.sync(self._path)
 
     async def repair(self) -> None:
-        """Cut off a torn tail, or everything written behind it would be invisible to the next reader."""
-        try:
-            data = await self.files.read(self._path)
-        except NotFound:
+        """Begin a new line behind a torn one, or what is written next would be a part of that and invisible."""
+        stat = await self.files.stat(self._path)
+        if stat is None or not stat.length_bytes:
             return
-        torn = torn_bytes(data)
-        if torn:
-            await self.files.replace(self._path, data[:-torn])
+        last = await self.files.read_part(self._path, offset=stat.length_bytes - 1, length_bytes=1)
+        if last != b"\n":
+            await self.files.append(self._path, TORN)
 
     async def _make_ready(self) -> None:
         stat = await self.files.stat(self._path)

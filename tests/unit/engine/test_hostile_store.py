@@ -19,7 +19,7 @@ PARSERS = {
     "record": lambda data: snapshot_record.decode(data, path="x"),
     "trashed": lambda data: trashed.decode(data, path="x"),
     "plan": lambda data: plan.decode(data, path="x"),
-    "journal": lambda data: (journal.decode(data), journal.due(data), journal.torn_bytes(data)),
+    "journal": lambda data: (journal.decode(data), journal.due(data)),
 }
 HOST = off("ie")
 FILES = sorted(name for name in HOST.world.fs.names(f"{HOST.root}/{UUID}") if not name.endswith("lock"))

@@ -96,9 +96,9 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
     """
     view = await observe(host, ref)
     store = Store.of(host, view.domain.uuid)
-    data = await _audit(host, store)
-    begun, problem = _pending(data)
-    entries = journal.decode(data)
+    generations = await _generations(host, store)
+    begun, problem = _pending(generations[-1])
+    entries = tuple(entry for data in generations for entry in journal.decode(data))
     beside = await _beside(host, view)
     copies = {path: await _copy(host, path) for path in beside if names.is_sidecar(path)}
     stored = await _listed(host, store.directory)
@@ -127,13 +127,15 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
     )
 
 
-async def _audit(host: Hypervisor, store: Store) -> bytes:
-    """The journal with the generation before it."""
-    parts = []
+async def _generations(host: Hypervisor, store: Store) -> list[bytes]:
+    """The journal after the generation before it: a torn tail of that one is no beginning of a line of this one."""
+    generations = []
     for path in (f"{store.journal}.1", store.journal):
-        with suppress(XensnapError):
-            parts.append(await host.files.read(path))
-    return b"".join(parts)
+        try:
+            generations.append(await host.files.read(path))
+        except XensnapError:
+            generations.append(b"")
+    return generations
 
 
 def _pending(data: bytes) -> tuple[Begin | None, str]:
