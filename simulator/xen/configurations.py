@@ -114,7 +114,7 @@ def of_file(written: str, *, source: str) -> Written:
 def refusal(written: str, *, source: str) -> str:
     """What xl says of a file that it can read and that describes no domain (trace xen/configurations-refused).
 
-    That a kernel is named and there is not asked: simulated guests boot without one.
+    That a kernel is named at all is not asked: simulated guests boot without one.
 
     Raises:
         Usage: xl could not read it.

@@ -129,7 +129,7 @@ def a_detached_disk_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def a_disk_is_connected_at_once(patch: pytest.MonkeyPatch) -> None:
     """The disks of a guest that was restored and stands still are connected."""
-    patch.setattr(listing, "_connected", lambda *_args: True)
+    patch.setattr(listing, "connected", lambda *_args: True)
 
 
 def a_subcommand_is_named_in_full(patch: pytest.MonkeyPatch) -> None:
@@ -166,6 +166,16 @@ def no_image_is_looked_for(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(disks, "_require_served_by_qemu", lambda *_args: None)
 
 
+def any_kernel_boots(patch: pytest.MonkeyPatch) -> None:
+    """A kernel is looked for before a domain is made, or never."""
+    patch.setattr(acting, "_require_kernel", lambda *_args: None)
+
+
+def lines_are_counted_right(patch: pytest.MonkeyPatch) -> None:
+    """The line that a mistake in a configuration is told of is the line that it is in."""
+    patch.setattr(acting, "_in_lines_of_xl", lambda cause: cause)
+
+
 MUTANTS: dict[Mutate, str] = {
     pauses_are_not_counted: "pause-is-counted",
     exit_codes_are_right: "no-such-domain",
@@ -185,6 +195,8 @@ MUTANTS: dict[Mutate, str] = {
     a_bad_file_has_an_exit_code_of_its_own: "configurations-refused",
     a_name_that_it_has_is_taken: "names-and-updates",
     no_image_is_looked_for: "disks-in-all-words",
+    any_kernel_boots: "kernels-that-are-not-there",
+    lines_are_counted_right: "kernels-that-are-not-there",
 }
 
 

@@ -1,7 +1,8 @@
 """What xl, QEMU and qemu-img said on a real Xen host (4.17.7), asked again of a simulated one: no tool is needed.
 
 Left out on both sides is what was that host's own: its dom0, UUIDs, the length of a configuration, whether a backend
-was named in a file or taken by libxl, and how long image files are, which is their allocator's business.
+was named in a file or taken by libxl, which kernel its guest has, and how
+long image files are, which is their allocator's business.
 """
 
 import json
@@ -46,6 +47,10 @@ class Machine:
         self.host = SimulatedHost.fresh()
         for vdev in ("xvda", "xvdb"):
             self.host.create_image(f"/var/lib/xen/images/pv1-{vdev}.qcow2", size_bytes=DISK_BYTES)
+        for name in ("vmlinux", "vmlinuz", "guest.img"):
+            self.host.cell.world = self.host.world.with_fs(
+                self.host.world.fs.create(f"/var/lib/xen/images/{name}", b"")
+            )
         self.host.make_directory("/etc/xen")
         self.host.make_directory("/var/tmp")
         fs = self.host.world.fs.create("/etc/xen/pv1.cfg", CONFIGURATION.encode())
@@ -103,6 +108,7 @@ def answers(lines: list[Line]) -> Iterator[Line]:
 _OWN = (
     (re.compile(r"^Domain-0 .*$", re.MULTILINE), "<dom0>"),
     (re.compile(r"info 0x3/0x0/\d+"), "info <length>"),
+    (re.compile(r'kernel = "[^"]*"'), 'kernel = "<kernel>"'),
     (re.compile(r"Image end offset: \d+"), "Image end offset: <length>"),
 )
 

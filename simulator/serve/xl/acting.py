@@ -87,10 +87,18 @@ def _file(world: World, path: str, shown: str, head: str, *, before: str = "", c
         if _ONLY_WARNED.search(error.cause):
             raise NotModelled(f"xl create of a configuration of which it warns: {error.cause}") from None
         more = "" if "disk specification" in error.cause else "\nFailed to parse config: Invalid argument"
-        raise Refused(f"{head}{error.cause}{more}") from None
+        raise Refused(f"{head}{_in_lines_of_xl(error.cause)}{more}") from None
     if written is None:
         raise Refused(f"{head}{refused}")
     return written
+
+
+def _in_lines_of_xl(cause: str) -> str:
+    """Messages whose lines are counted as xl counts: a line break where none may be belongs to the line before."""
+    return _UNEXPECTED_BREAK.sub(lambda found: f"{found[1]}{int(found[2]) - 1}{found[3]}", cause)
+
+
+_UNEXPECTED_BREAK = re.compile(r"^([^\n]*:)(\d+)(: config parsing error near [^\n]*unexpected NEWLINE)", re.MULTILINE)
 
 
 def _text_of(world: World, path: str) -> str | None:
@@ -192,6 +200,9 @@ def _built(world: World, program: programs.Build, head: str, tail: str = "", *, 
             )
             raise Refused(head + words + _UNDONE.format(domid), world=used, code=1 if program.memory else 3)
 
+    if not program.memory:
+        _require_kernel(used, program, domid, head)
+
     def ended(after: World, error: XlError | None) -> Ended:
         if error is not None:
             raise Refused(f"{head}{error.words}", world=error.world or used)
@@ -201,6 +212,28 @@ def _built(world: World, program: programs.Build, head: str, tail: str = "", *, 
         return Ended(after, 0, "", head + tail)
 
     return Working(_described(world, program), program, ended)
+
+
+def _require_kernel(world: World, program: programs.Build, domid: int, head: str) -> None:
+    """What a guest boots from is there (trace xen/kernels-that-are-not-there).
+
+    Only where its directory is: a host of which nobody has said what stands in /boot has every kernel there.
+    """
+    machine = configurations.decoded(program.traits.items).get("b_info", {})
+    for what in ("kernel", "ramdisk"):
+        path = str(machine.get(what, ""))
+        directory = path.rpartition("/")[0] or "/"
+        if not path.startswith("/") or directory not in world.fs.dirs or world.fs.find(path) is not None:
+            continue
+        if what == "ramdisk" or program.traits.kind is not GuestKind.PV:
+            raise NotModelled(f"xl create of a domain whose {what} {path} is not there")
+        words = (
+            f"xc: error: panic: xg_dom_core.c:205: failed to open file '{path}': No such file or directory: "
+            "Internal error\n"
+            "libxl: error: libxl_dom.c:646:libxl__build_pv: xc_dom_kernel_file failed: No such file or directory\n"
+            f"libxl: error: libxl_create.c:1640:domcreate_rebuild_done: Domain {domid}:cannot (re-)build domain: -3\n"
+        )
+        raise Refused(head + words + _UNDONE.format(domid), world=world, code=3)
 
 
 def _described(world: World, program: programs.Build) -> World:
@@ -245,7 +278,7 @@ def reboot(world: World, argv: Sequence[str], _told: Told) -> Ended:
 def _asked(world: World, argv: Sequence[str], verb: str, reason: Shutdown) -> Ended:
     words = read(verb, argv, "awF", {"all": "a", "wait": "w"})
     if words.has("a"):
-        raise NotModelled(f"xl {verb} -a")
+        return _all_asked(world, verb, reason, waits=words.has("w"))
     if not words.words:
         raise Refused("You must specify -a or a domain id.\n")
     domid = domid_of(world, words.words[0])
@@ -266,6 +299,21 @@ def _asked(world: World, argv: Sequence[str], verb: str, reason: Shutdown) -> En
         head += f"Waiting for 1 domains\nDomain {domid} has been shut down, reason code 0\n"
     world = powered_off(world, domid) if reason is Shutdown.POWEROFF else life.shut(world, domid, reason)
     return Ended(world, 0, "", head)
+
+
+def _all_asked(world: World, verb: str, reason: Shutdown, *, waits: bool) -> Ended:
+    """Every domain but the first is asked, in the order of their numbers; words behind are not looked at."""
+    domids = sorted(each.domid for each in world.xen)
+    if waits and (len(domids) > 1 or (domids and reason is not Shutdown.POWEROFF)):
+        raise NotModelled(f"xl {verb} -a -w of several domains, or of one that comes again")
+    said = "" if domids or not waits else "Waiting for 0 domains\n"
+    for domid in domids:
+        guest = world.guests.get(domid)
+        if not world.xen.there[domid].executes or guest is None or not guest.answers:
+            raise NotModelled(f"xl {verb} -a where a domain does not answer")
+        asked = _asked(world, [str(domid), *(["-w"] if waits else [])][::-1], verb, reason)
+        world, said = asked.world, said + asked.stderr
+    return Ended(world, 0, "", said)
 
 
 # --- standing still --------------------------------------------------------------------------------------------------
@@ -419,6 +467,23 @@ def monitor_command(world: World, argv: Sequence[str], _told: Told) -> Ended:
     qemus = world.qemus.set(domid, board.qemu.telling(board.events))
     return Ended(replace(world, fs=board.fs, qemus=qemus), 0, f"{told}\n")
 
+
+def migrate(world: World, argv: Sequence[str], told: Told) -> Ended:
+    """`xl migrate`, as far as its words are looked at; a stream to another host is not modelled."""
+    words = read("migrate", argv, "FC:s:epDgl", _MIGRATE_LONG, least=2)
+    domid = domid_of(world, words.words[0])
+    named = [value for name, value in words.options if name == "C"]
+    if named and world.fs.find(_absolute(told.cwd, named[-1])) is None:
+        raise Refused("unable to read overridden config file")
+    if domid and there(world, domid) is None and not named:
+        unknown = f"libxl_dom.c:1216:libxl__userdata_path: unable to find domain info for domain {domid}"
+        raise Refused(
+            f"libxl: error: {unknown}: Inappropriate ioctl for device\nunable to retrieve domain configuration"
+        )
+    raise NotModelled("xl migrate")
+
+
+_MIGRATE_LONG = {"debug": "g", "live": "l"}
 
 _DEPRECATED = 'WARNING: "button-press" is deprecated. Please use "trigger"'
 

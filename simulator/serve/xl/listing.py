@@ -165,13 +165,13 @@ def block_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
             virtual = device_number(disk.vdev) or 0
             path = f"/local/domain/0/backend/{kind}/{number}/{virtual}"
             state = 6 if found and found.shutdown and found.shutdown is not Shutdown.SUSPEND else 4
-            state, channel = (state, 8 + place) if found and _connected(world, found, disk) else (1, -1)
+            state, channel = (state, 8 + place) if found and connected(world, found, disk) else (1, -1)
             state = 6 if found and disk.vdev in found.closing else state
             lines.append(f"{virtual:<5} 0   {number:<6} {state}     {channel:<6} {channel:<8} {path:<30}".rstrip())
     return Ended(world, 0, "\n".join(lines) + "\n", "".join(complaints))
 
 
-def _connected(world: World, found: Incarnation, disk: Disk) -> bool:
+def connected(world: World, found: Incarnation, disk: Disk) -> bool:
     """Whether a driver of the guest's has connected to a disk, as it does when it first runs."""
     qemu = world.qemus.get(found.domid)
     opened = qemu is None or qemu.guests(disk.vdev) is not None or disk.vdev not in found.attached

@@ -32,6 +32,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "pause": acting.pause,
     "unpause": acting.unpause,
     "save": acting.save,
+    "migrate": acting.migrate,
     "rename": acting.rename,
     "config-update": acting.config_update,
     "qemu-monitor-command": acting.monitor_command,

@@ -20,6 +20,8 @@ TEXT = (
     (re.compile(r"\bmfn 0x[0-9a-f]+"), "mfn <mfn>"),
     (re.compile(r"\bevt \d+"), "evt <evt>"),
     (re.compile(r"\[pid \d+\]"), "[pid <pid>]"),
+    (re.compile(r'(?<=device-model-pid = ")\d+'), "<pid>"),
+    (re.compile(r'(?<=start_time = ")\d+\.\d+'), "<time>"),
 )
 NUMBERS = frozenset({"actual-size", "date-nsec", "date-sec", "vm-clock-nsec", "vm-clock-sec"})
 """Keys of QEMU's JSON whose values are times, or depend on the file system below."""
