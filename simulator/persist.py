@@ -3,6 +3,7 @@
 Maps that several snapshots share are written once and shared again afterwards.
 """
 
+import json
 from typing import Any, get_args
 
 import msgspec
@@ -29,7 +30,12 @@ def encode(world: World) -> bytes:
     """The world as bytes."""
     writer = _Writer()
     told = msgspec.to_builtins(world, enc_hook=writer.hook)
-    return msgspec.json.encode(_File(FORMAT, SCHEMA, writer.maps, told))
+    file = _File(FORMAT, SCHEMA, writer.maps, told)
+    try:
+        return msgspec.json.encode(file)
+    except OverflowError:
+        # A sector that no simulated write has filled has a number beyond what msgspec writes; it reads any.
+        return json.dumps(msgspec.to_builtins(file), separators=(",", ":")).encode()
 
 
 def decode(data: bytes, *, path: str = "") -> World:

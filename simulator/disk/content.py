@@ -3,6 +3,9 @@
 A write has a number, unique in its world; 0 means zeros. A cluster is one number, or a tuple of numbers for equal parts
 of it. The bytes of a sector are a pure function of the write's number and the sector's place on the guest's disk, so
 content can move between images of any cluster size and still be compared exactly.
+
+A file of the real tools may hold what no simulated write has put there. Such a sector has the number that its own bytes
+make, above those of all writes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,15 +28,25 @@ Run = tuple[int, int, int]
 
 EMPTY: Content = Map()
 
+_FOREIGN = 1 << SECTOR * 8
+
 
 def pattern(write_id: int, offset: int, length: int) -> bytes:
     """The bytes that a write has put at this place of a disk. Write 0 gives zeros."""
     if not write_id:
         return bytes(length)
     first, last = offset // SECTOR, -(-(offset + length) // SECTOR)
+    if write_id >= _FOREIGN:
+        sector = (write_id - _FOREIGN).to_bytes(SECTOR, "little")
+        return (sector * (last - first))[offset - first * SECTOR :][:length]
     head = write_id.to_bytes(8, "little")
     whole = b"".join((head + sector.to_bytes(8, "little")) * (SECTOR // 16) for sector in range(first, last))
     return whole[offset - first * SECTOR :][:length]
+
+
+def foreign(sector: bytes) -> int:
+    """The number of a sector that no simulated write has filled."""
+    return _FOREIGN | int.from_bytes(sector, "little")
 
 
 def bytes_of(runs: Iterable[Run], offset: int, length: int) -> bytes:

@@ -10,6 +10,7 @@ from simulator.disk.content import EMPTY, SECTOR, Content, Value
 from simulator.disk.snapshots import Table
 
 COMPAT = {"0.10": 2, "1.1": 3}
+COMPRESSED = "an image whose file had compressed clusters: which they are is not kept"
 BLOCK = 4096
 """Raw files and the host's own files are counted in blocks of this size."""
 
@@ -61,7 +62,8 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     are overwritten in place, as the COPIED flag makes QEMU do.
 
     `lazy` says that counts may be written late. What a death leaves of such an image is not modelled. `compression` is
-    that of clusters that would be compressed, of which there are none here.
+    that of clusters that would be compressed, of which there are none here. `inflated` says that there were some in the
+    file that it was read from: what tells of them, such as `check`, is not modelled.
     """
 
     size_bytes: int
@@ -82,6 +84,7 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     lazy: bool = False
     stale: int = 0
     compression: str = "zlib"
+    inflated: bool = False
 
     @property
     def sectors(self) -> int:

@@ -1,17 +1,31 @@
 """Simulated images as true qcow2 files, and true files as simulated images. From the format's specification.
 
-A file that is read must hold what a simulated write has put there, or zeros: other bytes have no place in a world whose
-clusters name writes, and are refused.
+A sector of a file that is read comes from a simulated write, if it looks like one; else it stands for its own bytes.
+Compressed clusters are read as ordinary ones, and the image says that there were some. What has no place in a world is
+refused: dirty bitmaps, whose bits are not kept, the state of a machine, and every feature that older programs must not
+touch, such as another compression, a data file apart, subclusters and encryption.
 """
 
 import struct
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from immutables import Map
 
 from simulator.core.unmodelled import NotModelled
-from simulator.disk.content import EMPTY, SECTOR, Content, Run, Value, bytes_of, cluster, pattern, runs_in
+from simulator.disk.content import (
+    EMPTY,
+    SECTOR,
+    Content,
+    Run,
+    Value,
+    bytes_of,
+    cluster,
+    foreign,
+    pattern,
+    runs_in,
+)
 from simulator.disk.image import Qcow2, metadata
 from simulator.disk.snapshots import Entry, Table
 
@@ -20,6 +34,8 @@ _ZERO = 1
 _OFFSET = 0x00FFFFFFFFFFFE00
 _COMPRESSED = 1 << 62
 _BACKING_FORMAT = 0xE2792ACA
+_WINDOW_BITS = 12
+_INCOMPATIBLE = ("dirty refcounts", "a mark of damage", "a data file apart", "another compression", "subclusters")
 
 MAGIC = b"QFI\xfb"
 """How a qcow2 file begins."""
@@ -201,7 +217,7 @@ def _words(values: Iterable[int]) -> bytes:
 
 @lru_cache(maxsize=_KEPT_MAX)
 def decoded(data: bytes) -> Qcow2:
-    """The image in a file. `NotModelled` where it holds bytes that no simulated write has put there."""
+    """The image in a file, without what stands below it. `NotModelled` where it holds what has no place in a world."""
     return _Reader(data).image()
 
 
@@ -219,10 +235,11 @@ class _Reader:
         self._refcount_bits = 1 << order
         incompatible, compatible, autoclear = struct.unpack_from(">QQQ", data, 72) if self._version > 2 else (0, 0, 0)
         if crypt or incompatible:
-            raise NotModelled("an image with incompatible features as a simulated one")
+            raise NotModelled(f"an image with {_features(incompatible, crypt)} as a simulated one")
         if autoclear:
             raise NotModelled("an image with dirty bitmaps as a simulated one: which bits are set has no place there")
         self._lazy = bool(compatible & 1)
+        self._inflated = False
 
     def image(self) -> Qcow2:
         content = self._layer(self._l1_at, self._l1_size)
@@ -244,6 +261,7 @@ class _Reader:
             end=-(-len(self._data) // self._size),
             own=EMPTY if entries else content,
             lazy=self._lazy,
+            inflated=self._inflated,
         )
         used = metadata(image) + len(clusters) + len(entries)
         return Qcow2(**{name: getattr(image, name) for name in image.__struct_fields__} | {"used": used})
@@ -274,7 +292,7 @@ class _Reader:
 
     def _value(self, index: int, entry: int) -> Value | None:
         if entry & _COMPRESSED:
-            raise NotModelled("a compressed cluster as a simulated one")
+            return self._inflate(index, entry)
         if self._version > 2 and entry & _ZERO:
             return 0
         at = entry & _OFFSET
@@ -282,17 +300,34 @@ class _Reader:
             return None
         known = self._known.get((index, at))
         if known is None:
-            start, sectors = index * (self._size // SECTOR), self._size // SECTOR
             raw = self._data[at : at + self._size].ljust(self._size, b"\0")
-            known = self._known[index, at] = cluster(list(_writes(raw, start)), start, sectors)
+            known = self._known[index, at] = self._cluster(index, raw)
         return known
+
+    def _inflate(self, index: int, entry: int) -> Value:
+        """A compressed cluster: its place, and how many sectors it reaches beyond its first, share one number."""
+        self._inflated = True
+        place_bits = 62 - (self._size.bit_length() - 1 - 8)
+        at = entry & ((1 << place_bits) - 1)
+        sectors = (entry & (_COMPRESSED - 1)) >> place_bits
+        packed = self._data[at : at // SECTOR * SECTOR + (sectors + 1) * SECTOR]
+        known = self._known.get((index, at))
+        if known is None:
+            known = self._known[index, at] = self._cluster(index, _inflated(packed, self._size))
+        return known
+
+    def _cluster(self, index: int, raw: bytes) -> Value:
+        start, sectors = index * (self._size // SECTOR), self._size // SECTOR
+        return cluster(list(_writes(raw, start)), start, sectors)
 
     def _snapshots(self) -> Iterator[Entry]:
         at = self._table_at
         for _ in range(self._entries):
-            l1_at, l1_size, id_length, name_length, seconds, nanoseconds, clock, _, extra = struct.unpack_from(
+            l1_at, l1_size, id_length, name_length, seconds, nanoseconds, clock, state, extra = struct.unpack_from(
                 ">QIHHIIQII", self._data, at
             )
+            if state or (extra >= 8 and any(self._data[at + 40 : at + 48])):
+                raise NotModelled("an image with a machine's state in it as a simulated one")
             disk_bytes = struct.unpack_from(">Q", self._data, at + 48)[0] if extra >= 16 else self._disk_bytes
             identity_at = at + 40 + extra
             identity = self._data[identity_at : identity_at + id_length].decode()
@@ -316,6 +351,16 @@ def _writes(raw: bytes, start: int) -> Iterator[Run]:
     for at in range(0, len(raw), SECTOR):
         sector, piece = start + at // SECTOR, raw[at : at + SECTOR]
         number = int.from_bytes(piece[:8], "little")
-        if piece != pattern(number, sector * SECTOR, SECTOR):
-            raise NotModelled(f"sector {sector} holds bytes that no simulated write has put there")
-        yield sector, sector + 1, number
+        yield sector, sector + 1, number if piece == pattern(number, sector * SECTOR, SECTOR) else foreign(piece)
+
+
+def _inflated(packed: bytes, size: int) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=-_WINDOW_BITS).decompress(packed, size)
+    except zlib.error as error:
+        raise ValueError(f"a compressed cluster: {error}") from error
+
+
+def _features(incompatible: int, crypt: int) -> str:
+    named = [word for bit, word in enumerate(_INCOMPATIBLE) if incompatible >> bit & 1]
+    return " and ".join([*named, *["encryption"] * bool(crypt)]) or f"unknown features {incompatible:#x}"

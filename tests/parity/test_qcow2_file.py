@@ -1,5 +1,7 @@
 """Simulated images written as files that the real tools take, and files of the real tools read into a world."""
 
+import json
+import random
 import subprocess
 import tempfile
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from simulator import SimulatedHost, persist
 from simulator.disk import chain as chains
 from simulator.disk.content import bytes_of, pattern
 from simulator.disk.image import Qcow2, fresh_qcow2
@@ -24,7 +27,11 @@ from simulator.disk.operations import (
 )
 from simulator.disk.qcow2_file import decoded, encoded
 from simulator.disk.refcounts import leaks, may_apply, may_snapshot
+from tests.parity.monitors import File, RealQemu
+from tests.parity.shells import PLACE, Shells
 from tests.parity.tools import run
+from tests.parity.traces import NEGOTIATE, made
+from xensnap.model import Format, Layer
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_img", "qemu_io")]
 
@@ -48,7 +55,7 @@ def lived(kind: tuple[int, tuple[str, int], int], life: list[tuple[str, int, int
     return image
 
 
-def _lived(image: Qcow2, number: int, what: str, where: int, length: int) -> Qcow2:
+def _lived(image: Qcow2, number: int, what: str, where: int, length: int, below: tuple[Qcow2, ...] = ()) -> Qcow2:
     entries = list(image.table)
     entry = entries[where % len(entries)] if entries else None
     sectors = image.size_bytes // 512
@@ -56,7 +63,7 @@ def _lived(image: Qcow2, number: int, what: str, where: int, length: int) -> Qco
         case "write" | "zero":
             start = where % sectors
             run_ = (start, min(sectors, start + max(length, 8)), number if what == "write" else 0)
-            changed = written((image,), [run_])
+            changed = written((image, *below), [run_])
             assert isinstance(changed, Qcow2)
             return changed
         case "snapshot" if may_snapshot(image):
@@ -66,15 +73,17 @@ def _lived(image: Qcow2, number: int, what: str, where: int, length: int) -> Qco
         case "delete" if entry:
             return snapshot_dropped(snapshot_forgotten(image, entry))
         case "resize" if image.version > 2 or not entries:
-            changed = resized((image,), image.size_bytes + (where - 10) * 4096) if where != 10 else image
+            more = image.size_bytes + (where - 10) * 4096
+            changed = resized((image, *below), more) if where != 10 else image
             assert isinstance(changed, Qcow2)
             return changed
     return image
 
 
-def shown_bytes(image: Qcow2) -> bytes:
-    size = image.size_bytes
-    return bytes_of(chains.between((image,), 0, -(-size // 512)), 0, size)
+def shown_bytes(*stack: Qcow2) -> bytes:
+    """What a guest reads of the first, through those below it."""
+    size = stack[0].size_bytes
+    return bytes_of(chains.between(stack, 0, -(-size // 512)), 0, size)
 
 
 def raw_of(path: Path, *options: str) -> bytes:
@@ -113,37 +122,110 @@ def test_the_real_tool_takes_the_file_and_applies_its_snapshots(kind, life):
             assert check.returncode == (3 if leaks(image) else 0), check
 
 
-@given(st.lists(st.tuples(st.sampled_from(["write", "snapshot", "apply"]), st.integers(0, 2000)), max_size=8))
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-def test_a_file_of_the_real_tool_is_read_into_the_world(life: list[tuple[str, int]]):
+# --- chains ----------------------------------------------------------------------------------------------------------
+
+NAMES = ("base", "middle", "top")
+WORLDS = st.lists(st.tuples(KINDS, LIVES), min_size=2, max_size=3)
+
+
+def chained(drawn: list[tuple[tuple[int, tuple[str, int], int], list[tuple[str, int, int]]]]) -> tuple[Qcow2, ...]:
+    """One image over the other, each with what was done to it since, the top one first."""
+    stack: tuple[Qcow2, ...] = ()
+    for (cluster, (compat, bits), size), life in drawn:
+        below = NAMES[len(stack) - 1] if stack else ""
+        form = "qcow2" if below else ""
+        image = fresh_qcow2(
+            size, cluster_bytes=cluster, compat=compat, refcount_bits=bits, backing_name=below, backing_format=form
+        )
+        for number, (what, where, length) in enumerate(life, 1):
+            image = _lived(image, 100 * len(stack) + number, what, where, length, stack)
+        stack = (image, *stack)
+    return stack
+
+
+@given(WORLDS)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_whole_chain_goes_out_and_comes_back(drawn):
+    """Every image of it, through those below; every snapshot of the top one, which the real tool applies."""
+    stack = chained(drawn)
+    with tempfile.TemporaryDirectory(prefix="chain") as scratch:
+        paths = [Path(scratch) / name for name in NAMES[: len(stack)]][::-1]
+        for path, image in zip(paths, stack, strict=True):
+            path.write_bytes(encoded(image))
+        back = tuple(decoded(path.read_bytes()) for path in paths)
+        for depth, (path, image) in enumerate(zip(paths, back, strict=True)):
+            check = run(["qemu-img", "check", "-f", "qcow2", str(path)], path.parent)
+            assert check.returncode == (3 if leaks(stack[depth]) else 0), check
+            assert (image.backing_name, image.backing_format) == (
+                stack[depth].backing_name,
+                stack[depth].backing_format,
+            )
+            assert told(image) == told(stack[depth])
+            assert raw_of(path) == shown_bytes(*stack[depth:]) == shown_bytes(*back[depth:])
+        for entry in stack[0].table:
+            if may_apply(stack[0], entry):
+                done = run(["qemu-img", "snapshot", "-a", str(entry.number), str(paths[0])], paths[0].parent)
+                assert not done.returncode, done
+                assert raw_of(paths[0]) == shown_bytes(snapshot_applied(stack[0], entry), *stack[1:])
+
+
+REAL_LIVES = st.lists(
+    st.tuples(
+        st.sampled_from(["write", "other bytes", "compressed", "zeros", "snapshot", "apply"]), st.integers(0, 2000)
+    ),
+    max_size=7,
+)
+
+
+@given(st.lists(st.tuples(REAL_LIVES, st.sampled_from(["4k", "64k"])), min_size=1, max_size=3))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_chain_of_the_real_tool_is_read_into_the_world_and_goes_out_again(drawn):
+    """Patterns of ours, other bytes, zeros and compressed clusters, with snapshots of each image."""
     with tempfile.TemporaryDirectory(prefix="in") as scratch:
-        path = Path(scratch) / "image"
-        argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", str(path), "1M"]
-        assert not run(argv, path.parent).returncode
+        places = [Path(scratch) / "real", Path(scratch) / "again"]
+        for place in places:
+            place.mkdir()
+        stack: tuple[Qcow2, ...] = ()
         taken: list[str] = []
-        for number, (what, where) in enumerate(life, 1):
-            _real(path, number, what, where, taken)
-        image = decoded(path.read_bytes())
-        assert shown_bytes(image) == raw_of(path)
-        assert [entry.tag.decode() for entry in image.table] == taken
-        again = path.with_name("again")
-        again.write_bytes(encoded(image))
-        assert not run(
-            ["qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", str(path), str(again)], path.parent
-        ).returncode
+        path = again = places[0]
+        for depth, (life, cluster) in enumerate(drawn):
+            path = places[0] / NAMES[depth]
+            below = ["-b", NAMES[depth - 1], "-F", "qcow2"] if depth else []
+            argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", f"cluster_size={cluster}", *below, str(path), "1M"]
+            assert not run(argv, path.parent).returncode
+            taken = []
+            for number, (what, where) in enumerate(life, 1):
+                _real(path, 100 * depth + number, what, where, taken)
+            image = decoded(path.read_bytes())
+            stack = (image, *stack)
+            assert [entry.tag.decode() for entry in image.table] == taken
+            assert shown_bytes(*stack) == raw_of(path)
+            again = places[1] / path.name
+            again.write_bytes(encoded(image))
+            assert raw_of(again) == raw_of(path)
+        for tag in taken:
+            for place in (path, again):
+                assert not run(["qemu-img", "snapshot", "-a", tag, str(place)], place.parent).returncode
+            assert raw_of(again) == raw_of(path)
 
 
 def _real(path: Path, number: int, what: str, where: int, taken: list[str]) -> None:
+    at = where * 512 if what != "compressed" else where // 128 * 65536 % (1 << 20)
     if what == "snapshot":
         taken.append(f"s{number}")
         done = run(["qemu-img", "snapshot", "-c", taken[-1], str(path)], path.parent)
     elif what == "apply" and taken:
         done = run(["qemu-img", "snapshot", "-a", taken[where % len(taken)], str(path)], path.parent)
     else:
-        source = path.with_name("pattern")
-        source.write_bytes(pattern(number, where * 512, 4096))
-        done = run(["qemu-io", "-f", "qcow2", "-c", f"write -q -s {source} {where * 512} 4096", str(path)], path.parent)
-    assert not done.returncode, done
+        source = path.parent.parent / "pattern"
+        length = 65536 if what == "compressed" else 4096
+        random_bytes = random.Random(number).randbytes(600) if where % 3 else bytes([number % 255 + 1])
+        source.write_bytes(pattern(number, at, length) if what == "write" else random_bytes)
+        how = {"compressed": "-c ", "zeros": "-z "}.get(what, "")
+        fed = "" if what == "zeros" else f"-s {source} "
+        done = run(["qemu-io", "-f", "qcow2", "-c", f"write -q {how}{fed}{at} {length}", str(path)], path.parent)
+    # A cluster is compressed only where there is none yet.
+    assert not done.returncode or (what == "compressed" and b"write failed: Input/output error" in done.stdout), done
 
 
 def test_lazy_refcounts_are_carried_both_ways(tmp_path: Path):
@@ -163,9 +245,48 @@ def test_dirty_bitmaps_are_refused_and_never_lost_without_a_word(tmp_path: Path)
         decoded(path.read_bytes())
 
 
-def test_bytes_of_somebody_else_are_refused(tmp_path: Path):
+def test_which_clusters_were_compressed_is_not_told(tmp_path: Path):
+    path = tmp_path / "image"
+    run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"], tmp_path)
+    run(["qemu-io", "-f", "qcow2", "-c", "write -q -c -P 7 0 64k", str(path)], tmp_path)
+    shells = Shells.alone()
+    shells.fs = shells.fs.create(f"{PLACE}/a", decoded(path.read_bytes()))
+    for argv in (["check", "a"], ["map", "a"]):
+        with pytest.raises(NotImplementedError, match="compressed"):
+            shells.simulated(argv)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [("extended_l2=on", "subclusters"), ("compression_type=zstd", "another compression"), ("data_file=d", "data file")],
+)
+def test_what_has_no_place_in_a_world_is_refused_by_name(tmp_path: Path, options: str, named: str):
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", options, "image", "1M"], tmp_path)
+    with pytest.raises(NotImplementedError, match=named):
+        decoded((tmp_path / "image").read_bytes())
+
+
+@pytest.mark.usefixtures("qemu_system")
+def test_a_machines_state_is_refused(tmp_path: Path):
+    files = [File("image", node="a")]
+    made(tuple(files), tmp_path)
+    real = RealQemu(tmp_path, files)
+    try:
+        real.answers(NEGOTIATE)
+        save = {"job-id": "j", "tag": "s", "vmstate": "a", "devices": ["a"]}
+        real.answers(json.dumps({"execute": "snapshot-save", "arguments": save}).encode())
+        real.answers(b'{"execute":"quit"}')
+    finally:
+        real.close()
+    with pytest.raises(NotImplementedError, match="machine's state"):
+        decoded((tmp_path / "image").read_bytes())
+
+
+def test_a_world_with_bytes_of_somebody_else_is_kept_as_any_other(tmp_path: Path):
     path = tmp_path / "image"
     run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"], tmp_path)
     subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q -P 7 0 4096", str(path)], check=True)
-    with pytest.raises(NotImplementedError, match="no simulated write"):
-        decoded(path.read_bytes())
+    host = SimulatedHost.fresh()
+    host.add_image("/images/a.qcow2", decoded(path.read_bytes()))
+    assert persist.decode(persist.encode(host.world)) == host.world
+    assert host.read_layer(Layer("/images/a.qcow2", Format.QCOW2))[:8192] == bytes([7]) * 4096 + bytes(4096)

@@ -391,8 +391,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "Look at the file, and at the file system that it is on.",
     ),
     "foreign-bytes": (
-        "A file holds bytes that the simulator did not make, so it cannot tell what they are.",
-        "Use images that the simulated host has given out.",
+        "A file has, or would need, what a simulated host does not keep: bitmaps, a machine's state, raw bytes.",
+        "Use another file, or a plain copy that `qemu-img convert -O qcow2` made.",
     ),
     "foreign-simulator": (
         "Another distribution named `simulator` is installed over ours.",

@@ -45,7 +45,7 @@ def export(session: Session, path: str, file: str) -> None:
 @verb
 @changing
 def import_(session: Session, file: str, path: str) -> None:
-    """Make the simulated image PATH, which must not exist, of a qcow2 FILE that holds only simulated writes."""
+    """Make the simulated image PATH, which must not exist, of a qcow2 FILE, with its snapshots."""
     codec = hosts.import_simulator("simulator.disk.qcow2_file")
     data = Path(file).read_bytes()
     if data[:4] != b"QFI\xfb":
@@ -54,7 +54,9 @@ def import_(session: Session, file: str, path: str) -> None:
         stored = codec.decoded(data)
     except NotImplementedError as error:
         cause = f"{file} cannot be an image of the simulated host: {error}"
-        raise Refused([Reason("foreign-bytes", cause, "Take a file that `sim image export` made.")]) from error
+        raise Refused(
+            [Reason("foreign-bytes", cause, "Take a plain copy that `qemu-img convert -O qcow2` made.")]
+        ) from error
     with hosts.open_simulated(chosen(session), wait_s=session.wait_s) as host:
         host.add_image(path, stored)
     _tell(session, path, file, len(data), f"{path} made of {file}")

@@ -9,7 +9,7 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk.chain import Link, OpenError, below
 from simulator.disk.chain import opened as link_of
 from simulator.disk.filesystem import FileSystem
-from simulator.disk.image import Qcow2
+from simulator.disk.image import COMPRESSED, Qcow2
 from simulator.disk.qjson import pretty
 from simulator.disk.refcounts import errors, leaks, repaired
 from simulator.disk.told import Told, image_info
@@ -87,6 +87,8 @@ def check(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[
         refused = Failed("This image format does not support checks", status=63)
         refused.stderr = image.warning + refused.stderr
         raise refused
+    if top.inflated:
+        raise NotModelled(f"qemu-img check of {COMPRESSED}")
     if top.corrupted and repair == "all":
         raise NotModelled("qemu-img check -r all of a damaged image")
     fixed = leaks(top) if repair else 0

@@ -9,7 +9,7 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk.chain import holes, sectors
 from simulator.disk.content import RESERVED, SECTOR, runs_in
 from simulator.disk.filesystem import FileSystem
-from simulator.disk.image import Image, Qcow2, Raw
+from simulator.disk.image import COMPRESSED, Image, Qcow2, Raw
 from simulator.disk.qcow2_file import places
 from simulator.tools.img.arguments import a_number, read
 from simulator.tools.img.look import output_of
@@ -123,6 +123,8 @@ def _blank(low: int, high: int, depth: int, *, present: bool) -> Extent:
 
 
 def _held(image: Qcow2, low: int, high: int, depth: int) -> Iterator[Extent]:
+    if image.inflated:
+        raise NotModelled(f"qemu-img map of {COMPRESSED}")
     size, at = image.sectors, places(image)
     for index in range(low // size, -(-high // size)) if low < high else ():
         value = image.content.get(index)
