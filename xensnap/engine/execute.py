@@ -14,15 +14,15 @@ from os import strerror
 
 import msgspec
 
+from xensnap.engine import names
 from xensnap.engine import plan as plans
 from xensnap.engine import state as states
-from xensnap.engine.context import Context
+from xensnap.engine.context import Context, directory
 from xensnap.engine.journal import Begin, End, Journal
 from xensnap.engine.plan import Plan
 from xensnap.engine.records import Store, load
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
-from xensnap.engine.store_steps import WriteSidecar
 from xensnap.errors import Damaged, Effect, Failed, FileFailed, NotFound, Reason, Refused, XensnapError
 from xensnap.hypervisor import Hypervisor
 from xensnap.model import DomainUuid, RunState
@@ -35,9 +35,6 @@ RESERVE_BYTES = 64 << 10
 
 DECIDED = "decided"
 """What the journal notes of a decision, for the day on which the state that tells of it is lost."""
-
-NEW_FILE_SUFFIX = ".new"
-"""How `Files.replace` names what it is writing; a crash can leave one."""
 
 
 class Outcome(StrEnum):
@@ -295,25 +292,19 @@ class Execution:
         await self._write_state(after)
 
     async def _remove_half_written(self) -> None:
-        """What `Files.replace` was writing when the process died, in every directory that the plan writes to."""
-        for path in self._directories():
-            names = [name for name in await self._host.files.names(path) if self._could_be_ours(path, name)]
-            for name in names:
-                await self._host.files.remove(f"{path}/{name}")
-            if names:
-                await self._host.files.sync_dir(path)
+        """What `Files.replace` was writing when the process died: anything in the store, which is ours alone.
 
-    def _directories(self) -> tuple[str, ...]:
-        sidecars = (
-            step.path.rpartition("/")[0]
-            for step in plans.each(self._plan.prepare + self._plan.finish)
-            if isinstance(step, WriteSidecar)
-        )
-        return tuple(dict.fromkeys((self._at.store.directory, *sidecars)))
-
-    def _could_be_ours(self, directory: str, name: str) -> bool:
-        suffix = NEW_FILE_SUFFIX if directory == self._at.store.directory else f".xensnap.json{NEW_FILE_SUFFIX}"
-        return name.startswith(".") and name.endswith(suffix)
+        Beside the images other domains have copies of their own, and somebody may be writing one just now.
+        """
+        files, store = self._host.files, self._at.store.directory
+        left = [f"{store}/{name}" for name in await files.names(store) if name.startswith(".")]
+        left = [path for path in left if path.endswith(names.NEW_FILE)]
+        beside = map(names.half_written, sorted(plans.copies(self._plan)))
+        left += [path for path in beside if await files.stat(path) is not None]
+        for path in left:
+            await files.remove(path)
+        for place in dict.fromkeys(map(directory, left)):
+            await files.sync_dir(place)
 
 
 def _is_full(error: XensnapError) -> bool:

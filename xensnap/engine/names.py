@@ -14,6 +14,9 @@ _SIDECAR = ".xensnap.json"
 _RECORD = re.compile(r"snapshotdata-(?:d\.)?(?P<name>.+?)\.(?:libxl-json|xl)\Z", re.DOTALL)
 
 
+NEW_FILE = ".new"
+"""How what `Files.replace` is writing ends."""
+
 SAFETY = "xensnap-safety-"
 """What the tag of a revert's safety point begins with; the operation's id follows."""
 
@@ -103,9 +106,15 @@ def made_by(path: str) -> str:
     return path.rpartition(".")[0].rpartition(".")[2]
 
 
+def half_written(path: str) -> str:
+    """What `Files.replace` calls this file while it writes it; a crash can leave one."""
+    place, _, name = path.rpartition("/")
+    return f"{place}/.{name}{NEW_FILE}"
+
+
 def is_half_written(path: str) -> bool:
     """Whether this is what a copy of a record is called while it is written."""
-    return path.rpartition("/")[2].startswith(".") and path.endswith(f"{_SIDECAR}.new")
+    return path.rpartition("/")[2].startswith(".") and path.endswith(f"{_SIDECAR}{NEW_FILE}")
 
 
 def overlay_file(base_path: str, *, vdev: str, operation: str, directory: str) -> str:

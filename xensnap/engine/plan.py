@@ -14,6 +14,7 @@ import msgspec
 
 from xensnap.engine.state import DomainState
 from xensnap.engine.steps import Step, Together
+from xensnap.engine.store_steps import StayRecognised, WriteSidecar
 from xensnap.errors import Usage
 
 SCHEMA = "xensnap-plan/1"
@@ -60,6 +61,14 @@ def each(steps: tuple[Step, ...]) -> Iterator[Step]:
             yield from step.steps
         else:
             yield step
+
+
+def copies(plan: Plan) -> frozenset[str]:
+    """The copies of records beside images that a plan writes, on its way on or on its way back."""
+    steps: list[Step] = []
+    for step in each(plan.prepare + plan.finish):
+        steps += step.records if isinstance(step, StayRecognised) else (step,)
+    return frozenset(step.path for step in steps if isinstance(step, WriteSidecar))
 
 
 def encode(plan: Plan) -> bytes:

@@ -36,7 +36,7 @@ def files(seen: Survey) -> Iterator[Finding]:
         else:
             yield Finding("unknown-file", Severity.NOTE, path, "it is none of ours", "Move it elsewhere.")
     for path, stat in seen.beside.items():
-        if names.is_half_written(path) and not seen.begun:
+        if names.is_half_written(path) and not seen.begun and path not in seen.elsewhere:
             yield _leftover(path, stat, "a copy of a record, half written")
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 import msgspec
 
 from xensnap.engine import journal, names
+from xensnap.engine import plan as plans
 from xensnap.engine.context import directory
 from xensnap.engine.doctor.rebuild import last_decided, rebuilt
 from xensnap.engine.journal import Begin, Entry
@@ -35,6 +36,7 @@ class Survey(msgspec.Struct, frozen=True):
         stored: what stands in the store, by name.
         beside: files by path, beside images of the domain, that bear names which only we give.
         copies: the copies of records beside images, by path; None where one cannot be read.
+        elsewhere: of the files beside images those that an operation on another domain may be writing just now.
         strays: images by path that bear names of ours and that nothing in the view refers to.
         stats: what stands at the path of each image of the view, where something does.
         around: every file in the directories of images, looked at only where an image is missing.
@@ -54,6 +56,7 @@ class Survey(msgspec.Struct, frozen=True):
     stored: Mapping[str, FileStat] = {}
     beside: Mapping[str, FileStat] = {}
     copies: Mapping[str, Snapshot | None] = {}
+    elsewhere: frozenset[str] = frozenset()
     strays: Mapping[str, Stray] = {}
     stats: Mapping[str, FileStat] = {}
     around: Mapping[str, FileStat] = {}
@@ -117,6 +120,7 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
         stored=stored,
         beside=beside,
         copies=copies,
+        elsewhere=await _written_elsewhere(host, view, filter(names.is_half_written, beside)),
         strays=strays,
         stats=await _stats(host, view),
         around=await _around(host, view) if missing else {},
@@ -173,6 +177,20 @@ def _places(view: View) -> tuple[str, ...]:
     paths = {layer.path for layer in layers} | set(view.images) | {entry.path for entry in view.state.ours}
     paths |= {disk.path for disk in view.domain.disks if disk.path}
     return tuple(sorted({directory(path) for path in paths}))
+
+
+async def _written_elsewhere(host: Hypervisor, view: View, halves: Iterable[str]) -> frozenset[str]:
+    """What operations on other domains have begun to write in the directories of this one's images."""
+    left, found = set(halves), set[str]()
+    for uuid in await host.files.names(view.root) if left else ():
+        if uuid == view.domain.uuid:
+            continue
+        try:
+            begun = journal.pending(await journal.read(host, Store.of(host, DomainUuid(uuid)).journal))
+        except XensnapError:
+            return frozenset(left)  # nobody knows what is being done there
+        found |= {names.half_written(path) for path in plans.copies(begun.plan)} if begun else set()
+    return frozenset(left & found)
 
 
 async def _stats(host: Hypervisor, view: View) -> dict[str, FileStat]:
