@@ -72,8 +72,14 @@ class Directory(msgspec.Struct, frozen=True):
 
 
 class Open(msgspec.Struct, frozen=True):
-    """One process that has a file open; `locked` where it holds QEMU's locks on it, which not every QEMU takes."""
+    """One process that has a file open.
+
+    Attributes:
+        locked: whether it holds QEMU's locks on it, which not every QEMU takes.
+        unread: whether it lets nobody else read it, either.
+    """
 
     pid: int
     writing: bool
     locked: bool = False
+    unread: bool = False

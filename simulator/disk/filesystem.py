@@ -308,17 +308,17 @@ class FileSystem(msgspec.Struct, frozen=True):
                 after = after._open_by(number, left)
         return after
 
-    def having_open(self, pid: int, wanted: tuple[tuple[int, bool, bool], ...]) -> "FileSystem":
-        """A process has exactly these inodes open, each for writing or not, locked or not, and as often as it says."""
+    def having_open(self, pid: int, wanted: tuple[tuple[int, Open], ...]) -> "FileSystem":
+        """A process has exactly these inodes open, and as often as it says."""
         after = self
-        numbers = {number for number, _, _ in wanted}
+        numbers = {number for number, _ in wanted}
         for number, opens in self.opens.items():
             if number not in numbers and any(entry.pid == pid for entry in opens):
                 after = after._open_by(number, tuple(entry for entry in opens if entry.pid != pid))
         opened = after.opens
         for number in sorted(numbers):
             others = tuple(entry for entry in opened.get(number, ()) if entry.pid != pid)
-            ours = tuple(Open(pid, writing, locked) for each, writing, locked in wanted if each == number)
+            ours = tuple(entry for each, entry in wanted if each == number)
             opened = opened.set(number, (*others, *ours))
         return replace(after, opens=opened)
 

@@ -93,22 +93,6 @@ def by_node(qemu: Qemu, name: str) -> Place | None:
     return None
 
 
-def called(qemu: Qemu, place: Place, asked: str | None) -> str:
-    """What a message calls a node: a device stands on the filter of a job above it, and is told if it was asked for."""
-    if asked is not None and by_device(qemu, asked):
-        return asked
-    job = qemu.working(place.drive.vdev)
-    return place.node.name if job and job.filter_name and job.source == place.node.name else place.called
-
-
-def standing_on(qemu: Qemu, name: str) -> str:
-    """What messages call the node that has this one as its backing file; empty where there is none."""
-    for place in places(qemu):
-        if place.at and place.node.name == name:
-            return place.node.below or place.drive.chain[place.at - 1].name
-    return ""
-
-
 def by_device(qemu: Qemu, name: str) -> Drive | None:
     """The drive whose backend QEMU calls so; those of xenstore have no name."""
     return next((drive for drive in qemu.drives if name and drive.attached and drive.device == name), None)
@@ -123,14 +107,6 @@ def found(qemu: Qemu, device: str | None, node: str | None) -> Place:
             raise NotModelled(f"QMP: what is done to {node!r}, the file of an image")
         return place
     raise QmpError(f"Cannot find device='{device or ''}' nor node-name='{node or ''}'")
-
-
-def root(qemu: Qemu, name: str) -> Place:
-    """A device or node that nothing stands on."""
-    place = found(qemu, name, name)
-    if place.at or place.file or qemu.holding(place.drive, place.node) or standing_on(qemu, place.node.name):
-        raise QmpError("Need a root block node")
-    return place
 
 
 def filename(drive: Drive, at: int) -> str:
@@ -176,15 +152,13 @@ def valid_id(name: str) -> bool:
     return name[:1].isascii() and name[:1].isalpha() and all(c.isascii() and (c.isalnum() or c in "-._") for c in name)
 
 
-def require_lock(fs: FileSystem, number: int, *, writing: bool, mine: int = 0) -> None:
-    """Nobody holds QEMU's locks on this file against us, this very QEMU's other nodes included (qemu.md 88 to 94).
-
-    Args:
-        mine: how many of the locks there are the caller's own.
-    """
+def require_lock(fs: FileSystem, number: int, *, writing: bool, reading: bool = True) -> None:
+    """Nobody holds QEMU's locks on this file against us, this very QEMU's other nodes included (qemu.md 88 to 94)."""
     others = [entry for entry in fs.opens.get(number, ()) if entry.locked]
-    if len(others) <= mine:
+    if not others:
         return
+    if reading and any(entry.unread for entry in others):
+        raise QmpError('Failed to get "consistent read" lock')
     if writing:
         raise QmpError('Failed to get "write" lock')
     if any(entry.writing for entry in others):

@@ -15,7 +15,7 @@ from immutables import Map
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.chain import Link, OpenError, chain, image_in, sectors, shown
 from simulator.disk.content import Run
-from simulator.disk.files import Inode
+from simulator.disk.files import Inode, Open
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, Raw
 from simulator.disk.operations import written
@@ -102,6 +102,8 @@ class BlockJob(msgspec.Struct, frozen=True):
         filter_name, filter_serial: the node that QEMU puts above the images meanwhile.
         held: what it was doing when all was done but for what it must be told to do.
         ordered: it has been told to pivot, and has not yet.
+        holds: the images that it does not let others change; a job that is over may, until it is dismissed.
+        reopened: the image that it has opened for writing, and will close for writing at its end.
     """
 
     id: str
@@ -123,6 +125,8 @@ class BlockJob(msgspec.Struct, frozen=True):
     held: str = ""
     speed: int = 0
     ordered: bool = False
+    holds: tuple[str, ...] = ()
+    reopened: str = ""
 
     @property
     def over(self) -> bool:
@@ -187,21 +191,16 @@ class Qemu(msgspec.Struct, frozen=True):
         same = (drive.vdev, drive.ide)
         drives = tuple(drive if (other.vdev, other.ide) == same else other for other in self.drives)
         if not all(other.attached for other in drives):
-            known = {node.name: node for node in drive.chain}
-            drives = tuple(
-                replace(other, chain=tuple(known.get(node.name, node) for node in other.chain)) for other in drives
-            )
+            drives = tuple(other if other is drive else _onto(other, drive.chain) for other in drives)
         return replace(self, drives=drives)
 
-    def holding(self, drive: Drive, node: Node) -> BlockJob | None:
-        """A job that this image is in use by, so that not much else can be done to it (measured: 7.2.22)."""
-        for job in self.jobs:
-            worked = self.drive(job.vdev)
-            if worked and node.name in _held(job, [each.name for each in worked.chain]):
-                return job
-        kept = self.job(drive.kept)
-        worked = self.drive(kept.vdev) if kept else None
-        return None if worked is None or node.name in {each.name for each in worked.chain} else kept
+    def holding(self, name: str) -> BlockJob | None:
+        """A job that this image is in use by, so that not much else can be done to it."""
+        return next((job for job in reversed(self.jobs) if name in job.holds), None)
+
+    def filtering(self, name: str) -> BlockJob | None:
+        """The job whose filter stands between this image and all that stands on it."""
+        return next((job for job in self.jobs if job.filter_name and job.source == name and not job.over), None)
 
     def telling(self, events: tuple[Event, ...], *, but: str = "") -> "Qemu":
         """All who listen will be told this; one of them has been already."""
@@ -215,20 +214,18 @@ class Qemu(msgspec.Struct, frozen=True):
 
     def doing(self, job: BlockJob) -> "Qemu":
         """With this job, new or further on."""
-        others = tuple(other for other in self.jobs if other.id != job.id)
-        return replace(self, jobs=(*others, job))
+        if self.job(job.id) is None:
+            return replace(self, jobs=(*self.jobs, job))
+        return replace(self, jobs=tuple(job if other.id == job.id else other for other in self.jobs))
 
 
-def _held(job: BlockJob, names: list[str]) -> list[str]:
-    """The images of its drive that a job holds; a stream holds its own even when it is over, until it is dismissed."""
-    if job.source not in names:
-        return []
-    first = names.index(job.source)
-    if job.over:
-        return [job.source] if job.kind == "stream" else []
-    if job.kind == "stream":
-        return names[first : names.index(job.target) if job.target else None]
-    return [names[0], *names[first : names.index(job.target) + 1]]
+def _onto(drive: Drive, chain: tuple[Node, ...]) -> Drive:
+    """A drive whose images are these from the first on that they have in common."""
+    names = [node.name for node in chain]
+    for at, node in enumerate(drive.chain):
+        if node.name in names:
+            return replace(drive, chain=(*drive.chain[:at], *chain[names.index(node.name) :]))
+    return drive
 
 
 def started(fs: FileSystem, pid: int, disks: Iterable[Disk], *, ide: bool) -> tuple[FileSystem, Qemu]:
@@ -275,7 +272,13 @@ def belief(link: Link) -> Image:
 
 def opening(fs: FileSystem, qemu: Qemu) -> FileSystem:
     """The file system with exactly those files open that this QEMU has open."""
-    wanted = tuple((node.number, not node.readonly, node.locked) for drive in qemu.drives for node in drive.chain)
+    # What a commit passes over is no content of any disk until it is done, and nobody may read it.
+    unread = {name for job in qemu.jobs if job.kind == "commit" and not job.over for name in job.holds[1:-1]}
+    wanted = tuple(
+        (node.number, Open(qemu.pid, not node.readonly, node.locked, node.locked and node.name in unread))
+        for drive in qemu.drives
+        for node in drive.chain
+    )
     return fs.having_open(qemu.pid, wanted)
 
 
@@ -298,8 +301,8 @@ def unplugged(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
 
 
 def kept_alone(qemu: Qemu, chain: tuple[Node, ...]) -> Qemu:
-    """Images that nothing stands on any more: they stay from the first that the monitor holds."""
-    while chain and not chain[0].owned:
+    """Images that nothing stands on any more: they stay from the first that the monitor or a job holds."""
+    while chain and not chain[0].owned and not qemu.holding(chain[0].name):
         chain = chain[1:]
     if not chain or any(node.name == chain[0].name for drive in qemu.drives for node in drive.chain):
         return qemu
@@ -308,12 +311,17 @@ def kept_alone(qemu: Qemu, chain: tuple[Node, ...]) -> Qemu:
 
 def forgotten(fs: FileSystem, qemu: Qemu, job_id: str) -> tuple[FileSystem, Qemu]:
     """A job is dismissed. What only it has kept open is closed."""
-    kept = [drive for drive in qemu.drives if drive.kept == job_id]
-    jobs = tuple(job for job in qemu.jobs if job.id != job_id)
-    qemu = replace(qemu, jobs=jobs, drives=tuple(drive for drive in qemu.drives if drive not in kept))
+    qemu = replace(qemu, jobs=tuple(job for job in qemu.jobs if job.id != job_id))
+    kept = [drive for drive in qemu.drives if drive.kept == job_id or let_go(qemu, drive)]
+    qemu = replace(qemu, drives=tuple(drive for drive in qemu.drives if drive not in kept))
     for drive in kept:
         qemu = kept_alone(qemu, drive.chain)
     return opening(fs, qemu), qemu
+
+
+def let_go(qemu: Qemu, drive: Drive) -> bool:
+    """Whether nobody needs these images."""
+    return not drive.attached and not drive.kept and not drive.root.owned and not qemu.holding(drive.root.name)
 
 
 def current(fs: FileSystem, node: Node) -> Image:

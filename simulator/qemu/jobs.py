@@ -37,15 +37,23 @@ def commit(
     fs: FileSystem, qemu: Qemu, *, vdev: str, top: Layer, base: Layer, job_id: str, backing_name: str
 ) -> tuple[FileSystem, Qemu]:
     """`block-commit`: active where `top` is the root, which gets ready and pivots; else it ends by itself."""
-    drive = _free(qemu, vdev, job_id, "Need a root block node")
+    drive = _free(qemu, vdev, job_id)
+    if qemu.holding(drive.root.name):
+        raise QmpError("Need a root block node")
     upper, lower = place(drive, top), place(drive, base)
     if lower <= upper:
         raise QmpError(f"Can't find '{base.path}' in the backing chain")
+    names = [node.name for node in drive.chain]
+    _require_free(qemu, vdev, names[max(upper - 1, 0) : lower + 1])
+    closed = drive.chain[lower].readonly
     fs, qemu, drive = _reopened(fs, qemu, drive, lower)
     if any(bitmap.recording for bitmap in drive.chain[lower].bitmaps):
         raise NotModelled("a commit into an image whose writes are recorded in a bitmap")
     qemu, drive = _followed(fs, qemu, drive, lower) if not upper else (qemu, drive)
-    job = BlockJob(job_id, COMMIT, vdev, drive.chain[upper].name, drive.chain[lower].name, backing_name=backing_name)
+    job = BlockJob(job_id, COMMIT, vdev, names[upper], names[lower], backing_name=backing_name)
+    # One that ends below the root holds that, too, which it is named after. What the root could pivot to stays open.
+    holds = (*names[: min(upper, 1)], *names[upper : lower + 1])
+    job = replace(job, holds=holds, reopened=names[lower] if upper and closed else "")
     stack = graph.images(fs, drive)
     size = stack[upper].size_bytes
     if stack[lower].size_bytes < size:
@@ -76,17 +84,20 @@ def stream(
     fs: FileSystem, qemu: Qemu, *, vdev: str, layer: Layer, base: Layer | None, job_id: str, backing_name: str
 ) -> tuple[FileSystem, Qemu]:
     """`block-stream`: what lies between the two, or all that lies below, is copied up."""
-    root = qemu.drive(vdev)
-    busy = f"Node '{root.root.name if root else vdev}' is busy: block device is in use by block job: "
-    drive = _free(qemu, vdev, job_id, busy)
+    drive = _free(qemu, vdev, job_id)
     upper = place(drive, layer)
     lower = place(drive, base) if base is not None else len(drive.chain)
     if lower <= upper:
         raise QmpError(f"Node '{drive.chain[lower].name}' is not a backing image of '{drive.chain[upper].name}'")
-    if upper:
+    names = [node.name for node in drive.chain]
+    _require_free(qemu, vdev, names[upper:lower])
+    closed = drive.chain[upper].readonly
+    if upper or closed:
         fs, qemu, drive = _reopened(fs, qemu, drive, upper)
-    target = drive.chain[lower].name if base is not None else ""
-    job = BlockJob(job_id, STREAM, vdev, drive.chain[upper].name, target, backing_name=backing_name)
+    target = names[lower] if base is not None else ""
+    holds = tuple(names[upper:lower])
+    job = BlockJob(job_id, STREAM, vdev, names[upper], target, backing_name=backing_name, holds=holds)
+    job = replace(job, reopened=names[upper] if closed else "")
     return fs, _measured(fs, qemu, job)
 
 
@@ -125,7 +136,7 @@ def completed(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qe
     drive = _drive(qemu, job)
     fs = _target_synced(fs, qemu, job)
     qemu = qemu.having(replace(drive, chain=drive.chain[_at(qemu, job, job.target) :]))
-    done = replace(job, status="concluded", done_sectors=job.done_sectors + _sum(runs), left_sectors=0)
+    done = replace(job, status="concluded", done_sectors=job.done_sectors + _sum(runs), left_sectors=0, holds=())
     return graph.opening(fs, qemu), qemu.doing(done)
 
 
@@ -138,14 +149,7 @@ def cancelled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qe
     """`job-cancel`: no pivot; what was copied stays where it is and is shown by nobody."""
     if job.over:
         raise QmpError(f"Job '{job.id}' in state 'concluded' cannot accept command verb 'cancel'")
-    caught_up = job.status == "ready"
-    fs, qemu = _ended(fs, qemu, job, "")
-    if not caught_up:
-        return fs, qemu
-    # The base stays open for writing (measured: QEMU 7.2.22).
-    drive, at = _drive(qemu, job), _at(qemu, job, job.target)
-    qemu = qemu.having(_with(drive, at, replace(drive.chain[at], readonly=False)))
-    return graph.opening(fs, qemu), qemu
+    return _ended(fs, qemu, job, "")
 
 
 def left(fs: FileSystem, qemu: Qemu, job: BlockJob) -> list[Run]:
@@ -176,7 +180,7 @@ def place(drive: Drive, layer: Layer) -> int:
 # --- steps of a job --------------------------------------------------------------------------------------------------
 
 
-def _free(qemu: Qemu, vdev: str, job_id: str, busy: str) -> Drive:
+def _free(qemu: Qemu, vdev: str, job_id: str) -> Drive:
     if not job_id:
         raise QmpError("Invalid job ID ''")
     if qemu.job(job_id):
@@ -184,9 +188,15 @@ def _free(qemu: Qemu, vdev: str, job_id: str, busy: str) -> Drive:
     drive = qemu.drive(vdev)
     if drive is None:
         raise QmpError(f"Cannot find device='{vdev}' nor node-name='{vdev}'")
-    if holding := qemu.working(vdev) or qemu.holding(drive, drive.root):
-        raise QmpError(busy + (holding.kind if busy.endswith(": ") else ""))
     return drive
+
+
+def _require_free(qemu: Qemu, vdev: str, names: list[str]) -> None:
+    for name in names:
+        if job := qemu.holding(name):
+            raise QmpError(f"Node '{name}' is busy: block device is in use by block job: {job.kind}")
+    if qemu.working(vdev):
+        raise NotModelled("two block jobs at once in one chain")
 
 
 def _reopened(fs: FileSystem, qemu: Qemu, drive: Drive, where: int) -> tuple[FileSystem, Qemu, Drive]:
@@ -222,7 +232,8 @@ def _settled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qem
     else:
         above = _at(qemu, job, job.source)
         below = _at(qemu, job, job.target) if job.target else len(drive.chain)
-    if above and drive.chain[above].readonly:
+    closed = drive.chain[above].readonly
+    if closed:
         fs, qemu, drive = _reopened(fs, qemu, drive, above)
     if job.kind == STREAM and above + 1 == len(drive.chain):
         # Where something stands below, its name is written even if nothing lay between (measured: 7.2.22).
@@ -234,24 +245,30 @@ def _settled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qem
     name = job.backing_name if form else ""
     fs, qemu = _put(fs, qemu, drive, above, replace(image, backing_name=name, backing_format=form))
     drive = _drive(qemu, job)
-    renamed = replace(drive.chain[above], expects=name)
+    renamed = replace(drive.chain[above], expects=name, readonly=closed)
     lower = tuple(replace(node, below=_called(drive, above)) for node in drive.chain[below : below + 1])
     chain = (*drive.chain[:above], renamed, *lower, *drive.chain[below + 1 :])
     qemu = qemu.having(replace(drive, chain=chain))
-    return _ended(fs, qemu, job, "")
+    return _ended(fs, qemu, job, "", holds=job.holds)
 
 
-def _ended(fs: FileSystem, qemu: Qemu, job: BlockJob, error: str) -> tuple[FileSystem, Qemu]:
-    """Nothing is done any more; only the root is open for writing.
+def _ended(
+    fs: FileSystem, qemu: Qemu, job: BlockJob, error: str, *, holds: tuple[str, ...] = ()
+) -> tuple[FileSystem, Qemu]:
+    """Nothing is done any more, and what it has opened for writing is closed for that.
 
     What is closed for writing is made durable, and nothing else (measured: QEMU 7.2.22, a stream into the root).
+
+    Args:
+        holds: what a commit holds from now on; a stream goes on to hold what it did, however it has ended.
     """
+    holds = job.holds if job.kind == STREAM else holds
     drive = _drive(qemu, job)
     for node in drive.chain[1:]:
         fs = fs if node.readonly else fs.synced(node.number)
-    lower = (replace(node, readonly=True) for node in drive.chain[1:])
-    qemu = qemu.having(unfollowed(_hung_anew(replace(drive, chain=(drive.root, *lower)), job.source)))
-    return graph.opening(fs, qemu), qemu.doing(replace(job, status="concluded", error=error))
+    chain = tuple(replace(node, readonly=True) if node.name == job.reopened else node for node in drive.chain)
+    qemu = qemu.having(unfollowed(_hung_anew(replace(drive, chain=chain), job.source)))
+    return graph.opening(fs, qemu), qemu.doing(replace(job, status="concluded", error=error, holds=holds))
 
 
 def _hung_anew(drive: Drive, source: str) -> Drive:

@@ -68,7 +68,7 @@ def internal(
     """An internal snapshot in the root of a drive, which messages call as the client has called it."""
     # The order in which QEMU looks: qemu.md 114.
     root = drive.root
-    if qemu.holding(drive, drive.root):
+    if qemu.holding(drive.root.name):
         raise QmpError("Need a root block node")
     if root.readonly:
         raise QmpError(f"Device '{called}' is read only")
@@ -103,7 +103,7 @@ def _put(fs: FileSystem, qemu: Qemu, drive: Drive, image: Qcow2, failing: str) -
 
 def _external(fs: FileSystem, qemu: Qemu, action: External) -> tuple[FileSystem, Qemu]:
     drive, path = _drive(qemu, action.vdev, ""), action.overlay.path
-    if job := qemu.holding(drive, drive.root):
+    if job := qemu.holding(drive.root.name):
         raise QmpError(f"Node '{drive.root.name}' is busy: block device is in use by block job: {job.kind}")
     if drive.root.layer.path == path:
         raise QmpError("Error: Trying to create an image with the same filename as the backing file")
@@ -129,7 +129,7 @@ def _external(fs: FileSystem, qemu: Qemu, action: External) -> tuple[FileSystem,
 def deleted(fs: FileSystem, qemu: Qemu, vdev: str, *, tag: str, snapshot_id: str) -> tuple[FileSystem, Qemu]:
     """`blockdev-snapshot-delete-internal-sync` with name and id. `LookupError` where there is no such snapshot."""
     drive = _drive(qemu, vdev, vdev)
-    if qemu.holding(drive, drive.root):
+    if qemu.holding(drive.root.name):
         raise QmpError("Need a root block node")
     image = graph.current(fs, drive.root)
     if not isinstance(image, Qcow2):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.tools.img.run import run as run_simulated
 from tests.parity.monitors import IMAGES, File, RealQemu, SimulatedQemu, create_args, normal, ordered
 from tests.parity.rounds import FEW, again, up_to_not_modelled
 from tests.parity.tools import WITH_QEMU, WITH_STORAGE_DAEMON, run
@@ -198,8 +199,9 @@ STATES = st.one_of(
 
 
 # Jobs that stay until they are dismissed, among images that they join.
+ADDED = {"driver": st.just("qcow2"), "file": OLD_FILES.map(lambda path: {"driver": "file", "filename": path})}
 IN_CHAIN = st.sampled_from(["d0", "d0", "d0", "ov", "n0", "a", "x1"])
-BETWEEN = st.sampled_from(["n0", "ov", "a", "x1", "n1"])
+BETWEEN = st.sampled_from(["n0", "ov", "a", "x1", "x2", "n1"])
 STAYING = {"auto_dismiss": st.sampled_from([True, False, False]), "auto_finalize": st.booleans()}
 JOINING = {"device": IN_CHAIN, "job_id": JOBS}
 JOINED = st.one_of(
@@ -212,6 +214,9 @@ JOINED = st.one_of(
     command("block-commit", JOINING, top_node=BETWEEN, base_node=BETWEEN, **STAYING),
     command("block-commit", JOINING, **STAYING),
     *(command(f"job-{verb}", {"id": JOBS}) for verb in ("complete", "cancel", "dismiss", "dismiss", "finalize")),
+    *(command(f"job-{verb}", {"id": JOBS}) for verb in ("pause", "resume")),
+    command("block-job-cancel", {"device": JOBS}),
+    command("blockdev-add", {**ADDED, "node_name": st.sampled_from(["x1", "x2"])}),
     command("blockdev-del", {"node_name": BETWEEN}),
     command("blockdev-snapshot-internal-sync", {"device": IN_CHAIN, "name": TAGS}),
     command("block_resize", {"size": st.sampled_from([1 << 20, 2 << 20])}, node_name=BETWEEN),
@@ -339,17 +344,6 @@ def test_both_save_and_load_the_same_machine() -> None:
     again(save_and_load_the_same)
 
 
-@given(st.lists(JOINED, min_size=2, max_size=14))
-@FEW
-def join_the_same_images(commands: list[tuple[str, dict[str, Any]]]) -> None:
-    with tempfile.TemporaryDirectory(prefix="joined") as scratch, up_to_not_modelled():
-        say_the_same(Pair(Path(scratch)), commands)
-
-
-def test_both_join_the_same_images() -> None:
-    again(join_the_same_images)
-
-
 def q(name: str, /, **arguments: Any) -> tuple[str, dict[str, Any]]:
     return name, {key.replace("_", "-"): value for key, value in arguments.items()}
 
@@ -357,8 +351,42 @@ def q(name: str, /, **arguments: Any) -> tuple[str, dict[str, Any]]:
 OVER_D0 = q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{IMAGES}/new1")
 OVER_NEW1 = q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{IMAGES}/new2")
 NAMED_OVER_D0 = q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{IMAGES}/new1", snapshot_node_name="ov")
+NAMED_OVER_OV = q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{IMAGES}/new2", snapshot_node_name="x2")
 A_OVER_N0 = q("blockdev-snapshot", node="n0", overlay="a")
+X1 = q("blockdev-add", driver="qcow2", node_name="x1", file={"driver": "file", "filename": f"{IMAGES}/free.qcow2"})
+X1_OVER_A = q("blockdev-snapshot", node="a", overlay="x1")
+X1_OVER_OV = q("blockdev-snapshot", node="ov", overlay="x1")
+SHAPES = [
+    [],
+    [NAMED_OVER_D0],
+    [NAMED_OVER_D0, NAMED_OVER_OV],
+    [OVER_D0, NAMED_OVER_OV],
+    [A_OVER_N0],
+    [A_OVER_N0, NAMED_OVER_D0],
+    [A_OVER_N0, NAMED_OVER_D0, NAMED_OVER_OV],
+    [X1, X1_OVER_A],
+    [X1, X1_OVER_A, NAMED_OVER_D0],
+    [X1, NAMED_OVER_D0, X1_OVER_OV],
+    [X1, NAMED_OVER_D0, NAMED_OVER_OV],
+    [A_OVER_N0, X1, NAMED_OVER_D0, X1_OVER_OV],
+]
+"""How images may stand on each other, below a device and below none, the monitor's own among them or not."""
+
+
+@given(st.sampled_from(SHAPES), st.lists(JOINED, min_size=2, max_size=14))
+@FEW
+def join_the_same_images(shape: list[tuple[str, dict[str, Any]]], commands: list[tuple[str, dict[str, Any]]]) -> None:
+    with tempfile.TemporaryDirectory(prefix="joined") as scratch, up_to_not_modelled():
+        say_the_same(Pair(Path(scratch)), [*shape, *commands])
+
+
+def test_both_join_the_same_images() -> None:
+    again(join_the_same_images)
+
+
 RENAMED = q("change-backing-file", device="d0", image_node_name="n0", backing_file="x")
+ADDED_AGAIN = q("blockdev-add", driver="qcow2", node_name="x1", file={"driver": "file", "filename": f"{IMAGES}/new1"})
+STREAMED = q("block-stream", device="d0", job_id="k")
 FORGOTTEN = q("block-stream", device="d0", job_id="j", auto_dismiss=False)
 PENDING = {"job_id": "j", "auto_finalize": False}
 GRAPH = q("x-debug-query-block-graph")
@@ -438,6 +466,125 @@ FOUND = {
     "no overlay of what a job works on": [q("block-stream", device="a", auto_dismiss=True, **PENDING), A_OVER_N0],
     "no overlay of what a guest reads through it": [A_OVER_N0, q("blockdev-snapshot", node="a", overlay="n0")],
     "no resize of what something stands on": [OVER_D0, q("block_resize", node_name="n0", size=2 << 20)],
+    **{
+        f"a commit that nobody has dismissed and {name} of {arguments}": [
+            *(NAMED_OVER_D0, NAMED_OVER_OV),
+            q("block-commit", device="d0", job_id="j", top_node="ov", base_node="n0", auto_dismiss=False),
+            (name, arguments),
+            *(GRAPH, q("query-named-block-nodes", flat=True)),
+        ]
+        for name, arguments in (
+            q("blockdev-snapshot-internal-sync", device="d0", name="s"),
+            q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{IMAGES}/new3"),
+            q("blockdev-snapshot", node="n0", overlay="a"),
+            q("blockdev-snapshot", node="ov", overlay="a"),
+            q("block-stream", device="d0", job_id="k"),
+            q("block_resize", device="d0", size=2 << 20),
+            q("blockdev-del", node_name="n0"),
+            q("job-dismiss", id="j"),
+        )
+    },
+    "a cancelled commit lets go of all": [
+        NAMED_OVER_D0,
+        q("block-commit", device="d0", top_node="n0", auto_dismiss=False, **PENDING),
+        q("job-cancel", id="j"),
+        OVER_NEW1,
+    ],
+    "a commit that was told to end without a pivot does so when it is let": [
+        q("block-commit", device="d0", **PENDING),
+        q("block-job-cancel", device="j"),
+        q("query-block-jobs"),
+        q("job-finalize", id="j"),
+        q("query-block"),
+    ],
+    "what was paused is not when it has been cancelled": [
+        q("block-commit", device="d0", job_id="j", auto_dismiss=False),
+        q("job-pause", id="j"),
+        q("job-cancel", id="j"),
+        q("query-block-jobs"),
+    ],
+    "what a commit could have pivoted to stays open for writing": [
+        NAMED_OVER_D0,
+        NAMED_OVER_OV,
+        q("block-commit", device="d0", job_id="j", base_node="ov"),
+        q("block-job-cancel", device="j"),
+        q("block-stream", device="d0", **PENDING),
+        q("job-cancel", id="j"),
+    ],
+    "and also where only the monitor still keeps what stands on it": [
+        A_OVER_N0,
+        NAMED_OVER_D0,
+        q("block-commit", device="d0", **PENDING),
+        q("job-cancel", id="j"),
+        q("block-stream", device="d0", job_id="j"),
+    ],
+    "the monitor keeps what has been pivoted from, and nobody follows its writes": [
+        A_OVER_N0,
+        q("block-commit", device="d0", job_id="j"),
+        q("job-complete", id="j"),
+    ],
+    "what a stream keeps stands on what everybody stands on": [
+        A_OVER_N0,
+        NAMED_OVER_D0,
+        NAMED_OVER_OV,
+        q("block-stream", device="d0", job_id="j", base_node="a", auto_dismiss=False),
+        q("block-stream", device="n0", job_id="k", auto_dismiss=False),
+        GRAPH,
+    ],
+    "what stands on an image that is streamed into may go": [
+        X1,
+        X1_OVER_A,
+        q("block-stream", device="a", auto_dismiss=False, **PENDING),
+        q("blockdev-del", node_name="x1"),
+        q("job-finalize", id="j"),
+        q("job-dismiss", id="j"),
+    ],
+    "a stream opens for writing what nothing stands on, too": [
+        X1,
+        q("blockdev-snapshot-sync", node_name="x1", snapshot_file=f"{IMAGES}/new1", snapshot_node_name="ov"),
+        q("block-stream", device="x1", **PENDING),
+    ],
+    "the filter of a commit of the root can be written to": [
+        A_OVER_N0,
+        NAMED_OVER_D0,
+        q("block-stream", device="d0", job_id="j"),
+        q("block-commit", device="a", job_id="j"),
+    ],
+    "a filter between two images is in use": [OVER_D0, q("block-stream", device="n0", **PENDING), STREAMED],
+    "a filter right above the base, too": [
+        NAMED_OVER_D0,
+        q("block-stream", device="n0", **PENDING),
+        q("block-stream", device="d0", job_id="k", base_node="n0"),
+    ],
+    "but not that of a commit below the root": [
+        NAMED_OVER_D0,
+        NAMED_OVER_OV,
+        q("block-commit", device="d0", top_node="n0", **PENDING),
+        q("block-stream", device="ov", job_id="k"),
+    ],
+    "the device stands on the filter, and so below it there is even the root": [
+        NAMED_OVER_D0,
+        q("block-commit", device="d0", **PENDING),
+        q("block-stream", device="d0", job_id="k", base_node="ov"),
+    ],
+    "jobs are listed as they were begun": [
+        q("block-commit", device="d0", job_id="j"),
+        q("block-stream", device="n1", **(PENDING | {"job_id": "k"})),
+        q("job-pause", id="j"),
+        q("query-jobs"),
+    ],
+    **{
+        f"what a pending commit passes over is not read by {name}": [
+            NAMED_OVER_D0,
+            NAMED_OVER_OV,
+            q("block-commit", device="d0", **PENDING),
+            (name, arguments),
+        ]
+        for name, arguments in (
+            ADDED_AGAIN,
+            q("blockdev-snapshot-sync", device="d1", snapshot_file=f"{IMAGES}/new1"),
+        )
+    },
 }
 """What random commands have come to differ in."""
 
@@ -452,5 +599,23 @@ def test_a_raw_drive_is_in_nobodys_way(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     try:
         pair.both(*q("blockdev-snapshot-sync", device="d0", snapshot_file=f"{IMAGES}/raw.img"))
+    finally:
+        pair.real.close()
+
+
+@pytest.mark.parametrize(
+    "argv", [["info"], ["check"], ["map"], ["snapshot", "-c", "s"], ["create", "-q", "-f", "qcow2"]], ids=" ".join
+)
+def test_qemu_img_is_told_what_a_commit_lets_nobody_read(argv: list[str], tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    try:
+        for name, arguments in (NAMED_OVER_D0, NAMED_OVER_OV, q("block-commit", device="d0", **PENDING)):
+            pair.both(name, arguments)
+        for image in ("new2", "new1", "top.qcow2", "base.qcow2", "free.qcow2"):
+            size = ["1M"] if argv[0] == "create" else []
+            real = run(["qemu-img", *argv, f"{tmp_path}/{image}", *size], tmp_path)
+            simulated = run_simulated(pair.simulated.board.fs, [*argv, f"{IMAGES}/{image}", *size])
+            assert simulated.returncode == real.returncode, image
+            assert simulated.stderr == real.stderr.decode().replace(str(tmp_path), IMAGES), image
     finally:
         pair.real.close()

@@ -57,19 +57,13 @@ def _nodes(board: Board, arguments: Arguments) -> Result:
     told: list[tuple[int, Told]] = []
     # Images that several stand on are told once.
     for place in {place.node.name: place for place in reversed(places(board.qemu))}.values():
-        job = _filter(board, place.drive, place.at)
+        job = board.qemu.filtering(place.node.name)
         if job is not None:
             told.append((job.filter_serial, _filter_info(board, place, job, flat=flat)))
         told.append((place.node.serial, device_info(board, place, flat=flat)))
         if place.node.file_name:
             told.append((place.node.serial, _file_info(board, place)))
     return board, [each for _, each in sorted(told, key=lambda each: -each[0])]
-
-
-def _filter(board: Board, drive: Drive, at: int) -> BlockJob | None:
-    """The job whose filter stands above this node."""
-    job = board.qemu.working(drive.vdev)
-    return job if job and job.filter_name and drive.chain[at].name == job.source else None
 
 
 def device_info(board: Board, place: Place, *, flat: bool) -> Told:
@@ -114,8 +108,7 @@ def _file_info(board: Board, place: Place) -> Told:
 def _filter_info(board: Board, place: Place, job: BlockJob, *, flat: bool) -> Told:
     active = job.source == place.drive.root.name
     kind = "copy-on-read" if job.kind == STREAM else "mirror_top" if active else "commit_top"
-    readonly = place.node.readonly and job.kind != STREAM
-    told = _common(filename(place.drive, place.at), job.filter_name, readonly, kind)
+    told = _common(filename(place.drive, place.at), job.filter_name, kind == "commit_top", kind)
     below = _image(board, place, flat=flat)
     image = {key: value for key, value in below.items() if key in _OF_A_FILTER} | {"format": kind}
     if not flat:

@@ -123,8 +123,7 @@ def _place(board: Board, name: str, unknown: str) -> Place:
     place = Place(drive, 0) if drive else by_node(board.qemu, name)
     if place is None:
         raise QmpError(unknown)
-    job = board.qemu.working(place.drive.vdev)
-    if place.file or (drive and job and job.filter_name):
+    if place.file or (drive and board.qemu.filtering(place.node.name)):
         raise NotModelled("QMP: a bitmap of a file's node, or of the filter of a job")
     return place
 

@@ -56,7 +56,7 @@ def _graph(board: Board, _arguments: Arguments) -> Result:
         if node.file_name:
             told.edge(number, told.driver(node.file_name), "file", _READS if node.readonly else _WRITES, _SHARED)
         if place.at + 1 < len(place.drive.chain):
-            below = _upper(board, told, place.drive, place.drive.chain[place.at + 1])
+            below = _upper(board, told, place.drive.chain[place.at + 1])
             told.edge(number, below, "backing", _READS, _ALL)
     return board, {"nodes": told.nodes, "edges": told.edges}
 
@@ -66,15 +66,13 @@ def _device(board: Board, drive: Drive) -> str:
 
 
 def _top(board: Board, told: _Told, drive: Drive) -> int:
-    return _upper(board, told, drive, drive.root)
+    return _upper(board, told, drive.root)
 
 
-def _upper(board: Board, told: _Told, drive: Drive, node: Node) -> int:
+def _upper(board: Board, told: _Told, node: Node) -> int:
     """What one sees of an image from above: the filter that a job has put there, or itself."""
-    job = board.qemu.working(drive.vdev)
-    if job is None or not job.filter_name or job.source != node.name:
-        return told.driver(node.name)
-    return told.driver(job.filter_name)
+    job = board.qemu.filtering(node.name)
+    return told.driver(job.filter_name if job else node.name)
 
 
 def _job(told: _Told, job: BlockJob) -> None:

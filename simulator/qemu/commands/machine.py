@@ -16,7 +16,8 @@ from simulator.disk import operations as op
 from simulator.disk.image import Qcow2
 from simulator.disk.snapshots import Entry
 from simulator.qemu import graph
-from simulator.qemu.board import Board, Place, by_node, called
+from simulator.qemu.blockers import called
+from simulator.qemu.board import Board, Place, by_node
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import drained, status_told
 from simulator.qemu.commands.work import free_job_id

@@ -12,6 +12,7 @@ from simulator.disk.drivers import DRIVERS
 from simulator.disk.image import Qcow2
 from simulator.qemu import graph
 from simulator.qemu.bitmap import cut
+from simulator.qemu.blockers import backed, busy, root
 from simulator.qemu.board import (
     Board,
     Place,
@@ -23,8 +24,6 @@ from simulator.qemu.board import (
     put_root,
     require_absolute,
     require_name,
-    root,
-    standing_on,
 )
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.graph import Drive, Node, Qemu
@@ -230,29 +229,17 @@ def _del(board: Board, arguments: Arguments) -> Result:
     if place is None:
         raise QmpError(f"Failed to find node with node-name='{name}'")
     drive = place.drive
-    if not place.file and _read_by_somebody(board.qemu, place):
-        raise QmpError(f"Node {name} is in use")
-    job = None if place.file else board.qemu.holding(drive, place.node)
-    if job:
-        raise QmpError(f"Node '{name}' is busy: block device is in use by block job: {job.kind}")
-    upper = standing_on(board.qemu, name)
-    if upper and not place.file:
-        raise QmpError(f"Node '{name}' is busy: node is used as backing hd of '{upper}'")
+    if not place.file:
+        if backed(board.qemu, place):
+            raise QmpError(f"Node {name} is in use")
+        if words := busy(board.qemu, place, None):
+            raise QmpError(words)
     owned = place.node.file_owned if place.file else place.node.owned
     if not owned:
         raise QmpError(f"Node {name} is not owned by the monitor")
     if place.file:
         raise QmpError(f"Block device {name} is in use")
     return dropped(board, drive, 1), {}
-
-
-def _read_by_somebody(qemu: Qemu, place: Place) -> bool:
-    """Whether a device, or a commit by itself, stands on this very node rather than on a filter above it."""
-    job = qemu.working(place.drive.vdev)
-    filtered = bool(job and job.filter_name and job.source == place.node.name)
-    if job and job.kind == "commit" and place.node.name in {job.source, job.target}:
-        return not filtered or bool(place.at)
-    return place.drive.attached and not place.at and not filtered
 
 
 def dropped(board: Board, drive: Drive, count: int) -> Board:
@@ -264,7 +251,12 @@ def dropped(board: Board, drive: Drive, count: int) -> Board:
             layer = Layer(node.layer.path, Format.RAW)
             file = Drive(node.file_name, (replace(kept, layer=layer),), attached=False)
             qemu = replace(qemu, drives=(*qemu.drives, file))
-    return board.having(board.fs, graph.kept_alone(qemu, drive.chain[count:]))
+    left = graph.kept_alone(qemu, drive.chain[count:])
+    if len(left.drives) > len(qemu.drives):
+        # A job goes on with what stays.
+        jobs = tuple(replace(job, vdev=left.drives[-1].vdev) if job.vdev == drive.vdev else job for job in left.jobs)
+        left = replace(left, jobs=jobs)
+    return board.having(board.fs, left)
 
 
 # --- size and header -------------------------------------------------------------------------------------------------
@@ -275,7 +267,7 @@ def _resize(board: Board, arguments: Arguments) -> Result:
     place = found(board.qemu, arguments.get("device"), arguments.get("node-name"))
     if size < 0:
         raise QmpError("Parameter 'size' expects a >0 size")
-    if place.at or board.qemu.working(place.drive.vdev) or board.qemu.holding(place.drive, place.node):
+    if busy(board.qemu, place, None):
         raise QmpError(f"Device '{arguments.get('device', '(null)')}' is in use")
     if place.node.readonly:
         raise QmpError("Image is read-only")
@@ -301,8 +293,6 @@ def _change_backing(board: Board, arguments: Arguments) -> Result:
     image = graph.current(board.fs, place.node)
     if place.at + 1 == len(drive.chain):
         raise QmpError("not allowing backing file change on an image without a backing file")
-    if job := board.qemu.holding(top.drive, top.node):
-        raise QmpError(f"Node '{top.called}' is busy: block device is in use by block job: {job.kind}")
     if drive is not top.drive:
         raise QmpError(f"'{device}' and image file are not in the same chain")
     assert isinstance(image, Qcow2)

@@ -11,27 +11,24 @@ from simulator.disk.drivers import DRIVERS
 from simulator.disk.image import Qcow2, fresh_qcow2
 from simulator.disk.told import snapshot_info
 from simulator.qemu import graph, points
+from simulator.qemu.blockers import busy, read, root
 from simulator.qemu.board import (
     Board,
     Left,
     Place,
     by_device,
     by_node,
-    called,
     filename,
     found,
     opened_node,
     require_absolute,
     require_lock,
     require_name,
-    root,
-    standing_on,
 )
 from simulator.qemu.commands import bitmaps
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import drained
 from simulator.qemu.graph import Drive
-from simulator.qemu.jobs import STREAM
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments, Kind, enum, many, record, tagged, text
 from xensnap.model import Format, Layer
@@ -87,11 +84,8 @@ def _delete_internal(board: Board, arguments: Arguments) -> Result:
 
 def _require_unblocked(board: Board, place: Place, asked: str | None) -> None:
     """No job holds the node, and nothing stands on it."""
-    if job := board.qemu.holding(place.drive, place.node):
-        words = f"Node '{called(board.qemu, place, asked)}' is busy: block device is in use by block job: {job.kind}"
+    if words := busy(board.qemu, place, asked):
         raise Left(words, drained(board, place.drive.vdev))
-    if upper := standing_on(board.qemu, place.node.name):
-        raise QmpError(f"Node '{place.called}' is busy: node is used as backing hd of '{upper}'")
 
 
 def _external(board: Board, arguments: Arguments) -> Result:
@@ -157,7 +151,7 @@ def _overlay_made(board: Board, place: Place, path: str, form: str) -> Board:
         if number is None:
             fs = fs.create(path, image)
         else:
-            require_lock(fs, number, writing=True)
+            require_lock(fs, number, writing=True, reading=False)
             fs = fs.store(number, image, path)
         return replace(board, fs=fs.sync(path))
     except OSError as error:
@@ -186,10 +180,7 @@ def _overlaid_by_node(board: Board, arguments: Arguments) -> Board:
     place = found(board.qemu, arguments["node"], arguments["node"])
     _require_unblocked(board, place, arguments["node"])
     overlay = found(board.qemu, arguments["overlay"], arguments["overlay"])
-    working = board.qemu.working(overlay.drive.vdev)
-    holds = board.qemu.holding(overlay.drive, overlay.node)
-    read = overlay.drive.attached or (holds is not None and holds.status != "concluded")
-    if read and not (working and working.filter_name and working.kind != STREAM):
+    if read(board.qemu, overlay):
         raise QmpError("The overlay is already in use")
     node = overlay.node
     stands_on_itself = any(each.name == node.name for each in place.drive.chain)
@@ -222,7 +213,7 @@ def _stacked(board: Board, place: Place, overlay: Drive) -> Board:
 def _unreferenced_closed(board: Board) -> Board:
     """On images that no device stands on, the new overlay is closed again at once (qemu.md 131)."""
     for drive in board.qemu.drives:
-        if not drive.attached and not drive.root.owned and not drive.kept:
+        if graph.let_go(board.qemu, drive):
             others = tuple(each for each in board.qemu.drives if each is not drive)
             board = board.having(board.fs, graph.kept_alone(replace(board.qemu, drives=others), drive.chain))
             return _unreferenced_closed(board)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
 from simulator.disk.content import SECTOR
 from simulator.qemu import graph, jobs
-from simulator.qemu.board import Board, Left, Place, by_device, by_node, called, filename, found, root, valid_id
+from simulator.qemu.blockers import busy_within, root
+from simulator.qemu.board import Board, Left, Place, by_device, by_node, filename, found, valid_id
 from simulator.qemu.commands.ask import progress
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import status_told, works
@@ -34,15 +34,18 @@ def _commit(board: Board, arguments: Arguments) -> Result:
     chain = bs.drive.chain
     top = _top(board, bs.drive, arguments)
     base = _base(board, bs.drive, top, arguments)
+    if words := busy_within(board.qemu, Place(bs.drive, top), base + 1, None):
+        raise QmpError(words)
     if base == top:
         raise QmpError("cannot commit an image into itself")
     active = top == 0
     if active and "backing-file" in arguments:
         raise QmpError("'backing-file' specified, but 'top' is the active layer")
-    _require_one_job(board, bs.drive)
-    job_id = _job_id(board, bs.drive, arguments)
     if active:
         _require_filter_name(board, arguments)
+    elif words := busy_within(board.qemu, Place(bs.drive, top - 1), top, None):
+        raise QmpError(words)
+    job_id = _job_id(board, bs.drive, arguments)
     board = _created(board, job_id, arguments)
     if not active:
         # Here the filter comes after the job, which is gone again without it.
@@ -64,11 +67,6 @@ def _commit(board: Board, arguments: Arguments) -> Result:
     except QmpError as error:
         raise Left(str(error), board) from None
     return _begun(board.having(fs, qemu), job_id, arguments, _commit_total(board, bs.drive, top, base))
-
-
-def _require_one_job(board: Board, drive: Drive) -> None:
-    if board.qemu.working(drive.vdev):
-        raise NotModelled("QMP: two jobs at once in one chain")
 
 
 def _source(board: Board, device: str) -> Place:
@@ -141,16 +139,13 @@ def _stream(board: Board, arguments: Arguments) -> Result:
     place = found(board.qemu, device, device)
     drive = place.drive
     base = _stop_above(board, place, arguments)
-    for at in range(place.at, len(drive.chain) if base is None else base):
-        held = Place(drive, at)
-        if job := board.qemu.holding(drive, held.node):
-            name = called(board.qemu, held, device if at == place.at else None)
-            raise QmpError(f"Node '{name}' is busy: block device is in use by block job: {job.kind}")
-    _require_one_job(board, drive)
+    end = len(drive.chain) if base is None else max(base, place.at + 1)
+    if words := busy_within(board.qemu, place, end, device, above_end="bottom" not in arguments):
+        raise QmpError(words)
     if base is None and "backing-file" in arguments:
         raise QmpError("backing file specified, but streaming the entire chain")
-    job_id = _job_id(board, drive, arguments)
     _require_filter_name(board, arguments, "Could not create node: ")
+    job_id = _job_id(board, drive, arguments)
     board = _created(board, job_id, arguments)
     lower = None if base is None else drive.chain[base].layer
     name = "" if base is None else arguments.get("backing-file", filename(drive, base))
@@ -166,14 +161,15 @@ def _stream(board: Board, arguments: Arguments) -> Result:
         )
     except QmpError as error:
         raise Left(str(error), board) from None
-    nothing = place.at + 1 == (len(drive.chain) if base is None else base)
-    total = 0 if nothing else graph.current(board.fs, place.node).size_bytes
+    total = 0 if place.at + 1 == end else graph.current(board.fs, place.node).size_bytes
     return _begun(board.having(fs, qemu), job_id, arguments, total)
 
 
 def _stop_above(board: Board, place: Place, arguments: Arguments) -> int | None:
     """Where in the chain a stream ends; None for nowhere."""
     drive, device = place.drive, arguments["device"]
+    # Below the filter of a job, which the device stands on, there is the image itself.
+    filtered = by_device(board.qemu, device) is not None and board.qemu.filtering(place.node.name) is not None
     if "base" in arguments:
         at = _by_file(drive, place.at + 1, arguments["base"])
         if at is None:
@@ -183,7 +179,7 @@ def _stop_above(board: Board, place: Place, arguments: Arguments) -> int | None:
         name = arguments["base-node"]
         found(board.qemu, None, name)
         names = [node.name for node in drive.chain]
-        if name not in names[place.at + 1 :]:
+        if name not in names[place.at + (not filtered) :]:
             raise QmpError(f"Node '{name}' is not a backing image of '{device}'")
         return names.index(name)
     if "bottom" in arguments:
@@ -282,8 +278,8 @@ def _left_behind(before: Board, job: BlockJob, after: Board) -> Board:
         return after
     while old.chain[0].name in there:
         old = replace(old, chain=old.chain[1:])
-    chain = tuple(there.get(node.name, replace(node, readonly=True)) for node in old.chain)
-    if job.kind != jobs.STREAM or job.auto_dismiss:
+    chain = tuple(there.get(node.name, node) for node in old.chain)
+    if job.auto_dismiss:
         return after.having(after.fs, graph.kept_alone(after.qemu, chain))
     kept = Drive(chain[0].name, chain, attached=False, kept=job.id)
     return after.having(after.fs, replace(after.qemu, drives=(*after.qemu.drives, kept)))
@@ -372,6 +368,7 @@ def _completed(board: Board, job: BlockJob) -> Result:
         # It is remembered until the job goes on.
         return replace(board, qemu=board.qemu.doing(replace(job, ordered=True))), {}
     _require(job, "complete")
+    job = replace(job, ordered=True)
     return _done(board, job, _pivoted(board, job)).replied_first(), {}
 
 
@@ -389,7 +386,7 @@ def _pivoted(board: Board, job: BlockJob) -> Board:
     assert pivoted is not None
     if len(pivoted.chain) < len(drive.chain):
         # What the monitor holds of the images above stays, and stands on the very base.
-        alone = graph.kept_alone(qemu, (*drive.chain[:at], *pivoted.chain))
+        alone = graph.kept_alone(qemu, (*jobs.unfollowed(drive).chain[:at], *pivoted.chain))
         qemu = qemu if alone.drives[-1].root.name == pivoted.root.name else alone
     return board.having(fs, qemu)
 
@@ -404,7 +401,7 @@ def _cancelled(board: Board, job: BlockJob, *, force: bool = True) -> Result:
     fs, qemu = jobs.cancelled(board.fs, board.qemu.doing(working), working)
     ended = qemu.job(job.id)
     assert ended is not None
-    board = board.having(fs, qemu.doing(replace(ended, error="Operation canceled")))
+    board = board.having(fs, qemu.doing(replace(ended, error="Operation canceled", paused=False)))
     if job.paused:
         # It goes on, to be cancelled.
         board = status_told(board, job, "ready" if job.status == "standby" else "running")
@@ -429,15 +426,18 @@ def _resumed(board: Board, job: BlockJob) -> Result:
     status = "ready" if job.status == "standby" else "running"
     going = replace(job, paused=False, status=status, ordered=False)
     board = status_told(replace(board, qemu=board.qemu.doing(going)), job, status)
-    return (_done(board, going, _pivoted(board, going)).replied_first() if job.ordered else board), {}
+    if not job.ordered:
+        return board, {}
+    return _done(board, replace(going, ordered=True), _pivoted(board, going)).replied_first(), {}
 
 
 def _finalized(board: Board, job: BlockJob) -> Result:
     _require(job, "finalize")
-    going = replace(job, status=job.held)
+    going = replace(job, status=job.held, ordered=False)
     after = replace(board, qemu=board.qemu.doing(going))
     if job.held == "ready":
-        after = _pivoted(after, going)
+        # It has been told before which of the two it is.
+        after = _pivoted(after, going) if job.ordered else after.having(*jobs.cancelled(after.fs, after.qemu, going))
     else:
         fs, qemu = jobs.worked(after.fs, after.qemu, going)
         after = _left_behind(after, job, after.having(fs, qemu))

@@ -32,7 +32,7 @@ def info(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[F
     """One image, or with `--backing-chain` all that it stands on."""
     call = read(argv, "hf:U", (*_LONG, "backing-chain"), cwd=cwd)
     name, output = call.one(), output_of(call)
-    top = opened(fs, call, name, form=format_given(call), writing=False, backing=False)
+    top = opened(fs, call, name, form=format_given(call), writing=False, backing=False, content=False)
     links = [top.top]
     names = [top.name]
     if call.has("backing-chain"):

@@ -62,10 +62,15 @@ def opened(
     form: str | None,
     writing: bool,
     backing: bool = True,
+    content: bool = True,
     words: str = "Could not open '{name}': ",
     status: int = 1,
 ) -> Opened:
-    """One image. The words come before the reason, which names the file again where it is missing."""
+    """One image. The words come before the reason, which names the file again where it is missing.
+
+    Args:
+        content: whether the disk is looked at, and not only what the header tells.
+    """
     shown = name
     head = words.format(name=shown)
     if call.has("image-opts") and form is not None:
@@ -91,7 +96,7 @@ def opened(
         layer = Layer(path, Format(form))
         top = chains.opened(fs, layer)
         if not shared:
-            _require_lock(fs, top, writing=writing)
+            _require_lock(fs, top, writing=writing, reading=content)
         opening = (top.number,) if writing else ()
         links = (top, *_below(fs, top, shared=shared)) if backing else (top,)
     except OpenError as error:
@@ -166,16 +171,18 @@ def _below(fs: FileSystem, top: Link, *, shared: bool) -> tuple[Link, ...]:
     return links
 
 
-def _require_lock(fs: FileSystem, link: Link, *, writing: bool) -> None:
+def _require_lock(fs: FileSystem, link: Link, *, writing: bool, reading: bool = True) -> None:
     locks = [entry for entry in fs.opens.get(link.number, ()) if entry.locked]
-    if writing and locks:
-        raise OpenError(_lock_words("", link.path), path=link.path)
-    if any(entry.writing for entry in locks):
-        raise OpenError(_lock_words("shared ", link.path), path=link.path)
-
-
-def _lock_words(kind: str, path: str) -> str:
-    return f'Failed to get {kind}"write" lock\nIs another process using the image [{path}]?'
+    lock = ""
+    if reading and any(entry.unread for entry in locks):
+        lock = '"consistent read"'
+    elif writing and locks:
+        lock = '"write"'
+    elif any(entry.writing for entry in locks):
+        lock = 'shared "write"'
+    if lock:
+        words = f"Failed to get {lock} lock\nIs another process using the image [{link.path}]?"
+        raise OpenError(words, path=link.path)
 
 
 class _Named(msgspec.Struct, frozen=True):
