@@ -318,7 +318,7 @@ CASES: dict[str, Case] = {
     "memory-readable-by-all": Case("open-to-others", TOLD, lambda s: [d.Chmod(s.store("checkpoint.save"), 0o644)], on),
     "guest-left-suspended": Case("guest-suspended", REPAIRED, lambda s: [d.Suspend(UUID)], on),
     "nobody-watches": Case("watcher-lost", REPAIRED, lambda s: [d.LoseWatcher(UUID)], on),
-    "another-uuid": Case("uuid-changed", TOLD, lambda s: [d.NewUuid(UUID, OTHER)], lambda: off("e")),
+    "another-uuid": Case("uuid-changed", REPAIRED, lambda s: [d.NewUuid(UUID, OTHER)], lambda: off("e")),
     "flag-cleared": Case(
         "flag-missing",
         REPAIRED,

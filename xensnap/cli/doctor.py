@@ -12,7 +12,7 @@ from xensnap.cli.session import Session, riskless
 from xensnap.engine.doctor import Finding, Severity
 from xensnap.engine.engine import Engine
 from xensnap.engine.treatment import Diagnosis
-from xensnap.errors import ExitCode, Usage, XensnapError
+from xensnap.errors import ExitCode, NotFound, Usage, XensnapError
 
 _WORDS: dict[Severity, Literal["error", "warning", "note"]] = {
     Severity.ERROR: "error",
@@ -64,6 +64,9 @@ def _everywhere(
     for ref in refs:
         try:
             examined.append((engine.repair if repair else engine.diagnose)(ref, check=check))
+        except NotFound:  # it has ended, or what is kept under its UUID is another's by now
+            if alone:
+                raise
         except XensnapError as error:
             if alone:
                 raise

@@ -541,7 +541,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     ),
     "uuid-changed": (
         "The domain's file has no `uuid=`, so each start gave it a new one; its snapshots are kept under the old.",
-        "Write the old UUID, which the message names, into the file.",
+        "`xensnap doctor --repair` lets it have them, where its disks are the same; then write its UUID into the file.",
     ),
     "flag-missing": (
         "An image that snapshots need has lost its immutable flag: a start from the operator's file would write to it.",

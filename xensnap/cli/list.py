@@ -111,15 +111,19 @@ def command(
     with session.reader() as reader:
         host = reader.host.name
         listing = reader.list(domain)
+        formerly = () if listing.contents.snapshots else reader.formerly(listing.domain)
         chosen = filters(reader.now_s())
         if chosen.above is not None:
             tree.known(listing.contents.snapshots, chosen.above, domain=listing.domain.name)
         names = wanted(listing.contents.snapshots, chosen, current=listing.current)
         names = ORDERS[sort](listing.contents.snapshots, names) if sort in ORDERS else _by_size(reader, listing, names)
-    document = _document(host, listing, wanted_name, names)
+    document = _document(host, listing, wanted_name, names, formerly)
     session.recovery_due(listing.domain.name, listing.pending)
     for cause in document.damaged:
         session.warn(f"a record cannot be read: {clean(cause)}")
+    for uuid in formerly:
+        cause = f"snapshots of a domain of this name are kept under {uuid}"
+        session.warn(f"{cause}\n  → `xensnap doctor {clean(domain)}` tells whether they are its own.")
     session.show(document, lambda: _text(document, listing, **shape))
 
 
@@ -156,7 +160,9 @@ def _text(document: ListDocument, listing: Listing, **shape: bool) -> str:
     return table_text(document.snapshots)
 
 
-def _document(host: str, listing: Listing, wanted_name: str | None, names: tuple[str, ...]) -> ListDocument:
+def _document(
+    host: str, listing: Listing, wanted_name: str | None, names: tuple[str, ...], formerly: tuple[str, ...]
+) -> ListDocument:
     records = listing.contents.snapshots
     if wanted_name is not None:
         tree.known(records, wanted_name, domain=listing.domain.name)
@@ -169,6 +175,7 @@ def _document(host: str, listing: Listing, wanted_name: str | None, names: tuple
             snapshot_document(records[name], current=listing.current) for name in names if wanted_name in (None, name)
         ),
         damaged=tuple(error.cause for error in listing.contents.damaged),
+        formerly=formerly,
     )
 
 

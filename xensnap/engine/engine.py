@@ -4,13 +4,13 @@
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import msgspec
 
-from xensnap.engine import hooks, journal, let_go, risks
+from xensnap.engine import formers, hooks, journal, let_go, risks
 from xensnap.engine.adopt import plan_adopt
 from xensnap.engine.births import newborn, plan_birth
 from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
@@ -21,7 +21,7 @@ from xensnap.engine.export import plan_export
 from xensnap.engine.graft import plan_graft
 from xensnap.engine.journal import Entry
 from xensnap.engine.let_go import plan_letting_go, plan_taking_back
-from xensnap.engine.plan import Plan
+from xensnap.engine.plan import Plan, stores_besides
 from xensnap.engine.prune import plan_prune
 from xensnap.engine.reading import AsyncReader, Reader
 from xensnap.engine.records import Store
@@ -240,7 +240,9 @@ class AsyncEngine(AsyncReader):
         async with self._locked(domain, "repair"):
             with suppress(Damaged):  # a journal that nobody can read is a finding, and repaired
                 await self._recover(domain, abort=None, mends=True)
-            return await treat(self.host, domain.uuid, watch=self._watch, check=check)
+            kept = formers.shared(await observe(self.host, domain.uuid))
+            async with self._also_locked([former.uuid for former in kept], "repair"):
+                return await treat(self.host, domain.uuid, watch=self._watch, check=check)
 
     async def compact(self, ref: str) -> Compaction:
         """Merge away images that only snapshots needed which are gone. No snapshot changes."""
@@ -379,7 +381,8 @@ class AsyncEngine(AsyncReader):
         if begun is None:
             return None
         execution = Execution(self.host, begun.plan, self._watch, mends=mends)
-        outcome = await execution.recover(abort=abort)
+        async with self._also_locked(stores_besides(begun.plan), "recover"):
+            outcome = await execution.recover(abort=abort)
         await hooks.after(self.host, begun.plan, outcome.value)
         return Recovered(domain.name, begun.plan.summary, outcome, execution.why)
 
@@ -395,6 +398,15 @@ class AsyncEngine(AsyncReader):
             yield
         finally:
             await lock.release()
+
+    @asynccontextmanager
+    async def _also_locked(self, uuids: Iterable[DomainUuid], doing: str) -> AsyncIterator[None]:
+        """Hold the locks of other stores that are worked on, in the order of their UUIDs."""
+        async with AsyncExitStack() as held:
+            for uuid in sorted(uuids):
+                lock = await _only_looking(self._lock(Store.of(self.host, uuid), doing, self._wait_s))
+                held.push_async_callback(lock.release)
+            yield
 
     async def _lock(self, store: Store, doing: str, wait_s: float) -> Lock:
         await self.host.files.mkdir(store.directory)
@@ -480,9 +492,21 @@ def _part_for(view: View, request: Request, fresh: Fresh) -> Plan:
             f"Run `xensnap doctor --repair {view.domain.name}`: it is written anew from the journal and the records."
         )
         raise Refused([Reason("state-damaged", view.state_problem, remedy, ExitCode.SOMETHING_LEFT)])
+    changed = [*_against_uuid(view)]
+    if changed:
+        raise Refused(changed)
     plan = _planned(view, request, fresh)
     text = msgspec.json.encode(request, order="deterministic").decode()
     return msgspec.structs.replace(plan, request=text, planned_s=fresh.now_s)
+
+
+def _against_uuid(view: View) -> Iterator[Reason]:
+    """Whatever is done to a domain must not be done past the snapshots that it had under another UUID."""
+    for former in formers.shared(view):
+        name = view.domain.name
+        cause = f"the snapshots of {name} ({former.told}) are kept under the UUID {former.uuid}, and it has another now"
+        remedy = f"`xensnap doctor --repair {view.domain.uuid}` lets it have them, where its disks are the same."
+        yield Reason("uuid-changed", cause, remedy)
 
 
 def _planned(view: View, request: Request, fresh: Fresh) -> Plan:

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 
 import msgspec
 
+from xensnap.engine.rebind_steps import FormerStep
 from xensnap.engine.state import DomainState
 from xensnap.engine.steps import Step, Together
 from xensnap.engine.store_steps import StayRecognised, WriteSidecar
 from xensnap.errors import Usage
+from xensnap.model import DomainUuid
 
 SCHEMA = "xensnap-plan/1"
 
@@ -69,6 +71,11 @@ def copies(plan: Plan) -> frozenset[str]:
     for step in each(plan.prepare + plan.finish):
         steps += step.records if isinstance(step, StayRecognised) else (step,)
     return frozenset(step.path for step in steps if isinstance(step, WriteSidecar))
+
+
+def stores_besides(plan: Plan) -> frozenset[DomainUuid]:
+    """The stores that the plan changes besides that of its domain: their locks have to be held, too."""
+    return frozenset(step.former for step in each(plan.prepare + plan.finish) if isinstance(step, FormerStep))
 
 
 def encode(plan: Plan) -> bytes:

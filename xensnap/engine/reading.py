@@ -9,7 +9,7 @@ from xensnap.engine import lines, records
 from xensnap.engine.records import Contents, Store
 from xensnap.errors import NotFound
 from xensnap.hypervisor import Hypervisor
-from xensnap.model import Domain
+from xensnap.model import Domain, DomainUuid
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -45,6 +45,12 @@ class AsyncReader:
         domain = await self.host.toolstack.inspect(ref)
         contents = await records.load(self.host, domain.uuid, name=domain.name)
         return Listing(domain, contents, await self._due(Store.of(self.host, domain.uuid)))
+
+    async def formerly(self, domain: Domain) -> tuple[DomainUuid, ...]:
+        """Under which other UUIDs there are snapshots of a domain of this name. Changes nothing."""
+        from xensnap.engine import formers  # noqa: PLC0415 -- wanted only where a domain has no snapshots
+
+        return await formers.of_domain(self.host, domain)
 
     async def now_s(self) -> int:
         """The host's clock: seconds since the epoch."""
@@ -92,6 +98,10 @@ class Reader:
     def list(self, ref: str) -> Listing:
         """See AsyncReader."""
         return self.host.run(self._looking.list(ref))
+
+    def formerly(self, domain: Domain) -> tuple[DomainUuid, ...]:
+        """See AsyncReader."""
+        return self.host.run(self._looking.formerly(domain))
 
     def now_s(self) -> int:
         """See AsyncReader."""

@@ -27,6 +27,7 @@ from xensnap.engine.overlay_steps import (
 from xensnap.engine.pivot_steps import CopyDown, Pivot
 from xensnap.engine.point_steps import ApplyPoint, DropPoint, DropSafety, TakePoint
 from xensnap.engine.quiet_steps import TakeQuietPoints
+from xensnap.engine.rebind_steps import KeepThrown, LeaveStore, MoveHere, StartAsNow
 from xensnap.engine.relocate_steps import CopyImage, Park, RemoveParked
 from xensnap.engine.repair_steps import GiveBackLeaks, PutBack, RemoveFile, ResumeGuest, SetAside, WatchGuest
 from xensnap.engine.step import StepBase
@@ -78,6 +79,10 @@ OneStep = (
     | GiveBackLeaks
     | ResumeGuest
     | WatchGuest
+    | MoveHere
+    | KeepThrown
+    | StartAsNow
+    | LeaveStore
     | ThrowAway
     | RemoveTrashed
     | WriteArchive

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from xensnap.engine import archive, journal, plan, records
+from xensnap.engine import archive, formers, journal, plan, records
 from xensnap.engine.archive import Archive
 from xensnap.engine.context import directory
+from xensnap.engine.formers import Former
 from xensnap.engine.opened import Opened, opened_by
 from xensnap.engine.records import Contents, Store
 from xensnap.engine.spelling import one_name_each
@@ -19,7 +20,20 @@ from xensnap.engine.unborn import unborn
 from xensnap.errors import Damaged, NotFound, Reason, Refused, XensnapError
 from xensnap.formats.trashed import Trashed
 from xensnap.hypervisor import Capability, Hypervisor
-from xensnap.model import Chain, Described, Disk, Domain, FileId, Format, Image, Kind, Layer, RunState, Snapshot
+from xensnap.model import (
+    Chain,
+    Described,
+    Disk,
+    Domain,
+    DomainUuid,
+    FileId,
+    Format,
+    Image,
+    Kind,
+    Layer,
+    RunState,
+    Snapshot,
+)
 
 
 class DiskView(msgspec.Struct, frozen=True):
@@ -77,6 +91,8 @@ class View(msgspec.Struct, frozen=True):
     """What the archive that was asked for says of itself."""
     state_problem: str = ""
     """Why the domain's state in the store cannot be read; `state` is an empty one then."""
+    formers: tuple[Former, ...] = ()
+    """What is kept for a domain of this name under another UUID."""
 
     def chain(self, vdev: str) -> Chain | None:
         """What a disk stands on."""
@@ -163,6 +179,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         trashed=contents.trashed,
         archive=await archive.opened(host, places.archive) if places.archive else None,
         state_problem=contents.state_problem,
+        formers=tuple([await _former(host, uuid, others) for uuid in others.formers]),
     )
     return one_name_each(view)
 
@@ -248,11 +265,23 @@ class _Others(msgspec.Struct, frozen=True):
     read: dict[FileId, str] = {}
     unseen: list[str] = []
     names: frozenset[str] = frozenset()
+    stores: dict[DomainUuid, Contents] = {}
+    known: tuple[Domain, ...] = ()
+    formers: tuple[DomainUuid, ...] = ()
 
 
 async def _others(host: Hypervisor, domain: Domain, known: Iterable[Domain]) -> _Others:
     others = [other for other in known if other.uuid != domain.uuid]
-    found = _Others(names=frozenset(other.name for other in others))
+    found = _Others(
+        names=frozenset(other.name for other in others),
+        stores=await formers.of_nobody(host, known),
+        known=tuple(others),
+    )
+    for uuid, contents in found.stores.items():
+        who = f"{contents.state.domain_name or 'somebody'} ({host.root}/{uuid}, whom the host does not know)"
+        for image in (await _images(host, contents.state, _all(contents), {})).values():
+            if image is not None:
+                found.written[image.file] = who
     for making in await unborn(host, known):
         for image in (await _images(host, making.state, (), {})).values():
             if image is not None:
@@ -267,12 +296,37 @@ async def _others(host: Hypervisor, domain: Domain, known: Iterable[Domain]) -> 
         except XensnapError:
             found.unseen.append(other.name)
             continue
+        found.stores[other.uuid] = contents
         if contents.damaged:
             found.unseen.append(other.name)
         for image in (await _images(host, contents.state, _all(contents), {})).values():
             if image is not None:
                 found.written[image.file] = other.name
-    return found
+    return replace(found, formers=formers.of_name(domain, known, found.stores))
+
+
+async def _former(host: Hypervisor, uuid: DomainUuid, others: _Others) -> Former:
+    contents, store = others.stores[uuid], Store.of(host, uuid)
+    there = next((each for each in others.known if each.uuid == uuid), None)
+    images = await _images(host, contents.state, _all(contents), {})
+    layers: dict[str, FileId] = {}
+    for disk in there.disks if there else ():
+        image = images.get(disk.path) or (await _inspect(host, disk.layer) if disk.path else None)
+        if image is not None:
+            images[disk.path] = image
+            layers[disk.vdev] = image.file
+    stats = {
+        name: await host.files.stat(f"{store.directory}/{name}") for name in await host.files.names(store.directory)
+    }
+    return Former(
+        uuid,
+        contents,
+        images,
+        there.state if there else RunState.OFF,
+        layers,
+        journal.due(await journal.read(host, store.journal)),
+        {name: stat for name, stat in stats.items() if stat is not None},
+    )
 
 
 async def _reached(host: Hypervisor, layer: Layer) -> list[FileId]:

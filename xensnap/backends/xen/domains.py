@@ -12,7 +12,7 @@ from xensnap.formats import libxl_json
 from xensnap.formats.device_disk import device_number
 from xensnap.formats.libxl_json import Config
 from xensnap.hypervisor import Capability, Files
-from xensnap.model import Backend, DescribedBy, Disk, Domain, DomainUuid, DomId, GuestKind, RunState
+from xensnap.model import Backend, DescribedBy, Disk, Domain, DomainUuid, DomId, GuestKind, Layer, RunState
 
 _CAN_DO = {GuestKind.PV: ("shadow",), GuestKind.PVH: ("hap", "shadow"), GuestKind.HVM: ("hap", "shadow")}
 """What Xen needs, any of it, to log the pages that a guest of this kind dirties."""
@@ -84,17 +84,20 @@ class XenDomains:
 
         Raises:
             NotFound: there is none; its remedy names those that there are.
-            Refused: id `ambiguous-domain`: two have this name. Two restores of one file at once make such.
+            Refused: id `ambiguous-domain`: two have this name, and not one of them alone is there: two restores of one
+                file at once make such, and a file without a UUID that was started from more than once.
         """
         found = await self.all()
         for one in found:
             if ref.lower() in (one.domain.uuid, one.uuid):
                 return one
         named = [one for one in found if one.domain.name == ref]
-        if len(named) > 1:
+        there = [one for one in named if one.domain.state is not RunState.OFF]
+        if len(named) > 1 and len(there) != 1:
             cause = f"{len(named)} domains are called {ref!r}: {', '.join(one.domain.uuid for one in named)}"
-            raise Refused([Reason("ambiguous-domain", cause, "Name the one that you mean by its UUID.")])
-        for one in (*named, *(one for one in found if str(one.domain.domid) == ref)):
+            remedy = "Name the one that you mean by its UUID. Whether they are one guest, `xensnap doctor UUID` tells."
+            raise Refused([Reason("ambiguous-domain", cause, remedy)])
+        for one in (*there, *named, *(one for one in found if str(one.domain.domid) == ref)):
             return one
         otherwise = "One that is off is known by the file that it is started from: --domain-config FILE."
         raise no_domain(ref, (one.domain.name for one in found), otherwise=otherwise)
@@ -225,12 +228,17 @@ def _recorded(line: Line, config: Config, off: dict[DomainUuid, Description]) ->
     """The UUID that a domain's snapshots are under: its own, or that of a domain of its name with the very images."""
     if line.uuid in off:
         return line.uuid
-    layers = {disk.vdev: disk.layer for disk in libxl_json.disks(config)}
+    layers = _written(config)
     for uuid, told in off.items():
-        same = {disk.vdev: disk.layer for disk in libxl_json.disks(told.config)} == layers
-        if same and layers and libxl_json.name(told.config) == line.name:
+        if layers and _written(told.config) == layers and libxl_json.name(told.config) == line.name:
             return uuid
     return line.uuid
+
+
+def _written(config: Config) -> dict[str, Layer]:
+    """The images that a domain may write to, by which it is known. What lies in a drive says nothing."""
+    disks = (disk for disk in libxl_json.disks(config) if disk.path and not disk.readonly and not disk.cdrom)
+    return {disk.vdev: disk.layer for disk in disks}
 
 
 def _off(uuid: DomainUuid, told: Description) -> Domain:

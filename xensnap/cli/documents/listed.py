@@ -7,7 +7,10 @@ from xensnap.model import Consistency, Format, RunState
 
 
 class ListDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-list/1"):
-    """`list DOMAIN`: its snapshots, oldest first. `pending` tells of an interrupted operation that awaits `recover`."""
+    """`list DOMAIN`: its snapshots, oldest first. `pending` tells of an interrupted operation that awaits `recover`.
+
+    `formerly`, where it has none, are the UUIDs under which there are snapshots of a domain of this name.
+    """
 
     host: str
     domain: DomainDocument
@@ -15,6 +18,7 @@ class ListDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap
     pending: str | None
     snapshots: tuple[SnapshotDocument, ...]
     damaged: tuple[str, ...]
+    formerly: tuple[str, ...] = ()
 
 
 class DomainsEntry(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from xensnap.engine.doctor import copies, guests, images, leftovers, let_go, lineage, overlays, store, tags
+from xensnap.engine.doctor import copies, guests, images, leftovers, let_go, lineage, overlays, rebind, store, tags
 from xensnap.engine.doctor.finding import Finding
 from xensnap.engine.doctor.survey import Survey
 
@@ -12,6 +12,7 @@ ALWAYS: tuple[Look, ...] = (store.state, store.journal, store.records, leftovers
 """What is true or not whatever goes on."""
 
 AT_REST: tuple[Look, ...] = (
+    rebind.identity,
     store.twins,
     store.older_names,
     images.present,
@@ -30,7 +31,6 @@ AT_REST: tuple[Look, ...] = (
     guests.state,
     guests.headers,
     guests.watcher,
-    guests.identity,
     overlays.starts,
     overlays.ledger,
     overlays.unclaimed,

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from xensnap.engine.state import HiddenBase, OurFile
+from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
 
 
@@ -33,6 +33,7 @@ class Repair(msgspec.Struct, frozen=True):
         hides: images that become hidden bases.
         drops: snapshots that were let go, and of which nothing is kept from then on.
         current: the current snapshot from then on, where that changes; in a tuple, since None is one, too.
+        state: what is changed by all this, where that is not what the store says now.
     """
 
     says: str
@@ -43,6 +44,7 @@ class Repair(msgspec.Struct, frozen=True):
     hides: tuple[HiddenBase, ...] = ()
     drops: frozenset[str] = frozenset()
     current: tuple[str | None, ...] = ()
+    state: DomainState | None = None
 
 
 class Finding(msgspec.Struct, frozen=True):

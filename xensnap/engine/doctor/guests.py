@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from xensnap.engine.doctor.finding import Finding, Repair, Severity
 from xensnap.engine.doctor.survey import Survey
 from xensnap.engine.repair_steps import ResumeGuest, WatchGuest
-from xensnap.model import RunState, Snapshot
+from xensnap.model import RunState
 
 
 def memories(seen: Survey) -> Iterator[Finding]:
@@ -58,21 +58,3 @@ def watcher(seen: Survey) -> Iterator[Finding]:
         cause = "nobody watches the guest: it will not come back from a reboot, and a power-off leaves it lying about"
         repair = Repair("watch it from now on", prepare=(WatchGuest(),))
         yield Finding("watcher-lost", Severity.WARNING, seen.view.domain.name, cause, repair=repair)
-
-
-def identity(seen: Survey) -> Iterator[Finding]:
-    """The domain has the UUID under which its snapshots were taken."""
-    now = {disk.path for disk in seen.view.domain.disks} | set(seen.view.images)
-    for uuid, snapshots in seen.formerly.items():
-        ours = [snapshot for snapshot in snapshots if now & _paths(snapshot)]
-        if not ours:
-            continue  # another domain of that name, which is gone
-        names = ", ".join(repr(snapshot.name) for snapshot in ours)
-        cause = f"it had the UUID {uuid} when {names} was taken, and has another one now"
-        remedy = f'Write uuid = "{uuid}" into the file that it is started from, and start it anew.'
-        yield Finding("uuid-changed", Severity.ERROR, seen.view.domain.name, cause, remedy)
-
-
-def _paths(snapshot: Snapshot) -> set[str]:
-    overlays = {disk.overlay.path for disk in snapshot.disks if disk.overlay}
-    return overlays | {disk.image.path for disk in snapshot.disks}

@@ -33,7 +33,7 @@ def plan_repair(seen: Survey, finding: Finding) -> Plan:
 
 def _state(seen: Survey, repair: Repair) -> DomainState:
     """The domain's state with what the repair changes; rebuilt already where it could not be read."""
-    before = seen.view.state
+    before = repair.state or seen.view.state
     claimed = {entry.path for entry in repair.claims}
     hidden = {base for base in before.hidden if base.path not in repair.forgets}
     return msgspec.structs.replace(

@@ -10,7 +10,7 @@ from xensnap.engine import plan as plans
 from xensnap.engine.context import directory
 from xensnap.engine.doctor.rebuild import last_decided, rebuilt
 from xensnap.engine.journal import Begin, Entry
-from xensnap.engine.records import Store, load
+from xensnap.engine.records import Store
 from xensnap.engine.view import View, observe
 from xensnap.errors import Damaged, NotFound, Refused, XensnapError
 from xensnap.formats import snapshot_record
@@ -44,7 +44,6 @@ class Survey(msgspec.Struct, frozen=True):
         flags: whether each frozen image carries the immutable flag, where it should: a start from the operator's own
             file must not write to it.
         watched: whether a running guest has the daemon that reboots it; None where it needs none.
-        formerly: the snapshots of stores of other UUIDs that no domain has, taken of a domain of this name, by UUID.
         fresh: the id of the operation that would repair something.
     """
 
@@ -63,7 +62,6 @@ class Survey(msgspec.Struct, frozen=True):
     checks: Mapping[str, CheckResult] = {}
     flags: Mapping[str, bool] = {}
     watched: bool | None = None
-    formerly: Mapping[str, tuple[Snapshot, ...]] = {}
 
     @property
     def store(self) -> Store:
@@ -127,7 +125,6 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
         checks=await _checks(host, view) if check else {},
         flags=await _flags(host, view),
         watched=await host.toolstack.watched(view.domain),
-        formerly=await _formerly(host, view),
     )
 
 
@@ -247,22 +244,3 @@ async def _flags(host: Hypervisor, view: View) -> dict[str, bool]:
         return {}
     frozen = sorted({path for disk in view.domain.disks for path in view.frozen(disk.vdev)})
     return {path: await host.files.is_immutable(path) for path in frozen if view.images.get(path)}
-
-
-async def _formerly(host: Hypervisor, view: View) -> dict[str, tuple[Snapshot, ...]]:
-    """A file without `uuid=` gives its domain a new one at every start, and the store knows it by the old one."""
-    there = {domain.uuid for domain in await host.toolstack.domains()} | {view.domain.uuid}
-    found: dict[str, tuple[Snapshot, ...]] = {}
-    for name in await host.files.names(view.root):
-        uuid = DomainUuid(name)
-        if uuid not in there and (snapshots := await _of_one_name(host, uuid, view.domain.name)):
-            found[uuid] = snapshots
-    return found
-
-
-async def _of_one_name(host: Hypervisor, uuid: DomainUuid, name: str) -> tuple[Snapshot, ...]:
-    try:
-        contents = await load(host, uuid, name=name)
-    except XensnapError:
-        return ()
-    return tuple(each for each in contents.snapshots.values() if each.domain_name == name)

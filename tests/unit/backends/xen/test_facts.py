@@ -380,6 +380,26 @@ def test_a_new_uuid_at_each_create_is_the_same_guest_if_name_and_images_are(xen:
     assert look(xen, OTHER) == found
     xen.userdata(2).write_bytes(libxl_json.dump(config("pv1", OTHER, disks=[disk("xvda", "/other", "raw")])))
     assert {each.uuid for each in xen.host.run(xen.host.toolstack.domains())} == {UUID, OTHER}
+    assert look(xen).uuid == OTHER, "the name means the one that is there"
+
+
+def test_what_lies_in_a_drive_does_not_tell_who_a_guest_is(xen: ScriptedXen) -> None:
+    layer = off(xen)
+    drive = disk("hdc", "/iso", "raw") | {"readwrite": 0, "is_cdrom": 1}
+    xen.enter(config("pv1", OTHER, disks=[disk("xvda", layer.path, "raw"), drive]))
+    assert look(xen).uuid == UUID
+
+
+def test_a_name_of_two_that_are_off_is_ambiguous(xen: ScriptedXen) -> None:
+    off(xen)
+    place = xen.place / "store"
+    text = (place / UUID / "description.json").read_text()
+    (place / OTHER).mkdir()
+    (place / OTHER / "description.json").write_text(text)
+    with pytest.raises(Refused) as caught:
+        look(xen)
+    assert caught.value.id == "ambiguous-domain"
+    assert look(xen, OTHER).uuid == OTHER
 
 
 @pytest.mark.parametrize(
