@@ -8,7 +8,6 @@ import msgspec
 from xensnap.engine import disks, elsewhere, flags, live, names, risks, space
 from xensnap.engine.context import directory
 from xensnap.engine.disks import Covered
-from xensnap.engine.live_steps import PARTIAL
 from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, ReuseOverlay, SwitchLayers
 from xensnap.engine.plan import Plan
@@ -208,7 +207,7 @@ def places_of(request: CreateRequest) -> Places:
     directories = {request.external_dir} - {""}
     memory = request.memory.rstrip("/")
     if memory:
-        files.update((memory, memory + PARTIAL))
+        files.add(memory)
         directories.add(memory)
     return Places(frozenset(files), frozenset(directories), frozenset({memory} - {""}))
 

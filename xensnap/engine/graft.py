@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from xensnap.engine import disks, flags, risks, settings, space
+from xensnap.engine import disks, flags, live, risks, settings, space
 from xensnap.engine.archive import Archive
 from xensnap.engine.create import against_name, sidecar_paths
 from xensnap.engine.flag_steps import Freeze
-from xensnap.engine.names import disk_file, encode, overlay_file
+from xensnap.engine.names import disk_file, overlay_file
 from xensnap.engine.plan import Plan
 from xensnap.engine.planning import plan_for
 from xensnap.engine.records import Store
@@ -84,7 +84,7 @@ def _members(archive: Archive) -> Iterator[Member]:
 def _snapshot(view: View, archive: Archive, name: str, request: GraftRequest, fresh: Fresh) -> Snapshot:
     """The snapshot as it is here. Of the record only what was told of that moment is taken."""
     told = archive.snapshot
-    memory = f"{Store(f'{view.root}/{view.domain.uuid}').directory}/{encode(name)}.save"
+    memory = live.free_in_store(view, Store(f"{view.root}/{view.domain.uuid}"), name)
     held = tuple(_disk(view, member, request, fresh) for member in _members(archive))
     covered = {disk.vdev for disk in held}
     return Snapshot(

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from xensnap.engine import names
 from xensnap.engine.context import directory
 from xensnap.engine.live_steps import (
-    PARTIAL,
     Checkpoint,
     EndDomain,
     LetRun,
@@ -76,7 +75,12 @@ def memory_file(view: View, request: CreateRequest, store: Store, name: str) -> 
         place = request.memory.rstrip("/")
         is_directory = place != request.memory or place in view.free_bytes
         return f"{place}/{names.encode(name)}.save" if is_directory else place
-    taken = view.taken | {snapshot.memory for snapshot in view.snapshots.values()}
+    return free_in_store(view, store, name)
+
+
+def free_in_store(view: View, store: Store, name: str) -> str:
+    """A memory file in the store that nobody has: also none that is in the trash, was let go, or was left over."""
+    taken = view.taken | view.stored | {snapshot.memory for snapshot in view.snapshots.values()}
     return names.free_memory(f"{store.directory}/{names.encode(name)}", taken)
 
 
@@ -137,7 +141,7 @@ def against_memory_file(view: View, request: CreateRequest, store: Store, name: 
     if not path:
         return
     place = directory(path)
-    if {path, path + PARTIAL} & view.taken or path in {snapshot.memory for snapshot in view.snapshots.values()}:
+    if path in view.taken or path in {snapshot.memory for snapshot in view.snapshots.values()}:
         yield Reason("memory-exists", f"{path} exists already", "Name a file that does not exist.")
     elif place not in view.free_bytes and place != store.directory:
         yield Reason("no-such-directory", f"there is no directory {place}", "Make it, or name another.")

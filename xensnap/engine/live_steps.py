@@ -19,7 +19,7 @@ REBOOTS_MAX = 3
 """How often a guest may reboot while its watcher is being stopped."""
 
 PARTIAL = ".part"
-"""What a memory file is called until it is complete."""
+"""What the name of a memory file ends with until it is complete."""
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -150,22 +150,31 @@ class Checkpoint(LiveStep, frozen=True):
         return f"save the memory to {self.memory} {how}, and at its last moment the points of all disks: {self.said()}"
 
     async def do(self, at: Context) -> None:
-        """See StepBase. The file gets its name when it is complete, so whatever has the name is complete."""
+        """See StepBase. The file gets its name when it is complete; a name that somebody else has taken is not ours."""
         if await self._is_complete(at):
             return
-        partial = self.memory + PARTIAL
+        await self._require_free(at)
+        partial = self._partial(at)
         await at.host.files.create(partial)
         await _save(at, partial, self.points, then=self.then, live=self.live, max_downtime_s=self.max_downtime_s)
         await self._require_taken(at)
         await self._require_covered(at)
-        await _name(at, partial, self.memory)
+        await self._require_free(at)
+        await at.host.files.sync(partial)
+        stat = await at.host.files.stat(partial)
+        if stat is None:
+            raise unbelieved(f"{partial} is not there")
+        await at.facts.remember(at.operation, self._fact(stat.file.inode))
+        await at.host.files.rename(partial, self.memory, replace=False)
+        await at.host.files.sync_dir(directory(self.memory))
 
     async def undo(self, at: Context) -> None:
         """The guest goes on as it was, if it is there; the half-written memory and the tags go."""
         await put_back(at, self.was)
         await self._drop_tags(at)
-        await at.remove(self.memory + PARTIAL)
-        await at.remove(self.memory)
+        await at.remove(self._partial(at))
+        if await self._is_complete(at):
+            await at.remove(self.memory)
 
     async def must_go_on(self, at: Context) -> bool:
         """A complete checkpoint whose overlays are in use already is finished rather than taken apart."""
@@ -188,7 +197,22 @@ class Checkpoint(LiveStep, frozen=True):
                 raise Failed(cause, id="disk-not-covered", remedy="Take the checkpoint again.", effect=Effect.UNKNOWN)
 
     async def _is_complete(self, at: Context) -> bool:
-        return await at.host.files.stat(self.memory) is not None
+        """Whether the memory is there under its name, and is the very file that was written down before it got that."""
+        stat = await at.host.files.stat(self.memory)
+        return stat is not None and self._fact(stat.file.inode) in await at.facts.of(at.operation)
+
+    async def _require_free(self, at: Context) -> None:
+        """`Failed` where somebody has put a file there since this was planned."""
+        if await at.host.files.stat(self.memory) is not None:
+            cause = f"{self.memory} is there by now, and is not ours"
+            raise Failed(cause, id="memory-exists", remedy="Name another file: --memory.")
+
+    def _partial(self, at: Context) -> str:
+        """What the file is called until it is complete: a name that only this operation gives."""
+        return f"{self.memory}.{at.operation[-12:]}{PARTIAL}"
+
+    def _fact(self, inode: int) -> str:
+        return f"{self.memory} is the memory that was saved, inode {inode}"
 
 
 class SaveAway(StepBase, frozen=True):
@@ -209,7 +233,9 @@ class SaveAway(StepBase, frozen=True):
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
         await _save(at, partial, (), then=Then.STOPPED, live=False)
-        await _name(at, partial, self.memory)
+        await at.host.files.sync(partial)
+        await at.host.files.rename(partial, self.memory)
+        await at.host.files.sync_dir(directory(self.memory))
 
     async def undo(self, at: Context) -> None:
         """Bring the guest back, standing still until nothing could bring it back a second time.
@@ -407,9 +433,3 @@ async def _save(
     finally:
         if watcher is not None:
             await watcher.resume()
-
-
-async def _name(at: Context, partial: str, path: str) -> None:
-    await at.host.files.sync(partial)
-    await at.host.files.rename(partial, path)
-    await at.host.files.sync_dir(directory(path))

@@ -91,6 +91,8 @@ class View(msgspec.Struct, frozen=True):
     """What the archive that was asked for says of itself."""
     state_problem: str = ""
     """Why the domain's state in the store cannot be read; `state` is an empty one then."""
+    stored: frozenset[str] = frozenset()
+    """Every file in the store of the domain: no new one may take its name."""
     formers: tuple[Former, ...] = ()
     """What is kept for a domain of this name under another UUID."""
 
@@ -179,6 +181,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         trashed=contents.trashed,
         archive=await archive.opened(host, places.archive) if places.archive else None,
         state_problem=contents.state_problem,
+        stored=frozenset(f"{store.directory}/{name}" for name in await host.files.names(store.directory)),
         formers=tuple([await _former(host, uuid, others) for uuid in others.formers]),
     )
     return one_name_each(view)

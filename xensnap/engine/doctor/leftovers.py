@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from xensnap.engine import names
 from xensnap.engine.doctor.finding import Finding, Repair, Severity
 from xensnap.engine.doctor.survey import Survey
+from xensnap.engine.live_steps import PARTIAL
 from xensnap.engine.repair_steps import ASIDE, RemoveFile
 from xensnap.engine.store_steps import RewriteRecord
 from xensnap.hypervisor import FileStat
@@ -60,7 +61,7 @@ def _may_be_needed(seen: Survey, name: str) -> bool:
 
 
 def _what(name: str) -> str:
-    if name.endswith(".save.part"):
+    if name.endswith(PARTIAL) and ".save." in name:
         return "memory whose save was interrupted"
     if name.endswith(".save"):
         return "the memory of a guest"
