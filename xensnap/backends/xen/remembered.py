@@ -131,14 +131,16 @@ class Remembered:
     async def _newest(self, uuid: DomainUuid) -> Description | None:
         """What the newest snapshot tells whose record has a configuration of libxl's."""
         place = os.path.join(self._root, uuid)
-        found: list[tuple[int, Description]] = []
+        found: list[Snapshot] = []
         for name in await self._files.names(place):
             if name.startswith(_RECORD):
                 path = os.path.join(place, name)
                 with suppress(Damaged, NotFound, FileFailed):
-                    snapshot = snapshot_record.decode(await self._files.read(path), path=path)
-                    found.append((snapshot.creation_time_s, _of_record(snapshot)))
-        return max(found, key=lambda one: one[0], default=(0, None))[1]
+                    found.append(snapshot_record.decode(await self._files.read(path), path=path))
+        for snapshot in sorted(found, key=lambda one: one.creation_time_s, reverse=True):
+            with suppress(Damaged):
+                return _of_record(snapshot)
+        return None
 
     def _path(self, uuid: DomainUuid) -> str:
         return os.path.join(self._root, uuid, _NAME)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.unit.backends.xen.scripted import UUID, ScriptedXen, config, disk, save_bytes
 from xensnap.errors import Busy, Effect, Failed, NotFound, Refused
-from xensnap.formats import libxl_json, savefile
+from xensnap.formats import libxl_json, savefile, snapshot_record
 from xensnap.hypervisor import Capability, TakeInternal, Then
-from xensnap.model import Backend, Domain, DomainUuid, Format, GuestKind, Layer, RunState
+from xensnap.model import Backend, Consistency, Domain, DomainUuid, Format, GuestKind, Layer, RunState, Snapshot
 
 OTHER = "f9f83f5f-24ea-424e-9e79-9198b4b537ac"
 
@@ -477,6 +477,25 @@ def test_a_description_that_cannot_be_read_keeps_nobody_from_other_domains(xen: 
     xen.enter(config("other", OTHER))
     (xen.place / "store" / UUID / "description.json").write_bytes(text)
     assert [each.name for each in xen.host.run(xen.host.toolstack.domains())] == ["other"]
+
+
+def test_a_domain_that_is_off_and_has_no_description_is_what_the_newest_record_tells(xen: ScriptedXen) -> None:
+    """of those with a configuration of libxl's; the others are of another host, or written by hand"""
+    store, kept = xen.place / "store" / UUID, libxl_json.dump
+    store.mkdir()
+    for time_s, told in enumerate((kept(config("first")), kept(config("second")), b"name = 'third'")):
+        snapshot = Snapshot(
+            name=f"s{time_s}",
+            domain_uuid=DomainUuid(UUID),
+            domain_name="any",
+            creation_time_s=time_s,
+            state=RunState.OFF,
+            consistency=Consistency.CLEAN,
+            disks=(),
+            domain_config=told.decode(),
+        )
+        (store / f"snapshotdata-d.s{time_s}.libxl-json").write_bytes(snapshot_record.encode(snapshot))
+    assert [each.name for each in xen.host.run(xen.host.toolstack.domains())] == ["second"]
 
 
 def test_a_domain_that_runs_is_not_started_again(xen: ScriptedXen) -> None:
