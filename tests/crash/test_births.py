@@ -2,10 +2,11 @@
 
 import errno
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from simulator import SimulatedHost, World
+from simulator import SimulatedHost, World, after_engine_crash
 from simulator.checkers.leaks import files, unclean
 from simulator.core.effects import Cut
 from simulator.host import crash_points
@@ -20,7 +21,7 @@ from xensnap.engine.request import (
     ImportRequest,
     RevertRequest,
 )
-from xensnap.errors import ExitCode, NotFound, Refused, XensnapError
+from xensnap.errors import ExitCode, FileFailed, NotFound, Refused, XensnapError
 from xensnap.model import Kind
 
 ARCHIVE = "/images/s.xensnap"
@@ -121,6 +122,30 @@ def recover(engine: Engine) -> None:
 def test_export(kinds: str, memory: bool) -> None:
     host = source(kinds, memory=memory)
     assert judge(host, lambda engine: engine.perform(GUEST, ExportRequest("s", ARCHIVE))) > 100
+
+
+def test_an_archive_that_cannot_be_read_is_not_taken_for_a_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = source("i", memory=False)
+    running = host.fork()
+    with running.recording():
+        Engine(running).perform(GUEST, ExportRequest("s", ARCHIVE))
+    worlds = [after_engine_crash(point.world) for point in crash_points(running)]
+    left = [SimulatedHost(world) for world in worlds if world.fs.find(ARCHIVE) is not None]
+    died = next(each for each in left if Engine(each).list(GUEST).pending)
+    read_part = died.files.read_part
+
+    async def broken(path: str, **part: Any) -> bytes:
+        if path == ARCHIVE:
+            raise FileFailed(f"{path}: Input/output error", path=path, errno=errno.EIO)
+        return await read_part(path, **part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(died.files, "read_part", broken)
+        with pytest.raises(FileFailed):
+            Engine(died).recover(GUEST)
+    assert Engine(died).list(GUEST).pending
+    Engine(died).recover(GUEST)
+    assert died.world.fs.find(ARCHIVE) is None
 
 
 @pytest.mark.one_door("what stands only in a record is in no simulated world before it is started")

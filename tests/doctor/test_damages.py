@@ -7,6 +7,7 @@ from simulator.checkers.leaks import unclean
 from simulator.disk.chain import OpenError
 from tests.crash.harness import GUEST, held_by
 from tests.doctor.damages import CASES, REMEMBERED, REPAIRED, damage, off, on
+from xensnap.engine import treatment
 from xensnap.engine.doctor import Severity
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
@@ -52,6 +53,16 @@ def test_a_repair_that_is_done_has_nothing_to_do() -> None:
     Engine(host).repair(GUEST)
     again = Engine(host).repair(GUEST)
     assert (again.repaired, again.failed) == ((), ())
+
+
+def test_what_was_repaired_is_told_also_where_there_was_more_than_can_be_done_in_one_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(treatment, "ROUNDS_MAX", 1)
+    host = damage(CASES["flag-cleared"])
+    diagnosis = Engine(host).repair(GUEST)
+    assert [each.id for each in diagnosis.repaired] == ["flag-missing"]
+    assert [each.id for each in diagnosis.found] == ["flag-missing"]
 
 
 def snapshots(host: SimulatedHost) -> list[str]:

@@ -3,7 +3,7 @@
 import msgspec
 
 from xensnap.engine.context import Context
-from xensnap.errors import Damaged, Failed, NotFound
+from xensnap.errors import Damaged, Failed, FileFailed, NotFound
 from xensnap.formats import archive, savefile, snapshot_record
 from xensnap.formats.archive import Manifest, Member, Place
 from xensnap.hypervisor import Hypervisor
@@ -59,9 +59,17 @@ async def opened(host: Hypervisor, path: str) -> Archive:
 
 
 async def is_made_by(at: Context, path: str) -> bool:
-    """Whether the file is an archive that this very operation has made. None has its name before it is whole."""
+    """Whether the file is an archive that this very operation has made. None has its name before it is whole.
+
+    `FileFailed` where it cannot be read, for then nobody knows.
+    """
+    stat = await at.host.files.stat(path)
+    if stat is None or not stat.is_regular:
+        return False
     try:
         manifest, _ = await _manifest(at.host, path)
+    except FileFailed:
+        raise
     except (NotFound, Failed):
         return False
     return manifest.operation == at.operation

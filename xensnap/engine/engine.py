@@ -16,7 +16,7 @@ from xensnap.engine.births import newborn, plan_birth
 from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
-from xensnap.engine.execute import Execution, Outcome, Watch, ignore, nothing_changed
+from xensnap.engine.execute import NOTHING_CHANGED, Execution, Outcome, Watch, ignore, nothing_changed
 from xensnap.engine.export import plan_export
 from xensnap.engine.graft import plan_graft
 from xensnap.engine.journal import Entry
@@ -59,7 +59,7 @@ from xensnap.engine.unborn import unborn
 from xensnap.engine.undo import given_up_for, plan_undo
 from xensnap.engine.verify import Looked, look
 from xensnap.engine.view import ANYWHERE, Places, View, digest, observe
-from xensnap.errors import Damaged, ExitCode, Failed, NotFound, Reason, Refused, Usage, XensnapError
+from xensnap.errors import Damaged, Effect, ExitCode, Failed, NotFound, Reason, Refused, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
 from xensnap.model import Domain, DomainUuid, Extent, RunState
 
@@ -318,8 +318,14 @@ class AsyncEngine(AsyncReader):
             again = msgspec.structs.replace(request, save_current="")
             return await self._carry_out(await _only_looking(self._part(uuid, again)), recovered)
         except XensnapError as error:
-            cause = f"{error.cause}; the snapshot {request.save_current!r} has been taken before, and stays"
-            raise Failed(cause, id=error.id, remedy=error.remedy, effect=error.effect) from error
+            saved = request.save_current
+            cause = error.cause.removesuffix(NOTHING_CHANGED)
+            cause = f"{cause}; the snapshot {saved!r} of what would be given up has been taken before, and stays"
+            effect, remedy = error.effect, error.remedy
+            if effect is Effect.NONE:
+                instead = f"Try again without --save-current, or delete it: xensnap delete {uuid} {saved}."
+                effect, remedy = Effect.DONE, f"{remedy} {instead}".strip()
+            raise Failed(cause, id=error.id, remedy=remedy, effect=effect) from error
 
     async def _part(self, uuid: DomainUuid, request: Request) -> Plan:
         """A plan that is one of two, so that a risk may be the other's."""

@@ -33,6 +33,9 @@ REPAIR = "repair"
 RESERVE_BYTES = 64 << 10
 """Enough for the end of a journal, the state of a domain and a few records, each written beside the old one."""
 
+NOTHING_CHANGED = "; nothing is changed"
+"""What an error's cause ends with that feared worse."""
+
 DECIDED = "decided"
 """What the journal notes of a decision, for the day on which the state that tells of it is lost."""
 
@@ -324,7 +327,7 @@ def nothing_changed(error: XensnapError) -> XensnapError:
     """The error as it came, if it says already that nothing changed; else one that says so."""
     if error.effect is Effect.NONE:
         return error
-    return Failed(f"{error.cause}; nothing is changed", id=error.id, remedy=error.remedy)
+    return Failed(f"{error.cause}{NOTHING_CHANGED}", id=error.id, remedy=error.remedy)
 
 
 def _cannot_finish(plan: Plan) -> Reason:

@@ -134,5 +134,12 @@ class Together(StepBase, frozen=True):
                 return True
         return False
 
+    async def can_go_on(self, at: Context) -> bool:
+        """See StepBase."""
+        for step in self.steps:
+            if not await step.can_go_on(at):
+                return False
+        return True
+
 
 Step = OneStep | Together

@@ -52,4 +52,5 @@ async def treat(host: Hypervisor, ref: str, *, watch: Watch, check: bool = False
             if error.exit_code is ExitCode.SOMETHING_LEFT:
                 raise
             failed.append((finding, error.cause))
-    return await examine(host, ref, check=check)
+    left = await examine(host, ref, check=check)
+    return msgspec.structs.replace(left, repaired=tuple(repaired), failed=tuple(failed))
