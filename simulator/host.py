@@ -33,6 +33,7 @@ from simulator.ports.toolstack import SimulatedToolstack, every_domain, looked_u
 from simulator.tools.qemu_img import Program, ToolError
 from simulator.world import World, life, programs
 from simulator.world.life import XlError
+from simulator.xen import configurations
 from simulator.xen import domains as stored_domains
 from simulator.xen.incarnations import Traits
 from xensnap.errors import NotFound, Usage, XensnapError
@@ -265,7 +266,9 @@ class SimulatedHost(Inside):
         kind = found.kind or GuestKind.PV
         disks = [
             f"'format={disk.format},vdev={disk.vdev},access={'r' if disk.readonly else 'w'}"
-            f"{',devtype=cdrom' if disk.cdrom else ''}{f',target={disk.path}' if disk.path else ''}'"
+            f"{',devtype=cdrom' if disk.cdrom else ''}"
+            f"{f',backendtype={disk.backend}' if disk.backend is not configurations.taken(disk, kind) else ''}"
+            f"{f',target={disk.path}' if disk.path else ''}'"
             for disk in found.disks
         ]
         text = f'name = "{found.name}"\nuuid = "{found.uuid}"\ntype = "{kind}"\ndisk = [ {", ".join(disks)} ]\n'
@@ -461,7 +464,8 @@ class SimulatedHost(Inside):
     def xl_restore(self, domain: str, memory: str, *, paused: bool = False) -> str:
         """`xl restore` by the operator, believed as he would; what it says on stderr, empty where it went well."""
         header = programs.header_of(self.world, memory)
-        traits = replace(self.world.xen.traits.get(header.uuid, Traits()), kind=header.kind, items=header.items)
+        traits = self.world.xen.traits.get(header.uuid, Traits())
+        traits = replace(traits, kind=header.kind, items=header.items, served=header.served)
         program = programs.Build(header.uuid, domain, traits, header.disks, memory, paused)
         try:
             self._xl(program, self.world)

@@ -9,7 +9,6 @@ from simulator.guest import AgentManner, Cache, Memory, Writer, shown
 from simulator.ports.domains import powered_off
 from simulator.ports.seat import Cell
 from simulator.ports.toolstack import looked_up
-from simulator.qemu import graph
 from simulator.world import World, life
 from simulator.xen.incarnations import Incarnation, Shutdown
 from xensnap.errors import NotFound, Usage
@@ -115,11 +114,10 @@ class Inside:
 
     def _running_disks(self, domain: str) -> Iterator[tuple[str, Visible, Cache]]:
         one, memory = self.incarnation(domain), self.memory(domain)
-        qemu = self.world.qemus.get(one.domid)
         for disk in one.disks:
-            drive = qemu.guests(disk.vdev) if qemu else None
-            if drive is not None:
-                yield disk.vdev, graph.visible(self.world.fs, drive), memory.cache(disk.vdev)
+            shows = life.shown(self.world, one.domid, disk.vdev)
+            if shows is not None:
+                yield disk.vdev, shows, memory.cache(disk.vdev)
 
     def _executing(self, domain: str) -> Incarnation:
         one = self.incarnation(domain)

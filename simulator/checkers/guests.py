@@ -4,21 +4,20 @@ from collections.abc import Iterator
 
 from simulator.checkers import Finding
 from simulator.guest import mismatches
-from simulator.qemu import graph
-from simulator.world import World
+from simulator.world import World, life
 from xensnap.model import RunState
 
 
 def torn(world: World) -> Iterator[Finding]:
     """Guests whose running disks are not those that they remember."""
     for incarnation in world.xen:
-        guest, qemu = world.guests.get(incarnation.domid), world.qemus.get(incarnation.domid)
+        guest = world.guests.get(incarnation.domid)
         for disk in incarnation.disks if guest else ():
-            drive = qemu.guests(disk.vdev) if qemu else None
+            shows = life.shown(world, incarnation.domid, disk.vdev)
             subject = f"{incarnation.name} {disk.vdev}"
-            if drive is None:
+            if shows is None:
                 yield Finding("disk-missing", subject, "QEMU does not have it open")
-            elif guest and (wrong := mismatches(guest.memory, disk.vdev, graph.visible(world.fs, drive)[1])):
+            elif guest and (wrong := mismatches(guest.memory, disk.vdev, shows[1])):
                 text = f"it shows (sectors from, to, write) {wrong[:3]}, which the guest does not remember"
                 yield Finding("memory-and-disk-disagree", subject, text)
 

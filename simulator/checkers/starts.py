@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from simulator.checkers import Finding
 from simulator.checkers.content import Visible, difference
 from simulator.disk.chain import OpenError, visible
-from simulator.qemu import graph
-from simulator.world import World
+from simulator.world import World, life
 from xensnap.model import Disk
 
 
@@ -17,18 +16,17 @@ def elsewhere(world: World) -> Iterator[Finding]:
     must be.
     """
     for incarnation in world.xen:
-        qemu = world.qemus.get(incarnation.domid)
-        if qemu is None or incarnation.dying:
+        if incarnation.domid not in world.qemus or incarnation.dying:
             continue
         sources = {
             "its watcher": incarnation.reboots_from,
             "the stored configuration": world.domains[incarnation.uuid].disks,
         }
         for disk in incarnation.disks:
-            drive = qemu.guests(disk.vdev)
-            for source, disks in sources.items() if drive else ():
-                assert drive is not None
-                if text := _unlike(world, graph.visible(world.fs, drive), disk.vdev, disks):
+            shows = life.shown(world, incarnation.domid, disk.vdev)
+            for source, disks in sources.items() if shows else ():
+                assert shows is not None
+                if text := _unlike(world, shows, disk.vdev, disks):
                     yield Finding("starts-elsewhere", f"{incarnation.name} {disk.vdev}", f"{source}: {text}")
 
 

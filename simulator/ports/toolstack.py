@@ -176,7 +176,7 @@ class SimulatedToolstack:
             raise Failed(f"{memory}: the domain has no disk {error.args[0]}", id="disk-not-found") from None
         given = configurations.read(configuration, source=memory).items if configuration else header.items
         items = configurations.restored(header.items, given)
-        traits = replace(_traits(world, uuid), kind=header.kind, items=items)
+        traits = replace(_traits(world, uuid), kind=header.kind, items=items, served=header.served)
         program = Build(uuid, known.name if known else header.name, traits, disks, memory, paused)
         return await self._built(_RESTORE, program)
 

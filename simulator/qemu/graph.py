@@ -20,11 +20,15 @@ from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, Raw
 from simulator.disk.operations import written
 from simulator.qemu.bitmap import Bitmap, marked
-from xensnap.model import Backend, Disk, Layer
+from xensnap.model import Backend, Disk, Format, Layer
 
 replace = msgspec.structs.replace
 
 _FIRST_NUMBER = 100
+_DEVICES = 2
+"""How many devices QEMU has made for a guest that it emulates nothing for, before those of its disks."""
+_BEFORE_IDE, _AFTER_IDE = 13, 10
+"""The same for a whole PC without a screen: before its emulated disks, and between these and the others."""
 
 PV_STATE_BYTES = 405
 HVM_STATE_BYTES = 7227
@@ -45,6 +49,7 @@ class Node(msgspec.Struct, frozen=True):
         expects: what its header calls its backing file, where QEMU has not opened that by this name itself; an image
             that stands on something else is called by all of its options (qemu.md 135). None where it has.
         bitmaps: its dirty bitmaps, the newest first.
+        file_readonly: whether its file is open for reading only, though it says that it can be written.
         below: what messages call the image that stands on it, where a job has put that there.
     """
 
@@ -61,6 +66,12 @@ class Node(msgspec.Struct, frozen=True):
     expects: str | None = None
     below: str = ""
     bitmaps: tuple[Bitmap, ...] = ()
+    file_readonly: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether its file is open for writing."""
+        return not self.readonly and not self.file_readonly
 
 
 class Drive(msgspec.Struct, frozen=True):
@@ -72,6 +83,7 @@ class Drive(msgspec.Struct, frozen=True):
         attached: whether a device of the guest stands on it.
         device: what QEMU calls the backend of that device, which is nothing for a disk of xenstore (xen.md 15).
         removable: whether the medium can be taken out.
+        qdev: where QEMU has the device itself; empty where a backend has no device yet.
         kept: the job that keeps images which nothing stands on any more, until it is dismissed.
     """
 
@@ -81,6 +93,7 @@ class Drive(msgspec.Struct, frozen=True):
     attached: bool = True
     device: str = ""
     removable: bool = False
+    qdev: str = ""
     kept: str = ""
 
     @property
@@ -151,6 +164,7 @@ class Qemu(msgspec.Struct, frozen=True):
         log: what it has written into its log file.
         status: its own run state, of which xl knows nothing (anchors: xl and QEMU are independent).
         name: what `query-name` answers.
+        devices: how many devices without a name it has made.
         ears: the monitors that have a client, and what each has not been told yet.
         state_bytes: how much `snapshot-save` writes of the machine. Under Xen that is without the guest's memory.
         xen: whether it serves a domain of Xen, into which nothing can be loaded again (trace xen/state-saved-by-qemu).
@@ -166,6 +180,7 @@ class Qemu(msgspec.Struct, frozen=True):
     numbered: int = _FIRST_NUMBER
     status: str = "running"
     name: str = ""
+    devices: int = _DEVICES
     ears: Map[str, tuple[Event, ...]] = Map()
     state_bytes: int = PV_STATE_BYTES
     xen: bool = True
@@ -228,18 +243,44 @@ def _onto(drive: Drive, chain: tuple[Node, ...]) -> Drive:
     return drive
 
 
-def started(fs: FileSystem, pid: int, disks: Iterable[Disk], *, ide: bool) -> tuple[FileSystem, Qemu]:
-    """A QEMU with these disks open. One that does not open is not there; only the log tells (xen.md 8)."""
-    qemu = Qemu(pid, state_bytes=HVM_STATE_BYTES if ide else PV_STATE_BYTES)
-    for disk in disks:
-        # Only qdisk is served by QEMU (xen.md 17).
-        if disk.path and disk.backend is Backend.QDISK:
-            for emulated in (True, False) if ide else (False,):
-                qemu = _attached(fs, qemu, disk, ide=emulated)
+class Emulated(msgspec.Struct, frozen=True):
+    """A disk that is also on QEMU's command line, where a PC has it.
+
+    Attributes:
+        place: which of the four that a PC has.
+        number: by which xenstore knows it.
+    """
+
+    disk: Disk
+    place: int
+    number: int
+
+
+def started(
+    fs: FileSystem, pid: int, found: Iterable[Disk], *, emulated: Iterable[Emulated] | None = None
+) -> tuple[FileSystem, Qemu]:
+    """A QEMU with these disks open. One that does not open is not there; only the log tells (xen.md 8).
+
+    Args:
+        found: what xenstore has for it, in that order; what the kernel serves is not for QEMU (xen.md 17).
+        emulated: what it was given on its command line to make the disks of a whole PC from; None where it is none.
+    """
+    qemu = Qemu(pid, state_bytes=PV_STATE_BYTES if emulated is None else HVM_STATE_BYTES)
+    if emulated is not None:
+        qemu = replace(qemu, devices=_BEFORE_IDE)
+        for each in emulated:
+            qemu = _attached(fs, qemu, each.disk, ide=each)
+        qemu = replace(qemu, devices=qemu.devices + _AFTER_IDE)
+    for disk in found:
+        qemu = _plugged(fs, qemu, disk)
     return opening(fs, qemu), qemu
 
 
-def _attached(fs: FileSystem, qemu: Qemu, disk: Disk, *, ide: bool) -> Qemu:
+def _plugged(fs: FileSystem, qemu: Qemu, disk: Disk) -> Qemu:
+    return _attached(fs, qemu, disk) if disk.path and disk.backend is Backend.QDISK else qemu
+
+
+def _attached(fs: FileSystem, qemu: Qemu, disk: Disk, *, ide: Emulated | None = None) -> Qemu:
     number = qemu.numbered
     try:
         links = chain(fs, disk.layer)
@@ -252,13 +293,24 @@ def _attached(fs: FileSystem, qemu: Qemu, disk: Disk, *, ide: bool) -> Qemu:
         return replace(qemu, log=(*qemu.log, f"qemu-system-i386: {disk.vdev}: {words}"))
     nodes = []
     for place, link in enumerate(links):
-        own = place == 0 and not ide
+        own = place == 0 and ide is None
         name = f"{disk.vdev}-{disk.format}" if own else f"#block{number + place}"
         layer = disk.layer if place == 0 else Layer(link.path, type(disk.format)(link.format))
-        node = Node(name, layer, link.number, place > 0 or disk.readonly, belief(link))
+        # What xenstore says of reading reaches the file alone, and a raw image takes no offence (transcript 15).
+        raw = own and disk.readonly and disk.format is Format.RAW
+        readonly = place > 0 or (disk.readonly and not raw)
+        node = Node(name, layer, link.number, readonly, belief(link), locked=ide is not None, file_readonly=raw)
         nodes.append(replace(node, serial=number + place, file_name=f"#block{number + len(links) + place}"))
-    drive = Drive(disk.vdev, tuple(nodes), ide)
-    return replace(qemu, drives=(*qemu.drives, drive), numbered=number + 2 * len(links))
+    qemu = replace(qemu, numbered=number + 2 * len(links))
+    if ide is not None and disk.cdrom:
+        device = f"ide-{ide.number}"
+        drive = Drive(disk.vdev, tuple(nodes), ide=True, device=device, removable=True, qdev=device)
+    else:
+        device = f"ide{ide.place // 2}-hd{ide.place % 2}" if ide else ""
+        qdev = f"/machine/unattached/device[{qemu.devices}]"
+        drive = Drive(disk.vdev, tuple(nodes), ide=ide is not None, device=device, qdev=qdev)
+        qemu = replace(qemu, devices=qemu.devices + 1)
+    return replace(qemu, drives=(*qemu.drives, drive))
 
 
 def belief(link: Link) -> Image:
@@ -275,7 +327,7 @@ def opening(fs: FileSystem, qemu: Qemu) -> FileSystem:
     # What a commit passes over is no content of any disk until it is done, and nobody may read it.
     unread = {name for job in qemu.jobs if job.kind == "commit" and not job.over for name in job.holds[1:-1]}
     wanted = tuple(
-        (node.number, Open(qemu.pid, not node.readonly, node.locked, node.locked and node.name in unread))
+        (node.number, Open(qemu.pid, node.writes, node.locked, node.locked and node.name in unread))
         for drive in qemu.drives
         for node in drive.chain
     )
@@ -284,7 +336,7 @@ def opening(fs: FileSystem, qemu: Qemu) -> FileSystem:
 
 def plugged(fs: FileSystem, qemu: Qemu, disk: Disk) -> tuple[FileSystem, Qemu]:
     """A disk is attached to a running domain; if it does not open, only the log tells."""
-    after = _attached(fs, qemu, disk, ide=False)
+    after = _plugged(fs, qemu, disk)
     return opening(fs, after), after
 
 
@@ -295,8 +347,8 @@ def pulled(fs: FileSystem, qemu: Qemu, vdev: str) -> tuple[FileSystem, Qemu]:
 
 
 def unplugged(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
-    """The guest's kernel has given up the emulated disks (xen.md 16)."""
-    after = replace(qemu, drives=tuple(drive for drive in qemu.drives if not drive.ide))
+    """The guest's kernel has given up the emulated disks (xen.md 16), but no cdrom (QEMU's piix3 IDE, 7.2.22)."""
+    after = replace(qemu, drives=tuple(drive for drive in qemu.drives if not drive.ide or drive.removable))
     return opening(fs, after), after
 
 
@@ -367,7 +419,7 @@ def with_bitmaps(drive: Drive, at: int, bitmaps: tuple[Bitmap, ...]) -> Drive:
 def wrote(fs: FileSystem, qemu: Qemu, vdev: str, runs: Iterable[Run]) -> tuple[FileSystem, Qemu]:
     """The guest has written these runs to a disk, and flushed it. Raises `OSError` where it gets an error instead."""
     drive = qemu.guests(vdev)
-    if drive is None or drive.root.readonly:
+    if drive is None or not drive.root.writes:
         raise OSError(errno.EIO, strerror(errno.EIO), vdev)
     stack = images(fs, drive)
     limit = sectors(stack[0])

@@ -14,9 +14,10 @@ from simulator.serve.ended import Ended
 from simulator.serve.xl.listing import connected
 from simulator.world import World
 from simulator.xen.configurations import decoded, memory_mib
+from simulator.xen.domains import in_xenstore
 from simulator.xen.incarnations import Incarnation, Shutdown
 from xensnap.formats.device_disk import device_number
-from xensnap.model import Backend, Disk, GuestKind
+from xensnap.model import Backend, Disk, Format, GuestKind
 
 replace = msgspec.structs.replace
 
@@ -38,6 +39,10 @@ def _usage(program: str) -> str:
 _PATH = re.compile(r"[-/_@A-Za-z0-9]+")
 _DOMAIN = re.compile(r"/local/domain/(?:0/backend/[^/]+/)?(?P<domid>[1-9][0-9]*)(?:/|$)")
 _DOES_SOMETHING = re.compile(r"/local/domain/.*/(?:control/.*|state|online|target)$|/(?:libxl|vm)(?:/|$)")
+
+
+_DRIVERS = {Format.RAW: "aio"}
+"""What xenstore calls the format of an image that QEMU serves, where that is another word."""
 
 
 def tree(world: World) -> dict[str, str]:
@@ -67,7 +72,7 @@ def _domain(world: World, each: Incarnation) -> dict[str, str]:
         nodes[f"{home}/image/device-model-pid"] = str(each.qemu)
     if each.traits.kind is GuestKind.PV:
         nodes |= _paravirtual(world, each, home, vm)
-    for place, disk in enumerate(each.disks):
+    for place, disk in enumerate(sorted(each.disks, key=in_xenstore)):
         nodes |= _disk(world, each, place, disk)
     return nodes
 
@@ -110,10 +115,10 @@ def _disk(world: World, each: Incarnation, place: int, disk: Disk) -> dict[str, 
         "frontend-id": str(each.domid),
         "mode": "r" if disk.readonly else "w",
         "online": "1",
-        "params": f"{disk.format.value}:{disk.path}" if kind == "qdisk" else disk.path,
+        "params": f"{_DRIVERS.get(disk.format, disk.format)}:{disk.path}" if kind == "qdisk" else disk.path,
         "removable": str(int(disk.cdrom)),
         "specification": "xen",
-        "type": kind,
+        "type": disk.backend.value,
     }
     nodes = _under(back, served | {"state": ended if there else "2"})
     nodes |= _under(f"/libxl/{each.domid}/device/vbd/{number}", served | {"backend": back, "state": "1"})

@@ -15,8 +15,9 @@ from simulator.guest import Guest, Memory
 from simulator.qemu import graph
 from simulator.qemu.graph import Event, Qemu
 from simulator.xen import domains as stored
+from simulator.xen import kernel
 from simulator.xen.incarnations import Incarnation, Shutdown, Traits
-from xensnap.model import Disk, Domain, DomainUuid, GuestKind, Layer, RunState
+from xensnap.model import Backend, Disk, Domain, DomainUuid, GuestKind, Layer, RunState
 
 if TYPE_CHECKING:
     from simulator.world import World
@@ -25,6 +26,7 @@ replace = msgspec.structs.replace
 
 DETACH_NS = 600_000_000
 """How long `xl block-detach` takes, whatever the guest says to it."""
+_IDE_DISKS = 4
 WATCHER_NS = 2_000_000_000
 """How long the watcher sleeps between the end of a domain and its next start."""
 
@@ -79,11 +81,20 @@ def attached(world: World, domid: int) -> World:
             words = f"libxl: failed to stat {disk.path}: No such file or directory"
             raise XlError(words, destroyed(world, domid))
     world, pid = world.started(f"qemu-system-i386 -xen-domid {domid}")
-    ide = incarnation.traits.kind is GuestKind.HVM
-    fs, qemu = graph.started(world.fs, pid, incarnation.disks, ide=ide)
+    emulated = _emulated(incarnation.disks) if incarnation.traits.kind is GuestKind.HVM else None
+    found = sorted(incarnation.disks, key=stored.in_xenstore)
+    fs, qemu = graph.started(world.fs, pid, found, emulated=emulated)
     xen = world.xen.putting(replace(incarnation, qemu=pid))
     xen = xen.logged(f"qemu-dm-{incarnation.name}.log", "".join(f"{line}\n" for line in qemu.log), anew=True)
     return replace(world, fs=fs, xen=xen, qemus=world.qemus.set(domid, qemu))
+
+
+def _emulated(disks: tuple[Disk, ...]) -> list[graph.Emulated]:
+    """The first four disks by their names, in the order of the configuration: libxl has a PC with four (4.17.7)."""
+    if any(disk.vdev.startswith("sd") for disk in disks):
+        raise NotModelled("an HVM guest with SCSI disks")
+    places = [(disk, stored.place_of(disk.vdev)) for disk in disks if disk.path]
+    return [graph.Emulated(disk, place, stored.number_of(disk)) for disk, place in places if place < _IDE_DISKS]
 
 
 def booted(world: World, domid: int) -> World:
@@ -280,10 +291,13 @@ def with_layers(world: World, domain: Domain, layers: dict[str, Layer], *, watch
     return replace(world, xen=xen, domains=world.domains.set(domain.uuid, kept))
 
 
-def attached_disk(world: World, domain: Domain, disk: Disk) -> World:
+def attached_disk(world: World, domain: Domain, disk: Disk, *, named: bool = False) -> World:
     """`xl block-attach`: the domain has a disk more, now if it runs, and whenever it starts.
 
     Where QEMU does not open its image nobody is told, but QEMU's log (trace xen/a-disk-that-is-not-there).
+
+    Args:
+        named: whether it was said what shall serve it.
     """
     world = replace(world, domains=world.domains.set(domain.uuid, stored.off(domain, disks=(*domain.disks, disk))))
     for one in world.xen.of(domain.uuid):
@@ -291,6 +305,8 @@ def attached_disk(world: World, domain: Domain, disk: Disk) -> World:
         world = with_qemu(world.with_fs(fs), one.domid, qemu)
         after = replace(one, disks=(*one.disks, disk), reboots_from=(*one.reboots_from, disk))
         after = replace(after, attached=one.attached | {disk.vdev}, detached=one.detached - {disk.vdev})
+        served = one.traits.served | {disk.vdev} if named else one.traits.served - {disk.vdev}
+        after = replace(after, traits=replace(one.traits, served=served))
         # What is on it the guest sees for the first time, whoever has written it.
         guest = world.guests[one.domid]
         guest = replace(guest, memory=replace(guest.memory, latest=world.writes))
@@ -355,8 +371,12 @@ def guest_flushed(world: World, domid: int, vdev: str) -> World:
     qemu = world.qemus.get(domid)
     if not runs or guest.frozen or (qemu is not None and qemu.drained):
         return world
+    qemu = qemu or Qemu(0)
     try:
-        fs, qemu = graph.wrote(world.fs, qemu or Qemu(0), vdev, runs)
+        if served := by_kernel(world, domid, vdev):
+            fs = kernel.wrote(world.fs, served, runs)
+        else:
+            fs, qemu = graph.wrote(world.fs, qemu, vdev, runs)
     except OSError:
         return replace(world, guests=world.guests.set(domid, guest.remembering(memory.refused(), now)))
     world = replace(world, fs=fs, qemus=world.qemus.set(domid, qemu))
@@ -376,6 +396,24 @@ def lived(world: World) -> World:
         turned = replace(memory, writers=tuple(writer.turned() for writer in memory.writers))
         world = replace(world, guests=world.guests.set(domid, replace(world.guests[domid], memory=turned)))
     return replace(world, busy=any(guest.memory.writers for guest in world.guests.values()))
+
+
+def by_kernel(world: World, domid: int, vdev: str) -> Disk | None:
+    """The disk, where the guest's requests go to dom0's kernel: not before an emulated one was unplugged."""
+    incarnation, qemu = world.xen.there.get(domid), world.qemus.get(domid)
+    for disk in incarnation.disks if incarnation else ():
+        if disk.vdev == vdev and disk.backend is Backend.PHY and (qemu is None or qemu.guests(vdev) is None):
+            return disk
+    return None
+
+
+def shown(world: World, domid: int, vdev: str) -> tuple[int, tuple[Run, ...]] | None:
+    """What a disk shows to a guest that runs: its size, and every run that is not zero; None where it has none."""
+    if served := by_kernel(world, domid, vdev):
+        return kernel.visible(world.fs, served)
+    qemu = world.qemus.get(domid)
+    drive = qemu.guests(vdev) if qemu else None
+    return None if drive is None else graph.visible(world.fs, drive)
 
 
 def sector_range(offset_bytes: int, length_bytes: int) -> tuple[int, int]:

@@ -203,7 +203,8 @@ def _file_begun(world: World, program: Save | Migrate) -> World:
 def head_of(world: World, incarnation: Incarnation) -> bytes:
     """The head of a save file of this domain, made now."""
     traits, disks = incarnation.traits, world.domains[incarnation.uuid].disks
-    return save_file.header(Header(traits.kind, incarnation.name, incarnation.uuid, disks, traits.items))
+    name, uuid = incarnation.name, incarnation.uuid
+    return save_file.header(Header(traits.kind, name, uuid, disks, traits.items, traits.served))
 
 
 def _suspend_asked(world: World, program: Save) -> World:

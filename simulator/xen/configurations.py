@@ -38,13 +38,20 @@ _EVENTS = {"on_reboot": "restart", "on_soft_reset": "soft_reset"}
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a configuration says. `uuid` is None where a file leaves it open; `items` is JSON, empty for none."""
+    """What a configuration says.
+
+    Attributes:
+        uuid: None where a file leaves it open.
+        items: JSON, empty for none.
+        served: the vdevs of the disks whose backend it names.
+    """
 
     name: str
     uuid: str | None
     kind: GuestKind
     disks: tuple[Disk, ...]
     items: str = ""
+    served: frozenset[str] = frozenset()
 
 
 def text(domain: Domain, items: str) -> str:
@@ -76,8 +83,9 @@ def read(written: str, *, source: str) -> Written:
     try:
         told = json.loads(written)
         info = told.pop("c_info")
-        disks = tuple(_of_json(disk) for disk in told.pop("disks", []))
-        return Written(info["name"], info.get("uuid"), GuestKind(info.get("type", "pv")), disks, _beyond(told))
+        kind = GuestKind(info.get("type", "pv"))
+        disks = tuple(_of_json(disk, kind) for disk in told.pop("disks", []))
+        return Written(info["name"], info.get("uuid"), kind, disks, _beyond(told))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Usage(f"{source}: no configuration of a domain: {error}", id="bad-config") from error
 
@@ -91,8 +99,10 @@ def of_file(written: str, *, source: str) -> Written:
     from xensnap.formats import disk_spec, xl_cfg  # noqa: PLC0415 -- a grammar is loaded when it is needed
 
     file = xl_cfg.parse(written, source=source)
-    kind = file.string("type") or ("hvm" if file.string("builder") == "hvm" else "pv")
-    disks = tuple(of_spec(disk_spec.parse(str(spec), source=source)) for spec in file.items("disk") or [])
+    kind = GuestKind(file.string("type") or ("hvm" if file.string("builder") == "hvm" else "pv"))
+    devices = [disk_spec.parse(str(spec), source=source) for spec in file.items("disk") or []]
+    disks = tuple(of_spec(device, kind) for device in devices)
+    served = frozenset(device.vdev or "" for device in devices if names_backend(device))
     machine: dict[str, Any] = {}
     memory, most = file.number("memory"), file.number("maxmem")
     if memory is not None:
@@ -108,7 +118,7 @@ def of_file(written: str, *, source: str) -> Written:
             machine[_NAMED.get(key, key)] = setting.value
     items |= {"b_info": machine} if machine else {}
     items |= {"nics": [_nic(each) for each in file.items("vif") or []]} if file.items("vif") else {}
-    return Written(file.string("name") or "", file.string("uuid"), GuestKind(kind), disks, _beyond(items))
+    return Written(file.string("name") or "", file.string("uuid"), kind, disks, _beyond(items), served)
 
 
 def refusal(written: str, *, source: str) -> str:
@@ -153,11 +163,13 @@ def spelled(
     disks: Iterable[Disk],
     items: str = "",
     *,
+    served: frozenset[str] = frozenset(),
     attached: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """A configuration in libxl's JSON, as `xl list -l` tells it: what has its default is absent (xen.md 11).
 
     Args:
+        served: the vdevs of disks whose backend somebody has named; else it is told where libxl would take another.
         attached: the vdevs of disks that came while the domain ran, of which libxl has stored less.
     """
     more = decoded(items)
@@ -167,14 +179,18 @@ def spelled(
         **_EVENTS,
         **more,
     }
-    if entries := [_spelled(disk, built=disk.vdev not in attached) for disk in disks]:
+    entries = []
+    for disk in disks:
+        named = disk.vdev in served or disk.backend is not taken(disk, kind)
+        entries.append(_spelled(disk, served=named, built=disk.vdev not in attached))
+    if entries:
         told["disks"] = entries
     return told
 
 
 def as_read(text: str, uuid: str, *, source: str) -> dict[str, Any]:
     """What `xl -N create` tells of a file: what it says, and no defaults but those that xl itself puts in."""
-    from xensnap.formats import disk_spec, xl_cfg  # noqa: PLC0415 -- a grammar is loaded when it is needed
+    from xensnap.formats import xl_cfg  # noqa: PLC0415 -- a grammar is loaded when it is needed
 
     written, file = of_file(text, source=source), xl_cfg.parse(text, source=source)
     info = {"type": written.kind.value, "name": written.name, "uuid": uuid, "run_hotplug_scripts": "True"}
@@ -187,16 +203,9 @@ def as_read(text: str, uuid: str, *, source: str) -> dict[str, Any]:
     machine |= items.pop("b_info", {})
     machine |= {"sched_params": {}, "claim_mode": "True", f"type.{written.kind}": {}, "arch_arm": {}, "arch_x86": {}}
     told: dict[str, Any] = {"c_info": info, "b_info": machine, **_EVENTS, **items}
-    named = [disk_spec.parse(str(spec), source=source).backend for spec in file.items("disk") or []]
-    disks = [_spelled(disk, built=False) for disk in written.disks]
-    told |= {"disks": [_served(disk, backend) for disk, backend in zip(disks, named, strict=True)]} if disks else {}
+    disks = [_spelled(disk, served=disk.vdev in written.served, built=False) for disk in written.disks]
+    told |= {"disks": disks} if disks else {}
     return in_order(told)
-
-
-def _served(disk: dict[str, Any], backend: str) -> dict[str, Any]:
-    """A disk with the backend that its line names, in libxl's order."""
-    told = {key: disk[key] for key in ("pdev_path", "vdev")} | ({"backend": backend} if backend != "unknown" else {})
-    return told | {key: value for key, value in disk.items() if key != "backend"}
 
 
 def in_order(config: dict[str, Any]) -> dict[str, Any]:
@@ -230,6 +239,11 @@ def memory_mib(items: str) -> int:
     """How much memory a domain with these items has."""
     told: int = (_MACHINE | decoded(items).get("b_info", {}))["max_memkb"]
     return told // _KIB_PER_MIB
+
+
+def names_kernel(items: str) -> bool:
+    """Whether a domain with these items is given a kernel, and so does not boot from a disk."""
+    return "kernel" in decoded(items).get("b_info", {})
 
 
 def items_of(config: dict[str, Any]) -> str:
@@ -271,9 +285,9 @@ def _nic(spec: object) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _spelled(disk: Disk, *, built: bool) -> dict[str, Any]:
+def _spelled(disk: Disk, *, served: bool, built: bool) -> dict[str, Any]:
     told: dict[str, Any] = {"pdev_path": disk.path, "vdev": disk.vdev}
-    if disk.backend is not Backend.QDISK or disk.format is Format.RAW:
+    if served:
         told["backend"] = disk.backend.value
     told["format"] = disk.format.value if disk.path else "empty"
     if disk.cdrom:
@@ -284,16 +298,43 @@ def _spelled(disk: Disk, *, built: bool) -> dict[str, Any]:
     return told | ({"colo_restore_enable": "False"} if built else {})
 
 
-def _of_json(told: dict[str, Any]) -> Disk:
+def disks_of(config: dict[str, Any]) -> tuple[Disk, ...]:
+    """The disks of a configuration in libxl's JSON, each with the backend that it names or that libxl takes."""
+    kind = libxl_json.kind(config) or GuestKind.PV
+    return tuple(_of_json(told, kind) for told in config.get("disks", ()))
+
+
+def served_of(config: dict[str, Any]) -> frozenset[str]:
+    """The vdevs of the disks whose backend it names."""
+    return frozenset(told["vdev"] for told in config.get("disks", ()) if "backend" in told)
+
+
+def _of_json(told: dict[str, Any], kind: GuestKind) -> Disk:
     form = Format(told["format"]) if told.get("format") in set(Format) else Format.RAW
-    backend = Backend(told["backend"]) if told.get("backend") in set(Backend) else Backend.QDISK
-    readonly = not told.get("readwrite")
-    return Disk(told["vdev"], told.get("pdev_path", ""), form, readonly, bool(told.get("is_cdrom")), backend)
+    path, cdrom = told.get("pdev_path", ""), bool(told.get("is_cdrom"))
+    disk = Disk(told["vdev"], path, form, readonly=not told.get("readwrite"), cdrom=cdrom)
+    return _served(disk, kind, told.get("backend"))
 
 
-def of_spec(device: DeviceDisk) -> Disk:
+def names_backend(device: DeviceDisk) -> bool:
+    """Whether a specification says what shall serve the disk."""
+    return device.backend in set(Backend)
+
+
+def of_spec(device: DeviceDisk, kind: GuestKind) -> Disk:
     """A disk as libxl takes it from what libxlutil has read."""
     form = Format(device.format) if device.format in set(Format) else Format.RAW
-    backend = Backend(device.backend) if device.backend in set(Backend) else Backend.QDISK
     vdev, path, cdrom = device.vdev or "", device.pdev_path or "", bool(device.is_cdrom)
-    return Disk(vdev, path, form, readonly=not device.readwrite, cdrom=cdrom, backend=backend)
+    return _served(Disk(vdev, path, form, readonly=not device.readwrite, cdrom=cdrom), kind, device.backend)
+
+
+def _served(disk: Disk, kind: GuestKind, backend: str | None) -> Disk:
+    return msgspec.structs.replace(disk, backend=Backend(backend) if backend in set(Backend) else taken(disk, kind))
+
+
+def taken(disk: Disk, kind: GuestKind) -> Backend:
+    """What libxl takes to serve a disk where nobody says it: the kernel for a raw image, through a loop device if it
+    is a file, else QEMU, which also serves every cdrom of an HVM guest (transcripts of Xen 4.17.7: xen.md 17).
+    """
+    by_kernel = disk.path and disk.format is Format.RAW and not (disk.cdrom and kind is GuestKind.HVM)
+    return Backend.PHY if by_kernel else Backend.QDISK

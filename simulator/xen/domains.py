@@ -1,9 +1,11 @@
 """What is stored about domains: what they start from next. How they are doing stands in `incarnations`."""
 
+import re
 from collections.abc import Mapping
 
 from immutables import Map
 
+from xensnap.formats.device_disk import device_number
 from xensnap.model import Disk, Domain, DomainUuid, Layer, RunState
 
 Domains = Map[str, Domain]
@@ -22,6 +24,25 @@ def off(domain: Domain, *, uuid: str = "", name: str = "", disks: tuple[Disk, ..
         memory_bytes=domain.memory_bytes,
         described_in=domain.described_in,
     )
+
+
+def in_xenstore(disk: Disk) -> str:
+    """By what disks are in order in xenstore, and wherever it is listed: their numbers as text (Xen 4.17.7)."""
+    return str(number_of(disk))
+
+
+def number_of(disk: Disk) -> int:
+    """By what xenstore knows a disk; 0 where its name is none."""
+    return device_number(disk.vdev) or 0
+
+
+def place_of(vdev: str) -> int:
+    """Which of a guest's disks this is, from 0; a number that none has where the name does not tell."""
+    told = re.fullmatch(r"(?:xvd|hd)([a-z])", vdev)
+    return ord(told[1]) - ord("a") if told else _NOWHERE
+
+
+_NOWHERE = 26
 
 
 def with_layers(domain: Domain, layers: Mapping[str, Layer]) -> Domain:

@@ -38,6 +38,7 @@ class Traits(msgspec.Struct, frozen=True):
         operator_disks: what the operator's file names, or None where the description is ours.
         memory_bytes: length of a save file's body.
         items: what its configuration says beside all this, as `configurations` keeps it.
+        served: the vdevs of the disks whose backend its configuration names.
     """
 
     kind: GuestKind = GuestKind.PV
@@ -46,6 +47,7 @@ class Traits(msgspec.Struct, frozen=True):
     operator_disks: tuple[Disk, ...] | None = None
     memory_bytes: int = 16384
     items: str = ""
+    served: frozenset[str] = frozenset()
 
 
 class Incarnation(msgspec.Struct, frozen=True):

@@ -41,11 +41,12 @@ class Header(msgspec.Struct, frozen=True):
     uuid: str
     disks: tuple[Disk, ...]
     items: str = ""
+    served: frozenset[str] = frozenset()
 
 
 def header(told: Header) -> bytes:
     """The first bytes of a save file."""
-    config = configurations.spelled(told.kind, told.name, told.uuid, told.disks, told.items)
+    config = configurations.spelled(told.kind, told.name, told.uuid, told.disks, told.items, served=told.served)
     return savefile.encode(Head(config, MANDATORY_FLAGS, 0, b"", 0))
 
 
@@ -86,8 +87,8 @@ def read_header(data: bytes) -> Header:
     except Damaged:
         raise SavedError("File has a damaged header") from None
     kind = libxl_json.kind(config) or GuestKind.PV
-    name, uuid, disks = libxl_json.name(config), libxl_json.uuid(config), libxl_json.disks(config)
-    return Header(kind, name, uuid, disks, configurations.items_of(config))
+    name, uuid, disks = libxl_json.name(config), libxl_json.uuid(config), configurations.disks_of(config)
+    return Header(kind, name, uuid, disks, configurations.items_of(config), configurations.served_of(config))
 
 
 def read_memory(data: bytes) -> Memory:

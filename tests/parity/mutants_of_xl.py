@@ -109,10 +109,10 @@ def xl_sees_that_qemu_stands(patch: pytest.MonkeyPatch) -> None:
 def a_missing_image_is_not_attached(patch: pytest.MonkeyPatch) -> None:
     """An image that does not exist is refused when it is to be attached."""
 
-    def attached(world: World, domain: Domain, disk: Disk) -> World:
+    def attached(world: World, domain: Domain, disk: Disk, *, named: bool = False) -> World:
         if world.fs.find(disk.path) is None:
             raise Refused(f"{disk.path}: No such file or directory")
-        return ATTACHED(world, domain, disk)
+        return ATTACHED(world, domain, disk, named=named)
 
     patch.setattr(life, "attached_disk", attached)
 
@@ -163,7 +163,19 @@ def a_name_that_it_has_is_taken(patch: pytest.MonkeyPatch) -> None:
 
 def no_image_is_looked_for(patch: pytest.MonkeyPatch) -> None:
     """What is attached is not looked for, whether a backend is named or not."""
-    patch.setattr(disks, "_require_served_by_qemu", lambda *_args: None)
+    patch.setattr(disks, "_require_there", lambda *_args: None)
+
+
+def a_named_backend_is_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """What serves a disk libxl chooses by the image, so nobody keeps what a file has said of it."""
+
+    def config(world: World, each: Incarnation) -> object:
+        config = TOLD(world, each)
+        for disk in config.get("disks", ()):
+            disk.pop("backend", None)
+        return config
+
+    patch.setattr(configuration, "config", config)
 
 
 def any_kernel_boots(patch: pytest.MonkeyPatch) -> None:
@@ -177,6 +189,7 @@ def lines_are_counted_right(patch: pytest.MonkeyPatch) -> None:
 
 
 MUTANTS: dict[Mutate, str] = {
+    a_named_backend_is_not_kept: "save-and-restore",
     pauses_are_not_counted: "pause-is-counted",
     exit_codes_are_right: "no-such-domain",
     every_failure_exits_with_one: "names",

@@ -39,8 +39,10 @@ def _block(board: Board, _arguments: Arguments) -> Result:
 def backend(board: Board, drive: Drive) -> Told:
     """`BlockInfo` of a device."""
     told: Told = {"device": drive.device}
-    if not drive.device:
-        told["qdev"] = f"/machine/unattached/device[{2 + board.qemu.drives.index(drive)}]"
+    if drive.qdev:
+        told["qdev"] = drive.qdev
+        told |= {"io-status": "ok"} if drive.device else {}
+        told |= {"tray_open": False} if drive.removable else {}
     told |= {"type": "unknown", "removable": drive.removable, "locked": False}
     # The filters of jobs are left out here, and only here.
     return told | {"inserted": device_info(board, Place(drive, 0), flat=False)}
@@ -100,7 +102,7 @@ def _image(board: Board, place: Place, *, flat: bool) -> Told:
 
 def _file_info(board: Board, place: Place) -> Told:
     node = place.node
-    told = _common(node.layer.path, node.file_name, node.readonly, "file")
+    told = _common(node.layer.path, node.file_name, not node.writes, "file")
     image = protocol_info(node.layer.path, graph.current(board.fs, node))
     return told | {"backing_file_depth": 0} | _limits() | {"image": image, **_cache()}
 

@@ -46,7 +46,8 @@ def _graph(board: Board, _arguments: Arguments) -> Result:
     told = _Told()
     for drive in board.qemu.drives:
         if drive.attached:
-            told.edge(told.node("block-backend", _device(board, drive)), _top(board, told, drive), "root", _READS, _ALL)
+            backend = told.node("block-backend", drive.device or drive.qdev)
+            told.edge(backend, _top(board, told, drive), "root", _READS, _ALL)
     for job in board.qemu.jobs:
         if not job.over:
             _job(told, job)
@@ -54,15 +55,11 @@ def _graph(board: Board, _arguments: Arguments) -> Result:
         node = place.node
         number = told.driver(node.name)
         if node.file_name:
-            told.edge(number, told.driver(node.file_name), "file", _READS if node.readonly else _WRITES, _SHARED)
+            told.edge(number, told.driver(node.file_name), "file", _WRITES if node.writes else _READS, _SHARED)
         if place.at + 1 < len(place.drive.chain):
             below = _upper(board, told, place.drive.chain[place.at + 1])
             told.edge(number, below, "backing", _READS, _ALL)
     return board, {"nodes": told.nodes, "edges": told.edges}
-
-
-def _device(board: Board, drive: Drive) -> str:
-    return drive.device or f"/machine/unattached/device[{2 + board.qemu.drives.index(drive)}]"
 
 
 def _top(board: Board, told: _Told, drive: Drive) -> int:

@@ -12,7 +12,7 @@ import msgspec
 from simulator.disk.files import Inode
 from simulator.world import World
 from simulator.xen import domains
-from simulator.xen.configurations import items_of, spelled, stored
+from simulator.xen.configurations import disks_of, items_of, served_of, spelled, stored
 from simulator.xen.incarnations import Incarnation, Traits
 from xensnap.errors import Damaged
 from xensnap.formats import libxl_json
@@ -53,8 +53,10 @@ def read(world: World, path: str) -> bytes | None:
         return "".join(map(_spelled_out, world.xen.logs[name].splitlines(keepends=True))).encode("utf-8", "replace")
     each, kind = _meant(world, path)
     disks = _disks(world, each) if kind == "libxl-json" else each.reboots_from
-    items, attached = each.traits.items, each.attached
-    return stored(spelled(each.traits.kind, each.name, each.uuid, disks, items, attached=attached))
+    traits, attached = each.traits, each.attached
+    return stored(
+        spelled(traits.kind, each.name, each.uuid, disks, traits.items, served=traits.served, attached=attached)
+    )
 
 
 def written(world: World, path: str, data: bytes) -> World:
@@ -65,7 +67,7 @@ def written(world: World, path: str, data: bytes) -> World:
     """
     each, kind = _meant(world, path)
     assert kind == "libxl-json", "only libxl's own configuration is replaced"
-    disks = libxl_json.disks(libxl_json.parse(data, source=path))
+    disks = disks_of(libxl_json.parse(data, source=path))
     follows = each.reboots_from == _disks(world, each)
     known = world.domains[each.uuid]
     world = replace(world, domains=world.domains.set(each.uuid, domains.off(known, disks=disks)))
@@ -109,10 +111,10 @@ def reconciled(world: World, root: str) -> World:
             continue
         config = _remembered(world, f"{root}/{uuid}/description.json")
         if config is not None:
-            now = domains.off(known, name=libxl_json.name(config), disks=libxl_json.disks(config))
+            now = domains.off(known, name=libxl_json.name(config), disks=disks_of(config))
             now = replace(now, kind=libxl_json.kind(config))
             traits = world.xen.traits.get(uuid, Traits())
-            traits = replace(traits, kind=now.kind or traits.kind, items=items_of(config))
+            traits = replace(traits, kind=now.kind or traits.kind, items=items_of(config), served=served_of(config))
             if now != known or traits != world.xen.traits.get(uuid):
                 xen = replace(world.xen, traits=world.xen.traits.set(uuid, traits))
                 world = replace(world, domains=world.domains.set(uuid, now), xen=xen)
@@ -121,8 +123,8 @@ def reconciled(world: World, root: str) -> World:
 
 def remembering(world: World, root: str, domain: Domain) -> World:
     """The world whose store remembers a domain that is off."""
-    items = world.xen.traits.get(domain.uuid, Traits()).items
-    config = spelled(domain.kind or GuestKind.PV, domain.name, domain.uuid, domain.disks, items)
+    traits, kind = world.xen.traits.get(domain.uuid, Traits()), domain.kind or GuestKind.PV
+    config = spelled(kind, domain.name, domain.uuid, domain.disks, traits.items, served=traits.served)
     text = json.dumps({"config": config, "file": ""}, indent=4).encode() + b"\n"
     place = f"{root}/{domain.uuid}"
     path, fs = f"{place}/description.json", world.fs

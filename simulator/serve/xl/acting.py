@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
+from simulator.disk import chain
 from simulator.ports.domains import powered_off
 from simulator.qemu.board import Board
 from simulator.qemu.commands import human
@@ -52,12 +53,30 @@ def create(world: World, argv: Sequence[str], told: Told, *, dry: bool = False) 
     if dry:
         config = configurations.as_read(_text_of(world, path) or "", file.uuid or fresh, source=shown)
         return Ended(replace(world, rng=rng), 0, configuration.written(config) + "\n", head)
-    known = world.xen.traits.get(file.uuid or "", Traits())
-    traits = replace(known, kind=file.kind, pinned=file.uuid is not None, operator_disks=file.disks, items=file.items)
+    known = world.xen.traits.get(file.uuid or "") or Traits(drivers=_has_drivers(world, file))
+    traits = replace(
+        known,
+        kind=file.kind,
+        pinned=file.uuid is not None,
+        operator_disks=file.disks,
+        items=file.items,
+        served=file.served,
+    )
     if file.uuid is None:
         world = replace(world, rng=rng)
     program = programs.Build(file.uuid or fresh, file.name, traits, file.disks, paused=words.has("p"))
     return _built(world, program, head, watched=not words.has("e"))
+
+
+def _has_drivers(world: World, file: Written) -> bool:
+    """Whether anything knows of Xen: an HVM guest without kernel and with an empty disk stays in its BIOS."""
+    if file.kind is not GuestKind.HVM or configurations.names_kernel(file.items):
+        return True
+    disk = next((disk for disk in file.disks if disk.path and not disk.cdrom), None)
+    try:
+        return disk is not None and bool(chain.visible(world.fs, disk.layer)[1])
+    except chain.OpenError:
+        return False
 
 
 _CREATE_LONG = {"dryrun": "n", "quiet": "q", "defconfig": "f", "vncviewer": "V", "vncviewer-autopass": "A"}
@@ -135,7 +154,7 @@ def restore(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
         header = save_file.read_header(data)
     except save_file.SavedError:
         raise Refused("File has wrong magic number - corrupt or for a different tool?") from None
-    name, uuid, disks, source = header.name, header.uuid, header.disks, "<saved>"
+    name, uuid, disks, served, source = header.name, header.uuid, header.disks, header.served, "<saved>"
     loading = (
         f"Loading new save file {shown} (new xl fmt info {save_file.announced(data)})\n"
         " Savefile contains xl domain config in JSON format\n"
@@ -145,9 +164,10 @@ def restore(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
         given = _file(world, path_, words.words[0], loading, before=loading, code=1)
         rng, fresh = world.rng.uuid()
         world, uuid, source = replace(world, rng=rng), given.uuid or fresh, words.words[0]
-        name, disks = given.name, given.disks
+        name, disks, served = given.name, given.disks, given.served
     head = f"{loading}Parsing config from {source}\n"
-    traits = replace(world.xen.traits.get(header.uuid, Traits()), kind=header.kind, items=header.items)
+    traits = world.xen.traits.get(header.uuid, Traits())
+    traits = replace(traits, kind=header.kind, items=header.items, served=served)
     program = programs.Build(uuid, name, traits, disks, path, words.has("p"))
     if path == _STDIN:
         program = replace(program, data=data)

@@ -51,6 +51,8 @@ def config(world: World, each: Incarnation) -> dict[str, Any]:
     """What libxl has stored of a domain."""
     stored = world.domains.get(each.uuid)
     disks = stored.disks if stored else each.disks
-    items, attached = each.traits.items, each.attached
-    told = configurations.spelled(each.traits.kind, each.name, each.uuid, disks, items, attached=attached)
+    traits, attached = each.traits, each.attached
+    told = configurations.spelled(
+        traits.kind, each.name, each.uuid, disks, traits.items, served=traits.served, attached=attached
+    )
     return configurations.in_order(told | {"b_info": told["b_info"] | {"sched_params": _SCHEDULED}})

@@ -13,7 +13,7 @@ from simulator.xen.incarnations import Incarnation
 from xensnap.errors import Usage
 from xensnap.formats import disk_spec
 from xensnap.formats.device_disk import device_number, same_device
-from xensnap.model import Disk, Format
+from xensnap.model import Backend, Disk, Format
 
 replace = msgspec.structs.replace
 
@@ -23,33 +23,34 @@ _NOT_ADDED = (
 
 
 def attach(world: World, argv: Sequence[str], _told: Told) -> Ended:
-    """`xl block-attach DOMAIN SPEC…`. Nobody looks for an image that QEMU shall serve."""
+    """`xl block-attach DOMAIN SPEC…`. Nobody looks for an image of which it says that QEMU shall serve it."""
     words = read("block-attach", argv, "", least=2).words
     domid = domid_of(world, words[0], code="")
     try:
         device = disk_spec.parse(",".join(words[1:]), source="command line")
     except Usage as error:
         raise Refused(error.cause) from None
-    if not domid or device.backend not in {"qdisk", "unknown", None}:
-        raise NotModelled("xl block-attach of a disk that QEMU does not serve, or to the domain 0")
+    if not domid or device.backend not in {"qdisk", "phy", "unknown", None}:
+        raise NotModelled("xl block-attach of a disk that neither QEMU nor the kernel serves, or to the domain 0")
     if device.backend_domname is not None:
         _require_dom0(world, device.backend_domname)
-    disk = configurations.of_spec(device)
     found = there(world, domid)
     if found is None:
         unknown = f"libxl_dom.c:37:libxl__domain_type: unable to get domain type for domid={domid}"
         raise Refused(f"libxl: error: {unknown}\n{_NOT_ADDED}")
+    disk = configurations.of_spec(device, found.traits.kind)
     if device_number(disk.vdev) is None:
         invalid = f"Domain {domid}:Invalid or unsupported virtual disk identifier {disk.vdev}\n"
         places = ("libxl_disk.c:214:libxl__device_from_disk", "libxl_disk.c:335:device_disk_add")
         raise Refused("".join(f"libxl: error: {place}: {invalid}" for place in places) + _NOT_ADDED)
     if device.backend != "qdisk":
-        _require_served_by_qemu(world, disk)
+        _require_there(world, disk)
     if any(same_device(each.vdev, disk.vdev) for each in found.disks):
         known = f"libxl_disk.c:343:device_disk_add: Domain {domid}:device already exists in xenstore"
         raise Refused(f"libxl: error: {known}\n{_NOT_ADDED}")
     _require_at_rest(found)
-    return Ended(life.attached_disk(world, world.domains[found.uuid], disk))
+    named = configurations.names_backend(device)
+    return Ended(life.attached_disk(world, world.domains[found.uuid], disk, named=named))
 
 
 def _require_dom0(world: World, name: str) -> None:
@@ -62,13 +63,13 @@ def _require_dom0(world: World, name: str) -> None:
         raise NotModelled("a disk that another domain than 0 serves")
 
 
-def _require_served_by_qemu(world: World, disk: Disk) -> None:
-    """Where no backend is named, libxl looks at the file, and takes QEMU for what the kernel cannot serve."""
+def _require_there(world: World, disk: Disk) -> None:
+    """Where QEMU is not named as the one that serves it, libxl looks for the file."""
     if world.fs.find(disk.path) is None:
         where = f"libxl_device.c:455:libxl__device_disk_set_backend: Disk vdev={disk.vdev} failed to stat: {disk.path}"
         raise Refused(f"libxl: error: {where}: No such file or directory\n{_NOT_ADDED}")
-    if disk.format is Format.RAW:
-        raise NotModelled("xl block-attach of a raw image without backendtype=qdisk")
+    if disk.backend is Backend.PHY and disk.format is not Format.RAW:
+        raise NotModelled("xl block-attach of an image that the kernel cannot serve")
 
 
 def detach(world: World, argv: Sequence[str], _told: Told) -> Ended:
@@ -98,7 +99,8 @@ def detach(world: World, argv: Sequence[str], _told: Told) -> Ended:
 
 def _is_open(world: World, found: Incarnation, disk: Disk) -> bool:
     """Whether QEMU has opened an attached disk; one that it has not nobody closes."""
-    return disk.vdev not in found.attached or world.qemus[found.domid].guests(disk.vdev) is not None
+    by_kernel = disk.backend is Backend.PHY
+    return by_kernel or disk.vdev not in found.attached or world.qemus[found.domid].guests(disk.vdev) is not None
 
 
 def _require_at_rest(found: Incarnation) -> None:

@@ -9,6 +9,7 @@ from simulator.serve.xl import configuration, helped
 from simulator.serve.xl.words import DOM0, Refused, domid_of, read, there
 from simulator.world import World
 from simulator.xen import configurations
+from simulator.xen.domains import in_xenstore
 from simulator.xen.incarnations import Incarnation, Shutdown
 from xensnap.formats.device_disk import device_number
 from xensnap.model import Backend, Disk, GuestKind
@@ -160,8 +161,8 @@ def block_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
             complaints.append(error.stderr)
             continue
         found = there(world, number)
-        for place, disk in enumerate(found.disks if found else ()):
-            kind = {Backend.QDISK: "qdisk", Backend.PHY: "vbd"}.get(disk.backend, "vbd")
+        for place, disk in enumerate(sorted(found.disks if found else (), key=in_xenstore)):
+            kind = "qdisk" if disk.backend is Backend.QDISK else "vbd"
             virtual = device_number(disk.vdev) or 0
             path = f"/local/domain/0/backend/{kind}/{number}/{virtual}"
             state = 6 if found and found.shutdown and found.shutdown is not Shutdown.SUSPEND else 4
@@ -174,7 +175,8 @@ def block_list(world: World, argv: Sequence[str], _told: Told) -> Ended:
 def connected(world: World, found: Incarnation, disk: Disk) -> bool:
     """Whether a driver of the guest's has connected to a disk, as it does when it first runs."""
     qemu = world.qemus.get(found.domid)
-    opened = qemu is None or qemu.guests(disk.vdev) is not None or disk.vdev not in found.attached
+    by_kernel = disk.backend is Backend.PHY
+    opened = by_kernel or qemu is None or qemu.guests(disk.vdev) is not None or disk.vdev not in found.attached
     return found.traits.drivers and found.ran and opened
 
 

@@ -281,6 +281,7 @@ def test_a_disk_comes_and_goes_while_the_guest_runs(shell):
     assert told["config"]["disks"][-1] == {
         "pdev_path": "/images/c.qcow2",
         "vdev": "xvdc",
+        "backend": "qdisk",
         "format": "qcow2",
         "readwrite": 1,
     }

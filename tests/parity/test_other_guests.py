@@ -1,0 +1,189 @@
+"""Guests with other disks and of other kinds, held to what xl 4.17.7 and QEMU 7.2.22 told of them on a real host."""
+
+import json
+from typing import Any
+
+import pytest
+
+from simulator import SimulatedHost
+from simulator.serve import programs
+from simulator.serve.ended import Ended
+from simulator.world import line
+from xensnap.model import Format, Layer
+
+IMAGES = "/var/lib/xen/images"
+BLOCKS = "Vdev  BE  handle state evt-ch ring-ref BE-path                       \n"
+FOUR_DISKS = f"""name = "pv3"
+type = "pv"
+kernel = "/boot/vmlinuz"
+memory = 160
+vcpus = 1
+disk = ['{IMAGES}/d.qcow2,qcow2,xvda,rw',
+        'format=raw,vdev=xvdb,access=rw,backendtype=qdisk,target={IMAGES}/r.raw',
+        '{IMAGES}/e.qcow2,qcow2,xvdc,rw',
+        'format=raw,vdev=xvdd,access=ro,devtype=cdrom,target={IMAGES}/cd.iso']
+"""
+
+
+class Dom0:
+    """A simulated host on which an operator has made images and files."""
+
+    def __init__(self, config: str) -> None:
+        self.host = SimulatedHost.fresh()
+        for name in ("d.qcow2", "e.qcow2"):
+            self.host.create_image(f"{IMAGES}/{name}", size_bytes=64 << 20)
+        for name in ("r.raw", "cd.iso"):
+            self.host.create_image(f"{IMAGES}/{name}", "raw", 2 << 20)
+        self.host.cell.world = self.host.world.with_fs(self.host.world.fs.create("/guest.cfg", config.encode()))
+        assert self.says("xl", "create", "/guest.cfg") == ""
+
+    def run(self, *argv: str) -> Ended:
+        ended = programs.run(self.host.world, argv)
+        self.host.cell.world = ended.world
+        return ended
+
+    def says(self, *argv: str) -> str:
+        ended = self.run(*argv)
+        assert not ended.returncode, ended.stderr
+        return ended.stdout
+
+
+@pytest.fixture
+def four() -> Dom0:
+    return Dom0(FOUR_DISKS)
+
+
+def disks_told(config: str) -> list[dict[str, Any]]:
+    told = json.loads(config)[0]["config"]["disks"]
+    return [{key: value for key, value in disk.items() if key != "colo_restore_enable"} for disk in told]
+
+
+def test_a_raw_image_goes_to_the_kernel_where_no_backend_is_named(four: Dom0):
+    paths = [
+        ("51712", "8      8        /local/domain/0/backend/qdisk/1/51712"),
+        ("51728", "9      9        /local/domain/0/backend/qdisk/1/51728"),
+        ("51744", "10     10       /local/domain/0/backend/qdisk/1/51744"),
+        ("51760", "11     11       /local/domain/0/backend/vbd/1/51760"),
+    ]
+    assert four.says("xl", "block-list", "pv3") == BLOCKS + "".join(
+        f"{number} 0   1      4     {rest}\n" for number, rest in paths
+    )
+    assert four.says("xenstore-read", "/local/domain/0/backend/vbd/1/51760/type") == "phy\n"
+    assert four.says("xenstore-read", "/local/domain/0/backend/qdisk/1/51728/params") == f"aio:{IMAGES}/r.raw\n"
+
+
+def test_a_configuration_names_a_backend_exactly_where_the_file_did(four: Dom0):
+    four.run("xl", "save", "pv3", "/saved")
+    four.run("xl", "restore", "/saved")
+    assert disks_told(four.says("xl", "list", "-l", "pv3")) == [
+        {"pdev_path": f"{IMAGES}/d.qcow2", "vdev": "xvda", "format": "qcow2", "readwrite": 1},
+        {"pdev_path": f"{IMAGES}/r.raw", "vdev": "xvdb", "backend": "qdisk", "format": "raw", "readwrite": 1},
+        {"pdev_path": f"{IMAGES}/e.qcow2", "vdev": "xvdc", "format": "qcow2", "readwrite": 1},
+        {"pdev_path": f"{IMAGES}/cd.iso", "vdev": "xvdd", "format": "raw", "removable": 1, "is_cdrom": 1},
+    ]
+
+
+def test_what_the_kernel_serves_a_guest_writes_to_and_reads(four: Dom0):
+    four.host.create_image(f"{IMAGES}/s.raw", "raw", 1 << 20)
+    assert four.says("xl", "block-attach", "pv3", f"{IMAGES}/s.raw,raw,xvde,rw") == ""
+    assert "/backend/vbd/1/51776" in four.says("xl", "block-list", "pv3")
+    four.host.guest_writes("pv3", "xvde", 0, 4096, flush=True)
+    assert four.host.guest_sees("pv3")["xvde"][1], "it has read what it has written"
+    assert four.host.world.qemus[1].drive("xvde") is None
+    assert four.says("xl", "block-detach", "pv3", "xvde") == ""
+
+
+# --- an HVM guest that stays in its BIOS -----------------------------------------------------------------------------
+
+IN_ITS_BIOS = f"""name = "bios"
+type = "hvm"
+memory = 64
+vcpus = 1
+vga = "none"
+vnc = 0
+disk = ['{IMAGES}/d.qcow2,qcow2,hda,rw',
+        'format=raw,vdev=hdb,access=rw,target={IMAGES}/r.raw',
+        'format=raw,vdev=hdc,access=ro,devtype=cdrom,target={IMAGES}/cd.iso']
+"""
+
+
+@pytest.fixture
+def bios() -> Dom0:
+    return Dom0(IN_ITS_BIOS)
+
+
+def asked(dom0: Dom0, domid: int, command: str) -> Any:
+    world, client, _ = line.opened(dom0.host.world, domid)
+    world, client, _ = line.said(world, client, b'{"execute":"qmp_capabilities"}')
+    world, client, answer = line.said(world, client, json.dumps({"execute": command}).encode())
+    dom0.host.cell.world = line.closed(world, client)
+    return json.loads(answer)["return"]
+
+
+def test_before_a_kernel_unplugs_it_each_disk_is_in_qemu_twice(bios: Dom0):
+    told = asked(bios, 1, "query-block")
+    shape = [
+        (
+            each["device"],
+            each["inserted"]["file"].rpartition("/")[2],
+            each["inserted"]["ro"],
+            each["removable"],
+            each["qdev"],
+            each.get("io-status"),
+            each.get("tray_open"),
+        )
+        for each in told
+    ]
+    assert shape == [
+        ("ide0-hd0", "d.qcow2", False, False, "/machine/unattached/device[13]", "ok", None),
+        ("ide0-hd1", "r.raw", False, False, "/machine/unattached/device[14]", "ok", None),
+        ("ide-5632", "cd.iso", True, True, "ide-5632", "ok", False),
+        ("", "cd.iso", False, False, "/machine/unattached/device[25]", None, None),
+        ("", "d.qcow2", False, False, "/machine/unattached/device[26]", None, None),
+    ]
+    assert [each["inserted"]["node-name"] for each in told][3:] == ["hdc-raw", "hda-qcow2"]
+    nodes = [(each["drv"], each["ro"]) for each in asked(bios, 1, "query-named-block-nodes")]
+    file, qcow2, raw = "file", "qcow2", "raw"
+    assert nodes == [
+        *((qcow2, False), (file, False), (raw, False), (file, True), (raw, True), (file, True)),
+        *((raw, False), (file, False), (qcow2, False), (file, False)),
+    ]
+    assert "Removable device: not locked, tray closed" in bios.says("xl", "qemu-monitor-command", "bios", "info block")
+
+
+def test_no_driver_has_connected_to_the_disks_of_such_a_guest(bios: Dom0):
+    paths = [("5632 ", "qdisk"), ("768  ", "qdisk"), ("832  ", "vbd")]
+    assert bios.says("xl", "block-list", "bios") == BLOCKS + "".join(
+        f"{number} 0   1      1     -1     -1       /local/domain/0/backend/{kind}/1/{number.strip()}\n"
+        for number, kind in paths
+    )
+
+
+def test_the_copy_that_a_pc_has_is_locked(bios: Dom0):
+    image = f"{IMAGES}/d.qcow2"
+    refused = bios.run("qemu-img", "snapshot", "-l", image)
+    assert refused.returncode == 1
+    first, second = refused.stderr.splitlines()
+    assert first == f"qemu-img: Could not open '{image}': Failed to get shared \"write\" lock"
+    assert second == f"Is another process using the image [{image}]?"
+    assert bios.says("qemu-img", "snapshot", "-U", "-l", image) == ""
+
+
+def test_such_a_guest_can_be_saved_while_it_is_paused_and_is_paused_twice_then(bios: Dom0):
+    bios.says("xl", "pause", "bios")
+    bios.says("xl", "save", "-p", "bios", "/saved")
+    states = []
+    for _ in range(2):
+        bios.says("xl", "unpause", "bios")
+        states.append(bios.says("xl", "list", "bios").split()[-2])
+    assert states == ["--p---", "-b----"]
+
+
+def test_what_boots_from_its_disk_has_drivers():
+    host = SimulatedHost.fresh()
+    host.create_image(f"{IMAGES}/d.qcow2", size_bytes=64 << 20)
+    host.write_layer(Layer(f"{IMAGES}/d.qcow2", Format.QCOW2))
+    config = f"""name = "h"\ntype = "hvm"\ndisk = ['{IMAGES}/d.qcow2,qcow2,hda,rw']\n"""
+    host.cell.world = host.world.with_fs(host.world.fs.create("/h.cfg", config.encode()))
+    host.cell.world = programs.run(host.world, ("xl", "create", "/h.cfg")).world
+    assert [drive.device for drive in host.world.qemus[1].drives] == [""]
