@@ -8,10 +8,11 @@ files, logs and libxl's own configurations as bytes. Everything that a test may 
 # ruff: noqa: PTH118 -- paths are text in the model
 
 import os
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 
@@ -23,7 +24,7 @@ from simulator.ports.toolstack import looked_up
 from simulator.serve import programs
 from simulator.serve.ended import Ended
 from simulator.serve.low import effects, kept
-from simulator.serve.low.daemons import KeptStream, SimulatedDaemons, SimulatedReceivers, SimulatedSupervisor
+from simulator.serve.low.daemons import SimulatedDaemons, SimulatedReceivers, SimulatedSupervisor
 from simulator.serve.low.files import XenFiles
 from simulator.serve.low.kept_seat import KeptMachine, KeptSeat
 from simulator.serve.low.leases import SimulatedLeases
@@ -37,6 +38,9 @@ from xensnap.backends.local.qemu_img import QemuImg
 from xensnap.backends.local.qmp import SocketConnector
 from xensnap.backends.local.runner import LocalRunner
 from xensnap.backends.xen.host import ROOT, Low, XenHost
+from xensnap.backends.xen.live import Receivers, Stream
+from xensnap.backends.xen.receiving import LocalReceivers
+from xensnap.errors import Failed
 from xensnap.hypervisor import Completed, MonitorConnector, Runner
 from xensnap.model import Domain
 
@@ -116,8 +120,9 @@ def kept_host(worlds: Worlds, *, sockets: str, root: str | None = None) -> Itera
     async def where(domain: Domain) -> str | None:
         return None if domain.domid is None else os.path.join(sockets, f"qmp-libxenstat-{domain.domid}")
 
-    low = low_of(seat, _KeptRunner(seat), SocketConnector(where), run=waiting.run, machine=KeptMachine(seat))
-    low = replace(low, receivers=SimulatedReceivers(seat, KeptStream))
+    runner = _KeptRunner(seat)
+    low = low_of(seat, runner, SocketConnector(where), run=waiting.run, machine=KeptMachine(seat))
+    low = replace(low, receivers=_Receivers(seat, LocalReceivers(runner)))
     try:
         yield XenHost(low, immutable=True, **({"root": root} if root else {}))
     finally:
@@ -144,6 +149,47 @@ class _KeptRunner(LocalRunner):
         end = await self._seat.change(effects.of_program(argv), " ".join(argv[1:]), ended)
         out, err = (text.encode("utf-8", "surrogateescape") for text in (end.stdout, end.stderr))
         return Completed(tuple(argv), end.returncode, out, err)
+
+
+class _Receivers:
+    """Takes live streams as a dom0 does, from the xl on PATH; what has come is then put into the world's own file."""
+
+    def __init__(self, seat: Seat, receivers: Receivers) -> None:
+        self._seat = seat
+        self._receivers = receivers
+
+    def receive(self, to: str, domid: int, program: str) -> AbstractAsyncContextManager[Stream]:
+        """See `Receivers.receive`."""
+        return self._receive(to, domid, program)
+
+    @asynccontextmanager
+    async def _receive(self, to: str, domid: int, program: str) -> AsyncIterator[Stream]:
+        with tempfile.NamedTemporaryFile(prefix="xensnap-") as file:
+            async with self._receivers.receive(file.name, domid, program) as stream:
+                yield _Stream(self._seat, stream, file, to)
+
+
+class _Stream:
+    """One of these streams."""
+
+    def __init__(self, seat: Seat, stream: Stream, come: IO[bytes], to: str) -> None:
+        self._seat = seat
+        self._stream = stream
+        self._come = come
+        self._to = to
+
+    async def complete(self) -> None:
+        """See `Stream.complete`."""
+        await self._stream.complete()
+        data = self._come.read()
+        try:
+            await self._seat.alter(effects.MIGRATE, self._to, lambda fs: fs.update(self._to, lambda _: data))
+        except OSError as error:
+            raise Failed(f"{self._to}: {error.strerror}", id="stream-broken") from error
+
+    async def let_go(self) -> Completed:
+        """See `Stream.let_go`."""
+        return await self._stream.let_go()
 
 
 _OF_THE_MACHINE = frozenset({"cmp", "cp"})

@@ -8,20 +8,21 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from simulator.serve import programs
-from simulator.serve.ended import Told
+from simulator.serve.ended import Ended, Told
 from simulator.serve.sockets import Worlds
+from simulator.serve.xl import migrating
 from xensnap.errors import XensnapError
 
 NOT_MODELLED = 70
 """The exit code where the simulator does not know what the real program would do. No real tool here has it."""
 
 _BACKLOG = 16
-_PART_BYTES = 1 << 16
 
 # Bytes go as text in which each letter is one of them.
 _EXECUTABLE = """#!{python} -IS
@@ -31,9 +32,38 @@ told = {{"name": {name!r}, "argv": sys.argv[1:], "cwd": os.getcwd()}}
 told["stdin"] = sys.stdin.buffer.read().decode("latin-1") if fed else ""
 line = socket.socket(socket.AF_UNIX)
 line.connect({path!r})
-line.sendall(json.dumps(told).encode())
-line.shutdown(socket.SHUT_WR)
-ended = json.loads(line.makefile("rb").read())
+line.sendall(json.dumps(told).encode() + b"\\n")
+heard, child = line.makefile("rb"), None
+def done(what, *words):
+    global child
+    if what == "run":
+        import subprocess
+        child = subprocess.Popen(["sh", "-c", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return child.pid
+    if what == "read":
+        return child.stdout.read(*words).decode("latin-1")
+    if what == "send":
+        try:
+            child.stdin.write(words[0].encode("latin-1"))
+            child.stdin.flush()
+        except BrokenPipeError:
+            return False
+    if what == "say":
+        sys.stderr.write(*words)
+        sys.stderr.flush()
+    if what == "wait":
+        import subprocess
+        try:
+            child.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            return child.wait(*words)
+        except subprocess.TimeoutExpired:
+            return None
+    return True
+while "ask" in (ended := json.loads(heard.readline())):
+    line.sendall(json.dumps(done(*ended["ask"])).encode() + b"\\n")
 for stream, text in ((sys.stdout, ended["stdout"]), (sys.stderr, ended["stderr"])):
     stream.buffer.write(text.encode("utf-8", "surrogateescape"))
     stream.flush()
@@ -79,26 +109,70 @@ class ToolServer:
                 line, _ = self._listener.accept()
             except OSError:
                 return
-            with line:
-                self._answer(line)
+            if self._answer(line):
+                line.close()
 
-    def _answer(self, line: socket.socket) -> None:
-        told = b""
+    def _answer(self, line: socket.socket) -> bool:
+        """Answer a call; whether it has been answered to its end."""
+        heard = line.makefile("rb")
         try:
-            while part := line.recv(_PART_BYTES):
-                told += part
-            line.sendall(json.dumps(called(self._worlds, **json.loads(told))).encode())
+            told = json.loads(heard.readline())
+            if told["name"] == "xl" and migrating.is_meant(told["argv"]):
+                # It lasts as long as another program takes, which may call others of ours.
+                threading.Thread(target=self._talk, args=(line, heard, told["argv"]), daemon=True).start()
+                return False
+            _say(line, called(self._worlds, **told))
         except (OSError, ValueError):
-            return  # whoever called has been killed
+            pass  # whoever called has been killed
+        return True
+
+    def _talk(self, line: socket.socket, heard: BinaryIO, argv: list[str]) -> None:
+        with line, closing(migrating.talk(self._worlds, argv)) as talk, suppress(OSError, _Killed):
+            _say(line, _ended(lambda: _talked(talk, line, heard)))
 
 
 def called(worlds: Worlds, *, name: str, argv: Sequence[str], cwd: str, stdin: str) -> dict[str, Any]:
     """Run a simulated program as the real one would run: how it ends."""
-    try:
-        told = Told(cwd, stdin.encode("latin-1"))
+
+    def ran() -> Ended:
         with worlds.changing() as cell:
-            done = programs.run(cell.world, (name, *argv), told)
+            done = programs.run(cell.world, (name, *argv), Told(cwd, stdin.encode("latin-1")))
             cell.world = done.world
+        return done
+
+    return _ended(ran)
+
+
+def _talked(talk: migrating.Talk, line: socket.socket, heard: BinaryIO) -> Ended:
+    """Have the executable do what it is asked for, until there is an end."""
+    answer = None
+    while True:
+        try:
+            ask = talk.send(answer)
+        except StopIteration as over:
+            ended: Ended = over.value
+            return ended
+        try:
+            _say(line, {"ask": ask})
+            answer = json.loads(heard.readline())
+        except (OSError, ValueError):
+            raise _Killed from None
+
+
+class _Killed(Exception):
+    """The executable is gone in the middle of what it does."""
+
+
+def _say(line: socket.socket, what: dict[str, Any]) -> None:
+    line.sendall(json.dumps(what).encode() + b"\n")
+
+
+def _ended(what: Callable[[], Ended]) -> dict[str, Any]:
+    """How a program ends, or that the simulator cannot tell."""
+    try:
+        done = what()
+    except _Killed:
+        raise
     except NotImplementedError as error:
         return _told(NOT_MODELLED, "", f"xensnap simulator: not modelled: {error}\n")
     except XensnapError as error:

@@ -182,12 +182,7 @@ def _read(world: World, path: str) -> bytes:
 
 def _file_begun(world: World, program: Save | Migrate) -> World:
     """An existing file is truncated at once; a new one can be read by all (xen.md 6)."""
-    incarnation = life.require(world, program.domid)
-    if world.held(program.domid) == "libxl" and incarnation.traits.kind is GuestKind.HVM:
-        # xen.md 19: a held monitor harms xl itself.
-        later = replace(world, clock=world.clock.after(_HELD_NS))
-        raise XlError("unable to retrieve domain configuration", later)
-    head = head_of(world, incarnation)
+    head = head_of(world, asked_of(world, program.domid))
     if program.path.startswith(_DEVICES):
         return world
     try:
@@ -198,6 +193,15 @@ def _file_begun(world: World, program: Save | Migrate) -> World:
     except OSError as error:
         raise XlError(f"Failed to open {program.path}: {strerror(error.errno or 0)}") from None
     return _added(world, program, head)
+
+
+def asked_of(world: World, domid: int) -> Incarnation:
+    """The domain, whose QEMU xl asks before it does anything: somebody who keeps its monitor harms that (xen.md 19)."""
+    incarnation = life.require(world, domid)
+    if world.held(domid) == "libxl" and incarnation.traits.kind is GuestKind.HVM:
+        later = replace(world, clock=world.clock.after(_HELD_NS))
+        raise XlError("unable to retrieve domain configuration", later)
+    return incarnation
 
 
 def head_of(world: World, incarnation: Incarnation) -> bytes:
@@ -293,10 +297,33 @@ def _copied(part: int) -> Callable[[World, Migrate], World]:
     """Memory is sent while the guest runs. What it changes is sent again, so none of this counts (xen-live.md A5)."""
 
     def copied(world: World, program: Migrate) -> World:
-        length = -(-life.require(world, program.domid).traits.memory_bytes // _PARTS)
+        length = _pass_bytes(life.require(world, program.domid))
         return _added(world, program, (b"" if part else save_file.BEGIN) + save_file.outdated(length))
 
     return copied
+
+
+def _pass_bytes(incarnation: Incarnation) -> int:
+    return -(-incarnation.traits.memory_bytes // _PARTS)
+
+
+def sent_running(world: World, domid: int) -> tuple[World, bytes]:
+    """A live stream into a pipe: all pages that are sent while the guest runs."""
+    program = Migrate(domid, _PIPE)
+    for _, step in _STEPS[Migrate][: SUSPENDED_AT - 1]:
+        world = step(world, program)
+    return world, save_file.outdated(_pass_bytes(life.require(world, domid))) * _PARTS
+
+
+def sent_standing(world: World, domid: int) -> tuple[World, bytes]:
+    """Its end: the guest is suspended, and stays it until the receiver has left."""
+    world = _last_sent(world, Migrate(domid, _PIPE))
+    return world, save_file.last(world.guests[domid].at(world.clock.monotonic_ns))
+
+
+def refused(world: World, domid: int) -> World:
+    """The receiver has left, and the guest goes on."""
+    return _refused(world, Migrate(domid, _PIPE))
 
 
 def _converged(world: World, program: Migrate) -> World:

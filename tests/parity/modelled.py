@@ -117,6 +117,7 @@ def _xl() -> Iterator[str]:
     yield _row("---", "---")
     for name in sorted(SUBCOMMANDS):
         yield _row(f"`{name}`", ", ".join(used.get(f"xl {name}", [])) or "-")
+    yield "\n`migrate -s ''` is modelled as an executable only, for it sends to a real program (unit/simulator)."
     yield f"\nNot modelled but for their help: {', '.join(sorted(set(helped.names()) - set(SUBCOMMANDS)))}.\n"
 
 

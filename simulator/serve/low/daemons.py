@@ -98,9 +98,8 @@ class SimulatedSupervisor:
 class SimulatedReceivers:
     """Takes live streams: they are in the file when they are complete."""
 
-    def __init__(self, seat: Seat, stream: "type[SimulatedStream] | None" = None) -> None:
+    def __init__(self, seat: Seat) -> None:
         self._seat = seat
-        self._stream = stream or SimulatedStream
 
     def receive(self, to: str, domid: int, program: str) -> AbstractAsyncContextManager["SimulatedStream"]:
         """Let xl send the memory of a domain into this file. Leaving lets go."""
@@ -109,7 +108,7 @@ class SimulatedReceivers:
 
     @asynccontextmanager
     async def _receive(self, to: str, domid: int) -> AsyncIterator["SimulatedStream"]:
-        stream = self._stream(self._seat, Migrate(domid, to))
+        stream = SimulatedStream(self._seat, Migrate(domid, to))
         try:
             yield stream
         finally:
@@ -147,38 +146,3 @@ class SimulatedStream:
 
     def _ended(self, words: str) -> Completed:
         return Completed(("xl", "migrate", str(self._program.domid)), 1, b"", words.encode())
-
-
-class KeptStream(SimulatedStream):
-    """The same on a world that others work on, too: what comes before the suspension is one effect."""
-
-    async def complete(self) -> None:
-        """As `SimulatedStream.complete`."""
-
-        def sent(world: World) -> tuple[World, str]:
-            try:
-                world, self._child.pid = world.xl_spawned(self._program, parent=self._seat.pid)
-                for _ in range(SUSPENDED_AT):
-                    world = world.advanced(self._child.pid)
-            except XlError as error:
-                return (error.world or world).ended(self._child.pid), error.words
-            return world, ""
-
-        if words := await self._seat.change(effects.MIGRATE, str(self._program.domid), sent):
-            self._over = self._ended(words)
-            raise Failed(words, id="stream-broken")
-
-    async def let_go(self) -> Completed:
-        """As `SimulatedStream.let_go`."""
-        if self._over is None:
-            self._over = self._ended("Migration failed, resuming at sender.")
-            if pid := self._child.pid:
-                subject = str(self._program.domid)
-                await self._seat.change(effects.REFUSED, subject, lambda world: (_over(world, pid), None))
-        return self._over
-
-
-def _over(world: World, pid: int) -> World:
-    while not world.at_end(pid):
-        world = world.advanced(pid)
-    return world.ended(pid)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import msgspec
 
@@ -12,7 +13,7 @@ from simulator.qemu.board import Board
 from simulator.qemu.commands import human
 from simulator.serve.ended import Ended, Told, Working
 from simulator.serve.xl import configuration, helped
-from simulator.serve.xl.words import Refused, domid_of, read, there
+from simulator.serve.xl.words import Refused, Words, domid_of, read, there
 from simulator.world import World, life, programs
 from simulator.world.life import XlError
 from simulator.xen import configurations, save_file
@@ -488,9 +489,17 @@ def monitor_command(world: World, argv: Sequence[str], _told: Told) -> Ended:
     return Ended(replace(world, fs=board.fs, qemus=qemus), 0, f"{told}\n")
 
 
-def migrate(world: World, argv: Sequence[str], told: Told) -> Ended:
-    """`xl migrate`, as far as its words are looked at; a stream to another host is not modelled."""
-    words = read("migrate", argv, "FC:s:epDgl", _MIGRATE_LONG, least=2)
+def read_migrate(argv: Sequence[str]) -> Words:
+    """The words of `xl migrate`."""
+    return read("migrate", argv, "FC:s:epDgl", _MIGRATE_LONG, least=2)
+
+
+def migrate(world: World, argv: Sequence[str], told: Told) -> NoReturn:
+    """`xl migrate`, as far as its words are looked at; a stream to another host is not modelled.
+
+    One into a program is where there is an executable that starts it: see `migrating`.
+    """
+    words = read_migrate(argv)
     domid = domid_of(world, words.words[0])
     named = [value for name, value in words.options if name == "C"]
     if named and world.fs.find(_absolute(told.cwd, named[-1])) is None:
