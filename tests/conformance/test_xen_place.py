@@ -22,7 +22,7 @@ from xensnap.hypervisor import Files
 from xensnap.model import Disk, DomId, Format
 
 DIRECTORY = "/images/xensnap-conformance-1"
-KIT = GuestKit("/boot/vmlinuz", "/var/lib/xen/guest.img")
+KIT = GuestKit("/boot/vmlinuz", "/boot/guest.img")
 PROFILES = {"core", "external", "chain", "metadata", "safety"}
 CASES = {case.id: case for case in every_case() if case.profile in PROFILES or case.id.endswith("one-moment")}
 
