@@ -156,7 +156,10 @@ def a_disk_that_no_qemu_serves_is_refused(trial: Trial) -> None:
     async def inspect(ref: str) -> Domain:
         return served(await toolstack.inspect(ref))
 
-    other = guest.through(instead_of(trial.host, "toolstack", inspect=inspect))
+    async def domains() -> tuple[Domain, ...]:
+        return tuple(map(served, await toolstack.domains()))
+
+    other = guest.through(instead_of(trial.host, "toolstack", inspect=inspect, domains=domains))
     error = trial.refused(lambda: other.create("s"), "unsupported-backend")
     trial.require("xvdb" in error.cause, f"the disk is not named: {error.cause}")
     guest.write()
