@@ -80,6 +80,24 @@ def _in_use(name: str, job: BlockJob) -> str:
     return f"Node '{name}' is busy: block device is in use by block job: {job.kind}"
 
 
+def unreadable(qemu: Qemu, place: Place, end: int, job_id: str) -> str:
+    """Why a commit may not pass over what lies below this node and above the one at `end`; empty where it may.
+
+    Somebody else reads that, and it will be no content of a disk until the commit is done.
+    """
+    for at in range(place.at + 1, end):
+        name, upper = place.drive.chain[at].name, place.drive.chain[at - 1].name
+        for other in places(qemu):
+            above = other.drive.chain[other.at - 1] if other.at and other.node.name == name else None
+            if above and above.name != upper and read(qemu, Place(other.drive, other.at - 1)):
+                return (
+                    f"Permission conflict on node '{name}': permissions 'consistent read' are both required by node "
+                    f"'{above.name}' (uses node '{name}' as 'backing' child) and unshared by commit job '{job_id}' "
+                    f"(uses node '{name}' as 'intermediate node' child)."
+                )
+    return ""
+
+
 def backed(qemu: Qemu, place: Place) -> bool:
     """Whether a device, or a commit by itself, stands on this very node rather than on a filter above it."""
     name = place.node.name

@@ -44,7 +44,7 @@ def commit(
     if lower <= upper:
         raise QmpError(f"Can't find '{base.path}' in the backing chain")
     names = [node.name for node in drive.chain]
-    _require_free(qemu, vdev, names[max(upper - 1, 0) : lower + 1])
+    _require_free(qemu, drive, names[max(upper - 1, 0) : lower + 1])
     closed = drive.chain[lower].readonly
     fs, qemu, drive = _reopened(fs, qemu, drive, lower)
     if any(bitmap.recording for bitmap in drive.chain[lower].bitmaps):
@@ -90,7 +90,7 @@ def stream(
     if lower <= upper:
         raise QmpError(f"Node '{drive.chain[lower].name}' is not a backing image of '{drive.chain[upper].name}'")
     names = [node.name for node in drive.chain]
-    _require_free(qemu, vdev, names[upper:lower])
+    _require_free(qemu, drive, names[upper:lower])
     closed = drive.chain[upper].readonly
     if upper or closed:
         fs, qemu, drive = _reopened(fs, qemu, drive, upper)
@@ -168,6 +168,13 @@ def left(fs: FileSystem, qemu: Qemu, job: BlockJob) -> list[Run]:
     return runs
 
 
+def require_alone(qemu: Qemu, drive: Drive) -> None:
+    """No other job works on any of these images."""
+    names = {node.name for node in drive.chain}
+    if any(not job.over and not names.isdisjoint(job.holds) for job in qemu.jobs):
+        raise NotModelled("two block jobs at once in one chain")
+
+
 def place(drive: Drive, layer: Layer) -> int:
     """Where this image is in the running chain, the root being 0. `LookupError` where it is not."""
     for number, node in enumerate(drive.chain):
@@ -191,12 +198,11 @@ def _free(qemu: Qemu, vdev: str, job_id: str) -> Drive:
     return drive
 
 
-def _require_free(qemu: Qemu, vdev: str, names: list[str]) -> None:
+def _require_free(qemu: Qemu, drive: Drive, names: list[str]) -> None:
     for name in names:
         if job := qemu.holding(name):
             raise QmpError(f"Node '{name}' is busy: block device is in use by block job: {job.kind}")
-    if qemu.working(vdev):
-        raise NotModelled("two block jobs at once in one chain")
+    require_alone(qemu, drive)
 
 
 def _reopened(fs: FileSystem, qemu: Qemu, drive: Drive, where: int) -> tuple[FileSystem, Qemu, Drive]:

@@ -550,6 +550,12 @@ FOUND = {
         q("block-stream", device="d0", job_id="j"),
         q("block-commit", device="a", job_id="j"),
     ],
+    "nobody else may read what a commit would pass over": [
+        A_OVER_N0,
+        NAMED_OVER_D0,
+        q("block-stream", device="d0", job_id="j", base_node="n0"),
+        q("block-commit", device="a", job_id="k"),
+    ],
     "a filter between two images is in use": [OVER_D0, q("block-stream", device="n0", **PENDING), STREAMED],
     "a filter right above the base, too": [
         NAMED_OVER_D0,

@@ -7,7 +7,7 @@ import msgspec
 from simulator.disk import operations as op
 from simulator.disk.content import SECTOR
 from simulator.qemu import graph, jobs
-from simulator.qemu.blockers import busy_within, root
+from simulator.qemu.blockers import busy_within, root, unreadable
 from simulator.qemu.board import Board, Left, Place, by_device, by_node, filename, found, valid_id
 from simulator.qemu.commands.ask import progress
 from simulator.qemu.commands.command import Command, Result
@@ -45,14 +45,17 @@ def _commit(board: Board, arguments: Arguments) -> Result:
         _require_filter_name(board, arguments)
     elif words := busy_within(board.qemu, Place(bs.drive, top - 1), top, None):
         raise QmpError(words)
+    jobs.require_alone(board.qemu, bs.drive)
     job_id = _job_id(board, bs.drive, arguments)
     board = _created(board, job_id, arguments)
-    if not active:
-        # Here the filter comes after the job, which is gone again without it.
-        try:
+    try:
+        if not active:
+            # Here the filter comes after the job, which is gone again without it.
             _require_filter_name(board, arguments)
-        except QmpError as error:
-            raise Left(str(error), board.happened("JOB_STATUS_CHANGE", status="null", id=job_id)) from None
+        if words := unreadable(board.qemu, Place(bs.drive, top), base, job_id):
+            raise QmpError(words)  # noqa: TRY301 -- as from the filter's name
+    except QmpError as error:
+        raise Left(str(error), board.happened("JOB_STATUS_CHANGE", status="null", id=job_id)) from None
     name = arguments.get("backing-file", filename(bs.drive, base))
     try:
         fs, qemu = jobs.commit(
@@ -144,6 +147,7 @@ def _stream(board: Board, arguments: Arguments) -> Result:
         raise QmpError(words)
     if base is None and "backing-file" in arguments:
         raise QmpError("backing file specified, but streaming the entire chain")
+    jobs.require_alone(board.qemu, drive)
     _require_filter_name(board, arguments, "Could not create node: ")
     job_id = _job_id(board, drive, arguments)
     board = _created(board, job_id, arguments)
