@@ -144,6 +144,13 @@ class Files(Protocol):
     async def is_immutable(self, path: str) -> bool:
         """Whether the flag is set; False where the file system knows no flags."""
 
+    async def generation(self, path: str) -> int:
+        """What tells a regular file from those that had its inode number before it and will have it after it.
+
+        A file system gives the number of a file that is gone to the next one, often at once, with another generation.
+        0 where nobody can tell: there is no such file, or its file system has no generations. One open, one ioctl.
+        """
+
     async def lock(self, path: str, *, note: bytes, wait_s: float = 0.0) -> Lock:
         """Hold the exclusive lock on `path` (made if missing) and write `note` into it, so that others can name us.
 

@@ -36,7 +36,7 @@ def crashed(fs: FileSystem, unsynced: Unsynced, rng: Rng) -> tuple[FileSystem, R
         inode = fs.inodes.get(number)
         if isinstance(inode, Inode):
             stored, rng = _content(inode, unsynced, rng)
-            inode = Inode(stored, None, inode.mode, links[number], inode.immutable)
+            inode = Inode(stored, None, inode.mode, links[number], inode.immutable, inode.generation)
             used += allocated(stored)
         if inode is not None:
             inodes[number] = inode

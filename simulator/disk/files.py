@@ -22,22 +22,26 @@ def length(stored: Stored) -> int:
 
 
 class Inode(msgspec.Struct, frozen=True, tag="file"):
-    """A regular file. `durable` is what a crash leaves of it, or None where all of `stored` is durable."""
+    """A regular file. `durable` is what a crash leaves of it, or None where all of `stored` is durable.
+
+    `generation` tells it from other files that had its inode number; 0 where it has none.
+    """
 
     stored: Stored = b""
     durable: Stored | None = None
     mode: int = 0o600
     links: int = 1
     immutable: bool = False
+    generation: int = 0
 
     def holding(self, stored: Stored) -> "Inode":
         """The file with another content, not synced."""
         durable = self.stored if self.durable is None else self.durable
-        return Inode(stored, durable, self.mode, self.links, self.immutable)
+        return Inode(stored, durable, self.mode, self.links, self.immutable, self.generation)
 
     def synced(self) -> "Inode":
         """The file with all of its content durable."""
-        return Inode(self.stored, None, self.mode, self.links, self.immutable)
+        return Inode(self.stored, None, self.mode, self.links, self.immutable, self.generation)
 
 
 class Symlink(msgspec.Struct, frozen=True, tag="symlink"):

@@ -106,9 +106,9 @@ class FileSystem(msgspec.Struct, frozen=True):
             raise failed(errno.ENOENT, path)
         if not tail or tail in directory.entries:
             raise failed(errno.EEXIST, path)
-        inode = Inode(stored, b"" if stored != b"" else None, mode)
-        after = self._charged(allocated(stored), path)
         number = self.next_inode
+        inode = Inode(stored, b"" if stored != b"" else None, mode, generation=number)
+        after = self._charged(allocated(stored), path)
         return replace(
             after,
             inodes=self.inodes.set(number, inode),

@@ -61,6 +61,16 @@ class Copy(msgspec.Struct, frozen=True, tag=True):
     to: str
 
 
+class Remake(msgspec.Struct, frozen=True, tag=True):
+    """`rm` and a new file under the name, to which ext4 gives the number of the old inode at once.
+
+    Without `content` it is a copy of the old one.
+    """
+
+    path: str
+    content: bytes | None = None
+
+
 class Edit(msgspec.Struct, frozen=True, tag=True):
     """A value in a JSON text is another one. `keys` lead to it; an integer is an index."""
 
@@ -161,6 +171,7 @@ Damage = (
     | Grow
     | Move
     | Copy
+    | Remake
     | Edit
     | Plant
     | Chmod
@@ -211,6 +222,11 @@ def damaged(world: World, damage: Damage) -> World:
             stored = world.fs.inode(damage.path).stored
             fs = world.fs if world.fs.find(damage.to) is None else _unflagged(world.fs, damage.to).link_away(damage.to)
             return world.with_fs(_durable(fs.create(damage.to, stored).sync(damage.to), damage.to))
+        case Remake():
+            number, inode = world.fs.number(damage.path), world.fs.inode(damage.path)
+            stored = inode.stored if damage.content is None else damage.content
+            anew = Inode(stored, generation=inode.generation + 1)
+            return world.with_fs(replace(world.fs, inodes=world.fs.inodes.set(number, anew)))
         case Chmod():
             number, inode = world.fs.number(damage.path), world.fs.inode(damage.path)
             return world.with_fs(

@@ -193,6 +193,12 @@ class SimulatedFiles:
         except OSError as error:
             raise failure(error, "look at the flags of", path) from None
 
+    async def generation(self, path: str) -> int:
+        """Which of the files that had its inode number it is."""
+        fs = (await self._seat.look(effect(path, "generation"), path)).fs
+        found = fs.inodes.get(fs.find(path) or 0)
+        return found.generation if isinstance(found, Inode) else 0
+
     async def lock(self, path: str, *, note: bytes, wait_s: float = 0.0) -> Lock:
         """The lock, or `Busy` after virtual time has passed, in which orphans go on."""
         until = self._seat.world.clock.monotonic_ns + int(wait_s * 1e9)

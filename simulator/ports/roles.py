@@ -33,6 +33,7 @@ _READING = {
     "read": "read",
     "stat": "looked at",
     "flag": "asked for its immutable flag",
+    "generation": "asked for its generation",
     "free": "asked for free space",
 }
 

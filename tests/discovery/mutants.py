@@ -504,7 +504,7 @@ MUTANTS = (
         deaths("i", "create"),
     ),
     Mutant(
-        "does not cut off a torn tail of the journal",
+        "does not end a torn line of the journal",
         "what is written behind it is invisible, so the operation never ends",
         "5.5",
         Journal,

@@ -281,6 +281,7 @@ CASES: dict[str, Case] = {
             )
         ],
     ),
+    "ledger-of-another-file-of-the-same-number": Case("file-replaced", REPAIRED, lambda s: [d.Remake(s.active(BASE))]),
     "ledger-of-another-file": Case("file-replaced", REPAIRED, lambda s: [d.Copy(s.active(BASE), s.active(BASE))]),
     "hidden-base-that-never-was": Case(
         "base-gone",

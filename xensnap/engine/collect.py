@@ -275,7 +275,7 @@ def _without(state: DomainState, gone: tuple[str, ...], finish: tuple[Step, ...]
 
 def _remove(view: View, vdev: str, layer: Layer) -> tuple[Step, ...]:
     ours = view.state.made(layer.path)
-    return (RemoveImage(vdev, layer, ours.inode),) if ours else ()
+    return (RemoveImage(vdev, layer, ours.inode, ours.generation),) if ours else ()
 
 
 def _old_sidecars(before: list[Snapshot], after: list[Snapshot]) -> tuple[Step, ...]:

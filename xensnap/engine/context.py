@@ -145,6 +145,13 @@ class Context(msgspec.Struct, frozen=True):
         if await self.host.images.in_use(layer) is not False and await self.running() is None:
             await self.host.images.require_unused(layer)
 
+    async def is_still(self, path: str, inode: int, generation: int) -> bool:
+        """Whether what is under a name now is the file of this inode and, where it has any, of this generation."""
+        stat = await self.host.files.stat(path)
+        if stat is None or stat.file.inode != inode:
+            return False
+        return not generation or await self.host.files.generation(path) in (0, generation)
+
     async def remove(self, path: str) -> None:
         """Unlink a file if it is there, and make that durable."""
         if await self.host.files.stat(path) is not None:

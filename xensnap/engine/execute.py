@@ -319,7 +319,10 @@ async def _with_inodes(host: Hypervisor, state: DomainState) -> DomainState:
     ours: list[OurFile] = []
     for entry in state.ours:
         stat = None if entry.inode else await host.files.stat(entry.path)
-        ours.append(entry if stat is None else msgspec.structs.replace(entry, inode=stat.file.inode))
+        if stat is not None:
+            generation = await host.files.generation(entry.path)
+            entry = msgspec.structs.replace(entry, inode=stat.file.inode, generation=generation)  # noqa: PLW2901
+        ours.append(entry)
     return msgspec.structs.replace(state, ours=tuple(ours))
 
 

@@ -359,11 +359,12 @@ class StartDomain(StepBase, frozen=True):
 
 
 class RemoveMemory(StepBase, frozen=True):
-    """Remove a memory file of ours; with an inode, only if it is still that one."""
+    """Remove a memory file of ours; with an inode, only if it is still that very file."""
 
     destroys: ClassVar[bool] = True
     memory: str
     inode: int = 0
+    generation: int = 0
 
     def says(self) -> str:
         """See StepBase."""
@@ -372,7 +373,7 @@ class RemoveMemory(StepBase, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase."""
         stat = await at.host.files.stat(self.memory)
-        if stat is None or self.inode in (0, stat.file.inode):
+        if stat is None or not self.inode or await at.is_still(self.memory, self.inode, self.generation):
             await at.remove(self.memory)
 
 

@@ -264,6 +264,7 @@ class RemoveImage(StepBase, frozen=True):
     vdev: str
     layer: Layer
     inode: int
+    generation: int = 0
 
     def says(self) -> str:
         """See StepBase."""
@@ -274,11 +275,10 @@ class RemoveImage(StepBase, frozen=True):
         await at.require_unused(self.layer)
 
     async def do(self, at: Context) -> None:
-        """See StepBase. A file with another inode is not the one that we made, and stays."""
-        stat = await at.host.files.stat(self.layer.path)
-        if stat is not None and stat.file.inode != self.inode:
-            return
-        if stat is not None:
+        """See StepBase. Another file under its name is not the one that we made, and stays."""
+        if await at.host.files.stat(self.layer.path) is not None:
+            if not await at.is_still(self.layer.path, self.inode, self.generation):
+                return
             await at.host.images.require_unused(self.layer)  # not even the domain itself may have it open
         await at.remove(self.layer.path)
 

@@ -191,7 +191,7 @@ def _leave_behind(view: View, vdev: str) -> Iterator[RemoveImage]:
     if active.file in view.reached:
         return
     if ours and ours.inode == active.file.inode and active.layer.path not in stood_on | view.frozen(vdev):
-        yield RemoveImage(vdev, active.layer, ours.inode)
+        yield RemoveImage(vdev, active.layer, ours.inode, ours.generation)
 
 
 def _against(view: View, disk: DiskSnapshot) -> Iterator[Reason]:

@@ -13,11 +13,16 @@ SCHEMA = 1
 
 
 class OurFile(msgspec.Struct, frozen=True, order=True):
-    """A file that we made. Only what stands here may ever be unlinked, and only if the inode is still that one."""
+    """A file that we made. Only what stands here may ever be unlinked, and only if it is still that very file.
+
+    An inode number is given to another file as soon as it is free; the `generation` tells the two apart, where the
+    file system has any (0 where it has none, and in ledgers of old).
+    """
 
     path: str
     role: str
     inode: int = 0
+    generation: int = 0
 
 
 class HiddenBase(msgspec.Struct, frozen=True, order=True):

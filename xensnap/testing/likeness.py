@@ -169,7 +169,7 @@ class _Drawing:
             there, image = self.seen.get(path), here.get(path)
             return image.file.inode if there and image and of == there.file.inode else of
 
-        ours = tuple(replace(file, inode=inode(file.path, file.inode)) for file in known.ours)
+        ours = tuple(replace(file, inode=inode(file.path, file.inode), generation=0) for file in known.ours)
         return replace(known, ours=ours, parked=())
 
 

@@ -271,3 +271,19 @@ def test_a_lock_file_is_ours_alone(bench, files, directory):
     held = bench.run(files.lock(path, note=b"note"))
     assert stat.S_IMODE(bench.run(files.stat(path)).mode) == 0o600
     bench.run(held.release())
+
+
+def test_a_file_keeps_its_generation_and_who_gets_its_inode_number_has_another(bench, files, directory):
+    path = f"{directory}/first"
+    assert bench.run(files.generation(path)) == 0
+    numbers = set()
+    for content in (b"one", b"another"):
+        bench.run(files.create(path, content))
+        found = bench.run(files.stat(path)), bench.run(files.generation(path))
+        bench.run(files.append(path, b"more"))
+        assert bench.run(files.generation(path)) == found[1]
+        bench.run(files.rename(path, f"{path}.moved"))
+        assert bench.run(files.generation(f"{path}.moved")) == found[1]
+        numbers.add((found[0].file, found[1]))
+        bench.run(files.remove(f"{path}.moved"))
+    assert len(numbers) == 2

@@ -10,6 +10,7 @@ from xensnap.engine.doctor.survey import Survey
 from xensnap.engine.overlay_steps import LayerOf, RemoveImage, SwitchLayers
 from xensnap.engine.state import HiddenBase, OurFile
 from xensnap.engine.view import DiskView
+from xensnap.hypervisor import FileStat
 from xensnap.model import DescribedBy, Disk, Format, Image, Layer, RunState
 
 
@@ -55,9 +56,15 @@ def ledger(seen: Survey) -> Iterator[Finding]:
             if entry.path not in used and not names.is_sidecar(entry.path):
                 cause = "it is in the ledger of our files, and is not there"
                 yield Finding("file-gone", Severity.WARNING, entry.path, cause, repair=forget)
-        elif entry.inode and stat.file.inode != entry.inode and not names.is_sidecar(entry.path):
+        elif not names.is_sidecar(entry.path) and not _is_still(seen, entry, stat):
             cause = "another file has the name of one of ours: it will not be removed"
             yield Finding("file-replaced", Severity.WARNING, entry.path, cause, repair=forget)
+
+
+def _is_still(seen: Survey, entry: OurFile, stat: FileStat) -> bool:
+    """Whether it is the very file that the ledger tells of, and not another under its name."""
+    same_generation = seen.generations.get(entry.path, 0) in (0, entry.generation)
+    return not entry.inode or (stat.file.inode == entry.inode and same_generation)
 
 
 def unclaimed(seen: Survey) -> Iterator[Finding]:

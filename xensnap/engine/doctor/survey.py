@@ -39,6 +39,7 @@ class Survey(msgspec.Struct, frozen=True):
         elsewhere: of the files beside images those that an operation on another domain may be writing just now.
         strays: images by path that bear names of ours and that nothing in the view refers to.
         stats: what stands at the path of each image of the view, where something does.
+        generations: of each file of the ledger that has one there, the generation that it has now.
         around: every file in the directories of images, looked at only where an image is missing.
         checks: what a consistency check of each image said, where one was made.
         flags: whether each frozen image carries the immutable flag, where it should: a start from the operator's own
@@ -58,6 +59,7 @@ class Survey(msgspec.Struct, frozen=True):
     elsewhere: frozenset[str] = frozenset()
     strays: Mapping[str, Stray] = {}
     stats: Mapping[str, FileStat] = {}
+    generations: Mapping[str, int] = {}
     around: Mapping[str, FileStat] = {}
     checks: Mapping[str, CheckResult] = {}
     flags: Mapping[str, bool] = {}
@@ -121,6 +123,7 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
         elsewhere=await _written_elsewhere(host, view, filter(names.is_half_written, beside)),
         strays=strays,
         stats=await _stats(host, view),
+        generations={each.path: await host.files.generation(each.path) for each in view.state.ours if each.generation},
         around=await _around(host, view) if missing else {},
         checks=await _checks(host, view) if check else {},
         flags=await _flags(host, view),
