@@ -1,12 +1,18 @@
 """Everything that reads text or bytes of others, by name; the order is the byte that chooses it in an input."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Generator
+from typing import Any
 
 from simulator.core.unmodelled import NotModelled
 from simulator.qemu.wire import Stream
+from xensnap.backends.local.graph import Graph
+from xensnap.backends.local.replies import BlockGraph, JobInfo, Migration, NamedNode, Status, converted
+from xensnap.backends.xen import listing, log
 from xensnap.engine import journal, plan, state
 from xensnap.formats import (
     archive,
+    configuration,
     disk_spec,
     domain_toml,
     libvirt_xml,
@@ -42,6 +48,61 @@ def _archive(data: bytes) -> None:
     archive.length_bytes(archive.places(manifest, len(data)))
 
 
+ANSWERS: dict[str, Any] = {
+    "query-status": Status,
+    "query-jobs": tuple[JobInfo, ...],
+    "query-migrate": Migration,
+    "query-named-block-nodes": tuple[NamedNode, ...],
+    "x-debug-query-block-graph": BlockGraph,
+}
+"""What QEMU's answers are read as, by the question."""
+
+
+def read_answers(told: Any) -> None:
+    """An object with QEMU's answer to each question of ours, and what we make of the two about its images."""
+    answers = told if isinstance(told, dict) else {}
+    read = {
+        question: converted(question, answers[question], kind)
+        for question, kind in ANSWERS.items()
+        if question in answers
+    }
+    if {"query-named-block-nodes", "x-debug-query-block-graph"} <= read.keys():
+        graph = Graph(read["query-named-block-nodes"], read["x-debug-query-block-graph"])
+        for device in graph.devices():
+            graph.top(device, "xvda")
+        graph.unused()
+
+
+def _answers(data: bytes) -> None:
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        return  # the library has read it by then
+    read_answers(told)
+
+
+def _image(data: bytes) -> None:
+    """All that we read of an image: the header, the snapshot table, whether it holds data."""
+    for steps in (qcow2.metadata("x"), qcow2.holds_data("x")):
+        _stepped(steps, data)
+
+
+def _stepped(steps: Generator[qcow2.Span, bytes, object], data: bytes) -> None:
+    try:
+        span = next(steps)
+        while True:
+            span = steps.send(data[span.offset : span.offset + span.length_bytes])
+    except StopIteration:
+        return
+
+
+def _configuration(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    configuration.vdevs(text)
+    configuration.portable(text)
+    configuration.renewed(text, uuid=UUID, name="other", layers={"xvda": None}, gone=("xvdb",), fresh_hardware=True)
+
+
 READERS: dict[str, Callable[[bytes], object]] = {
     "state": lambda data: state.decode(data, path="x"),
     "record": lambda data: snapshot_record.decode(data, path="x"),
@@ -61,4 +122,11 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "archive": lambda data: archive.manifest_bytes(data, path="x"),
     "manifest": _archive,
     "QMP": _qmp,
+    "QEMU's answers": _answers,
+    "image": _image,
+    "configuration": _configuration,
+    "xl list -v": lambda data: listing.domains(_text(data)),
+    "xl block-list": lambda data: listing.blocks(_text(data)),
+    "xl info": lambda data: listing.capabilities(_text(data)),
+    "watcher's log": lambda data: log.watching(_text(data)),
 }

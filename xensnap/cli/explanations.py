@@ -445,6 +445,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The operation failed, and putting things back failed, too. The journal knows where it stands.",
         "Remove the cause, then run `xensnap recover`.",
     ),
+    "qmp-answer": ("QEMU has answered what makes no sense.", "Look at the domain's QEMU; end it if in doubt."),
     "qmp-error": ("QEMU refused a command; its own words are in the message.", "Search for those words."),
     "reply-lost": ("QEMU took a command, and no answer came.", "`xensnap recover` looks and goes on."),
     "restore-failed": ("The guest could not be restored from its memory.", "The message has the tool's words."),

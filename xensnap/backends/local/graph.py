@@ -6,13 +6,15 @@ puts above or between images are no images and are left out here.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from xensnap.backends.local.replies import BlockGraph, JobInfo, NamedNode, ask, unreadable
 from xensnap.errors import Busy
 from xensnap.hypervisor import Monitor, Node
 from xensnap.model import Format, Layer
 
+GRAPH = "x-debug-query-block-graph"
 _FORMATS = {format.value: format for format in Format} | {"vpc": Format.VHD}
 
 
@@ -21,25 +23,30 @@ class Graph:
 
     Args:
         named: the reply to `query-named-block-nodes` with `flat`.
-        edges: the reply to `x-debug-query-block-graph`; of the replies only this tells which node is on top of a device
+        told: the reply to `x-debug-query-block-graph`; of the replies only this tells which node is on top of a device
             and which images have no user left.
+
+    Raises:
+        Failed: `qmp-answer`, they do not fit together.
     """
 
-    def __init__(self, named: list[dict[str, Any]], edges: dict[str, Any]) -> None:
-        self._named = {node["node-name"]: node for node in named}
-        names = {node["id"]: node["name"] for node in edges["nodes"]}
+    def __init__(self, named: Iterable[NamedNode], told: BlockGraph) -> None:
+        self._named = {node.node_name: node for node in named}
+        names = {node.id: node.name for node in told.nodes}
         # What jobs stand on has no name here.
-        devices = {node["id"] for node in edges["nodes"] if node["type"] == "block-backend" and node["name"]}
+        devices = {node.id for node in told.nodes if node.type == "block-backend" and node.name}
         self._below: dict[str, dict[str, str]] = {}
         self._roots: dict[str, str] = {}
         self._used: set[str] = set()
-        for edge in edges["edges"]:
-            parent, child = names[edge["parent"]], names[edge["child"]]
+        for edge in told.edges:
+            if not {edge.parent, edge.child} <= names.keys():
+                raise unreadable(GRAPH, f"{edge.parent} or {edge.child} is no node of it")
+            parent, child = names[edge.parent], names[edge.child]
             self._used.add(child)
-            if edge["parent"] in devices:
+            if edge.parent in devices:
                 self._roots[parent] = child
             else:
-                self._below.setdefault(parent, {})[edge["name"]] = child
+                self._below.setdefault(parent, {})[edge.name] = child
 
     def devices(self) -> tuple[str, ...]:
         """What QEMU calls the devices that an image can be in: their ids, or their paths in the machine."""
@@ -58,13 +65,22 @@ class Graph:
         return [name for name in self._named if name not in self._used and not name.startswith("#")]
 
     def _image(self, name: str | None, vdev: str) -> Node | None:
+        images: list[NamedNode] = []
+        above = set[str]()
         while name is not None:
+            if name in above:
+                raise unreadable(GRAPH, f"{name!r} stands on itself")
+            if name not in self._named:
+                raise unreadable("query-named-block-nodes", f"{name!r} is in the graph only")
+            above.add(name)
             told, below = self._named[name], self._below.get(name, {})
-            if told["drv"] in _FORMATS:
-                layer = Layer(path_of(told["image"]["filename"]), _FORMATS[told["drv"]])
-                return Node(name, vdev, layer, told["ro"], self._image(below.get("backing"), vdev))
-            name = below.get("backing") or below.get("file")
-        return None
+            is_image = told.drv in _FORMATS
+            images += [told] if is_image else []
+            name = below.get("backing") or (None if is_image else below.get("file"))
+        node: Node | None = None
+        for told in reversed(images):
+            node = Node(told.node_name, vdev, Layer(path_of(told.image.filename), _FORMATS[told.drv]), told.ro, node)
+        return node
 
 
 def chain(node: Node | None) -> Iterator[Node]:
@@ -82,10 +98,13 @@ def path_of(filename: str) -> str:
     """
     if not filename.startswith("json:"):
         return filename
-    options: Mapping[str, Any] = json.loads(filename.removeprefix("json:"))
-    while isinstance(options.get("file"), Mapping):
+    try:
+        options: Any = json.loads(filename.removeprefix("json:"))
+    except (ValueError, RecursionError) as error:
+        raise unreadable("query-named-block-nodes", f"{filename!r} is no JSON") from error
+    while isinstance(options, Mapping) and isinstance(options.get("file"), Mapping):
         options = options["file"]
-    return str(options.get("filename", ""))
+    return str(options.get("filename", "")) if isinstance(options, Mapping) else ""
 
 
 def same_file(one: str, other: str) -> bool:
@@ -102,14 +121,14 @@ async def read(monitor: Monitor) -> Graph:
     `Busy` with id `job-unnoticed` where a stream has ended and is still known: its filter is then in the graph without
     what it stood on, and `query-named-block-nodes` makes QEMU 7.2.22 crash (SIGSEGV, each time).
     """
-    jobs = await monitor.execute("query-jobs")
-    ended = [job["id"] for job in jobs if job["type"] == "stream" and job["status"] == "concluded"]
+    jobs = await ask(monitor, "query-jobs", tuple[JobInfo, ...])
+    ended = [job.id for job in jobs if job.type == "stream" and job.status == "concluded"]
     if ended:
         cause = f"the job {ended[0]} has ended, and who started it has not taken note of that yet"
         remedy = "If that program has died: `xensnap recover` for a job of ours, `job-dismiss` for another one."
         raise Busy(cause, id="job-unnoticed", remedy=remedy)
-    named = await monitor.execute("query-named-block-nodes", {"flat": True})
-    return Graph(named, await monitor.execute("x-debug-query-block-graph"))
+    named = await ask(monitor, "query-named-block-nodes", tuple[NamedNode, ...], flat=True)
+    return Graph(named, await ask(monitor, GRAPH, BlockGraph))
 
 
 async def close_unused(monitor: Monitor) -> None:

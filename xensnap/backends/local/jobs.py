@@ -6,11 +6,11 @@ dismisses the job and closes the images that are no longer in use.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from xensnap.backends.local import graph
 from xensnap.backends.local.machine import clock_s, sleep
 from xensnap.backends.local.qmp import connected
+from xensnap.backends.local.replies import JobInfo, ask
 from xensnap.errors import Effect, Failed, NotFound
 from xensnap.hypervisor import PATIENCE_S, Headway, JobState, Monitor, MonitorConnector, stalled
 from xensnap.model import Domain
@@ -105,15 +105,14 @@ class BlockJob:
             return state
 
     async def _state(self, monitor: Monitor) -> JobState:
-        jobs: list[dict[str, Any]] = await monitor.execute("query-jobs")
-        for job in jobs:
-            if job["id"] == self.id:
+        for job in await ask(monitor, "query-jobs", tuple[JobInfo, ...]):
+            if job.id == self.id:
                 return JobState(
                     self.id,
-                    job["current-progress"],
-                    job["total-progress"],
-                    ready=job["status"] in _READY,
-                    concluded=job["status"] == "concluded",
-                    error=job.get("error", ""),
+                    job.current_progress,
+                    job.total_progress,
+                    ready=job.status in _READY,
+                    concluded=job.status == "concluded",
+                    error=job.error,
                 )
         raise NotFound(f"QEMU of {self._domain.name} knows no job {self.id!r}", id="no-such-job")

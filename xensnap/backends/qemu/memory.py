@@ -16,12 +16,12 @@ ended. Measured on 7.2.22:
 # ruff: noqa: PLC0415 -- asyncio loads when it is used
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from xensnap.backends.local import graph
 from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, LocalMonitor, SocketConnector, connected
+from xensnap.backends.local.replies import Migration, Status, ask
 from xensnap.errors import Effect, Failed, FileFailed, XensnapError
 from xensnap.hypervisor import Then
 from xensnap.model import Domain
@@ -89,7 +89,7 @@ class MemorySave:
             await self._begin(monitor)
         try:
             answer = await self._until("pre-switchover", "completed", "failed", "cancelled", progress=progress)
-            if answer["status"] == "pre-switchover":
+            if answer.status == "pre-switchover":
                 return
             raise self._failed(answer)
         except XensnapError as error:
@@ -103,7 +103,7 @@ class MemorySave:
         async with connected(self._connector, self._domain) as monitor:
             await monitor.execute("migrate-continue", {"state": "pre-switchover"})
         answer = await self._until("completed", "failed", "cancelled")
-        if answer["status"] != "completed":
+        if answer.status != "completed":
             raise self._failed(answer)
         self._require_whole()
         if then is Then.STOPPED:
@@ -137,7 +137,7 @@ class MemorySave:
             os.ftruncate(self._fd, 0)
 
     async def _begin(self, monitor: LocalMonitor) -> None:
-        status = (await monitor.execute("query-status"))["status"]
+        status = (await ask(monitor, "query-status", Status)).status
         self._ran = status == "running"
         self._begun = True
         try:
@@ -164,36 +164,36 @@ class MemorySave:
                 await _go_on(monitor)
             raise
 
-    async def _until(self, *wanted: str, progress: Callable[[int], None] | None = None) -> Mapping[str, Any]:
+    async def _until(self, *wanted: str, progress: Callable[[int], None] | None = None) -> Migration:
         """The state of the migration when it is one of these."""
         pause_s = _FIRST_PAUSE_S
         while True:
             async with connected(self._connector, self._domain) as monitor:
                 for _ in range(_ASKED_AT_ONCE):
-                    answer: Mapping[str, Any] = await monitor.execute("query-migrate")
-                    if progress is not None and (ram := answer.get("ram")):
-                        progress(ram["total"] - ram["remaining"])
-                    if answer["status"] in wanted:
+                    answer = await ask(monitor, "query-migrate", Migration)
+                    if progress is not None and answer.ram:
+                        progress(answer.ram.total - answer.ram.remaining)
+                    if answer.status in wanted:
                         return answer
-                    if "pre-switchover" in wanted and answer.get("ram", {}).get("dirty-sync-count", 0) > _ROUNDS_MAX:
+                    if "pre-switchover" in wanted and answer.ram and answer.ram.dirty_sync_count > _ROUNDS_MAX:
                         # It runs still, and has dirtied its memory as fast as it was written.
                         if self._max_downtime_s is None:
                             await monitor.execute("stop")
-                        elif answer.get("expected-downtime", 0) > self._max_downtime_s * 1000:
+                        elif answer.expected_downtime > self._max_downtime_s * 1000:
                             raise self._not_converging(answer)
                     await sleep(pause_s)
                     pause_s = min(pause_s * 1.2, _PAUSE_S_MAX)
             await sleep(_OTHERS_S)
 
-    def _not_converging(self, answer: Mapping[str, Any]) -> Failed:
+    def _not_converging(self, answer: Migration) -> Failed:
         cause = (
             f"the memory of {self._domain.name} was not saved: it changes so fast that the guest would stand still for "
-            f"{answer['expected-downtime']} ms"
+            f"{answer.expected_downtime} ms"
         )
         return Failed(cause, id="not-converging", remedy="Allow more, or let the guest rest.")
 
-    def _failed(self, answer: Mapping[str, Any]) -> Failed:
-        why = answer.get("error-desc") or self._complaints() or f"the migration is {answer['status']}"
+    def _failed(self, answer: Migration) -> Failed:
+        why = answer.error_desc or self._complaints() or f"the migration is {answer.status}"
         cause = f"the memory of {self._domain.name} was not saved to {self._path}: {why}"
         return Failed(cause, id="save-failed", remedy="Look whether the file system is full.")
 
@@ -216,7 +216,7 @@ class MemorySave:
 
 async def cancel(monitor: LocalMonitor) -> None:
     """End a migration that is under way and return when it has ended. None is fine."""
-    while (await monitor.execute("query-migrate")).get("status") in UNDER_WAY:
+    while (await ask(monitor, "query-migrate", Migration)).status in UNDER_WAY:
         await monitor.execute("migrate_cancel")
         await sleep(_FIRST_PAUSE_S)
 
@@ -224,7 +224,7 @@ async def cancel(monitor: LocalMonitor) -> None:
 async def _go_on(monitor: LocalMonitor) -> None:
     """Run the guest, and see that it does. `Failed`: it is still stopped."""
     await monitor.execute("cont")
-    status = (await monitor.execute("query-status"))["status"]
+    status = (await ask(monitor, "query-status", Status)).status
     if status != "running":
         raise Failed(f"the guest does not go on: it is {status}", id="still-paused", effect=Effect.UNKNOWN)
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from xensnap.backends.local import waiting
 from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, LocalMonitor, SocketConnector, connected
+from xensnap.backends.local.replies import Migration, Status, ask
 from xensnap.backends.qemu import memory
 from xensnap.backends.qemu.block_layer import QemuBlocks
 from xensnap.backends.qemu.domains import OffDomains
@@ -265,9 +266,9 @@ class RunningDomains:
         """Read the memory image; QEMU ends itself when it cannot."""
         await monitor.give("memory", fd)
         await monitor.execute("migrate-incoming", {"uri": "fd:memory"})
-        while (answer := await monitor.execute("query-migrate")).get("status") != "completed":
-            if answer.get("status") == "failed":
-                raise Failed(f"the memory was not read: {answer.get('error-desc', 'QEMU does not say why')}")
+        while (answer := await ask(monitor, "query-migrate", Migration)).status != "completed":
+            if answer.status == "failed":
+                raise Failed(f"the memory was not read: {answer.error_desc or 'QEMU does not say why'}")
             await sleep(_ASK_AGAIN_S)
         # An image that it cannot get for itself now (locked by another) it only complains of (7.2.22).
         if complaints := self._processes.complaints(uuid):
@@ -332,9 +333,9 @@ def monitor_of(processes: Processes) -> SocketConnector:
 
 async def _state(monitor: LocalMonitor) -> tuple[RunState, bool]:
     """What it is doing, and whether it has done nothing yet."""
-    told = (await monitor.execute("query-status"))["status"]
+    told = (await ask(monitor, "query-status", Status)).status
     state = _STATES.get(told, RunState.PAUSED)
-    if state is RunState.PAUSED and (await monitor.execute("query-migrate")).get("status") in memory.UNDER_WAY:
+    if state is RunState.PAUSED and (await ask(monitor, "query-migrate", Migration)).status in memory.UNDER_WAY:
         return RunState.SUSPENDED, False
     return state, told == "prelaunch"
 

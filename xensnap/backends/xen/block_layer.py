@@ -5,6 +5,7 @@ import re
 from xensnap.backends.local import graph
 from xensnap.backends.local.block_layer import MonitorBlocks
 from xensnap.backends.local.graph import Graph
+from xensnap.backends.local.replies import Status, ask
 from xensnap.hypervisor import Machine, Monitor, MonitorConnector, Node
 from xensnap.model import Domain
 
@@ -49,5 +50,5 @@ class XenBlocks(MonitorBlocks):
         snapshot then fails with a word about formats. `cont` does not let the guest run: under Xen that is not QEMU's
         to say.
         """
-        if (await monitor.execute("query-status"))["status"] != "running":
+        if (await ask(monitor, "query-status", Status)).status != "running":
             await monitor.execute("cont")

@@ -11,10 +11,13 @@ DOM0 = "00000000-0000-0000-0000-000000000000"
 
 # The name comes first and may hold anything, so a line is read from its end.
 _LINE = re.compile(
-    r"(?P<name>.*?) +(?P<domid>\d+) +(?P<mem>\d+) +(?P<vcpus>\d+) +(?P<state>[r-][b-][p-][s-][A-Za-z0-9?-][d-])"
-    r" +(?P<seconds>[\d.]+) (?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +\S+ +\S+\s*"
+    r"(?P<name>.*?) +(?P<domid>[0-9]{1,10}) +(?P<mem>[0-9]+) +(?P<vcpus>[0-9]+)"
+    r" +(?P<state>[r-][b-][p-][s-][A-Za-z0-9?-][d-]) +(?P<seconds>[0-9]+\.[0-9]+)"
+    r" (?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +\S+ +\S+\s*"
 )
-_BLOCK = re.compile(r"(?P<number>\d+) +\d+ +-?\d+ +(?P<state>\d+) +-?\d+ +-?\d+ +(?P<backend>\S+)\s*")
+_BLOCK = re.compile(
+    r"(?P<number>[0-9]{1,10}) +[0-9]+ +-?[0-9]+ +(?P<state>[0-9]{1,10}) +-?[0-9]+ +-?[0-9]+ +(?P<backend>\S+)\s*"
+)
 _CONNECTED = 4
 
 _SHUT_DOWN, _REASON = 3, 4

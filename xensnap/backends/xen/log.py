@@ -6,7 +6,9 @@ import msgspec
 
 from xensnap.model import DomId
 
-_WAITING = re.compile(r"Waiting for domain (?P<name>.*) \(domid (?P<domid>\d+)\) to die \[pid (?P<pid>\d+)\]")
+_WAITING = re.compile(
+    r"Waiting for domain (?P<name>.*) \(domid (?P<domid>[0-9]{1,10})\) to die \[pid (?P<pid>[0-9]{1,10})\]"
+)
 
 
 class Watching(msgspec.Struct, frozen=True):

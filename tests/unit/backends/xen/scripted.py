@@ -72,7 +72,7 @@ class ScriptedXen:
         self.told: list[tuple[str, ...]] = []
         self.instead: dict[str, Reply] = {}
         self.virt_caps = "pv hvm hap"
-        self.monitor: dict[str, Any] = {}
+        self.monitor: dict[str, Any] = {"query-jobs": [], "query-status": {"status": "running"}}
         self.asked: list[str] = []
         self.xls: set[int] = set()
         self.stopped: set[int] = set()

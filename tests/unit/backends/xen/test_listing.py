@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xensnap.backends.xen import listing
+from xensnap.backends.xen import listing, log
 from xensnap.backends.xen.listing import Block, Line
 from xensnap.errors import Damaged
 from xensnap.model import DomainUuid, DomId, RunState
@@ -96,6 +96,17 @@ def test_whatever_is_printed_is_read_or_refused_by_line(text: str) -> None:
         assert len(listing.domains(text)) <= len(text.splitlines())
     assert isinstance(listing.blocks(text), dict)
     assert isinstance(listing.capabilities(text), frozenset)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 11, "\u0663"])
+def test_a_number_that_is_none_of_xls_is_refused_or_left_out(number: str) -> None:
+    """Python reads no numbers of more than 4,300 digits, and digits of other scripts are not xl's"""
+    with pytest.raises(Damaged):
+        listing.domains(HEADER + line().replace("    1 ", f" {number} "))
+    with pytest.raises(Damaged):
+        listing.domains(HEADER + line().replace("14.4", "1.4.4"))
+    assert listing.blocks(BLOCKS.replace("51712 0", f"{number} 0")).keys() == {51728}
+    assert log.watching(f"Waiting for domain pv1 (domid {number}) to die [pid 1]") is None
 
 
 BLOCKS = """\

@@ -78,7 +78,7 @@ def test_a_guest_that_reboots_is_started_by_a_new_xl(tmp_path: Path) -> None:
         xen.enter(told, "--p---")
         return 0, b""
 
-    xen.monitor = {"query-named-block-nodes": [], "x-debug-query-block-graph": {"nodes": [], "edges": []}}
+    xen.monitor |= {"query-named-block-nodes": [], "x-debug-query-block-graph": {"nodes": [], "edges": []}}
     xen.instead["create"] = create
     xen.instead["-N"] = lambda *_: (0, libxl_json.dump(told))
     assert look(xen, domid)
