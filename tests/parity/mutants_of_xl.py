@@ -17,7 +17,7 @@ from xensnap.model import Disk, Domain
 replace = msgspec.structs.replace
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
-ATTACHED, FILE, RENAME = life.attached_disk, acting._file, acting.rename
+ATTACHED, FILE, RENAME, COMMAND = life.attached_disk, acting._file, acting.rename, acting.monitor_command
 
 MADE, TOLD, PAUSED, LETTERS, REFUSED = life.made, configuration.config, life.paused, listing.letters, xl._refused
 
@@ -188,7 +188,18 @@ def lines_are_counted_right(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(acting, "_in_lines_of_xl", lambda cause: cause)
 
 
+def a_refused_monitor_command_fails(patch: pytest.MonkeyPatch) -> None:
+    """A command that the monitor does not know ends xl with an error."""
+
+    def command(world: World, argv: Sequence[str], told: Told) -> Ended:
+        ended = COMMAND(world, argv, told)
+        return replace(ended, returncode=int(ended.stdout.startswith(("unknown", "Error"))))
+
+    patch.setitem(xl.SUBCOMMANDS, "qemu-monitor-command", command)
+
+
 MUTANTS: dict[Mutate, str] = {
+    a_refused_monitor_command_fails: "the-human-monitor",
     a_named_backend_is_not_kept: "save-and-restore",
     pauses_are_not_counted: "pause-is-counted",
     exit_codes_are_right: "no-such-domain",

@@ -18,9 +18,7 @@ MUTANTS: dict[Mutate, str] = {
 def differs(name: str) -> bool:
     """Whether the simulator says another thing than the real tool has said. Breaking down is another thing, too."""
     if name.startswith("xen/"):
-        _, *lines = xen_traces.read(name.removeprefix("xen/"))
-        pairs = zip(xen_traces.answers(lines), lines, strict=True)
-        return any(xen_traces.normal(ours) != xen_traces.normal(theirs) for ours, theirs in pairs)
+        return any(ours != theirs for ours, theirs in xen_traces.replayed(name.removeprefix("xen/")))
     _, *lines = traces.read(name)
     return any(ours != theirs for ours, theirs in zip(traces.replayed(lines, traces.STORIES[name]), lines, strict=True))
 

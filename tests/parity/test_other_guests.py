@@ -1,15 +1,23 @@
 """Guests with other disks and of other kinds, held to what xl 4.17.7 and QEMU 7.2.22 told of them on a real host."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from simulator import SimulatedHost
+from simulator.disk.filesystem import FileSystem
+from simulator.qemu import graph
+from simulator.qemu.graph import Qemu
 from simulator.serve import programs
 from simulator.serve.ended import Ended
+from simulator.serve.xl import acting, listing
 from simulator.world import line
-from xensnap.model import Format, Layer
+from simulator.world import programs as programs_of_xl
+from simulator.xen import configurations
+from xensnap.model import Backend, Format, Layer
 
 IMAGES = "/var/lib/xen/images"
 BLOCKS = "Vdev  BE  handle state evt-ch ring-ref BE-path                       \n"
@@ -187,3 +195,63 @@ def test_what_boots_from_its_disk_has_drivers():
     host.cell.world = host.world.with_fs(host.world.fs.create("/h.cfg", config.encode()))
     host.cell.world = programs.run(host.world, ("xl", "create", "/h.cfg")).world
     assert [drive.device for drive in host.world.qemus[1].drives] == [""]
+
+
+# --- what a reasonable fake would get wrong of them ------------------------------------------------------------------
+
+
+def the_copy_is_not_locked(patch: pytest.MonkeyPatch) -> None:
+    opened = graph.opening
+
+    def unlocked(fs: FileSystem, qemu: Qemu) -> FileSystem:
+        drives = tuple(
+            msgspec.structs.replace(drive, chain=tuple(msgspec.structs.replace(n, locked=False) for n in drive.chain))
+            for drive in qemu.drives
+        )
+        return opened(fs, msgspec.structs.replace(qemu, drives=drives))
+
+    patch.setattr(graph, "opening", unlocked)
+
+
+def no_paused_guest_can_be_saved(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(programs_of_xl, "may_suspend", lambda world, domid: not world.xen.there[domid].pauses)
+
+
+def disks_are_listed_as_the_file_has_them(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(listing, "in_xenstore", lambda _: "")
+
+
+def qemu_serves_every_file(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(configurations, "taken", lambda *_: Backend.QDISK)
+
+
+def every_guest_has_drivers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(acting, "_has_drivers", lambda *_: True)
+
+
+MISTAKES: dict[Callable[[pytest.MonkeyPatch], None], tuple[str, Callable[[Dom0], None]]] = {
+    the_copy_is_not_locked: (IN_ITS_BIOS, test_the_copy_that_a_pc_has_is_locked),
+    no_paused_guest_can_be_saved: (
+        IN_ITS_BIOS,
+        test_such_a_guest_can_be_saved_while_it_is_paused_and_is_paused_twice_then,
+    ),
+    disks_are_listed_as_the_file_has_them: (IN_ITS_BIOS, test_no_driver_has_connected_to_the_disks_of_such_a_guest),
+    qemu_serves_every_file: (FOUR_DISKS, test_a_raw_image_goes_to_the_kernel_where_no_backend_is_named),
+    every_guest_has_drivers: (IN_ITS_BIOS, test_before_a_kernel_unplugs_it_each_disk_is_in_qemu_twice),
+}
+
+
+@pytest.mark.parametrize("mistake", [pytest.param(each, id=each.__name__) for each in MISTAKES])
+def test_a_mistake_is_noticed(mistake: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch):
+    config, test = MISTAKES[mistake]
+    mistake(monkeypatch)
+    with pytest.raises(AssertionError):
+        test(Dom0(config))
+
+
+def test_what_xl_says_of_a_host_can_be_asked_for_one_by_one(four: Dom0):
+    lines = four.says("xl", "info").splitlines()
+    assert all(line[23:25] == ": " for line in lines)
+    assert four.says("xl", "info", "virt_caps") == "pv hvm hap gnttab-v1 gnttab-v2\n"
+    assert four.says("xl", "info", "nosuch") == ""
+    assert [line.partition(" ")[0] for line in lines][:3] == ["host", "release", "version"]

@@ -15,21 +15,10 @@ from simulator.serve import programs
 from simulator.serve.ended import Told
 from simulator.world import line
 from tests.real.xenhost import filters
+from tests.real.xenhost.guests import GUESTS, IMAGES, Guest
 
 TRACES = Path(__file__).parent / "traces" / "xen"
 NAMES = sorted(path.stem for path in TRACES.glob("*.jsonl"))
-DISK_BYTES = 32 << 20
-CONFIGURATION = """name = "pv1"
-type = "pv"
-memory = 128
-vcpus = 1
-kernel = "/var/lib/xen/images/vmlinux"
-ramdisk = "/var/lib/xen/images/guest.img"
-extra = "console=hvc0 quiet loglevel=0 panic=0"
-on_crash = "preserve"
-disk = [ 'vdev=xvda,format=qcow2,backendtype=qdisk,target=/var/lib/xen/images/pv1-xvda.qcow2',
-         'vdev=xvdb,format=qcow2,backendtype=qdisk,target=/var/lib/xen/images/pv1-xvdb.qcow2' ]
-"""
 
 Line = dict[str, Any]
 
@@ -39,22 +28,25 @@ def read(name: str) -> list[Line]:
 
 
 class Machine:
-    """The host that the traces begin on: one guest that runs."""
+    """The host that a trace begins on: one guest that runs, made from the file that it had there."""
 
-    def __init__(self) -> None:
+    def __init__(self, guest: Guest) -> None:
         self._before: list[Any] = []
+        self._guest = guest
         self.host = SimulatedHost.fresh()
-        for vdev in ("xvda", "xvdb"):
-            self.host.create_image(f"/var/lib/xen/images/pv1-{vdev}.qcow2", size_bytes=DISK_BYTES)
+        self.host.make_directory(IMAGES)
+        for disk in guest.disks:
+            made = ["qemu-img", "create", "-q", "-f", disk.format, disk.path(guest.name), disk.size]
+            assert self.run(made)["rc"] == 0
         for name in ("vmlinux", "vmlinuz", "guest.img"):
             self.host.cell.world = self.host.world.with_fs(
                 self.host.world.fs.create(f"/var/lib/xen/images/{name}", b"")
             )
         self.host.make_directory("/etc/xen")
         self.host.make_directory("/var/tmp")
-        fs = self.host.world.fs.create("/etc/xen/pv1.cfg", CONFIGURATION.encode())
+        fs = self.host.world.fs.create(guest.file, guest.config().encode())
         self.host.cell.world = self.host.world.with_fs(fs)
-        assert self.run(["xl", "create", "/etc/xen/pv1.cfg"])["rc"] == 0
+        assert self.run(["xl", "create", guest.file])["rc"] == 0
 
     def answer(self, asked: Line) -> Line:
         """The line of a trace that this one would be here."""
@@ -64,12 +56,12 @@ class Machine:
             case {"event": _}:
                 return {"event": None}
             case {"qmp": dict(command)}:
-                return {"qmp": command, "reply": self.told(command)}
+                return {**asked, "reply": self.told(command, asked.get("domain", self._guest.name))}
             case {"guest": "poweroff"}:
-                self.host.guest_poweroff("pv1")
+                self.host.guest_poweroff(self._guest.name)
             case {"guest": str(words)}:
                 assert words.startswith("write xvda 0 ")
-                self.host.guest_writes("pv1", "xvda", flush=True)
+                self.host.guest_writes(self._guest.name, "xvda", flush=True)
             case {"file": str(path), "text": str(text)}:
                 fs = self.host.world.fs
                 self.host.cell.world = self.host.world.with_fs(fs.create(path, text.encode()))
@@ -87,9 +79,9 @@ class Machine:
         out, err = filters.text(ended.stdout), filters.text(ended.stderr)
         return {"argv": argv, "rc": ended.returncode, "out": out, "err": err}
 
-    def told(self, command: Line) -> Any:
+    def told(self, command: Line, domain: str) -> Any:
         """The reply; what came before it is in lines of its own."""
-        world, client, _ = line.opened(self.host.world, self.host.incarnation("pv1").domid)
+        world, client, _ = line.opened(self.host.world, self.host.incarnation(domain).domid)
         world, client, _ = line.said(world, client, b'{"execute":"qmp_capabilities"}')
         world, client, answer = line.said(world, client, json.dumps(command).encode())
         self.host.cell.world = line.closed(world, client)
@@ -99,9 +91,11 @@ class Machine:
         return told[place]
 
 
-def answers(lines: list[Line]) -> Iterator[Line]:
-    machine = Machine()
-    return (machine.answer(each) for each in lines)
+def replayed(name: str) -> Iterator[tuple[Line, Line]]:
+    """Each line that this host gives to a trace, with that of the real one."""
+    head, *lines = read(name)
+    machine = Machine(GUESTS[head["guest"]])
+    return ((normal(machine.answer(each)), normal(each)) for each in lines)
 
 
 _OWN = (

@@ -19,9 +19,10 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Qmp:
-    """One command to the monitor of the guest."""
+    """One command to the monitor of the guest, or of another domain that was made meanwhile."""
 
     command: Mapping[str, Any]
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +346,6 @@ SCENARIOS = (
 def play(lab: XenLab, scenario: Scenario) -> Iterator[Line]:
     """The trace: what it is, what it begins with, then each deed with its answer, filtered."""
     domid = lab.domains()[scenario.guest.name].domid
-    monitor = f"/var/run/xen/qmp-libxenstat-{domid}"
     disks = [{"vdev": disk.vdev, "file": disk.path(scenario.guest.name)} for disk in scenario.guest.disks]
     yield {
         "trace": scenario.name,
@@ -357,9 +357,11 @@ def play(lab: XenLab, scenario: Scenario) -> Iterator[Line]:
     }
     for deed in scenario.deeds:
         match deed:
-            case Qmp(command):
+            case Qmp(command, domain):
+                asked = lab.domains()[domain].domid if domain else domid
+                monitor = f"/var/run/xen/qmp-libxenstat-{asked}"
                 *before, answer = [said["message"] for said in lab.dom0.qmp(monitor, command)][1:]
-                yield {"qmp": command, "reply": filters.message(answer)}
+                yield {"qmp": command, **({"domain": domain} if domain else {}), "reply": filters.message(answer)}
                 yield from ({"event": filters.message(said)} for said in before)
             case Say(line):
                 yield {"guest": line, "answer": lab.face.ask(line)}

@@ -12,7 +12,9 @@ from tests.real.xenhost.words import WORDS
 TRACES = Path(__file__).parents[2] / "parity" / "traces" / "xen"
 
 
-@pytest.mark.parametrize("scenario", [pytest.param(each, id=each.name) for each in (*SCENARIOS, *WORDS)])
+@pytest.mark.parametrize(
+    ("scenario", "guest"), [pytest.param(each, each.guest, id=each.name) for each in (*SCENARIOS, *WORDS)]
+)
 def test_the_real_tools_say_what_the_trace_has(lab: XenLab, scenario: Scenario) -> None:
     path = TRACES / f"{scenario.name}.jsonl"
     found = written(play(lab, scenario))
