@@ -141,14 +141,15 @@ def show_plan(session: Session, engine: Engine, domain: str, request: Request) -
     if pending:
         cause = f"{domain} has an interrupted operation, which comes first: {pending}"
         raise Refused([Reason("recovery-due", cause, f"Run `xensnap recover {domain}`.", ExitCode.BUSY)])
-    _print_plan(session, engine.plan(domain, request))
+    plan = engine.plan(domain, request)
+    _print_plan(session, plan, engine.following(plan))
 
 
-def _print_plan(session: Session, plan: Plan) -> None:
+def _print_plan(session: Session, plan: Plan, following: tuple[Plan, ...] = ()) -> None:
     from xensnap.cli.plans import plan_text
     from xensnap.engine.plan import encode
 
-    session.print(encode(plan).decode() if session.json else f"{plan_text(plan)}\n")
+    session.print(encode(plan).decode() if session.json else f"{plan_text(plan, following)}\n")
 
 
 def _show_nothing(session: Session, engine: Engine, domain: str, request: Request, **more: Any) -> None:

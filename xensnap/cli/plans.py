@@ -1,19 +1,30 @@
 """A plan in words: what `--dry-run` prints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from xensnap.cli.output import clean, size
 from xensnap.engine.live_steps import Checkpoint, EndDomain, SaveAway, TakePoints
 from xensnap.engine.plan import Plan, each
 from xensnap.engine.quiet_steps import TakeQuietPoints
 from xensnap.engine.steps import Step, Together
+from xensnap.engine.store_steps import StayRecognised
 
 MARK = "---- point of no return: from here on it is finished, never undone ----"
 
 
-def plan_text(plan: Plan) -> str:
-    """The steps, numbered as progress tells them, and what else should be known before."""
-    return clean("\n".join(_lines(plan)))
+def plan_text(plan: Plan, following: Iterable[Plan] = ()) -> str:
+    """The steps, numbered as progress tells them, and what else should be known before.
+
+    `following` are the merges that come after it, each an operation of its own, and the first of its disk.
+    """
+    merges = (f"afterwards: {_merge(each)}" for each in following)
+    return clean("\n".join((*_lines(plan), *merges)))
+
+
+def _merge(plan: Plan) -> str:
+    """In words, with what is written for it."""
+    copying = next((step.says() for step in each(plan.prepare) if not isinstance(step, StayRecognised)), "")
+    return f"{plan.summary}{': ' if copying else ''}{copying}"
 
 
 def _lines(plan: Plan) -> Iterator[str]:

@@ -20,14 +20,16 @@ from xensnap.engine.create import backing_for, sidecar_paths
 from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
 from xensnap.engine.pivot_steps import CopyDown, Pivot
-from xensnap.engine.plan import Plan
+from xensnap.engine.plan import Plan, each
 from xensnap.engine.planning import plan_for
+from xensnap.engine.point_steps import DropPoint
 from xensnap.engine.request import Fresh
 from xensnap.engine.rewrite import rewritten
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
-from xensnap.engine.store_steps import RemoveSidecar, StayRecognised, WriteSidecar
+from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, StayRecognised, WriteSidecar
 from xensnap.engine.trash import needed_by_trash
+from xensnap.engine.trash_steps import RemoveTrashed
 from xensnap.engine.view import View
 from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Snapshot
 
@@ -83,6 +85,45 @@ def plan_collection(view: View, fresh: Fresh, *, leave: frozenset[str] = frozens
         if base.path not in leave and not why_kept(view, base):
             return _merge(view, base, fresh)
     return None
+
+
+def following(view: View, plan: Plan) -> tuple[Plan, ...]:
+    """The merges that a plan is followed by that deletes: the first of each disk. Others may follow from those.
+
+    Args:
+        view: what the plan was made from.
+        plan: what comes first.
+    """
+    after = _after(view, plan)
+    fresh = Fresh(plan.operation, plan.planned_s)
+    first: dict[str, Plan] = {}
+    for base in hidden_now(after):
+        if base.vdev not in first and not why_kept(after, base):
+            first[base.vdev] = _merge(after, base, fresh)
+    return tuple(first.values())
+
+
+def _after(view: View, plan: Plan) -> View:
+    """What will be seen once a plan has been carried out that deletes snapshots, listed or in the trash."""
+    snapshots, thrown = dict(view.snapshots), dict(view.trashed)
+    dropped: set[tuple[str, str, str]] = set()
+    for step in each(plan.finish):
+        match step:
+            case RewriteRecord(snapshot):
+                snapshots[snapshot.name] = snapshot
+            case RemoveRecord(name):
+                snapshots.pop(name, None)
+            case RemoveTrashed(name):
+                thrown.pop(name, None)
+            case DropPoint():
+                dropped.add((step.path, step.tag, step.snapshot_id))
+    images = {path: image and _untagged(image, dropped) for path, image in view.images.items()}
+    return replace(view, snapshots=snapshots, trashed=thrown, state=plan.state, images=images)
+
+
+def _untagged(image: Image, dropped: set[tuple[str, str, str]]) -> Image:
+    left = (one for one in image.snapshots if (image.layer.path, one.tag, one.id) not in dropped)
+    return replace(image, snapshots=tuple(left))
 
 
 def kept(view: View) -> tuple[Kept, ...]:

@@ -13,7 +13,7 @@ import msgspec
 from xensnap.engine import formers, hooks, journal, let_go, risks
 from xensnap.engine.adopt import plan_adopt
 from xensnap.engine.births import newborn, plan_birth
-from xensnap.engine.collect import Compaction, Kept, kept, plan_collection
+from xensnap.engine.collect import Compaction, Kept, following, kept, plan_collection
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
 from xensnap.engine.execute import NOTHING_CHANGED, Execution, Outcome, Watch, ignore, nothing_changed
@@ -139,6 +139,10 @@ class AsyncEngine(AsyncReader):
     async def plan(self, ref: str, request: Request) -> Plan:
         """What would be done. Changes nothing; `Refused` with all reasons."""
         return plan_for(await observe(self.host, ref, _places(request)), request, await self._fresh())
+
+    async def following(self, plan: Plan) -> tuple[Plan, ...]:
+        """The first merge of each disk that would come after a plan which frees images. Changes nothing."""
+        return following(await observe(self.host, plan.domain_uuid), plan) if _frees_images(plan) else ()
 
     # Acting ----------------------------------------------------------------------------------------------------------
 
@@ -615,6 +619,10 @@ class Engine(Reader):
     def plan(self, ref: str, request: Request) -> Plan:
         """See AsyncEngine."""
         return self.host.run(self.aio.plan(ref, request))
+
+    def following(self, plan: Plan) -> tuple[Plan, ...]:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.following(plan))
 
     def create(self, ref: str, request: CreateRequest) -> Result:
         """See AsyncEngine."""
