@@ -2,15 +2,24 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import pytest
 
 import simulator
+from simulator import World
 from simulator.qemu.commands import absent
 from simulator.qemu.monitor import COMMANDS
 from simulator.serve import programs
-from simulator.serve.xl import helped
+from simulator.serve.ended import Told
+from simulator.serve.xl import acting, disks, helped, listing
 from simulator.serve.xl.run import SUBCOMMANDS
+from simulator.serve.xl.words import Refused
 from simulator.tools.img.run import NOT_MODELLED, OPTIONS
 from tests.parity import traces, xen_traces
 from tests.parity.test_ledger import LEDGER
@@ -19,7 +28,9 @@ from tests.parity.test_qemu_img_broken import FAILS_OTHERWISE as FAILS
 from tests.parity.test_qemu_img_broken import LEFT_OTHERWISE as LEFT
 
 SOURCES = Path(simulator.__file__).parent
+_TOOLS = {"qemu": "QEMU", "xen": "Xen"}
 _OPTION = re.compile(r"`(-[^`]+)`")
+_ALL_BUT = re.compile(r"all but [^;]*")
 _CITED = re.compile(r"(?:qemu|xen|xen-live)\.md [A-Z]?[0-9]+")
 
 HEAD = """# What is modelled
@@ -27,8 +38,9 @@ HEAD = """# What is modelled
 Made from the code by `XENSNAP_GOLDEN=write pytest tests/parity/test_modelled.py`. Everything that is not in these
 tables raises `NotModelled`, and the tools on the PATH of `xensnap sim run` end with exit code 70 and say what it was.
 
-Versions: QEMU 7.2.22, Xen 4.17.7. A trace is a recording of the real tool that is replayed on the simulator; commands
-of the monitor and of qemu-img are compared with the real tools by random sequences, too (`tests/parity`): how often,
+A trace is a recording of the real tool, of the version beside it, that is replayed on the simulator; one with `xen/`
+in front is of a real Xen host. Of options of command lines only those are counted that did not fail. Commands of the
+monitor and of qemu-img are compared with the real tools by random sequences, too (`tests/parity`): how often,
 and how often in a minute, is in {doc}`tried`.
 """
 
@@ -62,63 +74,126 @@ def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _used() -> dict[str, list[str]]:
-    """Which traces have which command."""
-    used: dict[str, list[str]] = {}
-    told = [(name, traces.read(name)) for name in sorted(traces.STORIES)]
-    told += [(f"xen/{name}", xen_traces.read(name)) for name in xen_traces.NAMES]
-    for name, lines in told:
-        for command in (each for line in lines[1:] for each in _commands(line)):
-            if name not in used.setdefault(command, []):
-                used[command].append(name)
-    return used
+Use = tuple[str, str]
+"""A command and one of its options; the empty one stands for the command itself."""
 
 
-def _commands(line: dict[str, object]) -> Iterator[str]:
+class Traces(NamedTuple):
+    """What has been recorded: which traces have a use, and of which versions of the tools they are."""
+
+    used: dict[Use, list[str]]
+    versions: dict[str, str]
+
+    def row(self, *use: str) -> tuple[str, str]:
+        """The traces of a use, and the versions of what was recorded in them."""
+        names = self.used.get((use[0], use[1]), [])
+        return ", ".join(names) or "-", ", ".join(sorted({self.versions[name] for name in names})) or "-"
+
+
+@cache
+def _traces() -> Traces:
+    used: dict[Use, list[str]] = {}
+    versions: dict[str, str] = {}
+    told = [(name, "qemu", traces.read(name)) for name in sorted(traces.STORIES)]
+    told += [(f"xen/{name}", "xen", xen_traces.read(name)) for name in xen_traces.NAMES]
+    for name, tool, (head, *lines) in told:
+        versions[name] = f"{_TOOLS[tool]} {head['versions'][tool].split()[0]}"
+        for use in (each for line in lines for each in _uses(line)):
+            if name not in used.setdefault(use, []):
+                used[use].append(name)
+    return Traces(used, versions)
+
+
+def _uses(line: dict[str, Any]) -> Iterator[Use]:
     match line:
         case {"qmp": {"execute": str(command), **rest}}:
-            yield command
             arguments = rest.get("arguments")
-            actions = arguments.get("actions", []) if isinstance(arguments, dict) else []
-            listed = actions if isinstance(actions, list) else []
-            yield from (f"transaction {each['type']}" for each in listed if "type" in each)
-        case {"argv": [str(program), str(command), *_]}:
-            yield f"{program} {command}"
+            given = arguments if isinstance(arguments, dict) else {}
+            yield from ((command, each) for each in ("", *given))
+            actions = given.get("actions", [])
+            for each in actions if isinstance(actions, list) else ():
+                if isinstance(each, dict) and "type" in each:
+                    yield f"transaction {each['type']}", ""
+        case {"argv": [str(program), str(command), *words]}:
+            yield f"{program} {command}", ""
+            if not line.get("rc"):
+                yield from ((f"{program} {command}", each) for each in _options(words, joined=program == "xl"))
+
+
+def _options(words: list[str], *, joined: bool) -> Iterator[str]:
+    """The options among these words; `-o` names its own. Letters together are as many, or one and its value."""
+    for word, after in pairwise([*words, ""]):
+        if word == "-o":
+            yield from (f"-o {each.partition('=')[0]}" for each in after.split(",") if "=" in each)
+        elif re.match(r"--[a-z]", word):
+            yield word.partition("=")[0]
+        elif re.match(r"-[A-Za-z]+$", word):
+            yield from (f"-{letter}" for letter in (word[1:] if joined else word[1]))
+
+
+def _table(command: str, shown: str, options: Iterable[str]) -> Iterator[str]:
+    """The rows of one command: itself, and each of its options."""
+    yield _row(f"`{shown}`", "", *_traces().row(command, ""))
+    for option in options:
+        yield _row("", f"`{option}`", *_traces().row(command, option))
+
+
+def _head(title: str, command: str, option: str) -> Iterator[str]:
+    yield f"## {title}\n"
+    yield _row(command, option, "traces", "recorded from")
+    yield _row("---", "---", "---", "---")
 
 
 def _monitor() -> Iterator[str]:
-    used = _used()
-    yield "## QMP\n"
-    yield _row("command", "arguments", "traces")
-    yield _row("---", "---", "---")
+    yield from _head("QMP", "command", "argument")
     for name, command in sorted(COMMANDS.items()):
-        members = ", ".join(f"`{each}`" for each in command.members if each) or "-"
-        if name == "blockdev-add":
-            members = "qcow2, raw, file; no force-share"
-        yield _row(f"`{name}`", members, ", ".join(used.get(name, [])) or "-")
-    yield "\nBeside these `qmp_capabilities`, `query-commands` and `query-qmp-schema`, which tell of these only."
+        yield from _table(name, name, [each.rstrip("?") for each in command.members if each])
+    for action in sorted(use for use, option in _traces().used if use.startswith("transaction ") and not option):
+        yield from _table(action, action, [])
+    yield "\n`blockdev-add` takes qcow2, raw and file, without force-share."
+    yield "Beside these `qmp_capabilities`, `query-commands` and `query-qmp-schema`, which tell of these only."
     yield f"QEMU has {len(absent.NAMES)} commands more, which are refused as not modelled.\n"
 
 
+def _recorded_options(command: str) -> set[str]:
+    return {option for use, option in _traces().used if use == command and option}
+
+
 def _images() -> Iterator[str]:
-    used = _used()
-    yield "## qemu-img\n"
-    yield _row("subcommand", "options", "traces")
-    yield _row("---", "---", "---")
-    for name, options in sorted(OPTIONS.items()):
-        yield _row(f"`{name}`", options, ", ".join(used.get(f"qemu-img {name}", [])) or "-")
+    yield from _head("qemu-img", "subcommand", "option")
+    for name, told in sorted(OPTIONS.items()):
+        command = f"qemu-img {name}"
+        listed = {option for option in _OPTION.findall(_ALL_BUT.sub("", told)) if " " not in option} - {"-o", "-"}
+        yield from _table(command, name, sorted(listed | _recorded_options(command)))
+    yield "\nIn words:\n"
+    yield from (f"- `{name}`: {told}" for name, told in sorted(OPTIONS.items()))
     yield f"\nNot modelled: {', '.join(sorted(NOT_MODELLED))}.\n"
 
 
 def _xl() -> Iterator[str]:
-    used = _used()
-    yield "## xl\n"
-    yield _row("subcommand", "traces")
-    yield _row("---", "---")
+    yield from _head("xl", "subcommand", "option")
     for name in sorted(SUBCOMMANDS):
-        yield _row(f"`{name}`", ", ".join(used.get(f"xl {name}", [])) or "-")
+        yield from _table(f"xl {name}", name, sorted({*_taken_by_xl(name), *_recorded_options(f"xl {name}")}))
+    yield "\nOptions are those that are read; one without a trace may do what is refused as not modelled."
     yield "\n`migrate -s ''` is modelled as an executable only, for it sends to a real program (unit/simulator)."
     yield f"\nNot modelled but for their help: {', '.join(sorted(set(helped.names()) - set(SUBCOMMANDS)))}.\n"
+
+
+def _taken_by_xl(name: str) -> list[str]:
+    """The letters that a subcommand reads as options, of which it tells when it is called."""
+    found: list[str] = []
+
+    def reading(_name: str, _argv: Sequence[str], short: str, *_more: Any, **_least: int) -> NoReturn:
+        found.extend(f"-{letter}" for letter in short if letter != ":")
+        raise Refused("")
+
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (acting, disks, listing):
+            if hasattr(module, "read"):
+                patched.setattr(module, "read", reading)
+        with suppress(Refused):
+            SUBCOMMANDS[name](World.fresh(0), ["config", "-x"], Told())
+    return found
 
 
 def _others() -> Iterator[str]:
