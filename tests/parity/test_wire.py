@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.qemu import wire
 from simulator.qemu.wire import Stream, WireError
 from tests.parity.monitors import RealQemu, SimulatedQemu, normal
 
@@ -62,3 +63,14 @@ def test_nesting_has_its_limit(qemu: RealQemu):
     simulated = SimulatedQemu([])
     simulated.answers(b'{"execute":"qmp_capabilities"}')
     assert normal(simulated.answers(deep)) == normal(qemu.answers(deep))
+
+
+def test_a_token_that_grows_too_long_is_given_up_before_it_ends(monkeypatch: pytest.MonkeyPatch):
+    """What comes then is taken for something new; so nobody has it hold more and more."""
+    monkeypatch.setattr(wire, "TOKEN_BYTES_MAX", 100)
+    stream, heard = Stream().fed(b"'")
+    for _ in range(30):
+        stream, more = stream.fed(b"xxxxx")
+        heard += more
+    assert list(map(str, heard)) == ["JSON token size limit exceeded"]
+    assert stream.rest == b"x" * (1 + 150 - 101)
