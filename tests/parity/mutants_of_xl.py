@@ -6,17 +6,20 @@ from typing import Any
 import msgspec
 import pytest
 
+from simulator.qemu import graph
 from simulator.serve.ended import Ended, Told
 from simulator.serve.xl import acting, configuration, disks, helped, listing
 from simulator.serve.xl import run as xl
 from simulator.serve.xl.words import Refused
 from simulator.world import World, life, programs
 from simulator.xen.incarnations import Incarnation
+from tests.parity import test_other_guests
 from xensnap.model import Disk, Domain
 
 replace = msgspec.structs.replace
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
+ADDED, STARTED = programs._added, graph.started
 ATTACHED, FILE, RENAME, COMMAND = life.attached_disk, acting._file, acting.rename, acting.monitor_command
 
 MADE, TOLD, PAUSED, LETTERS, REFUSED = life.made, configuration.config, life.paused, listing.letters, xl._refused
@@ -197,6 +200,52 @@ def a_refused_monitor_command_fails(patch: pytest.MonkeyPatch) -> None:
 
     patch.setitem(xl.SUBCOMMANDS, "qemu-monitor-command", command)
 
+
+def _where_a_save_fails(patch: pytest.MonkeyPatch, left: Callable[[World, programs.Save], World]) -> None:
+    """A save that finds no space leaves the world so."""
+
+    def added(world: World, program: Any, data: bytes) -> World:
+        try:
+            return ADDED(world, program, data)
+        except life.XlError as error:
+            raise life.XlError(error.words, left(error.world or world, program)) from None
+
+    patch.setattr(programs, "_added", added)
+
+
+def a_full_disk_leaves_the_guest_suspended(patch: pytest.MonkeyPatch) -> None:
+    """Whoever has suspended a guest for a save that failed lets it go on."""
+    _where_a_save_fails(patch, lambda world, program: life.suspended(world, program.domid))
+
+
+def a_failed_save_takes_its_file_back(patch: pytest.MonkeyPatch) -> None:
+    """What is no save file does not stay under the name of one."""
+    _where_a_save_fails(patch, lambda world, program: world.with_fs(world.fs.link_away(program.path)))
+
+
+def an_image_is_open_once(patch: pytest.MonkeyPatch) -> None:
+    """A disk is one disk, by which drivers a guest ever reaches it."""
+    patch.setattr(graph, "started", lambda *args, **told: graph.unplugged(*STARTED(*args, **told)))
+
+
+def _a_save_on_a_full_disk() -> None:
+    test_other_guests.test_a_save_that_finds_no_space_resumes_the_guest_and_leaves_what_it_has_written(
+        test_other_guests.Dom0(test_other_guests.FOUR_DISKS)
+    )
+
+
+def _a_guest_in_its_bios() -> None:
+    test_other_guests.test_before_a_kernel_unplugs_it_each_disk_is_in_qemu_twice(
+        test_other_guests.Dom0(test_other_guests.IN_ITS_BIOS)
+    )
+
+
+CASES: dict[Mutate, Callable[[], None]] = {
+    a_full_disk_leaves_the_guest_suspended: _a_save_on_a_full_disk,
+    a_failed_save_takes_its_file_back: _a_save_on_a_full_disk,
+    an_image_is_open_once: _a_guest_in_its_bios,
+}
+"""What was put down of a real host in other words than a trace."""
 
 MUTANTS: dict[Mutate, str] = {
     a_refused_monitor_command_fails: "the-human-monitor",

@@ -1,4 +1,4 @@
-"""What a reasonable fake would get wrong of xl, QEMU and qemu-img: the trace of the real tool must notice each."""
+"""What a reasonable fake would get wrong of xl, QEMU and qemu-img: what the real tool has told must notice each."""
 
 from collections.abc import Callable
 
@@ -28,3 +28,12 @@ def test_a_trace_notices(mutate: Mutate, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not differs(MUTANTS[mutate])
     mutate(monkeypatch)
     assert differs(MUTANTS[mutate])
+
+
+@pytest.mark.parametrize("mutate", [pytest.param(mutate, id=mutate.__name__) for mutate in mutants_of_xl.CASES])
+def test_a_case_notices(mutate: Mutate, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = mutants_of_xl.CASES[mutate]
+    case()
+    mutate(monkeypatch)
+    with pytest.raises(AssertionError):
+        case()

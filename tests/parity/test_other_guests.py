@@ -101,6 +101,22 @@ def test_what_the_kernel_serves_a_guest_writes_to_and_reads(four: Dom0):
     assert four.says("xl", "block-detach", "pv3", "xvde") == ""
 
 
+def test_a_save_that_finds_no_space_resumes_the_guest_and_leaves_what_it_has_written(four: Dom0):
+    """xen.md 6"""
+    four.says("xl", "save", "-c", "pv3", "/saved")
+    whole = four.host.world.fs.inode("/saved").stored
+    four.host.set_capacity(free_bytes=2 * 4096)
+    refused = four.run("xl", "save", "pv3", "/more")
+    assert refused.returncode == 1
+    assert "28 = No space left on device" in refused.stderr
+    assert four.says("xl", "list", "pv3").split()[-2] in {"-b----", "r-----"}
+    assert four.host.world.fs.find("/more") is not None
+    fragment = four.host.world.fs.inode("/more")
+    assert isinstance(fragment.stored, bytes)
+    assert isinstance(whole, bytes)
+    assert 0 < len(fragment.stored) < len(whole)
+
+
 # --- an HVM guest that stays in its BIOS -----------------------------------------------------------------------------
 
 IN_ITS_BIOS = f"""name = "bios"
