@@ -217,11 +217,12 @@ class SimulatedQemu:
         return self.writes
 
     def visible(self, device: str) -> bytes:
-        """What a guest reads of the disk."""
+        """What a guest reads of the disk, which has whole sectors."""
         drive = by_device(self.board.qemu, device)
         assert drive is not None
         size, runs = graph.visible(self.board.fs, drive)
-        return bytes_of(filled(runs, 0, -(-size // SECTOR)), 0, size)
+        sectors = -(-size // SECTOR)
+        return bytes_of(filled(runs, 0, sectors), 0, sectors * SECTOR)
 
 
 def _graph(told: dict[str, Any]) -> Any:

@@ -118,3 +118,11 @@ def files_are_left_the_same(steps: list[tuple[Step, ...]]) -> None:
 
 def test_both_leave_the_same_files() -> None:
     again(files_are_left_the_same)
+
+
+def test_a_disk_has_whole_sectors(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    try:
+        leave_the_same(pair, [("block_resize", {"size": 1000, "node-name": "nr"})])
+    finally:
+        pair.real.close()
