@@ -1,6 +1,7 @@
 """Opening images and what stands below them, and reading what a guest would see through a chain."""
 
 import errno
+import json
 import posixpath
 import struct
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ import msgspec
 from immutables import Map
 
 from simulator.core.unmodelled import NotModelled
-from simulator.disk.content import SECTOR, Content, Run, clip, filled, over, runs_in, runs_of
+from simulator.disk.content import SECTOR, Content, Run, clip, cluster, filled, foreign, over, runs_in, runs_of
 from simulator.disk.files import Directory, Inode, Stored
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, Raw
@@ -22,6 +23,7 @@ from simulator.disk.qcow2_file import MAGIC, decoded
 from xensnap.model import Format, Layer
 
 _CLUSTERS_FEW = 2048
+_BYTES_MAX = 1 << 20
 
 
 class OpenError(Exception):
@@ -71,9 +73,21 @@ def image_in(stored: Stored, layer: Layer) -> Image:
         raise NotModelled(f"images in {layer.format} format")
     if isinstance(stored, Raw):
         return stored
-    if stored == b"":
-        return Raw(0)
+    if isinstance(stored, bytes) and len(stored) <= _BYTES_MAX:
+        return _of_bytes(stored)
     raise NotModelled(f"{layer.path}: the bytes of a file that is no raw image, read as a raw image")
+
+
+def _of_bytes(stored: bytes) -> Raw:
+    """Any file, as a raw image: of what is not zero each sector stands for its own bytes."""
+    end = -(-len(stored) // SECTOR)
+    pieces = [stored[at * SECTOR : (at + 1) * SECTOR].ljust(SECTOR, b"\0") for at in range(end)]
+    runs = [(at, at + 1, foreign(piece) if any(piece) else 0) for at, piece in enumerate(pieces)]
+    image = Raw(end * SECTOR)
+    for index in range(-(-end // image.sectors)):
+        low, high = index * image.sectors, (index + 1) * image.sectors
+        image = image.written({index: cluster(filled(clip(runs, low, high), low, high), low, image.sectors)})
+    return image
 
 
 def _written_as_bytes(stored: bytes, layer: Layer) -> Qcow2:
@@ -108,15 +122,52 @@ def below(fs: FileSystem, link: Link) -> Layer | None:
     if not isinstance(image, Qcow2) or not image.backing_name:
         return None
     path = below_named(link.path, image.backing_name)
+    if image.backing_name.startswith("json:") and image.backing_format not in {"", "qcow2"}:
+        raise NotModelled(f"a backing file that options say to be qcow2 and the header {image.backing_format}")
     return _layer(path, image.backing_format) if image.backing_format else Layer(path, _probed(fs, path))
 
 
 @lru_cache(maxsize=65536)
 def below_named(overlay: str, name: str) -> str:
-    """Where a backing name leads that names a file. `NotModelled` for another protocol, and for options in JSON."""
-    if name.startswith("json:") or ":" in name.split("/", 1)[0]:
+    """Where a backing name leads that names a file, perhaps by its protocol or by options in JSON.
+
+    Raises:
+        NotModelled: for another protocol or more options, and where a protocol makes a name begin at the directory that
+            QEMU was started in.
+    """
+    if not has_protocol(name):
+        return backing_path(overlay, name)
+    path = _named_by_options(name.removeprefix("json:")) if name.startswith("json:") else name.removeprefix("file:")
+    if not path.startswith("/"):
         raise NotModelled(f"backing name {name!r}")
-    return backing_path(overlay, name)
+    return path
+
+
+def has_protocol(name: str) -> bool:
+    """Whether a colon stands in a name before any slash: such a name does not begin where the overlay is."""
+    return ":" in name.split("/", 1)[0]
+
+
+def shown_below(upper: str, lower: str, name: str) -> str:
+    """What is told of a backing file: its path from where the image above was called, or its own with a protocol."""
+    return lower if has_protocol(name) else backing_path(upper, name)
+
+
+def _named_by_options(text: str) -> str:
+    """The file that options in JSON name, where they say no more than that; empty otherwise."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return ""
+    if not isinstance(told, dict):
+        return ""
+    file = told.get("file")
+    nested = {f"file.{key}": value for key, value in file.items()} if isinstance(file, dict) else {}
+    flat = {**{key: value for key, value in told.items() if key != "file" or not nested}, **nested}
+    plain = flat.get("driver") == "qcow2" and flat.get("file.driver", "file") == "file"
+    named = flat.get("file.filename")
+    known = {"driver", "file.driver", "file.filename"}
+    return named if plain and isinstance(named, str) and set(flat) <= known else ""
 
 
 @lru_cache(maxsize=65536)

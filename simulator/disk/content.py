@@ -49,6 +49,16 @@ def foreign(sector: bytes) -> int:
     return _FOREIGN | int.from_bytes(sector, "little")
 
 
+def moved(runs: Iterable[Run], by: int) -> Iterator[Run]:
+    """These runs so many sectors further on: the same bytes at another place, which is no write's place any more."""
+    for start, end, write_id in runs:
+        if not write_id or write_id >= _FOREIGN:
+            yield start + by, end + by, write_id
+            continue
+        for sector in range(start, end):
+            yield sector + by, sector + by + 1, foreign(pattern(write_id, sector * SECTOR, SECTOR))
+
+
 def bytes_of(runs: Iterable[Run], offset: int, length: int) -> bytes:
     """The bytes of a range that these runs cover without gaps."""
     pieces: list[bytes] = []

@@ -62,8 +62,9 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     are overwritten in place, as the COPIED flag makes QEMU do.
 
     `lazy` says that counts may be written late. What a death leaves of such an image is not modelled. `compression` is
-    that of clusters that would be compressed, of which there are none here. `inflated` says that there were some in the
-    file that it was read from: what tells of them, such as `check`, is not modelled.
+    that of compressed clusters. `compressed` has what was written so; a cluster that holds something else by now is not
+    compressed any more, in the active layer as in a snapshot. The space that is saved so is not modelled. `inflated` says
+    that there were some in the file that the image was read from: what tells of those, such as `check`, is not modelled.
     """
 
     size_bytes: int
@@ -85,6 +86,12 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     stale: int = 0
     compression: str = "zlib"
     inflated: bool = False
+    compressed: Content = EMPTY
+
+    @property
+    def compressed_count(self) -> int:
+        """How many clusters of the active layer are compressed."""
+        return sum(self.content.get(index) == value for index, value in self.compressed.items())
 
     @property
     def sectors(self) -> int:

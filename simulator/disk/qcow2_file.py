@@ -58,6 +58,8 @@ def encoded(image: Qcow2) -> bytes:
         raise NotModelled("an image with dirty bitmaps as a file: which bits are set is not known")
     if image.compression != "zlib":
         raise NotModelled(f"an image with {image.compression} as a file")
+    if image.compressed:
+        raise NotModelled("an image with compressed clusters as a file")
     return _Writer(image).file()
 
 

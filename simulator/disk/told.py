@@ -7,7 +7,7 @@ there is absent, never empty or null.
 from typing import Any
 
 from simulator.disk.bitmaps import StoredBitmap
-from simulator.disk.chain import Link, backing_path
+from simulator.disk.chain import Link, backing_path, has_protocol
 from simulator.disk.content import SECTOR
 from simulator.disk.image import Image, Qcow2
 from simulator.disk.snapshots import Entry
@@ -45,7 +45,7 @@ def image_info(link: Link, *, filename: str = "", snapshots: bool = True) -> Tol
 
 def full_backing_name(path: str, name: str) -> str:
     """Where a backing name leads; names with a protocol in front are told as they are."""
-    return name if ":" in name.split("/", 1)[0] else backing_path(path, name)
+    return name if has_protocol(name) else backing_path(path, name)
 
 
 def protocol_info(path: str, image: Image) -> Told:

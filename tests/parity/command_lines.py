@@ -788,4 +788,386 @@ IMAGES = [
         info a
         """,
     ),
+    images(
+        "img-convert-several",
+        "several images into one, those behind the first all zero",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f raw r 1M
+        create -q -f qcow2 odd 100000
+        create -q -f qcow2 -b a -F qcow2 o
+        write a 0 65536
+        write a 524288 65536
+        convert -O qcow2 a r two
+        info two
+        map --output=json two
+        convert -f qcow2 -O qcow2 a r x
+        convert -O raw a r odd rawtwo
+        info rawtwo
+        convert -O qcow2 -B a -F qcow2 a r y
+        snapshot -c s a
+        convert -l s -O qcow2 a r z
+        convert --bitmaps -O qcow2 a a z
+        convert -O qcow2 a gone z
+        convert -O qcow2 gone a z
+        convert -O qcow2 a r a
+        convert -n -O qcow2 a r a
+        convert -n -O qcow2 a r two
+        convert -n -O qcow2 a r odd two
+        convert -p -O qcow2 a r w
+        convert -O qcow2 -o size=5M a r sz
+        info sz
+        convert -W -O qcow2 a r v
+        convert -C -O raw a r v2
+        compare two v
+        compare two w
+        check two
+        """,
+    ),
+    images(
+        "img-convert-targets",
+        "a target that is described by options",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f qcow2 t 1M
+        create -q -f raw r 1M
+        write a 0 65536
+        convert --target-image-opts -n a driver=qcow2,file.filename=t
+        compare a t
+        convert --target-image-opts -n -O qcow2 a driver=qcow2,file.filename=t
+        convert --target-image-opts -n a file.filename=t
+        convert --target-image-opts -n a driver=raw,file.filename=r
+        compare a r
+        convert --target-image-opts -n a driver=qcow2,file.filename=gone
+        convert --target-image-opts -n a gone
+        convert --target-image-opts -n a driver=bogus
+        convert --target-image-opts a driver=qcow2,file.filename=t
+        convert --target-image-opts -n --target-is-zero -p a driver=qcow2,file.filename=t
+        convert --image-opts --target-image-opts -n driver=qcow2,file.filename=a driver=qcow2,file.filename=t
+        convert --image-opts -O qcow2 driver=qcow2,file.filename=a new
+        info new
+        """,
+    ),
+    images(
+        "img-convert-compressed",
+        "compressed clusters, and what becomes of them",
+        r"""
+        create -q -f qcow2 a 1M
+        write a 0 131072
+        write a 524288 65536
+        convert -c -O qcow2 a c
+        info c
+        check c
+        check --output=json c
+        map c
+        map --output=json c
+        compare a c
+        write c 0 4096
+        check c
+        map --output=json c
+        snapshot -c s c
+        check c
+        convert -c -O raw a x
+        convert -c -O qcow2 -o compression_type=zstd a z
+        info --output=json z
+        check z
+        measure -O qcow2 c
+        create -q -f qcow2 -b c -F qcow2 o
+        map --output=json o
+        map o
+        rebase -b a -F qcow2 o
+        check o
+        convert -c -n -O qcow2 a z
+        check z
+        resize c +1M
+        check c
+        convert -c -S 0 -O qcow2 a s0
+        check s0
+        convert -c -O qcow2 -o cluster_size=4k a small
+        check small
+        convert -c -O qcow2 -B a -F qcow2 a ob
+        check ob
+        commit o
+        """,
+    ),
+    images(
+        "img-map-raw",
+        "raw images and what is in them, alone and below others",
+        r"""
+        create -q -f raw r 1M
+        map r
+        map --output=json r
+        write r 65536 65536
+        map --output=json r
+        map r
+        write r 4096 8192
+        map --output=json r
+        map -f raw --output=json r
+        map --start-offset=4096 --max-length=70000 --output=json r
+        create -q -f qcow2 -b r -F raw o
+        map --output=json o
+        map o
+        write o 0 65536
+        map --output=json o
+        create -q -f raw odd 100000
+        map --output=json odd
+        create -q -f raw -o preallocation=full p 1M
+        map --output=json p
+        create -q -f raw -o preallocation=falloc pf 1M
+        map --output=json pf
+        convert -O raw r rr
+        map --output=json rr
+        convert -O raw -S 0 r rs
+        map --output=json rs
+        resize -f raw r +1M
+        map --output=json r
+        convert -O raw o ro
+        map --output=json ro
+        create -q -f qcow2 big 2M
+        write big 0 65536
+        commit o
+        map --output=json r
+        """,
+    ),
+    images(
+        "img-backing-names",
+        "backing files named by a protocol and by options",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f raw r 1M
+        create -f qcow2 -b file:/images/a -F qcow2 o6
+        info o6
+        info --output=json o6
+        info --backing-chain o6
+        create -f qcow2 -b 'json:{"driver":"qcow2","file":{"driver":"file","filename":"/images/a"}}' -F qcow2 o7
+        info o7
+        info --output=json --backing-chain o7
+        create -f qcow2 -b 'json:{"driver":"qcow2","file.filename":"/images/a"}' -F qcow2 o8
+        info --backing-chain o8
+        map o7
+        check o8
+        create -f qcow2 -b file:/images/gone -F qcow2 o9
+        create -f qcow2 -b 'json:{"driver":"qcow2","file":{"driver":"file","filename":"/images/gone"}}' -F qcow2 o9
+        create -f qcow2 -b 'json:{"driver":"qcow2","file":{"driver":"file","filename":"/images/a"}}' o3
+        create -f qcow2 -b nbd://127.0.0.1:9/x -F raw -u o4 1M
+        info o4
+        info o4
+        rebase -u -b 'json:{"driver":"qcow2","file":{"driver":"file","filename":"/images/a"}}' -F qcow2 o4
+        info o4
+        map --output=json o4
+        write o4 0 65536
+        commit o4
+        rebase -b a -F qcow2 o4
+        info o4
+        create -f qcow2 -b bogus:a -F qcow2 o5 1M
+        info o4
+        """,
+    ),
+    images(
+        "img-of-a-manager",
+        "what a manager of virtual machines asks of a chain, as oVirt spells it",
+        r"""
+        create -f qcow2 -o compat=1.1 v 1G
+        create -f raw -o preallocation=off rr 1M
+        measure --output json -O qcow2 v
+        measure --output json -f qcow2 -O qcow2 v
+        measure --size 10G --output json -O qcow2
+        measure --size 10G -O raw
+        measure -O qcow2 -o compat=1.1 --output=json --size 1T
+        measure -O qcow2 -o cluster_size=4k --size 1G
+        measure --output json -f raw -O qcow2 rr
+        info --output json v
+        info --output json -U v
+        info --output json -f qcow2 v
+        info --output json --backing-chain -U v
+        check --output json -f qcow2 v
+        create -f qcow2 -u -b v -F qcow2 -o compat=1.1 leaf 1G
+        create -f qcow2 -b v -F qcow2 -o compat=1.1 leaf2
+        info --output json --backing-chain leaf2
+        bitmap --add --enable leaf2 b1
+        bitmap --add -g 131072 leaf2 b2
+        bitmap --disable leaf2 b1
+        info --output json leaf2
+        measure --output json -O qcow2 leaf2
+        bitmap --add v b1
+        bitmap --merge b1 -F qcow2 -b v leaf2 b1
+        bitmap --merge b1 -b v -F qcow2 leaf2 nope
+        bitmap --remove leaf2 b2
+        bitmap --clear leaf2 b1
+        write leaf2 0 131072
+        commit -t none -b v -f qcow2 leaf2
+        commit -d -p -b v leaf2
+        rebase -u -b v -f qcow2 -F qcow2 leaf
+        rebase -t none -T none -b v -f qcow2 -F qcow2 leaf
+        convert -p -t none -T none -f qcow2 -O qcow2 -o compat=1.1 v copy
+        convert -p -t none -T none -f qcow2 leaf2 -O raw copy.raw
+        convert -t none -T none -f qcow2 -O qcow2 -W v copy3
+        convert -n -t none -T none -f raw -O raw copy.raw copy.raw
+        resize -f qcow2 v 2G
+        resize -f qcow2 v 1G
+        resize -f qcow2 --shrink v 1G
+        amend -f qcow2 -o compat=1.1 v
+        """,
+    ),
+    images(
+        "img-of-a-host",
+        "what a host makes of its guests' disks, as Proxmox spells it",
+        r"""
+        create -f qcow2 vm-100-disk-0.qcow2 4G
+        create -f qcow2 -o preallocation=metadata vm-100-disk-1.qcow2 16M
+        create -q -f raw vm-100-disk-2.raw 16M
+        info --output=json vm-100-disk-0.qcow2
+        snapshot -c snap1 vm-100-disk-0.qcow2
+        snapshot -c vzdump vm-100-disk-0.qcow2
+        snapshot -l vm-100-disk-0.qcow2
+        snapshot -a snap1 vm-100-disk-0.qcow2
+        snapshot -d vzdump vm-100-disk-0.qcow2
+        snapshot -d vzdump vm-100-disk-0.qcow2
+        snapshot -a vzdump vm-100-disk-0.qcow2
+        snapshot -c snap1 vm-100-disk-2.raw
+        convert -p -n -f qcow2 -O raw vm-100-disk-1.qcow2 vm-100-disk-2.raw
+        convert -p -n -T none -f raw -O qcow2 vm-100-disk-2.raw vm-100-disk-1.qcow2
+        convert -p -l snap1 -f qcow2 -O raw vm-100-disk-0.qcow2 out.raw
+        convert -p -l snapshot.name=snap1 -f qcow2 -O qcow2 vm-100-disk-0.qcow2 out.qcow2
+        convert -l nosnap -O qcow2 vm-100-disk-0.qcow2 out2.qcow2
+        resize vm-100-disk-2.raw +1M
+        resize vm-100-disk-1.qcow2 +16M
+        info vm-100-disk-1.qcow2
+        check vm-100-disk-1.qcow2
+        map --output=json vm-100-disk-1.qcow2
+        create -f qcow2 -F qcow2 -b vm-100-disk-0.qcow2 vm-101-disk-0.qcow2
+        create -f qcow2 -F raw -b vm-100-disk-2.raw vm-101-disk-1.qcow2
+        rebase -b vm-100-disk-0.qcow2 -F qcow2 vm-101-disk-1.qcow2
+        rebase -b '' vm-101-disk-0.qcow2
+        info vm-101-disk-0.qcow2
+        """,
+    ),
+    images(
+        "img-of-an-operator",
+        "a day of an operator's: points, merges, copies and what they leave",
+        r"""
+        create -q -f qcow2 a 10M
+        write a 0 1048576
+        snapshot -c before a
+        write a 1048576 65536
+        create -q -f qcow2 -b a -F qcow2 o1
+        write o1 65536 65536
+        create -q -f qcow2 -b o1 -F qcow2 o2
+        write o2 2097152 65536
+        info --backing-chain --output=json o2
+        map o2
+        map --output=json o2
+        check o2
+        commit -b a o2
+        info o2
+        commit o1
+        rebase -f qcow2 -b a -F qcow2 -p o2
+        rebase -u -b '' o2
+        info o2
+        map --output=json o2
+        convert -O qcow2 -S 0 o2 full
+        check full
+        compare -p o2 full
+        compare -f qcow2 -F qcow2 o2 full
+        compare a o2
+        snapshot -a before a
+        compare a o2
+        convert -l before -O qcow2 a at
+        compare at a
+        bitmap --add a b0
+        snapshot -c two a
+        snapshot -l a
+        snapshot -d before a
+        snapshot -l a
+        info --output=json a
+        amend -o lazy_refcounts=on a
+        info a
+        amend -o lazy_refcounts=off,refcount_bits=16 a
+        resize a 20M
+        resize --shrink a 5M
+        snapshot -l a
+        snapshot -a two a
+        info a
+        bitmap --remove a b0
+        resize --shrink a 5M
+        snapshot -d two a
+        resize --shrink a 5M
+        check a
+        check -r all a
+        check -r leaks a
+        measure -O raw a
+        measure -O qcow2 -l two a
+        create -f qcow2 -o cluster_size=2M,lazy_refcounts=on,refcount_bits=1 c 1G
+        info c
+        snapshot -c x c
+        write c 0 65536
+        snapshot -c y c
+        check c
+        convert -O raw full full.raw
+        convert -f raw -O qcow2 full.raw back
+        compare full back
+        convert -f raw -O qcow2 -o preallocation=metadata full.raw pre
+        check pre
+        convert -f raw -O qcow2 -o preallocation=full full.raw pre2
+        convert -c -f raw -O qcow2 full.raw comp
+        check comp
+        compare comp back
+        create -q -f qcow2 -b comp -F qcow2 oc
+        write oc 0 4096
+        commit oc
+        check comp
+        map --output=json comp
+        info --output=json comp
+        convert -O qcow2 comp again
+        check again
+        snapshot -c s1 comp
+        write comp 0 65536
+        check comp
+        snapshot -a s1 comp
+        check comp
+        snapshot -d s1 comp
+        check comp
+        amend -o compat=0.10 comp
+        info comp
+        rebase -u -b gone -F qcow2 comp
+        check comp
+        map comp
+        info comp
+        convert -n -O qcow2 full full.raw
+        convert -n -O raw full full.raw
+        convert -O qcow2 -n full nofile
+        convert -O qcow2 --target-is-zero -n full back
+        """,
+    ),
+    images(
+        "img-zeros",
+        "clusters that are marked as zeros, which no check counts",
+        r"""
+        create -q -f qcow2 a 1M
+        write a 0 65536
+        convert -O qcow2 -B a -F qcow2 a ob2
+        check ob2
+        map --output=json ob2
+        convert -O qcow2 -c -B a -F qcow2 a ob3
+        map --output=json ob3
+        create -q -f qcow2 -b a -F qcow2 o
+        create -q -f qcow2 e 1M
+        rebase -b e -F qcow2 o
+        check o
+        create -q -f qcow2 -b a -F qcow2 g 2M
+        commit g
+        check a
+        create -q -f qcow2 -o compat=0.10 v2 1M
+        convert -n -O qcow2 e v2
+        check v2
+        convert -S 0 -O qcow2 e full
+        check full
+        resize full 2M
+        check full
+        convert -n -O qcow2 e full
+        check full
+        convert -n -O qcow2 a ob2
+        create -f qcow2 -b bogus:a -F qcow2 o5 1M
+        """,
+    ),
 ]

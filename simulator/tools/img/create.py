@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Sequence
 
 from simulator.core.unmodelled import NotModelled
-from simulator.disk.chain import OpenError, below_named, chain
+from simulator.disk.chain import OpenError, below_named, chain, shown_below
 from simulator.disk.drivers import DRIVERS
 from simulator.disk.files import Stored
 from simulator.disk.filesystem import FileSystem
@@ -99,8 +99,14 @@ def _base(
         return None
     if backing_format is not None and backing_format not in DRIVERS:
         raise Failed(f"{name}: Unknown driver '{backing_format}'\nCould not open backing image.")
+    try:
+        protocol_of(backing)
+    except Failed as unknown:
+        failed = named(unknown, name)
+        failed.stderr += "Could not open backing image.\n"
+        raise failed from None
     lower = below_named(path, backing)
-    told = backing if backing.startswith("/") else posixpath.join(posixpath.dirname(name), backing)
+    told = shown_below(name, lower, backing)
     try:
         links = chain(fs, Layer(lower, Format(backing_format or probed(fs, lower))))
     except OpenError as error:

@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.content import RESERVED, SECTOR
 from simulator.disk.drivers import DRIVERS
-from simulator.disk.image import Qcow2, Raw, fresh_qcow2, too_large
+from simulator.disk.image import Image, Qcow2, Raw, fresh_qcow2, too_large
 from simulator.tools.img.arguments import Failed
 from simulator.tools.img.options import FormatOptions, Value
 
@@ -24,7 +24,8 @@ def made(options: FormatOptions, size_bytes: int) -> Raw | Qcow2:
         _require_choice("preallocation", options.text("preallocation"), PREALLOCATION, head="invalid parameter value: ")
         if mode == "metadata":
             raise Failed(f"Unsupported preallocation mode: {mode}")
-        return Raw(-(-size_bytes // SECTOR) * SECTOR)
+        raw = Raw(-(-size_bytes // SECTOR) * SECTOR)
+        return preallocated(raw, 0) if mode == "full" else raw
     _require_qcow2(options, mode)
     cluster = options.number("cluster_size")
     _require_size(size_bytes, cluster)
@@ -125,9 +126,10 @@ def _fresh(options: FormatOptions, size_bytes: int, cluster: int) -> Qcow2:
     )
 
 
-def preallocated(image: Qcow2, before_bytes: int) -> Qcow2:
+def preallocated(image: Image, before_bytes: int) -> Image:
     """The image with room in its file for all of the disk from here on: clusters that were never written, yet data."""
-    first, last = before_bytes // image.cluster_bytes, -(-image.size_bytes // image.cluster_bytes)
+    cluster_bytes = image.sectors * SECTOR
+    first, last = before_bytes // cluster_bytes, -(-image.size_bytes // cluster_bytes)
     if last - first > _CLUSTERS_MAX:
         raise NotModelled("an image with more than a million preallocated clusters")
     return image.written({index: RESERVED for index in range(first, last) if index not in image.content})

@@ -1,18 +1,17 @@
 """What only looks: `qemu-img info` and `check`."""
 
-import posixpath
 from collections.abc import Sequence
 
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
-from simulator.disk.chain import Link, OpenError, below
+from simulator.disk.chain import Link, OpenError, below, shown_below
 from simulator.disk.chain import opened as link_of
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import COMPRESSED, Qcow2
 from simulator.disk.qjson import pretty
 from simulator.disk.refcounts import errors, leaks, repaired
-from simulator.disk.told import Told, image_info
+from simulator.disk.told import Told, full_backing_name, image_info
 from simulator.tools.img import text
 from simulator.tools.img.arguments import Call, Failed, read, usage
 from simulator.tools.img.opening import format_given, opened, qcow2
@@ -46,7 +45,7 @@ def info(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[F
 def _info(link: Link, shown: str) -> Told:
     told = image_info(link, filename=shown)
     if "full-backing-filename" in told and not shown.startswith("/"):
-        told["full-backing-filename"] = posixpath.join(posixpath.dirname(shown), told["backing-filename"])
+        told["full-backing-filename"] = full_backing_name(shown, told["backing-filename"])
     return told
 
 
@@ -54,7 +53,7 @@ def _follow(fs: FileSystem, links: list[Link], names: list[str]) -> None:
     while (lower := below(fs, links[-1])) is not None:
         image = links[-1].image
         assert isinstance(image, Qcow2)
-        shown = posixpath.join(posixpath.dirname(names[-1]), image.backing_name)
+        shown = shown_below(names[-1], lower.path, image.backing_name)
         if shown in names:
             raise Failed(f"Backing file '{shown}' creates an infinite loop.")
         try:
@@ -131,7 +130,8 @@ def _leaked(image: Qcow2, count: int) -> str:
 
 def _clusters(image: Qcow2) -> tuple[int, int]:
     total = -(-image.size_bytes // image.cluster_bytes)
-    return len(image.content), total
+    # What version 3 marks as zeros has no cluster of its own.
+    return sum(value != 0 or image.version < 3 for value in image.content.values()), total
 
 
 def _checked(name: str, image: Qcow2, found: int, damage: int, fixed: Told) -> Told:
@@ -144,6 +144,7 @@ def _checked(name: str, image: Qcow2, found: int, damage: int, fixed: Told) -> T
         "total-clusters": total,
     }
     counts = {"corruptions": damage, "leaks": found, **fixed, "allocated-clusters": allocated}
+    counts |= dict.fromkeys(("fragmented-clusters", "compressed-clusters"), image.compressed_count)
     return told | {key: value for key, value in counts.items() if value}
 
 
@@ -165,5 +166,7 @@ def _summary(image: Qcow2, found: int, damage: int) -> str:
     allocated, total = _clusters(image)
     if allocated:
         share = f"{allocated}/{total} = {allocated * 100 / total:.2f}% allocated"
-        lines.append(f"{share}, 0.00% fragmented, 0.00% compressed clusters")
+        # A compressed cluster counts as one that stands elsewhere than the one before it.
+        compressed = f"{image.compressed_count * 100 / allocated:.2f}%"
+        lines.append(f"{share}, {compressed} fragmented, {compressed} compressed clusters")
     return "\n".join([*lines, f"Image end offset: {image.end * image.cluster_bytes}"]) + "\n"

@@ -1,17 +1,16 @@
 """`qemu-img map`: which image of a chain holds what, and where in its file."""
 
-import posixpath
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
-from simulator.disk.chain import holes, sectors
+from simulator.disk.chain import below_named, holes, sectors, shown_below
 from simulator.disk.content import RESERVED, SECTOR, runs_in
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import COMPRESSED, Image, Qcow2, Raw
 from simulator.disk.qcow2_file import places
-from simulator.tools.img.arguments import a_number, read
+from simulator.tools.img.arguments import Failed, a_number, read
 from simulator.tools.img.look import output_of
 from simulator.tools.img.opening import Opened, format_given, opened
 
@@ -28,7 +27,8 @@ class Extent(msgspec.Struct, frozen=True):
     Attributes:
         depth: which image of the chain tells about it, from 0 on.
         present: whether an image of the chain has it allocated.
-        place: where it begins in that image's file; None where there are no data.
+        place: where it begins in that image's file; None where there is no such place.
+        data: whether there are data.
     """
 
     start: int
@@ -37,6 +37,7 @@ class Extent(msgspec.Struct, frozen=True):
     present: bool = False
     zero: bool = False
     place: int | None = None
+    data: bool = False
 
     @property
     def end(self) -> int:
@@ -67,16 +68,19 @@ def map_(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[F
     if output == "json":
         return fs, "[" + ",\n".join(map(_object, found or [Extent(low, 0)])) + "]\n", "", 0
     names = tuple(_names(image))
-    lines = (_line(each, names[each.depth]) for each in found if each.place is not None)
-    return fs, "".join([f"{'Offset':<16}{'Length':<16}{'Mapped to':<16}File\n", *lines]), "", 0
+    lines = [f"{'Offset':<16}{'Length':<16}{'Mapped to':<16}File\n"]
+    for each in found:
+        if each.data and each.place is None:
+            raise Failed("File contains external, encrypted or compressed clusters.", stdout="".join(lines))
+        lines += [_line(each, names[each.depth])] * (each.data and not each.zero)
+    return fs, "".join(lines), "", 0
 
 
 def _object(extent: Extent) -> str:
-    data = extent.place is not None
-    flags = {"present": extent.present, "zero": extent.zero, "data": data}
+    flags = {"present": extent.present, "zero": extent.zero, "data": extent.data}
     words = [f'"start": {extent.start}, "length": {extent.length}, "depth": {extent.depth}']
     words += [f'"{name}": {str(value).lower()}' for name, value in flags.items()]
-    words += [f'"offset": {extent.place}'] * data
+    words += [f'"offset": {extent.place}'] * (extent.place is not None)
     return "{ " + ", ".join(words) + "}"
 
 
@@ -94,23 +98,24 @@ def _names(image: Opened) -> Iterator[str]:
     for each in image.images:
         yield name
         if isinstance(each, Qcow2):
-            name = posixpath.join(posixpath.dirname(name), each.backing_name)
+            lower = below_named(name, each.backing_name) if each.backing_name else ""
+            name = shown_below(name, lower, each.backing_name)
 
 
 def extents(images: tuple[Image, ...]) -> list[Extent]:
     """The whole disk, as few extents as there can be. Costs the clusters of the disk times depth."""
-    if any(isinstance(each, Raw) for each in images):
-        raise NotModelled("qemu-img map of a raw image, which tells holes of the host's file system")
     found: list[Extent] = []
     gaps = [(0, sectors(images[0]))]
     for depth, each in enumerate(images):
-        assert isinstance(each, Qcow2)
         left: list[tuple[int, int]] = []
         limit = sectors(each)
         for low, high in gaps:
             if high > limit:
                 # Beyond the end of what is below, the image above tells of zeros, which nobody has allocated.
                 found.append(_blank(max(low, limit), high, depth - 1, present=False))
+            if isinstance(each, Raw):
+                found += _in_file(each, low, min(high, limit), depth)
+                continue
             left += holes(each, low, min(high, limit))
             found += _held(each, low, min(high, limit), depth)
         gaps = left
@@ -120,6 +125,15 @@ def extents(images: tuple[Image, ...]) -> list[Extent]:
 
 def _blank(low: int, high: int, depth: int, *, present: bool) -> Extent:
     return Extent(low * SECTOR, (high - low) * SECTOR, depth, present, zero=True)
+
+
+def _in_file(image: Raw, low: int, high: int, depth: int) -> Iterator[Extent]:
+    """A raw image has a place for all of it. Its first block holds data, since QEMU allocates it (measured: 7.2.22)."""
+    size = image.sectors
+    for index in range(low // size, -(-high // size)) if low < high else ():
+        data = not index or index in image.content
+        start, end = max(low, index * size) * SECTOR, min(high, (index + 1) * size) * SECTOR
+        yield Extent(start, end - start, depth, present=True, zero=not data, place=start, data=data)
 
 
 def _held(image: Qcow2, low: int, high: int, depth: int) -> Iterator[Extent]:
@@ -138,7 +152,8 @@ def _held(image: Qcow2, low: int, high: int, depth: int) -> Iterator[Extent]:
             yield _blank(start, end, depth, present=True)
         else:
             place = at[index] + (start - index * size) * SECTOR
-            yield Extent(start * SECTOR, (end - start) * SECTOR, depth, present=True, place=place)
+            place_ = None if image.compressed.get(index) == value else place
+            yield Extent(start * SECTOR, (end - start) * SECTOR, depth, present=True, place=place_, data=True)
 
 
 def _joined(found: list[Extent]) -> list[Extent]:

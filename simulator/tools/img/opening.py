@@ -193,7 +193,10 @@ class _Named(msgspec.Struct, frozen=True):
     shared: bool = False
 
 
-_NO_MATTER = frozenset({"cache.direct", "cache.no-flush", "detect-zeroes", "discard", "file.driver", "read-only"})
+_NO_MATTER = frozenset({
+    "cache.direct", "cache.no-flush", "detect-zeroes", "discard", "file.driver", "file.node-name", "node-name",
+    "read-only",
+})  # fmt: skip
 """Options that change nothing of what is modelled."""
 
 
@@ -235,6 +238,9 @@ def _of_options(options: dict[str, str], told: str) -> _Named:
     if form is None and not any(key.startswith("file.") for key in options):
         if "filename" in options:
             raise OpenError("Must specify either driver or file", path="")
+        if list(options) == [told]:
+            # One word alone is the name of a node.
+            raise OpenError(f"Cannot find device='{told}' nor node-name='{told}'", path="")
         raise NotModelled(f"qemu-img: {told}")
     if form is not None:
         _known(form)
@@ -251,7 +257,7 @@ def _of_options(options: dict[str, str], told: str) -> _Named:
 
 _OF_FORMAT = frozenset({
     "auto-read-only", "backing", "cache-clean-interval", "cache-size", "data-file", "encrypt", "l2-cache-entry-size",
-    "l2-cache-size", "lazy-refcounts", "node-name", "offset", "overlap-check", "pass-discard-other",
+    "l2-cache-size", "lazy-refcounts", "offset", "overlap-check", "pass-discard-other",
     "pass-discard-request", "pass-discard-snapshot", "refcount-cache-size", "size",
 })  # fmt: skip
 """Options that there are, and that would change what is modelled."""

@@ -46,10 +46,12 @@ OPTIONS = {
     "check": "`-f`, `-r leaks`, `--output`, `-q`, `-U`; `-r all` of sound images",
     "commit": "`-b`, `-d`, `-f`, `-q`",
     "compare": "`-f`, `-F`, `-q`, `-U`; `-s` of different sizes",
-    "convert": "`-f`, `-O qcow2` and `raw`, `-l`, `-n`, `-o`, `-B`, `-F`, `-S`, `-C`, `-p`, `-q`, `-U`",
+    "convert": "`-f`, `-O qcow2` and `raw`, `-l`, `-n`, `-o`, `-B`, `-F`, `-S`, `-C`, `-c`, `-p`, `-q`, `-U`, "
+    "`--target-image-opts`, of several images, too",
     "create": "qcow2 and raw; `-b`, `-F`, `-u`, `-q`; `-o` with all but encryption, extended_l2 and data_file",
     "info": "`-f`, `--output`, `--backing-chain`, `-U`",
-    "map": "`-f`, `--output`, `-s`, `-l`, `-U`, of qcow2 images; places are those of the file that a reader would get",
+    "map": "`-f`, `--output`, `-s`, `-l`, `-U`; places are those of the file that a reader would get, and holes of a "
+    "raw image are blocks of 4 KiB that nobody has written to",
     "measure": "`-O`, `-l`, `-o`, `--size`, `--output`",
     "rebase": "`-b`, `-F`, `-u`, `-f`, `-q`",
     "resize": "`+` and `-`, `--shrink`, `--preallocation`, `-f`, `-q`",
