@@ -63,8 +63,8 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
 
     `lazy` says that counts may be written late. What a death leaves of such an image is not modelled. `compression` is
     that of compressed clusters. `compressed` has what was written so; a cluster that holds something else by now is not
-    compressed any more, in the active layer as in a snapshot. The space that is saved so is not modelled. `inflated` says
-    that there were some in the file that the image was read from: what tells of those, such as `check`, is not modelled.
+    compressed any more, in the active layer as in a snapshot. The space that is saved so is not modelled. `inflated`
+    says that the file that the image was read from had such clusters: what tells of them is not modelled.
     """
 
     size_bytes: int

@@ -790,7 +790,7 @@ IMAGES = [
     ),
     images(
         "img-convert-several",
-        "several images into one, those behind the first all zero",
+        "several images into one",
         r"""
         create -q -f qcow2 a 1M
         create -q -f raw r 1M
@@ -804,6 +804,7 @@ IMAGES = [
         convert -f qcow2 -O qcow2 a r x
         convert -O raw a r odd rawtwo
         info rawtwo
+        convert -O qcow2 a o three
         convert -O qcow2 -B a -F qcow2 a r y
         snapshot -c s a
         convert -l s -O qcow2 a r z
@@ -913,8 +914,6 @@ IMAGES = [
         map --output=json odd
         create -q -f raw -o preallocation=full p 1M
         map --output=json p
-        create -q -f raw -o preallocation=falloc pf 1M
-        map --output=json pf
         convert -O raw r rr
         map --output=json rr
         convert -O raw -S 0 r rs

@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from simulator.disk import operations
+from simulator.disk.content import EMPTY
 from simulator.disk.image import Qcow2
 from simulator.disk.refcounts import lowered, may_snapshot
 from simulator.disk.snapshots import Entry, Table
-from simulator.tools.img import arguments, change, copy, create, options, run, snapshot
+from simulator.tools.img import arguments, change, copy, create, look, mapping, options, run, snapshot
 from simulator.tools.img.arguments import Failed, size_of
 
 replace = msgspec.structs.replace
@@ -18,6 +19,7 @@ Mutate = Callable[[pytest.MonkeyPatch], None]
 
 BY_TAG, REMOVED, RESIZED = Table.by_tag, Table.removed, operations.resized
 DONE, BACKED = snapshot._done, create._base
+HELD, IN_FILE = mapping._held, mapping._in_file
 WANTED, NUMBER, PARSED, SHOWN = copy._wanted, arguments.number, options.parsed, options.shown
 
 
@@ -164,6 +166,21 @@ def only_one_help_there_is(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(create, "shown", lambda form, named: SHOWN(form, named=True))
 
 
+def zeros_take_room(patch: pytest.MonkeyPatch) -> None:
+    """A cluster that is marked as zeros is one that is allocated."""
+    patch.setattr(look, "_clusters", lambda image: (len(image.content), -(-image.size_bytes // image.cluster_bytes)))
+
+
+def what_is_compressed_has_a_place(patch: pytest.MonkeyPatch) -> None:
+    """`map` tells people where compressed clusters are, as it tells programs."""
+    patch.setattr(mapping, "_held", lambda image, *rest: HELD(replace(image, compressed=EMPTY), *rest))
+
+
+def an_empty_raw_image_is_a_hole(patch: pytest.MonkeyPatch) -> None:
+    """A raw image that nobody has written to holds no data."""
+    patch.setattr(mapping, "_in_file", lambda image, *rest: (e for e in IN_FILE(image, *rest) if e.start))
+
+
 MUTANTS: dict[Mutate, str] = {
     a_tag_is_there_once: "snapshot-tags",
     a_tag_is_not_empty: "snapshot-tags",
@@ -181,4 +198,7 @@ MUTANTS: dict[Mutate, str] = {
     a_part_of_a_byte_is_rounded: "img-create-sizes",
     an_option_says_what_is_on: "img-create-options",
     only_one_help_there_is: "img-create-options",
+    zeros_take_room: "img-zeros",
+    what_is_compressed_has_a_place: "img-convert-compressed",
+    an_empty_raw_image_is_a_hole: "img-map-raw",
 }

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.bitmaps import stored_bytes
-from simulator.disk.chain import shown
+from simulator.disk.chain import holes, shown
 from simulator.disk.content import SECTOR
 from simulator.disk.drivers import DRIVERS
 from simulator.disk.filesystem import FileSystem
-from simulator.disk.image import Image, Qcow2, too_large
+from simulator.disk.image import Image, Qcow2, Raw, too_large
 from simulator.disk.qjson import pretty
 from simulator.tools.img.arguments import Call, Failed, a_number, helped, read, require_list
 from simulator.tools.img.copy import at_snapshot
@@ -113,6 +113,8 @@ def _sizes(options: FormatOptions, size: int, images: tuple[Image, ...]) -> dict
     written = set[int]()
     for low, high, _ in shown(images) if images else ():
         written.update(range(low * SECTOR // cluster, -(-high * SECTOR // cluster)))
+    if images and isinstance(images[-1], Raw) and all(holes(each, 0, 1) for each in images[:-1]):
+        written.add(0)  # the first block of a raw image is there, whatever it holds
     whole = -(-size // cluster) * cluster
     data = whole if options.text("preallocation") in {"falloc", "full"} else len(written) * cluster
     tables = _tables_bytes(size, cluster, options.number("refcount_bits"))

@@ -243,14 +243,17 @@ def test_a_child_that_was_left_behind_keeps_the_image_until_it_ends(host):
     assert tags(other, layer) == [("1", "s")]
 
 
+def test_any_file_is_a_raw_image_of_its_bytes(host):
+    host.run(host.files.create("/images/text", b"no image"))
+    assert host.read_layer(Layer("/images/text", Format.RAW)) == b"no image".ljust(512, b"\0")
+
+
 def test_what_is_not_modelled_is_loud(host):
     host.create_image("/images/a")
     host.create_image("/images/raw", "raw")
     host.run(host.files.create("/images/text", b"no image"))
     with pytest.raises(NotModelled):
         host.run(host.files.read("/images/raw"))
-    with pytest.raises(NotModelled):
-        host.read_layer(Layer("/images/text", Format.RAW))
     with pytest.raises(Damaged):
         host.run(host.images.inspect(Layer("/images/text", Format.QCOW2)))
     with pytest.raises(NotModelled):
