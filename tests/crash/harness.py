@@ -8,14 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from simulator import SimulatedHost, World
 from simulator.checkers.leaks import files, reached, unclean
 from simulator.faults.crash import CrashPoint, after_engine_crash, after_host_crash
 from simulator.host import crash_points
+from simulator.xen import save_file
 from xensnap.engine import settings
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
 from xensnap.engine.view import View, digest
+from xensnap.errors import Damaged
 from xensnap.model import DescribedBy, Disk, DiskSnapshot, Format, Kind, Layer, Snapshot
 
 GUEST = "guest"
@@ -88,8 +92,19 @@ def held_by(host: SimulatedHost, snapshots: Mapping[str, Snapshot]) -> dict[tupl
             else:
                 held[name, disk.vdev] = host.visible_snapshot(disk.image, disk.fingerprint.snapshot_id)
         if snapshot.memory:
-            held[name, "memory"] = memory_in(host, snapshot.memory)
+            held[name, "memory"] = remembered(memory_in(host, snapshot.memory))
     return held
+
+
+def remembered(data: bytes) -> object:
+    """What a memory file makes of a guest, but for how long it had run: that is another time whenever it had to wait.
+
+    The very bytes where it makes nothing of it.
+    """
+    try:
+        return save_file.read_header(data), replace(save_file.read_memory(data), counter=0)
+    except (Damaged, save_file.SavedError):
+        return data
 
 
 def memory_in(host: SimulatedHost, path: str) -> bytes:

@@ -59,9 +59,10 @@ def replay(verb: str, plans: list[Plan]) -> None:
     armed = [plan.arm(host) for plan in plans]
     TRIED["plan of hindrances"] += 1
     told = failure(host, verb)
-    if len(plans) == 1 and isinstance(plans[0], Late | TimesOut):
-        assert all(each.met for each in armed if each is not None), "it was armed and never met"
-    MET.update(plan.what.name if isinstance(plan, Hindered) else type(plan).__name__ for plan in plans)
+    met = [plan for plan, each in zip(plans, armed, strict=True) if each.met]
+    # What comes later may not be reached because of what came first; of a guest that is off nobody can refuse anything.
+    assert met or any(isinstance(plan, Hindered) for plan in plans), "it was armed and never met"
+    MET.update(plan.what.name if isinstance(plan, Hindered) else type(plan).__name__ for plan in met)
     only_late = all(isinstance(plan, Late) for plan in plans)
     assert not only_late or told is None, told
     judged(SimulatedHost(after_engine_crash(host.world)), told, before, after)
@@ -136,7 +137,7 @@ def plans(draw: st.DrawFn) -> tuple[str, list[Plan]]:
         st.builds(lambda what, at: Hindered(what, at[0], at[1]), st.sampled_from(REFUSING), places),
         places.map(lambda at: FaultPlan(at[0], Cut.BEFORE, 5, at[1])),
     )
-    return verb, draw(st.lists(one, min_size=2, max_size=3))
+    return verb, draw(st.lists(one, min_size=2, max_size=3, unique_by=repr))
 
 
 @settings(max_examples=60)

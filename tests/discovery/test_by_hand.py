@@ -81,18 +81,19 @@ VERBS = ("create", "revert", "delete", "replace")
 
 @dataclass(frozen=True)
 class End:
-    """What is there in the end, and whether anybody is told that something does not fit."""
+    """What is there in the end, and what of it anybody is told: whether there was an error, and what does not fit."""
 
     seen: Truth
-    told: bool
+    failed: bool
+    found: frozenset[str]
 
 
 def ended(host: SimulatedHost, error: XensnapError | None) -> End:
     if Engine(host).view(GUEST).domain.state is not RunState.OFF:
         Engine(host).stop(GUEST)  # images that are open cannot be checked
     found = Engine(host).diagnose(GUEST, check=True).found
-    told = error is not None or any(each.severity is not Severity.NOTE for each in found)
-    return End(truth(host), told)
+    told = frozenset(f"{each.id} {each.subject}" for each in found if each.severity is not Severity.NOTE)
+    return End(truth(host), error is not None, told)
 
 
 def performs(host: SimulatedHost, operation: Operation) -> XensnapError | None:
@@ -133,8 +134,12 @@ def in_turn(host: SimulatedHost, operation: Operation, hand: Hand) -> list[End]:
 
 
 def judge(found: End, ends: list[End], where: str) -> None:
-    """As one after the other, or told; and what is the same in whatever order is so in between, too."""
-    assert found.told or found.seen in [end.seen for end in ends], where
+    """As one after the other, or told; and what is the same in whatever order is so in between, too.
+
+    What the doctor finds in any case, because of what was done by hand, tells of nothing in between.
+    """
+    told = found.failed or found.found - frozenset.intersection(*(end.found for end in ends[:-1]))
+    assert told or found.seen in [end.seen for end in ends], where
     for key in {key for end in ends for key in end.seen.held}:
         allowed = [end.seen.held.get(key) for end in ends]
         if len({repr(each) for each in allowed}) == 1:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from simulator import Cut, SimulatedHost
+from simulator.plans import Armed
 from xensnap.model import Disk, Format, Layer
 
 CLUSTER_BYTES = 64 * 1024
@@ -59,9 +60,9 @@ class FaultPlan(msgspec.Struct, frozen=True):
     errno: int
     nth: int = 1
 
-    def arm(self, host: SimulatedHost) -> None:
-        """Let it happen from now on. A fault that is never met shows in `host.unmet_faults`."""
-        host.fail_at(self.effect, self.cut, self.errno, nth=self.nth)
+    def arm(self, host: SimulatedHost) -> Armed:
+        """Let it happen from now on. A fault that is never met shows in `host.unmet_faults`, too."""
+        return Armed(host, host.fail_at(self.effect, self.cut, self.errno, nth=self.nth))
 
     def __str__(self) -> str:
         nth = f"for the {self.nth}. time" if self.nth > 1 else "for the first time"
