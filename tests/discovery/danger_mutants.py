@@ -209,6 +209,30 @@ def _tag_in_a_running_overlay() -> tuple[SimulatedHost, Any]:
     return host, (overlay, host.visible_snapshot(overlay, "1"))
 
 
+def _tag_above_ours() -> tuple[SimulatedHost, Any]:
+    """The overlay that is to take in what ours below it holds has a snapshot that is none of ours."""
+    host = _fresh("e").fork()
+    Engine(host).create(GUEST, CreateRequest("second"))
+    overlay = Engine(host).view(GUEST).domain.disks[0].layer
+    assert not host.operate(SnapshotCreate(overlay, "theirs"))
+    harness.scribble(host, 2)
+    return host, (overlay, host.visible_snapshot(overlay, "1"))
+
+
+def _tag_above_ours_in_use() -> tuple[SimulatedHost, Any]:
+    """The same below a guest that runs: its QEMU would copy the data up."""
+    host = running("pv")
+    for name in ("s", "t"):
+        Engine(host).create(GUEST, CreateRequest(name, kind=Kind.EXTERNAL, disk_only=True))
+        if name == "s":
+            host.guest_writes(GUEST, "xvda", flush=True)
+    domain = Engine(host).view(GUEST).domain
+    host.run(host.blocks.transaction(domain, [TakeInternal("xvda", "theirs")]))
+    host.guest_writes(GUEST, "xvda", flush=True)
+    overlay = domain.disks[0].layer
+    return host, (overlay, host.visible_snapshot(overlay, "1"))
+
+
 def takes_qemus_word(delete: Any) -> Any:
     async def wrong(*arguments: Any) -> None:
         with contextlib.suppress(NotFound):
@@ -321,6 +345,26 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
             _with_a_tag_of_an_operator,
             lambda engine: engine.delete(GUEST, DeleteRequest("only")),
             _it_shows_what_it_showed,
+        ),
+    ),
+    Mutant(
+        "gives an overlay that holds a snapshot of an operator another base",
+        "the snapshot has lost what only the image in between held: qemu-img rebase copies into the active layer alone",
+        "5.14",
+        collect,
+        "why_kept",
+        snapshots_are_no_reason,
+        spared(_tag_above_ours, lambda engine: engine.delete(GUEST, DeleteRequest("second")), _it_shows_what_it_showed),
+    ),
+    Mutant(
+        "streams into an overlay that holds a snapshot of an operator",
+        "the snapshot has lost what only the image in between held: block-stream copies into the active layer alone",
+        "5.14",
+        collect,
+        "why_kept",
+        snapshots_are_no_reason,
+        spared(
+            _tag_above_ours_in_use, lambda engine: engine.delete(GUEST, DeleteRequest("t")), _it_shows_what_it_showed
         ),
     ),
     Mutant(
