@@ -226,7 +226,7 @@ class SimulatedQemu:
 
 
 def _graph(told: dict[str, Any]) -> Any:
-    """Which node hangs below which, by their names; without permissions and what belongs to jobs (the ledger)."""
+    """Which node hangs below which, by their names; what jobs hold is in the ledger, and so are all permissions."""
     names = {node["id"]: node["name"] for node in told["nodes"] if node["type"] != "block-job" and node["name"]}
     edges = {
         (names[edge["parent"]], names[edge["child"]], edge["name"])

@@ -5,11 +5,12 @@ Permissions are told as for a disk that is written to; what devices and jobs rea
 
 from typing import Any
 
-from simulator.qemu.board import Board, places
+from simulator.qemu.board import Board, Place, places
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.graph import BlockJob, Drive, Node
 from simulator.qemu.jobs import STREAM
 from simulator.qemu.schema import Arguments
+from xensnap.model import Format
 
 _READS = ["consistent-read"]
 _WRITES = ["resize", "write", "consistent-read"]
@@ -55,11 +56,18 @@ def _graph(board: Board, _arguments: Arguments) -> Result:
         node = place.node
         number = told.driver(node.name)
         if node.file_name:
-            told.edge(number, told.driver(node.file_name), "file", _WRITES if node.writes else _READS, _SHARED)
+            told.edge(number, told.driver(node.file_name), "file", *_of_file(place))
         if place.at + 1 < len(place.drive.chain):
             below = _upper(board, told, place.drive.chain[place.at + 1])
             told.edge(number, below, "backing", _READS, _ALL)
     return board, {"nodes": told.nodes, "edges": told.edges}
+
+
+def _of_file(place: Place) -> tuple[list[str], list[str]]:
+    """What a format holds of its file; a raw image only what somebody holds of itself."""
+    if place.node.layer.format is Format.RAW:
+        return (_READS if place.drive.attached or place.at else []), _ALL
+    return (_WRITES if place.node.writes else _READS), _SHARED
 
 
 def _top(board: Board, told: _Told, drive: Drive) -> int:
