@@ -45,9 +45,9 @@ REASONS = {
         µs for an effect.
     """,
     ("G7", "revert"): """
-        A revert takes a safety snapshot of each disk first, and removes it again, so that it can be undone
-        until it is decided: 149 effects with 10 snapshots and 12 programs of 44 steps, which is three times a
-        create's.
+        A revert takes a safety snapshot of each disk first, so that it can be undone until it is decided and
+        after that, and removes the one of the revert before: 149 effects with 10 snapshots and 12 programs of
+        44 steps, which is three times a create's.
     """,
     ("G7", "list"): """
         Each record is a file that is read through the port and looked at whether it stands where it belongs: 3

@@ -67,6 +67,35 @@ def test_what_is_given_up_can_be_kept(written) -> None:
     assert [each["name"] for each in written.json("list", "guest1")["snapshots"]] == ["a", "broken"]
 
 
+def test_what_is_given_up_waits_in_the_trash_until_it_is_taken_back(written) -> None:
+    plan = written.ok("revert", "guest1", "a", "--dry-run")
+    assert "keep what is given up in the trash as" in plan
+    written.ok("revert", "guest1", "a")
+    (kept,) = written.json("trash", "list", "guest1")["snapshots"]
+    assert kept["name"].startswith("given-up-")
+    assert [each["name"] for each in written.json("list", "guest1")["snapshots"]] == ["a"]
+    assert "what the revert to 'a' gave up" in written.ok("undo", "guest1", "--dry-run")
+    written.ok("undo", "guest1")
+    assert read(written, "xvda")[0] == 3
+    assert written.json("current", "guest1")["current"] == kept["name"]
+    written.ok("undo", "guest1")
+    assert read(written, "xvda")[0] == 1
+
+
+def test_what_is_given_up_for_good_leaves_nothing(written) -> None:
+    assert "trash" not in written.ok("revert", "guest1", "a", "--no-undo", "--dry-run")
+    written.ok("revert", "guest1", "a", "--no-undo")
+    assert written.ok("trash", "list", "guest1") == "the trash is empty\n"
+    assert written.error("undo", "guest1")["id"] == "cannot-undo"
+
+
+def test_a_deletion_tells_that_it_lets_go_what_was_given_up(written) -> None:
+    written.ok("revert", "guest1", "a")
+    assert "cannot be had back any more" in written.ok("delete", "guest1", "a", "--dry-run")
+    written.ok("delete", "guest1", "a")
+    assert written.json("trash", "list", "guest1")["snapshots"] == []
+
+
 def test_the_snapshot_that_the_domain_is_at_needs_no_name(sim) -> None:
     assert sim.error("revert", "guest1", "--current")["id"] == "no-current-snapshot"
     for name in ("a", "b"):

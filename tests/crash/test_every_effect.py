@@ -78,6 +78,7 @@ def test_what_else_is_done_to_snapshots(kinds: str, verb: str) -> None:
 OPERATIONS: dict[str, Operation] = {
     "create": lambda engine: engine.create(GUEST, CreateRequest("more")),
     "revert": lambda engine: engine.revert(GUEST, RevertRequest("root")),
+    "revert for good": lambda engine: engine.revert(GUEST, RevertRequest("root", no_undo=True)),
     "delete": lambda engine: engine.delete(GUEST, DeleteRequest("middle")),
     "replace": lambda engine: engine.create(GUEST, CreateRequest("middle", replace=True)),
     "prune": lambda engine: engine.perform(GUEST, PruneRequest(Retention(last=2))),

@@ -44,10 +44,16 @@ def test_what_is_frozen_is_flagged_through_a_life_of_snapshots() -> None:
     engine.create(GUEST, CreateRequest("two"))
     assert flagged(host) == frozen(host)
     assert len(frozen(host)) == 4
-    engine.revert(GUEST, RevertRequest("one"))
-    scribble(host, 2)
+    for name in ("one", "two", "one"):
+        engine.revert(GUEST, RevertRequest(name))
+        assert flagged(host) == frozen(host), name
+        assert len(frozen(host)) == 6, "those of the snapshots, and what was given up"
+        scribble(host, 2)
+    engine.perform(GUEST, engine.undoing(GUEST))
+    assert flagged(host) == frozen(host)
+    (back,) = set(engine.view(GUEST).snapshots) - {"one", "two"}
     engine.create(GUEST, CreateRequest("branch"))
-    for name in ("one", "branch", "two"):
+    for name in ("one", back, "branch", "two"):
         engine.delete(GUEST, DeleteRequest(name))
         assert flagged(host) == frozen(host), name
     assert not flagged(host)

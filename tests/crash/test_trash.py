@@ -1,6 +1,7 @@
 """Snapshots thrown away, had back, and given up at last; death at every effect of each."""
 
 from collections.abc import Callable
+from itertools import permutations
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.crash.harness import (
     guest,
     held_by,
     judge,
+    nothing_is_left,
     scribble,
 )
 from tests.crash.harness import truth as seen
@@ -36,7 +38,7 @@ from xensnap.engine.request import (
     RevertRequest,
 )
 from xensnap.errors import Refused, XensnapError
-from xensnap.model import Format, Layer
+from xensnap.model import Format, Kind, Layer
 
 LAYOUTS = ("i", "e", "ie")
 
@@ -115,7 +117,114 @@ def test_a_tag_that_another_tool_has_made_is_adopted() -> None:
     assert host.visible(GUEST) == before
 
 
+def reverted(kinds: str, to: str = "middle", *, no_undo: bool = False) -> SimulatedHost:
+    """What was given up is in the trash, or the trash is empty with `no_undo`; and the guest has run since."""
+    host = with_history(kinds)
+    engine = Engine(host)
+    if no_undo:
+        engine.perform(GUEST, EmptyRequest(tuple(engine.view(GUEST).trashed)))
+    engine.revert(GUEST, RevertRequest(to, no_undo=no_undo))
+    scribble(host, 2)
+    return host
+
+
+@pytest.mark.parametrize("kinds", LAYOUTS)
+@pytest.mark.parametrize("name", ["root", "middle", "leaf", "branch"])
+def test_a_revert_is_taken_back_and_that_too(kinds: str, name: str) -> None:
+    host = with_history(kinds)
+    engine = Engine(host)
+    before = seen(host)
+    engine.revert(GUEST, RevertRequest(name))
+    scribble(host, 2)
+    meanwhile = seen(host)
+    assert meanwhile.held == before.held
+    engine.perform(GUEST, engine.undoing(GUEST))
+    back = seen(host)
+    assert back.now == before.now
+    assert back.held.items() >= before.held.items()
+    engine.perform(GUEST, engine.undoing(GUEST))
+    assert seen(host).now == meanwhile.now
+    assert len(engine.view(GUEST).trashed) == 1
+    assert not [each.id for each in engine.diagnose(GUEST, check=True).found]
+
+
+def test_one_disk_that_was_reverted_comes_back_and_the_domain_is_where_it_was() -> None:
+    host = with_history("ie")
+    engine = Engine(host)
+    before = seen(host)
+    engine.revert(GUEST, RevertRequest("root", only=("xvdb",)))
+    engine.perform(GUEST, engine.undoing(GUEST))
+    assert (seen(host).now, seen(host).current) == (before.now, before.current)
+
+
+@pytest.mark.parametrize("kinds", LAYOUTS)
+def test_what_reverts_gave_up_does_not_add_up(kinds: str) -> None:
+    host, frugal = reverted(kinds), reverted(kinds, no_undo=True)
+    assert not Engine(frugal).view(GUEST).trashed
+    for each, no_undo in ((host, False), (frugal, True)):
+        for _ in range(3):
+            Engine(each).revert(GUEST, RevertRequest("root", no_undo=no_undo))
+    (kept,) = Engine(host).view(GUEST).trashed.values()
+    external = [disk for disk in kept.snapshot.disks if disk.kind is Kind.EXTERNAL]
+    assert len(host.world.fs.names("/images")) == len(frugal.world.fs.names("/images")) + len(external)
+    assert seen(host) == seen(frugal)
+    nothing_is_left(host, Engine(host).view(GUEST), "after reverts")
+
+
+@pytest.mark.parametrize("kinds", LAYOUTS)
+@pytest.mark.parametrize("to", ["root", "middle", "leaf"])
+@pytest.mark.parametrize("names", list(permutations(("root", "middle", "branch"), 2)), ids="-".join)
+def test_what_a_revert_gave_up_is_in_the_way_of_no_deletion(kinds: str, to: str, names: tuple[str, ...]) -> None:
+    keeps, frugal = reverted(kinds, to), reverted(kinds, to, no_undo=True)
+    for name in names:
+        for host in (keeps, frugal):
+            Engine(host).delete(GUEST, DeleteRequest(name))
+    view = Engine(keeps).view(GUEST)
+    assert seen(keeps) == seen(frugal)
+    assert view.state.hidden == Engine(frugal).view(GUEST).state.hidden
+    kept = {d.image.path for each in view.trashed.values() for d in each.snapshot.disks if d.kind is Kind.EXTERNAL}
+    assert len(keeps.world.fs.names("/images")) == len(frugal.world.fs.names("/images")) + len(kept)
+    assert not [each.id for each in Engine(keeps).diagnose(GUEST, check=True).found]
+    nothing_is_left(keeps, view, f"after {names}")
+
+
+@pytest.mark.parametrize("kinds", LAYOUTS)
+def test_what_a_revert_gave_up_is_in_the_way_of_no_snapshot_of_the_other_kind(kinds: str) -> None:
+    host = reverted(kinds)
+    engine = Engine(host)
+    engine.delete(GUEST, DeleteRequest(every=True))
+    assert not engine.view(GUEST).trashed
+    engine.create(GUEST, CreateRequest("new", kind=Kind.EXTERNAL))
+
+
+def test_a_hidden_base_that_only_what_was_given_up_stands_on_is_merged_away() -> None:
+    """Two stand on it when its snapshot goes, and one of them is left by a revert."""
+    host = with_history("e")
+    engine = Engine(host)
+    engine.delete(GUEST, DeleteRequest("middle"))
+    assert engine.view(GUEST).state.hidden
+    engine.delete(GUEST, DeleteRequest("branch"))
+    engine.revert(GUEST, RevertRequest("leaf"))
+    assert engine.view(GUEST).trashed
+    done = engine.compact(GUEST)
+    assert not engine.view(GUEST).state.hidden
+    assert not engine.view(GUEST).trashed
+    assert "cannot be had back" in " ".join(done.told())
+
+
+def test_what_is_given_up_for_good_is_not_promised_back() -> None:
+    host = with_history("ie")
+    engine = Engine(host)
+    engine.revert(GUEST, RevertRequest("root", no_undo=True))
+    with pytest.raises(Refused, match="cannot be taken back") as told_:
+        engine.undoing(GUEST)
+    assert "--no-undo" in told_.value.remedy
+
+
 OPERATIONS: dict[str, tuple[Callable[[str], SimulatedHost], Operation]] = {
+    "revert again": (reverted, lambda engine: engine.revert(GUEST, RevertRequest("root"))),
+    "undo": (reverted, lambda engine: engine.perform(GUEST, engine.undoing(GUEST))),
+    "delete": (reverted, lambda engine: engine.delete(GUEST, DeleteRequest("middle"))),
     "forget": (with_history, lambda engine: engine.perform(GUEST, ForgetRequest("middle"))),
     "restore": (thrown_away, lambda engine: engine.perform(GUEST, RestoreRequest("middle"))),
     "empty": (thrown_away, lambda engine: engine.perform(GUEST, EmptyRequest(("middle",)))),
@@ -160,8 +269,9 @@ def test_one_effect_fails(verb: str, cut: Cut) -> None:
         (ForgetRequest("middle"), "held"),
         (RenameRequest("middle", "renamed"), "held"),
         (RevertRequest("root", save_current="saved"), "now"),
+        (RevertRequest("root"), "now"),
     ],
-    ids=["create", "forget", "rename", "revert"],
+    ids=["create", "forget", "rename", "revert and save", "revert"],
 )
 @pytest.mark.parametrize("kinds", LAYOUTS)
 def test_the_last_operation_is_taken_back(kinds: str, request_: Request, back: str) -> None:

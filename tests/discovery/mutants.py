@@ -393,7 +393,7 @@ MUTANTS = (
         engine,
         "plan_revert",
         too_early(RemoveImage),
-        deaths("e", "revert"),
+        deaths("e", "revert for good"),
     ),
     Mutant(
         "deletes the tags before the decision",
@@ -456,7 +456,7 @@ MUTANTS = (
         engine,
         "plan_revert",
         unplanned(DropPoint),
-        deaths("i", "revert"),
+        deaths("i", "revert for good"),
     ),
     Mutant(
         "leaves the tag of an undone snapshot behind",

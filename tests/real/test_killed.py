@@ -51,6 +51,8 @@ def no_orphans(lab: Lab) -> None:
             image = Path(disk["image"])
             known |= {image.name} | {each.name for each in below(lab, image)}
             known |= {f"{image.name}.xensnap.json"} if disk["overlay"] else set()
+    for record in lab.directory.rglob("trashed-d.*"):
+        known |= {name for name in lab.files() if f'/{name}"' in record.read_text()}
     assert lab.files() - known == set()
     assert not [path for path in lab.directory.rglob("*") if path.name.endswith(".new")]
 

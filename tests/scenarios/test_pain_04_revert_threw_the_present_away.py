@@ -26,6 +26,15 @@ def test_a_script_has_no_way_back() -> None:
 def test_the_engine_keeps_it_and_undo_brings_it_back() -> None:
     host, today = story()
     engine = Engine(host)
+    engine.perform(GUEST, RevertRequest("yesterday"))
+    assert host.visible(GUEST) != today
+    engine.perform(GUEST, engine.undoing(GUEST))
+    assert host.visible(GUEST) == today
+
+
+def test_the_engine_keeps_it_under_a_name_if_it_is_told_so() -> None:
+    host, today = story()
+    engine = Engine(host)
     engine.perform(GUEST, RevertRequest("yesterday", save_current="today"))
     assert host.visible(GUEST) != today
     engine.perform(GUEST, engine.undoing(GUEST))

@@ -13,6 +13,9 @@ from xensnap.conformance.places.doors import DoorPlace
 from xensnap.conformance.places.plain_qemu import QemuPlace
 from xensnap.conformance.places.simulated import SimulatedPlace
 from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
+from xensnap.engine.flag_steps import Freeze
+from xensnap.engine.plan import each
+from xensnap.engine.steps import Step
 from xensnap.errors import Refused
 from xensnap.hypervisor import Hypervisor
 from xensnap.model import Kind, RunState
@@ -90,9 +93,14 @@ def test_a_plan_frees_and_needs_there_what_it_does_on_the_host(place) -> None:
     sim = SimulatedHost(likeness(place.host).world)
     for request in (RevertRequest("left"), DeleteRequest("root")):
         real, here = (Engine(host).plan(NAME, request) for host in (place.host, sim))
-        assert [type(step) for step in here.prepare] == [type(step) for step in real.prepare]
-        assert [type(step) for step in here.finish] == [type(step) for step in real.finish]
+        assert kinds(here.prepare) == kinds(real.prepare)
+        assert kinds(here.finish) == kinds(real.finish)
         assert abs(here.bytes_needed - real.bytes_needed) <= 4 * 65536
+
+
+def kinds(steps: tuple[Step, ...]) -> list[type]:
+    """What is done, but for flags: nobody but us starts the domains of a likeness."""
+    return [type(step) for step in each(steps) if not isinstance(step, Freeze)]
 
 
 def test_the_host_is_only_read(tmp_path, qemu_img, qemu_io) -> None:
@@ -118,9 +126,9 @@ def test_a_record_that_no_longer_matches_its_image_does_not_match_there_either(p
     host.run(host.images.snapshot_delete(layer, tag=entry.tag, snapshot_id=entry.id))
     sim = SimulatedHost(likeness(host).world)
     refusals = []
-    for each in (host, sim):
+    for one in (host, sim):
         with pytest.raises(Refused) as refused:
-            Engine(each).revert(NAME, RevertRequest("left"))
+            Engine(one).revert(NAME, RevertRequest("left"))
         refusals.append({reason.id for reason in refused.value.reasons})
     assert refusals[0] == refusals[1]
 

@@ -50,6 +50,7 @@ def command(
 ) -> None:
     """Delete the snapshot NAME of DOMAIN, or many. What its disks hold now stays, and so does every other snapshot.
 
+    Its space comes back at once, so nothing can undo it: `forget` throws a snapshot away so that it can be had back.
     --older-than and --keep-last together delete those that both speak of. What --metadata-only leaves nobody protects;
     `doctor` tells of it, and `adopt` takes it back.
     """

@@ -35,6 +35,7 @@ from xensnap.hypervisor import Then
 @click.option("--keep-config", is_flag=True, help="Keep the configuration that it has now; memory has to fit it.")
 @click.option("--use-config", metavar="FILE", help="Give it the configuration in this file instead.")
 @click.option("--save-current", metavar="NAME", default="", help="First take a snapshot of what would be given up.")
+@click.option("--no-undo", is_flag=True, help="Give up for good what its disks hold now; its space comes back.")
 @planned
 def command(
     session: Session,
@@ -48,12 +49,13 @@ def command(
     keep_config: bool,
     use_config: str | None,
     save_current: str,
+    no_undo: bool,
 ) -> None:
     """Make DOMAIN what it was at the snapshot NAME.
 
-    What its disks have held since their last snapshot is given up, and a guest that runs is ended: it comes back with
-    its memory if the snapshot has it, and with the configuration of that; else its configuration stays. Every snapshot
-    stays.
+    What its disks have held since their last snapshot goes into the trash, where `undo` finds it until the next revert,
+    or a deletion that it is in the way of. A guest that runs is ended: it comes back with its memory if the snapshot
+    has it, and with the configuration of that; else its configuration stays. Every snapshot stays.
     """
     wanted = one_name(name, snapshot, needed_by="revert", current=current)
     if save_current and session.dry_run and session.json:
@@ -63,6 +65,6 @@ def command(
 
     def build(engine: Engine) -> RevertRequest:
         which = wanted if wanted is not None else current_of(engine, domain)
-        return RevertRequest(which, Then(then), disks_only, only, save_current, keep_config, text, path)
+        return RevertRequest(which, Then(then), disks_only, only, save_current, keep_config, text, path, no_undo)
 
     operate.run(session, domain, build)

@@ -20,7 +20,11 @@ GRACE_S = 7 * 86400
 
 @click.group("trash", cls=Group, short_help="Have back, or give up, what was thrown away.")
 def command() -> None:
-    """Snapshots that `forget` has thrown away: what they hold stays until the trash is emptied."""
+    """Snapshots that `forget` has thrown away: what they hold stays until the trash is emptied.
+
+    And what the last revert gave up, which also goes when another revert gives up something, or when it is in the way
+    of a deletion or a merge.
+    """
 
 
 @command.command(

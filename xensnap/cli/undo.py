@@ -18,7 +18,8 @@ from xensnap.cli.session import Session, planned
 def command(session: Session, domain: str) -> None:
     """Take back what was last done to DOMAIN: a create, forget, restore, adopt or rename, or a revert.
 
-    A revert can be taken back if it was told to keep what it gave up: `revert --save-current NAME`. What was deleted
-    cannot be had back; `forget` instead, and empty the trash later.
+    After a revert, what it gave up becomes a snapshot, and the domain is reverted to it; the memory of a guest that ran
+    is there only after `revert --save-current NAME`. What was deleted cannot be had back: `forget` instead, and empty
+    the trash later.
     """
     operate.run(session, domain, lambda engine: engine.undoing(domain))

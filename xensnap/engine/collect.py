@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from xensnap.engine import flags, space
+from xensnap.engine import flags, given_up, space
 from xensnap.engine.create import backing_for, sidecar_paths
 from xensnap.engine.opened import against_opened
 from xensnap.engine.overlay_steps import CommitDown, PullUp, Reback, RemoveImage
@@ -23,14 +23,15 @@ from xensnap.engine.pivot_steps import CopyDown, Pivot
 from xensnap.engine.plan import Plan, each
 from xensnap.engine.planning import plan_for
 from xensnap.engine.point_steps import DropPoint
-from xensnap.engine.request import Fresh
+from xensnap.engine.request import EmptyRequest, Fresh
 from xensnap.engine.rewrite import rewritten
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
 from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, StayRecognised, WriteSidecar
-from xensnap.engine.trash import needed_by_trash
+from xensnap.engine.trash import needed_by_trash, plan_empty
 from xensnap.engine.trash_steps import RemoveTrashed
 from xensnap.engine.view import View
+from xensnap.errors import Refused
 from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Snapshot
 
 
@@ -124,6 +125,28 @@ def _after(view: View, plan: Plan) -> View:
 def _untagged(image: Image, dropped: set[tuple[str, str, str]]) -> Image:
     left = (one for one in image.snapshots if (image.layer.path, one.tag, one.id) not in dropped)
     return replace(image, snapshots=tuple(left))
+
+
+def plan_yielding(view: View, fresh: Fresh, *, leave: frozenset[str] = frozenset()) -> Plan | None:
+    """Plan to let go what a revert has given up, where something can be merged then that cannot be now.
+
+    Args:
+        view: what was observed.
+        fresh: operation id and time.
+        leave: paths of hidden bases that are not to be tried.
+
+    Returns:
+        The plan, or None where nothing would be won, or it cannot be let go now.
+    """
+    names = tuple(given_up.kept(view))
+    if not names or plan_collection(given_up.without(view), fresh, leave=leave) is None:
+        return None
+    try:
+        plan = plan_empty(view, EmptyRequest(names), fresh)
+    except Refused:
+        return None
+    told = f"what a revert gave up, {', '.join(map(repr, names))} in the trash, cannot be had back any more"
+    return replace(plan, warnings=(*plan.warnings, told))
 
 
 def kept(view: View) -> tuple[Kept, ...]:

@@ -12,13 +12,15 @@ from xensnap.model import Described, Snapshot
 def after_revert(view: View, snapshot: Snapshot, request: RevertRequest) -> str:
     """The text that the domain is configured with from then on; empty where it stays as it is.
 
-    A guest that comes back with its memory comes back as the machine that it was.
+    A guest that comes back with its memory comes back as the machine that it was, and what a revert gave up as it was.
     """
     if view.wanted is not None:
         return view.wanted.text
+    then = snapshot.domain_config
+    if request.trashed:
+        return then if settings.differing(view.configuration, then) else ""
     if not snapshot.memory or request.keep_config:
         return ""
-    then = snapshot.domain_config
     return then if settings.of_the_machine(then, view.configuration) else ""
 
 

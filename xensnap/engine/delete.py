@@ -1,11 +1,11 @@
 """Planning a deletion. Pure. What the deleted snapshots shared with others is left to `collect`."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
-from xensnap.engine import risks, tree
+from xensnap.engine import given_up, risks, tree
 from xensnap.engine.context import directory
 from xensnap.engine.create import against_running, sidecar_paths
 from xensnap.engine.live_steps import RemoveMemory
@@ -19,8 +19,10 @@ from xensnap.engine.rewrite import rewritten
 from xensnap.engine.state import HiddenBase
 from xensnap.engine.steps import Step, Together
 from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, fingerprint
+from xensnap.engine.trash_steps import RemoveTrashed
 from xensnap.engine.view import View
 from xensnap.errors import Reason, Usage
+from xensnap.formats.trashed import Trashed
 from xensnap.model import DiskSnapshot, Kind, Snapshot
 
 
@@ -56,12 +58,14 @@ def plan_removal(
 ) -> Plan:
     """The plan to remove these snapshots, whoever asked for it. `reasons` are those against it that are known."""
     gone = {name: view.snapshots[name] for _, name in reversed(list(tree.walk(view.snapshots))) if name in names}
+    yielding = {name: view.trashed[name] for name in _yielding(view, tuple(gone.values()))}
+    all_gone = (*gone.values(), *(each.snapshot for each in yielding.values()))
     against = [*reasons, *against_running(view)]
     for snapshot in gone.values():
         against.extend(against_pin(snapshot, fresh.now_s))
         for disk in snapshot.disks:
             against.extend(_against(view, disk))
-    against.extend(against_opened(view, _with_tags_in_use(view, gone.values())))
+    against.extend(against_opened(view, _with_tags_in_use(view, all_gone)))
     taken = risks.refuse(against, accept)
 
     moved = reparented(view, frozenset(gone))
@@ -79,18 +83,30 @@ def plan_removal(
             view.state,
             current=tree.surviving_ancestor(view.snapshots, view.state.current, frozenset(gone)),
             ours=tuple(entry for entry in view.state.ours if entry.path not in removed_paths),
-            hidden=tuple(sorted({*view.state.hidden, *_newly_hidden(gone.values())})),
+            hidden=tuple(sorted({*view.state.hidden, *_newly_hidden(all_gone)})),
         ),
         finish=(
             *rewritten(moved),
             *(RemoveRecord(name) for name in gone),
+            *(RemoveTrashed(name) for name in yielding),
             *sidecars,
             *filter(None, memories),
-            *_drop_points(view, tuple(gone.values())),
+            *_drop_points(view, all_gone),
         ),
         taken=taken,
-        warnings=tuple(_warnings(view, tuple(gone.values()))),
+        warnings=(*_warnings(view, tuple(gone.values())), *_told(yielding)),
     )
+
+
+def _yielding(view: View, gone: tuple[Snapshot, ...]) -> Iterator[str]:
+    """What was given up and goes, too; not where that is what cannot be done now."""
+    for name in given_up.yielding(view, gone):
+        snapshot = view.trashed[name].snapshot
+        against = [*against_opened(view, _with_tags_in_use(view, [snapshot]))]
+        for disk in snapshot.disks:
+            against.extend(_against(view, disk))
+        if not against:
+            yield name
 
 
 def asked_for(view: View, request: DeleteRequest, fresh: Fresh) -> tuple[frozenset[str], list[Reason]]:
@@ -198,6 +214,11 @@ def _against(view: View, disk: DiskSnapshot) -> Iterator[Reason]:
         yield Reason(
             "image-shared", f"{disk.vdev}: {disk.image.path} is used by the domain {user}, too", "Detach it there."
         )
+
+
+def _told(yielding: Mapping[str, Trashed]) -> Iterator[str]:
+    for name, each in yielding.items():
+        yield f"what the revert to {each.given_up_for!r} gave up, {name!r} in the trash, cannot be had back any more"
 
 
 def _warnings(view: View, gone: tuple[Snapshot, ...]) -> Iterator[str]:

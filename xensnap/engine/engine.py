@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from xensnap.engine import formers, hooks, journal, let_go, risks
+from xensnap.engine import formers, given_up, hooks, journal, let_go, risks
 from xensnap.engine.adopt import plan_adopt
 from xensnap.engine.births import newborn, plan_birth
-from xensnap.engine.collect import Compaction, Kept, following, kept, plan_collection
+from xensnap.engine.collect import Compaction, Kept, following, kept, plan_collection, plan_yielding
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
 from xensnap.engine.execute import NOTHING_CHANGED, Execution, Outcome, Watch, ignore, nothing_changed
@@ -22,6 +22,7 @@ from xensnap.engine.graft import plan_graft
 from xensnap.engine.journal import Entry
 from xensnap.engine.let_go import plan_letting_go, plan_taking_back
 from xensnap.engine.plan import Plan, stores_besides
+from xensnap.engine.point_steps import UNPLUG_LOOKS, UNPLUG_PAUSE_S
 from xensnap.engine.prune import plan_prune
 from xensnap.engine.reading import AsyncReader, Reader
 from xensnap.engine.records import Store
@@ -53,7 +54,7 @@ from xensnap.engine.request import (
 )
 from xensnap.engine.revert import plan_revert
 from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
-from xensnap.engine.trash import plan_empty, plan_forget, plan_restore
+from xensnap.engine.trash import plan_empty, plan_forget, plan_going_back, plan_restore
 from xensnap.engine.treatment import Diagnosis, examine, treat
 from xensnap.engine.unborn import unborn
 from xensnap.engine.undo import given_up_for, plan_undo
@@ -319,7 +320,7 @@ class AsyncEngine(AsyncReader):
         """Take a snapshot of what a revert gives up, and revert. The plan is known to be possible by now."""
         await self._carry_out(await _only_looking(self._part(uuid, _saving(request))), None)
         try:
-            again = msgspec.structs.replace(request, save_current="")
+            again = msgspec.structs.replace(request, save_current="", no_undo=True)
             return await self._carry_out(await _only_looking(self._part(uuid, again)), recovered)
         except XensnapError as error:
             saved = request.save_current
@@ -344,8 +345,37 @@ class AsyncEngine(AsyncReader):
             await hooks.after_failure(self.host, plan, error)
             raise
         told += await hooks.after(self.host, plan, "done")
-        left = (await self._collect(plan.domain_uuid)).told() if _frees_images(plan) else ()
+        left = (await self._collect(plan.domain_uuid)).told() if _frees_images(plan) else await self._let_go_older(plan)
         return Result(plan, (*plan.warnings, *told, *left), recovered)
+
+    async def _let_go_older(self, plan: Plan) -> tuple[str, ...]:
+        """What was given up before a revert goes, now that this one has kept what it gave up. What cannot is told."""
+        keeping = given_up.kept_by(plan)
+        if keeping is None or not keeping.older:
+            return ()
+        emptying: Plan | None = None
+        try:
+            view = await self._once_unplugged(plan.domain_uuid)
+            emptying = plan_empty(view, EmptyRequest(keeping.older), await self._fresh())
+            await Execution(self.host, emptying, self._watch).run()
+        except XensnapError as error:
+            if emptying is not None and error.exit_code is ExitCode.SOMETHING_LEFT:
+                raise
+            names = ", ".join(map(repr, keeping.older))
+            return (f"what was given up before, {names}, stays in the trash: {error.cause}",)
+        paths = {disk.image.path for name in keeping.older for disk in view.trashed[name].snapshot.disks}
+        return (await self._collect(plan.domain_uuid, only=frozenset(paths))).told()
+
+    async def _once_unplugged(self, uuid: str) -> View:
+        """The view of a domain once a guest that has just come back has let go of its emulated disks, if it does."""
+        for _ in range(UNPLUG_LOOKS):
+            view = await observe(self.host, uuid)
+            if view.domain.state is not RunState.RUNNING or not any(
+                len(each) > 1 for each in view.opened.tops.values()
+            ):
+                return view
+            await self.host.machine.sleep(UNPLUG_PAUSE_S)
+        return await observe(self.host, uuid)
 
     async def _require_same(self, plan: Plan) -> None:
         """Make the plan again from what is there now: it must come out the same, or somebody has changed something."""
@@ -362,28 +392,39 @@ class AsyncEngine(AsyncReader):
         if plan_for(view, request, Fresh(plan.operation, plan.planned_s)) != plan:
             raise Usage("the plan is not the one that was made for this request", id="plan-altered", remedy=remedy)
 
-    async def _collect(self, uuid: str) -> Compaction:
-        """Merge what can be merged, one image after the other; what cannot is only told."""
+    async def _collect(self, uuid: str, *, only: frozenset[str] | None = None) -> Compaction:
+        """Merge what can be merged, one image after the other; what cannot is only told.
+
+        What a revert gave up is let go where it keeps something from being merged. `only` are the paths of the images
+        that are spoken of, None for all.
+        """
         merged: list[str] = []
         advice: list[str] = []
         failed: list[Kept] = []
+        yields = only is None
         while True:
             try:
                 view = await observe(self.host, uuid)
-                plan = plan_collection(view, await self._fresh(), leave=frozenset(left.base.path for left in failed))
+                others = {base.path for base in view.state.hidden} - only if only is not None else set()
+                leave = frozenset({*others, *(left.base.path for left in failed)})
+                plan = plan_collection(view, await self._fresh(), leave=leave)
+                if plan is None and yields:
+                    plan = plan_yielding(view, await self._fresh(), leave=leave)
             except XensnapError as error:
                 unknown = f"what can be merged away is not known: {error.cause}"
                 return Compaction(tuple(merged), tuple(failed), unknown, tuple(advice))
             if plan is None:
-                return Compaction(tuple(merged), (*failed, *kept(view)), advice=tuple(advice))
+                stays = tuple(left for left in kept(view) if left.base.path not in others)
+                return Compaction(tuple(merged), (*failed, *stays), advice=tuple(advice))
             try:
                 await Execution(self.host, plan, self._watch).run()
-                merged.append(plan.image)
+                merged += [plan.image] if plan.image else []
                 advice += plan.warnings
             except XensnapError as error:
                 if error.exit_code is ExitCode.SOMETHING_LEFT:
                     raise
                 failed += [Kept(base, error.cause, error.id) for base in view.state.hidden if base.path == plan.image]
+                yields = yields and bool(plan.image)
 
     async def _recover(self, domain: Domain, *, abort: bool | None, mends: bool = False) -> Recovered | None:
         store = Store.of(self.host, domain.uuid)
@@ -524,7 +565,7 @@ def _planned(view: View, request: Request, fresh: Fresh) -> Plan:
         case CreateRequest():
             return (plan_replacement if request.replace else plan_create)(view, request, fresh)
         case RevertRequest():
-            return plan_revert(view, request, fresh)
+            return (plan_going_back if request.trashed else plan_revert)(view, request, fresh)
         case DeleteRequest():
             return (plan_letting_go if request.metadata_only else plan_delete)(view, request, fresh)
         case PruneRequest():

@@ -75,7 +75,8 @@ class RevertRequest(Asked, frozen=True):
     """Make the domain what it was at a snapshot; `then` SAME is running, paused or off as it was at that moment.
 
     With `disks_only` the memory stays where it is, and a guest that is to run starts anew; `only` some disks implies
-    that. `save_current` is the name of a snapshot to be taken first, of what would be given up.
+    that. What is given up goes into the trash, so that it can be had back, unless `no_undo`; `save_current` is the name
+    of a snapshot to be taken of it first instead. `trashed`: the snapshot is in the trash, and comes back from there.
 
     The configuration is that of the snapshot if its memory comes back, else it stays what it is. With `keep_config` it
     stays in any case, and with `use_config`, the text of `config_file`, it is replaced by that one; with memory only
@@ -90,6 +91,8 @@ class RevertRequest(Asked, frozen=True):
     keep_config: bool = False
     use_config: str = ""
     config_file: str = ""
+    no_undo: bool = False
+    trashed: bool = False
 
 
 class DeleteRequest(Asked, frozen=True):

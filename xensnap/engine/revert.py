@@ -1,13 +1,14 @@
-"""Planning a revert. Pure. What the domain was since its last snapshot is given up; every snapshot stays."""
+"""Planning a revert. Pure. What the domain was since its last snapshot goes into the trash; every snapshot stays."""
 
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from xensnap.engine import configurations, disks, elsewhere, flags, live, names, risks, settings, space, tree
+from xensnap.engine import configurations, disks, elsewhere, flags, given_up, live, names, risks, settings, space, tree
 from xensnap.engine.configuration_steps import ConfigurationOf, Configure
 from xensnap.engine.context import directory
 from xensnap.engine.create import against_name, against_running, overlay_on
+from xensnap.engine.flag_steps import Freeze
 from xensnap.engine.names import SAFETY
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, RemoveImage, SwitchLayers
 from xensnap.engine.plan import Plan
@@ -26,7 +27,8 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
     """Plan a revert.
 
     Internal disks get a safety point first, so that a failure at any disk can put all of them back. External disks go
-    on with a new overlay on the frozen image, so chains never grow by reverting.
+    on with a new overlay on the frozen image, so chains never grow by reverting. Overlays that are left and safety
+    points are what `undo` goes back to, until the next revert.
 
     Args:
         view: what was observed.
@@ -49,11 +51,13 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         reasons.extend(against_name(view, request.save_current))
     taken = risks.refuse(reasons, request.accept)
 
-    safety = f"{SAFETY}{fresh.operation[-12:]}"
+    keeping = given_up.keep(view, snapshot, request, fresh)
+    safety = keeping.trashed.snapshot.name if keeping else f"{SAFETY}{fresh.operation[-12:]}"
     internal = [disk for disk in snapshot.disks if disk.kind is Kind.INTERNAL]
     overlays = [_overlay(view, disk, fresh) for disk in snapshot.disks if disk.kind is Kind.EXTERNAL]
-    left = [removal for overlay in overlays for removal in _leave_behind(view, overlay.vdev)]
+    left = [] if keeping else [removal for overlay in overlays for removal in _leave_behind(view, overlay.vdev)]
     gone = {removal.layer.path for removal in left}
+    drops = () if keeping else together([DropSafety(disk.vdev, disk.image.path, safety) for disk in internal])
     return plan_for(
         view,
         fresh.operation,
@@ -85,22 +89,18 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         ),
         renamed=configurations.name_after(view, snapshot, request),
         finish=(
-            *_go_on(
-                view,
-                request,
-                fresh,
-                snapshot=snapshot,
-                drops=together([DropSafety(disk.vdev, disk.image.path, safety) for disk in internal]),
-            ),
+            *((keeping,) if keeping else ()),
+            *together([*_frozen(view, overlays)] if keeping else []),
+            *_go_on(view, request, fresh, snapshot=snapshot, drops=drops),
             *together(left),
         ),
         taken=taken,
         warnings=(
             *flags.advice(view, {overlay.vdev: overlay.layer for overlay in overlays}),
             *configurations.told(view, snapshot, request),
-            *_warnings(view, find(view, request.name), overlays, gone),
+            *_warnings(view, find(view, request.name), [] if keeping else overlays, gone),
             *elsewhere.on_revert(snapshot, view.configuration, fresh.now_s),
-            *_told(request),
+            *_told(view, snapshot, request),
         ),
     )
 
@@ -129,7 +129,9 @@ def _against_choice(view: View, request: RevertRequest) -> Iterator[Reason]:
             yield Reason("disk-not-in-snapshot", f"{snapshot.name!r} does not cover {vdev}", f"It covers: {there}.")
 
 
-def _told(request: RevertRequest) -> Iterator[str]:
+def _told(view: View, snapshot: Snapshot, request: RevertRequest) -> Iterator[str]:
+    if not request.no_undo and not request.save_current and (why := given_up.why_not(view, snapshot)):
+        yield f"what is given up cannot be had back: {why}"
     if request.save_current:
         yield f"a snapshot {request.save_current!r} of what there is now is taken first, by a plan of its own"
     if request.only:
@@ -181,17 +183,19 @@ def _switch(view: View, overlays: list[MakeOverlay]) -> tuple[Step, ...]:
 
 
 def _leave_behind(view: View, vdev: str) -> Iterator[RemoveImage]:
-    """The active layer that the domain leaves, if we made it and nothing else stands on it or is kept in it."""
-    chain = view.chain(vdev)
-    if chain is None:
-        return
-    active = chain.active
-    ours = view.state.made(active.layer.path)
-    stood_on = {image.backing.path for image in view.images.values() if image and image.backing}
-    if active.file in view.reached:
-        return
-    if ours and ours.inode == active.file.inode and active.layer.path not in stood_on | view.frozen(vdev):
-        yield RemoveImage(vdev, active.layer, ours.inode, ours.generation)
+    """The removal of the active layer that the domain leaves, if it may go."""
+    left = given_up.left_behind(view, vdev)
+    ours = view.state.made(left.layer.path) if left else None
+    if left and ours:
+        yield RemoveImage(vdev, left.layer, ours.inode, ours.generation)
+
+
+def _frozen(view: View, overlays: list[MakeOverlay]) -> Iterator[Freeze]:
+    """A start from the operator's own file, which may name what is left, must not write to what is kept."""
+    for overlay in overlays if flags.elsewhere(view) else ():
+        left = given_up.left_behind(view, overlay.vdev)
+        assert left is not None, "kept, so it can be left"
+        yield Freeze(left.layer.path, required=False)
 
 
 def _against(view: View, disk: DiskSnapshot) -> Iterator[Reason]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from xensnap.engine import given_up
 from xensnap.engine.collect import standing_on
 from xensnap.engine.seen import Maps, Stretch, composed, differing, layers_now, layers_then, length
 from xensnap.engine.view import View, with_current
@@ -69,7 +70,10 @@ def usage(view: View, maps: Maps) -> SpaceUsed:
     Args:
         view: what was observed.
         maps: the clusters of all images in it; one that is missing counts as empty.
+
+    What a revert gave up holds nobody's space back: it goes as soon as it is in the way.
     """
+    view = given_up.without(view)
     sole = {path: _sole_bytes(states) for path, states in maps.items()}
     return SpaceUsed(
         disks={

@@ -39,7 +39,7 @@ from xensnap.engine.store_steps import (
     WriteRecord,
     WriteSidecar,
 )
-from xensnap.engine.trash_steps import RemoveTrashed, ThrowAway
+from xensnap.engine.trash_steps import KeepGivenUp, RemoveTrashed, ThrowAway
 
 OneStep = (
     TakePoint
@@ -84,6 +84,7 @@ OneStep = (
     | StartAsNow
     | LeaveStore
     | ThrowAway
+    | KeepGivenUp
     | RemoveTrashed
     | WriteArchive
     | Receive

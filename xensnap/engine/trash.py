@@ -18,8 +18,8 @@ from xensnap.engine.delete import against_pin, plan_removal
 from xensnap.engine.plan import Plan
 from xensnap.engine.planning import plan_for
 from xensnap.engine.relocate_steps import RemoveParked
-from xensnap.engine.request import EmptyRequest, ForgetRequest, Fresh, RestoreRequest
-from xensnap.engine.revert import find
+from xensnap.engine.request import EmptyRequest, ForgetRequest, Fresh, RestoreRequest, RevertRequest
+from xensnap.engine.revert import find, plan_revert
 from xensnap.engine.rewrite import rewritten
 from xensnap.engine.store_steps import RemoveRecord, fingerprint
 from xensnap.engine.trash_steps import RemoveTrashed, ThrowAway
@@ -85,6 +85,27 @@ def plan_restore(view: View, request: RestoreRequest, fresh: Fresh) -> Plan:
     )
 
 
+def plan_going_back(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
+    """Plan to revert to a snapshot in the trash, which comes back from there, below its parent if that is there.
+
+    Raises:
+        NotFound: none of that name is in the trash.
+        Refused: as a revert. Nothing was touched.
+    """
+    trashed = in_trash(view, request.name)
+    parent = trashed.snapshot.parent if trashed.snapshot.parent in view.snapshots else None
+    back = replace(trashed.snapshot, parent=parent)
+    left = {name: each for name, each in view.trashed.items() if name != request.name}
+    plan = plan_revert(replace(view, snapshots={**view.snapshots, back.name: back}, trashed=left), request, fresh)
+    what = f"what the revert to {trashed.given_up_for!r} gave up" if trashed.given_up_for else repr(request.name)
+    return replace(
+        plan,
+        summary=f"revert {view.domain.name} to {what}, from the trash",
+        observed=digest(view),
+        finish=(*rewritten([back]), RemoveTrashed(back.name), *plan.finish),
+    )
+
+
 def plan_empty(view: View, request: EmptyRequest, fresh: Fresh) -> Plan:
     """Plan to delete what is in the trash. What a snapshot there holds goes, or becomes a hidden base.
 
@@ -97,7 +118,8 @@ def plan_empty(view: View, request: EmptyRequest, fresh: Fresh) -> Plan:
     back = {name: replace(in_trash(view, name).snapshot, parent=None) for name in names}
     cause = f"nothing of {view.domain.name} is in the trash that this speaks of"
     nothing = [] if request.names else [Reason("nothing-to-empty", cause, "`xensnap trash list` shows what is there.")]
-    with_them = replace(view, snapshots={**view.snapshots, **back})
+    left = {name: each for name, each in view.trashed.items() if name not in names}
+    with_them = replace(view, snapshots={**view.snapshots, **back}, trashed=left)
     plan = plan_removal(with_them, names, fresh, accept=request.accept, reasons=nothing, verb="empty")
     return replace(
         plan,

@@ -9,6 +9,7 @@ from xensnap.engine.step import StepBase
 from xensnap.engine.store_steps import completed
 from xensnap.formats import trashed as texts
 from xensnap.formats.trashed import Trashed
+from xensnap.model import Kind, RunState
 
 
 class ThrowAway(StepBase, frozen=True):
@@ -26,6 +27,28 @@ class ThrowAway(StepBase, frozen=True):
         snapshot = await completed(at, self.trashed.snapshot)
         await at.host.files.replace(path, texts.encode(replace(self.trashed, snapshot=snapshot)))
         await at.host.files.sync_dir(at.store.directory)
+
+
+class KeepGivenUp(ThrowAway, frozen=True):
+    """Keep what a revert gives up: its record goes into the trash, and what it holds stays where it is.
+
+    `older` are the names of what was given up before, which goes when this is kept.
+    """
+
+    older: tuple[str, ...] = ()
+
+    def says(self) -> str:
+        """See StepBase."""
+        snapshot = self.trashed.snapshot
+        without = "" if snapshot.state is RunState.OFF else ", without its memory,"
+        instead = f" instead of {', '.join(map(repr, self.older))}" if self.older else ""
+        return f"keep what is given up{without} in the trash as {snapshot.name!r}{instead}"
+
+    async def preflight(self, at: Context) -> None:
+        """Nobody may have an overlay open that is left, or what is kept would change under its record."""
+        for disk in self.trashed.snapshot.disks:
+            if disk.kind is Kind.EXTERNAL:
+                await at.require_unused(disk.image)
 
 
 class RemoveTrashed(StepBase, frozen=True):

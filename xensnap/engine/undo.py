@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from xensnap.engine import given_up
+from xensnap.engine.configuration_steps import Configure
 from xensnap.engine.journal import Begin, End, Entry
 from xensnap.engine.plan import Plan
 from xensnap.engine.request import (
@@ -16,10 +18,11 @@ from xensnap.engine.request import (
     RestoreRequest,
     RevertRequest,
 )
+from xensnap.engine.trash_steps import KeepGivenUp
 from xensnap.errors import ExitCode, NotFound, Reason, Refused
 
 _INSTEAD = {
-    "revert": "Next time keep what would be given up: `revert --save-current NAME`.",
+    "revert": "Next time keep what would be given up: `revert` without --no-undo, or with --save-current NAME.",
     "delete": "Next time throw it away so that it can be had back: `forget`, and `trash empty` later.",
     "prune": "Pin what must stay.",
     "empty": "What has left the trash is gone.",
@@ -77,11 +80,21 @@ def _back(last: Plan, before: Plan | None) -> Request | None:
         case "rename":
             asked = msgspec.json.decode(last.request, type=RenameRequest)
             return RenameRequest(asked.new_name, asked.name)
+        case "revert" if keeping := given_up.kept_by(last):
+            return _back_from(last, keeping)
         case "revert" if before is not None and before.verb == "create":
             saved = msgspec.json.decode(before.request, type=CreateRequest)
             saved_for_it = saved.description == given_up_for(last.snapshot)
             return RevertRequest(before.snapshot) if saved_for_it else None
     return None
+
+
+def _back_from(last: Plan, keeping: KeepGivenUp) -> RevertRequest:
+    """The revert to what a revert gave up: of the same disks, with the configuration file that it had."""
+    asked = msgspec.json.decode(last.request, type=RevertRequest)
+    changed = next((step for step in last.prepare if isinstance(step, Configure)), None)
+    file = changed.before.file if changed else ""
+    return RevertRequest(keeping.trashed.snapshot.name, only=asked.only, config_file=file, trashed=True)
 
 
 def given_up_for(name: str) -> str:

@@ -24,7 +24,7 @@ from xensnap.engine.records import Contents, Store
 from xensnap.engine.state import DomainState
 from xensnap.engine.store_steps import fingerprint
 from xensnap.errors import NotFound, XensnapError
-from xensnap.formats import snapshot_record
+from xensnap.formats import snapshot_record, trashed
 from xensnap.hypervisor import Hypervisor
 from xensnap.model import ZEROS, Consistency, DiskSnapshot, Domain, Extent, Format, Image, Layer, RunState, Snapshot
 
@@ -133,6 +133,9 @@ class _Drawing:
         here = {path: image for path in self.seen if (image := self._simulated(path)) is not None}
         told = [self._record(each, here) for each in contents.snapshots.values()]
         files = {store.record(each.name): snapshot_record.encode(each) for each in told}
+        for name, thrown in contents.trashed.items():
+            there = replace(thrown, snapshot=self._record(thrown.snapshot, here))
+            files[store.trashed(name)] = trashed.encode(there)
         if contents.state != DomainState(domain.uuid, domain.name):
             files[store.state] = state.encode(self._state(contents.state, here))
         if files:
@@ -178,7 +181,8 @@ def _layers(domain: Domain) -> Iterator[Layer]:
 
 
 def _held(contents: Contents) -> Iterator[Layer]:
-    for snapshot in contents.snapshots.values():
+    thrown = (each.snapshot for each in contents.trashed.values())
+    for snapshot in (*contents.snapshots.values(), *thrown):
         yield from (disk.image for disk in snapshot.disks)
     yield from (hidden.layer for hidden in contents.state.hidden)
 

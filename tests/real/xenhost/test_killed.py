@@ -17,7 +17,7 @@ TOTAL = {
     ("create", "internal"): 3,
     ("create", "external"): 9,
     ("revert", "internal"): 8,
-    ("revert", "external"): 8,
+    ("revert", "external"): 9,
     ("delete", "internal"): 5,
     ("delete", "external"): 11,
     ("delete", "pivot"): 6,

@@ -161,10 +161,22 @@ def test_no_tag_is_deleted_through_one_of_two_copies_of_a_disk() -> None:
         return [entry.tag for entry in host.run(host.images.inspect(layer)).snapshots]
 
     engine.create("guest", CreateRequest("s"))
-    engine.revert("guest", RevertRequest("s", Then.PAUSED))
+    engine.revert("guest", RevertRequest("s", Then.PAUSED, no_undo=True))
     assert len(host.run(host.blocks.nodes(engine.view("guest").domain))) == 2
     assert tags()[0] == "s"
     assert [tag.startswith(SAFETY) for tag in tags()] == [False, True]
     engine.unpause("guest")
-    engine.revert("guest", RevertRequest("s"))
+    engine.revert("guest", RevertRequest("s", no_undo=True))
     assert tags() == ["s"]
+
+
+def test_only_the_newest_of_what_reverts_gave_up_stays_though_the_guest_comes_back_with_its_disks_open_twice() -> None:
+    host = running("hvm")
+    engine, layer = Engine(host), Layer("/images/a.qcow2", Format.QCOW2)
+    engine.create("guest", CreateRequest("s"))
+    for _ in range(3):
+        told = engine.revert("guest", RevertRequest("s")).warnings
+        assert not told
+        (kept,) = engine.view("guest").trashed
+        assert [entry.tag for entry in host.run(host.images.inspect(layer)).snapshots] == ["s", kept]
+    assert not engine.diagnose("guest").found
