@@ -16,7 +16,7 @@ TEXT = (
     ),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<uuid>"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( \d\d:\d\d:\d\d\.\d+)?"), "<time>"),
-    (re.compile(r"(?<=safety-)[0-9a-f]{12}\b|(?<=\.xvd[a-z]\.)[0-9a-f]{12}\b"), "<operation>"),
+    (re.compile(r"(?:(?<=safety-)|(?<=given-up-)|(?<=\.xvd[a-z]\.))[0-9a-f]{12}\b"), "<operation>"),
     (re.compile(r"\bmfn 0x[0-9a-f]+"), "mfn <mfn>"),
     (re.compile(r"\bevt \d+"), "evt <evt>"),
     (re.compile(r"\[pid \d+\]"), "[pid <pid>]"),

@@ -21,8 +21,8 @@ from xensnap.formats import xl_cfg
         ("1   snap1   0 B 2026-11-23 15:36:17 00:04:55.230   \n", "1   snap1   0 B <time>   \n"),
         ('"actual-size": 1056768, "date-sec": 17', '"actual-size": <number>, "date-sec": <number>'),
         (
-            "remove /safety-f619ad0af724.save, /a.xvdb.f619ad0af724.qcow2",
-            "remove /safety-<operation>.save, /a.xvdb.<operation>.qcow2",
+            "remove /safety-f619ad0af724.save, /a.xvdb.f619ad0af724.qcow2, tag given-up-f619ad0af724",
+            "remove /safety-<operation>.save, /a.xvdb.<operation>.qcow2, tag given-up-<operation>",
         ),
         ("xc: info: XenStore: mfn 0x11eafd, dom 0, evt 1", "xc: info: XenStore: mfn <mfn>, dom 0, evt <evt>"),
     ],
