@@ -30,7 +30,7 @@ from xensnap.engine.steps import Step
 from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, StayRecognised, WriteSidecar
 from xensnap.engine.trash import needed_by_trash, plan_empty
 from xensnap.engine.trash_steps import RemoveTrashed
-from xensnap.engine.view import View
+from xensnap.engine.view import View, untagged
 from xensnap.errors import Refused
 from xensnap.model import Fingerprint, Format, Image, Kind, Layer, RunState, Snapshot
 
@@ -118,13 +118,8 @@ def _after(view: View, plan: Plan) -> View:
                 thrown.pop(name, None)
             case DropPoint():
                 dropped.add((step.path, step.tag, step.snapshot_id))
-    images = {path: image and _untagged(image, dropped) for path, image in view.images.items()}
+    images = {path: image and untagged(image, dropped) for path, image in view.images.items()}
     return replace(view, snapshots=snapshots, trashed=thrown, state=plan.state, images=images)
-
-
-def _untagged(image: Image, dropped: set[tuple[str, str, str]]) -> Image:
-    left = (one for one in image.snapshots if (image.layer.path, one.tag, one.id) not in dropped)
-    return replace(image, snapshots=tuple(left))
 
 
 def plan_yielding(view: View, fresh: Fresh, *, leave: frozenset[str] = frozenset()) -> Plan | None:

@@ -14,7 +14,7 @@ from xensnap.engine import disks, flags
 from xensnap.engine.plan import Plan, each
 from xensnap.engine.request import Fresh, RevertRequest
 from xensnap.engine.trash_steps import KeepGivenUp
-from xensnap.engine.view import View, paths_below, with_current
+from xensnap.engine.view import View, paths_below, untagged, with_current
 from xensnap.formats.trashed import Trashed
 from xensnap.hypervisor import Capability
 from xensnap.model import Consistency, DiskSnapshot, Image, Kind, RunState, Snapshot
@@ -122,20 +122,15 @@ def without(view: View) -> View:
     held = {disk.image.path for snapshot in view.snapshots.values() for disk in snapshot.disks}
     held |= {disk.path for disk in view.domain.disks}
     images = {disk.image.path for disk in given_up if disk.kind is Kind.EXTERNAL} - held
-    tags = {(disk.image.path, disk.tag) for disk in given_up if disk.kind is Kind.INTERNAL}
+    tags = {(d.image.path, d.tag, d.fingerprint.snapshot_id) for d in given_up if d.kind is Kind.INTERNAL}
     return replace(
         view,
         trashed={name: each for name, each in view.trashed.items() if name not in names},
-        images={path: image and _untagged(image, tags) for path, image in view.images.items() if path not in images},
+        images={path: image and untagged(image, tags) for path, image in view.images.items() if path not in images},
         state=msgspec.structs.replace(
             view.state, ours=tuple(entry for entry in view.state.ours if entry.path not in images)
         ),
     )
-
-
-def _untagged(image: Image, tags: Collection[tuple[str, str]]) -> Image:
-    left = tuple(entry for entry in image.snapshots if (image.layer.path, entry.tag) not in tags)
-    return image if left == image.snapshots else replace(image, snapshots=left)
 
 
 def kept_by(plan: Plan) -> KeepGivenUp | None:

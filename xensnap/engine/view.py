@@ -3,7 +3,7 @@
 Planners are pure functions of this view and a request. Its hash is what `apply` compares before it acts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -400,6 +400,12 @@ def paths_below(view: View, path: str) -> tuple[str, ...]:
         found[path] = None
         path = image.backing.path if image.backing else path
     return tuple(found)
+
+
+def untagged(image: Image, gone: Collection[tuple[str, str, str]]) -> Image:
+    """The image as it will be without some of its internal snapshots, each told by path, tag and id."""
+    left = tuple(entry for entry in image.snapshots if (image.layer.path, entry.tag, entry.id) not in gone)
+    return image if left == image.snapshots else replace(image, snapshots=left)
 
 
 def missing_below(view: View, image: Image) -> str:
