@@ -3,7 +3,6 @@
 Whether it is the same guest is told by its disks alone: each is in the very file that its snapshots left it in.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,8 +17,6 @@ from xensnap.model import Domain, DomainUuid, FileId, Image, Kind, RunState, Sna
 
 if TYPE_CHECKING:
     from xensnap.engine.view import View
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Against(NamedTuple):
@@ -74,17 +71,12 @@ async def of_nobody(host: Hypervisor, known: Iterable[Domain]) -> dict[DomainUui
         host: whose stores to look through.
         known: the domains that it knows.
     """
-    there = {str(domain.uuid) for domain in known}
     found: dict[DomainUuid, Contents] = {}
-    names: tuple[str, ...] = ()
-    with suppress(XensnapError):
-        names = await host.files.names(host.root)
-    for name in names:
-        if name not in there and _UUID.fullmatch(name):
-            with suppress(XensnapError):
-                contents = await records.load(host, DomainUuid(name))
-                if _holds(contents):
-                    found[DomainUuid(name)] = contents
+    for uuid in await records.of_unknown(host, known):
+        with suppress(XensnapError):
+            contents = await records.load(host, uuid)
+            if _holds(contents):
+                found[uuid] = contents
     return found
 
 

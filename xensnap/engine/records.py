@@ -1,6 +1,8 @@
 """The store of one domain: where its files are, and reading all of them. Steps do the writing, under the journal."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from errno import EACCES, EPERM
 from typing import Protocol
 
@@ -8,11 +10,13 @@ import msgspec
 
 from xensnap.engine import names, state, tree
 from xensnap.engine.state import DomainState
-from xensnap.errors import Damaged, FileFailed, NotFound
+from xensnap.errors import Damaged, FileFailed, NotFound, XensnapError
 from xensnap.formats import snapshot_record, trashed
 from xensnap.formats.trashed import Trashed
 from xensnap.hypervisor import Files
-from xensnap.model import DomainUuid, Snapshot
+from xensnap.model import Domain, DomainUuid, Snapshot
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class HasStore(Protocol):
@@ -72,6 +76,20 @@ class Contents(msgspec.Struct, frozen=True):
     damaged: tuple[Damaged, ...] = ()
     state_problem: str = ""
     trashed: Mapping[str, Trashed] = {}
+
+
+async def of_unknown(host: HasStore, known: Iterable[Domain]) -> tuple[DomainUuid, ...]:
+    """Whose stores there are besides those of the domains that the host knows; none where nobody can tell.
+
+    Args:
+        host: whose stores to look for.
+        known: the domains that it knows.
+    """
+    there = {str(domain.uuid) for domain in known}
+    with suppress(XensnapError):
+        names = await host.files.names(host.root)
+        return tuple(DomainUuid(name) for name in names if name not in there and _UUID.fullmatch(name))
+    return ()
 
 
 async def load(host: HasStore, uuid: DomainUuid, *, name: str = "") -> Contents:
