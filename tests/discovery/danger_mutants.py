@@ -197,16 +197,21 @@ def _it_starts_from_what_it_had(host: SimulatedHost, _known: object) -> None:
     assert host.visible(GUEST) == before, "the header names another image than the one that QEMU had below"
 
 
+def _tagged(host: SimulatedHost) -> Any:
+    """The overlay that a guest writes to, and what a snapshot by somebody else holds of it; it holds more by now."""
+    domain = Engine(host).view(GUEST).domain
+    host.run(host.blocks.transaction(domain, [TakeInternal("xvda", "theirs")]))
+    host.guest_writes(GUEST, "xvda", flush=True)
+    overlay = domain.disks[0].layer
+    return overlay, host.visible_snapshot(overlay, "1")
+
+
 def _tag_in_a_running_overlay() -> tuple[SimulatedHost, Any]:
     """The overlay that a deletion would merge away below a guest that runs holds a snapshot that is none of ours."""
     host = running("pv")
     Engine(host).create(GUEST, EXTERNAL)
     host.guest_writes(GUEST, "xvda", flush=True)
-    domain = Engine(host).view(GUEST).domain
-    host.run(host.blocks.transaction(domain, [TakeInternal("xvda", "theirs")]))
-    host.guest_writes(GUEST, "xvda", flush=True)
-    overlay = domain.disks[0].layer
-    return host, (overlay, host.visible_snapshot(overlay, "1"))
+    return host, _tagged(host)
 
 
 def _tag_above_ours() -> tuple[SimulatedHost, Any]:
@@ -226,11 +231,7 @@ def _tag_above_ours_in_use() -> tuple[SimulatedHost, Any]:
         Engine(host).create(GUEST, CreateRequest(name, kind=Kind.EXTERNAL, disk_only=True))
         if name == "s":
             host.guest_writes(GUEST, "xvda", flush=True)
-    domain = Engine(host).view(GUEST).domain
-    host.run(host.blocks.transaction(domain, [TakeInternal("xvda", "theirs")]))
-    host.guest_writes(GUEST, "xvda", flush=True)
-    overlay = domain.disks[0].layer
-    return host, (overlay, host.visible_snapshot(overlay, "1"))
+    return host, _tagged(host)
 
 
 def takes_qemus_word(delete: Any) -> Any:
