@@ -219,6 +219,11 @@ def to_commit(images: tuple[Image, ...], into: int) -> list[Run]:
     return runs
 
 
+def emptied(image: Qcow2) -> Qcow2:
+    """The overlay after a commit that leaves nothing in it: it shows its base."""
+    return replace(image, content=EMPTY, own=EMPTY, used=image.used - len(image.own))
+
+
 def differing(image: Image, old: tuple[Image, ...], new: tuple[Image, ...]) -> list[Run]:
     """What a safe rebase copies in: whole clusters that the image does not hold and that the two backings differ in."""
     limit = sectors(image)

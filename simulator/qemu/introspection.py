@@ -19,7 +19,7 @@ JOB_EVENTS = (
     "BLOCK_JOB_READY",
     "JOB_STATUS_CHANGE",
 )
-MACHINE_EVENTS = ("RESUME", "SHUTDOWN", "STOP")
+MACHINE_EVENTS = ("POWERDOWN", "RESUME", "SHUTDOWN", "STOP")
 """What a client may be told without having asked; a storage daemon has no machine."""
 
 FILE = "introspection.json"

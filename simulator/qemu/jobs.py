@@ -119,6 +119,30 @@ def worked(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]
         return _ended(fs, qemu, job, strerror(error.errno or errno.EIO))
 
 
+def emptied(fs: FileSystem, qemu: Qemu, drive: Drive) -> tuple[FileSystem, Qemu]:
+    """The human monitor's `commit`: all at once into the next image, and nothing is left in the root."""
+    fs, qemu, drive = _reopened(fs, qemu, drive, 1)
+    top, *lower = graph.images(fs, drive)
+    try:
+        if lower[0].size_bytes < top.size_bytes:
+            lower[0] = op.resized(tuple(lower), top.size_bytes)
+        base = op.written(tuple(lower), op.to_commit((top, *lower), 1))
+        fs, qemu = _put(fs, qemu, drive, 1, base)
+        assert isinstance(top, Qcow2), "only such an image stands on another"
+        fs, qemu = _put(fs, qemu, _same(qemu, drive), 0, op.emptied(top))
+    except (op.QemuError, OSError) as error:
+        raise NotModelled(f"QMP: human-monitor-command 'commit' that fails: {error}") from None
+    drive = _same(qemu, drive)
+    for node in drive.chain[:2]:
+        fs = fs.synced(node.number)
+    qemu = qemu.having(_with(drive, 1, replace(drive.chain[1], readonly=True)))
+    return graph.opening(fs, qemu), qemu
+
+
+def _same(qemu: Qemu, drive: Drive) -> Drive:
+    return next(other for other in qemu.drives if (other.vdev, other.ide) == (drive.vdev, drive.ide))
+
+
 def ordered(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
     """`job-complete` is answered before anything has come of it."""
     _require_ready(job)

@@ -109,10 +109,11 @@ def _answered(session: Session, board: Board, value: Any) -> tuple[Session, Boar
 
 
 def _events_of(session: Session, board: Board) -> tuple[Board, list[Message]]:
-    """What is to be told now. A client that has not negotiated yet hears nothing."""
+    """What is to be told now. A client that has not negotiated yet hears nothing; a daemon is no machine."""
     seconds, rest = divmod(board.now_ns, 10**9)
     stamp = {"seconds": seconds, "microseconds": rest // 1000}
-    told = [_event(event, stamp) for event in board.events] if session.negotiated else []
+    unknown = introspection.MACHINE_EVENTS if session.daemon else ()
+    told = [_event(event, stamp) for event in board.events if event.name not in unknown] if session.negotiated else []
     return replace(board, events=()), told
 
 

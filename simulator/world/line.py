@@ -68,7 +68,8 @@ def said(world: World, line: Line, data: bytes) -> tuple[World, Line, bytes]:
     world, line, before = heard(world, line)
     board = Board(world.fs, world.qemus[line.domid], world.clock.now_ns)
     session, board, answers = monitor.received(line.session, board, data)
-    world = _settled(world, line, board, answers)
+    events = tuple(Event(each["event"], each.get("data", {})) for each in answers if "event" in each)
+    world = settled(world, line.domid, board, events, but=line.which)
     return world, replace(line, session=session), before + _bytes(answers)
 
 
@@ -84,19 +85,22 @@ def heard(world: World, line: Line) -> tuple[World, Line, bytes]:
     return _with(world, line.domid, replace(qemu, ears=qemu.ears.set(line.which, ()))), line, _bytes(told)
 
 
-def _settled(world: World, line: Line, board: Board, answers: list[monitor.Message]) -> World:
-    """The world after a command: its jobs are at work by themselves, and a QEMU that has died is gone."""
-    before = world.qemus[line.domid]
-    events = tuple(Event(each["event"], each.get("data", {})) for each in answers if "event" in each)
-    qemu = board.qemu.telling(events, but=line.which)
-    world = replace(_with(world, line.domid, qemu), fs=board.fs)
+def settled(world: World, domid: int, board: Board, events: tuple[Event, ...], *, but: str = "") -> World:
+    """The world after a command: its jobs are at work by themselves, and a QEMU that has died is gone.
+
+    Args:
+        events: what has happened, of which every client is told but the one that has heard it already.
+    """
+    before = world.qemus[domid]
+    qemu = board.qemu.telling(events, but=but)
+    world = replace(_with(world, domid, qemu), fs=board.fs)
     for job in qemu.jobs:
         if before.job(job.id) is None and not job.over:
-            world, _ = world.told(Work(line.domid, job.id))
+            world, _ = world.told(Work(domid, job.id))
     if board.crashed or qemu.status == "shutdown":
         words = board.crashed or "terminating on QMP quit"
-        world = _with(world, line.domid, replace(qemu, log=(*qemu.log, f"qemu-system-i386: {words}")))
-        return life.without_qemu(world, life.require(world, line.domid))
+        world = _with(world, domid, replace(qemu, log=(*qemu.log, f"qemu-system-i386: {words}")))
+        return life.without_qemu(world, life.require(world, domid))
     return world
 
 

@@ -31,6 +31,12 @@ STATE_BYTES = 765
 SETTLED = {"ready", "concluded", "pending", "paused", "standby"}
 _REPLY_S_MAX = 20
 
+_SHOWN = (
+    (re.compile(r"^disk size: [^\r\n]*", re.MULTILINE), "disk size: ?"),
+    (re.compile(r"\bvm-\d{14}\b"), "vm-<date>"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \d\d:\d\d:\d\d\.\d{3}"), "<date> <clock>"),
+)
+"""What the human monitor shows of the same."""
 _VOLATILE = {"timestamp", "actual-size", "date-sec", "date-nsec", "vm-clock-sec", "vm-clock-nsec"}
 
 
@@ -272,5 +278,7 @@ def normal(value: Any, directory: str = "") -> Any:
         return [normal(each, directory) for each in value]
     if isinstance(value, str):
         text = value.replace(directory, IMAGES) if directory else value
+        for pattern, instead in _SHOWN:
+            text = pattern.sub(instead, text)
         return _unnumbered(text)
     return value

@@ -21,7 +21,7 @@ query-sev-capabilities query-sev-launch-measure query-sgx query-sgx-capabilities
 query-stats-schemas query-target query-tpm query-tpm-models query-tpm-types query-uuid query-vcpu-dirty-limit
 query-vm-generation-id query-vnc query-vnc-servers query-xen-replication-status query-yank remove-fd replay-break
 replay-delete-break replay-seek ringbuf-read ringbuf-write rtc-reset-reinjection screendump send-key set-action
-set-numa-node set-vcpu-dirty-limit set_link set_password sev-inject-launch-secret system_powerdown system_reset
+set-numa-node set-vcpu-dirty-limit set_link set_password sev-inject-launch-secret system_reset
 system_wakeup trace-event-get-state trace-event-set-state watchdog-set-action x-blockdev-amend x-blockdev-change
 x-blockdev-set-iothread x-colo-lost-heartbeat x-debug-block-dirty-bitmap-sha256 x-exit-preconfig x-query-irq
 x-query-jit x-query-numa x-query-opcount x-query-profile x-query-ramblock x-query-rdma x-query-roms x-query-usb

@@ -2,9 +2,12 @@
 
 import msgspec
 
+from simulator.core.unmodelled import NotModelled
 from simulator.qemu.board import Board
+from simulator.qemu.commands import work
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import drained
+from simulator.qemu.graph import HVM_STATE_BYTES
 from simulator.qemu.schema import Arguments
 
 replace = msgspec.structs.replace
@@ -23,13 +26,21 @@ def _cont(board: Board, _arguments: Arguments) -> Result:
     return replace(board, qemu=replace(board.qemu, status="running", inactive=False)).happened("RESUME"), {}
 
 
+def _powerdown(board: Board, _arguments: Arguments) -> Result:
+    if board.qemu.state_bytes == HVM_STATE_BYTES:
+        raise NotModelled("QMP: system_powerdown of a whole PC, whose guest hears of it")
+    # A machine without such a button only tells that it was pressed.
+    return board.happened("POWERDOWN"), {}
+
+
 def _quit(board: Board, _arguments: Arguments) -> Result:
     ended = replace(board, qemu=replace(board.qemu, status="shutdown"))
-    return ended.happened("SHUTDOWN", guest=False, reason="host-qmp-quit"), {}
+    return work.given_up(ended.happened("SHUTDOWN", guest=False, reason="host-qmp-quit")), {}
 
 
 COMMANDS = {
     "stop": Command({}, _stop, daemon=False),
     "cont": Command({}, _cont, daemon=False),
     "quit": Command({}, _quit),
+    "system_powerdown": Command({}, _powerdown, daemon=False),
 }

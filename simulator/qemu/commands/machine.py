@@ -4,8 +4,11 @@ They are answered at once and always well; what has become of one stands in its 
 and it is there until somebody dismisses it. Nothing is taken back: a load that fails on one disk has reverted those
 before it, and leaves the machine stopped. Under Xen the memory is not QEMU's: a save "succeeds" without it, and a load
 reverts the disks under the guest that runs on and fails only then (trace xen/state-saved-by-qemu).
+
+The human monitor's `savevm`, `loadvm` and `delvm` do the same to all images at once, and answer when they are done.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -15,6 +18,7 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
 from simulator.disk.image import Qcow2
 from simulator.disk.snapshots import Entry
+from simulator.disk.text import date_of
 from simulator.qemu import graph
 from simulator.qemu.blockers import called
 from simulator.qemu.board import Board, Place, by_node
@@ -22,6 +26,7 @@ from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import drained, status_told
 from simulator.qemu.commands.work import free_job_id
 from simulator.qemu.graph import BlockJob
+from simulator.qemu.jobs import KINDS
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments, Kind, many, text
 
@@ -33,16 +38,18 @@ LOADING = "restore-vm"
 Work = Callable[[Board, Arguments], Board]
 
 
-class _Failed(Exception):
-    """The job ends in these words.
+class Failed(Exception):
+    """The job, or what the human monitor does instead, ends in these words.
 
     Attributes:
         board: what it has done until then.
+        reported: what QEMU has said of it by then, where it says such things: to the human who asks, or into its log.
     """
 
-    def __init__(self, words: str, board: Board) -> None:
+    def __init__(self, words: str, board: Board, reported: str = "") -> None:
         super().__init__(words)
         self.board = board
+        self.reported = reported
 
 
 def _job(kind: str, work: Work, board: Board, arguments: Arguments) -> Result:
@@ -51,7 +58,7 @@ def _job(kind: str, work: Work, board: Board, arguments: Arguments) -> Result:
     board = status_told(status_told(board, job, "created"), job, "running")
     try:
         after, error = work(board, arguments), ""
-    except _Failed as failed:
+    except Failed as failed:
         after, error = failed.board, str(failed)
     told = replace(after, events=())
     for status in ("aborting", "concluded") if error else ("waiting", "pending", "concluded"):
@@ -65,10 +72,14 @@ def _job(kind: str, work: Work, board: Board, arguments: Arguments) -> Result:
 
 def _save(board: Board, arguments: Arguments) -> Board:
     tag, state = arguments["tag"], arguments["vmstate"]
-    names = _require_able(board, arguments)
+    names = _require_able(board, _given(board, arguments))
     if all(_named(board, name, tag) for name in names):
-        raise _Failed(f"Snapshot '{tag}' already exists in one or more devices", board)
+        raise Failed(f"Snapshot '{tag}' already exists in one or more devices", board)
     _require_among(board, state, names)
+    return _saved(board, names, tag, state)
+
+
+def _saved(board: Board, names: list[str], tag: str, state: str) -> Board:
     running = board.qemu.status == "running"
     board = board.happened("STOP") if running else board
     board = drained(drained(board))
@@ -78,36 +89,85 @@ def _save(board: Board, arguments: Arguments) -> Board:
 
 
 def _load(board: Board, arguments: Arguments) -> Board:
-    tag, state = arguments["tag"], arguments["vmstate"]
+    return _loaded(board, arguments["tag"], lambda stopped: _given(stopped, arguments), arguments["vmstate"])
+
+
+def _loaded(board: Board, tag: str, find: Callable[[Board], list[str]], state: str = "") -> Board:
     running = board.qemu.status == "running"
     if running:
         board = replace(board, qemu=replace(board.qemu, status=LOADING)).happened("STOP")
     board = drained(board)
-    names = _require_able(board, arguments)
+    names = _require_able(board, find(board))
+    # With no image at all there is none without the snapshot.
     if not all(_named(board, name, tag) for name in names):
-        raise _Failed(f"Snapshot '{tag}' does not exist in one or more devices", board)
+        raise Failed(f"Snapshot '{tag}' does not exist in one or more devices", board)
+    state = state or _first(board, names)
     _require_among(board, state, names)
     saved = _named(board, state, tag)
     if saved is None or not saved.state_bytes:
-        raise _Failed("This is a disk-only snapshot. Revert to it  offline using qemu-img", board)
+        raise Failed("This is a disk-only snapshot. Revert to it  offline using qemu-img", board)
     board = drained(board)
     for name in names:
         board, entry = _reverted(board, name, tag)
         if name == state:
             saved = entry
     if board.qemu.xen or not saved.state_bytes:
-        raise _Failed("Error -22 while loading VM state", board)
+        # Words: QEMU 7.2's migration/savevm.c. That a load fails so was seen on Xen 4.17.7 (HVM, QEMU 7.2.22).
+        reported = "loadvm: ram RAM loading not allowed on Xen" if board.qemu.xen else ""
+        raise Failed("Error -22 while loading VM state", board, reported)
     return replace(board, qemu=replace(board.qemu, status="running")).happened("RESUME") if running else board
 
 
 def _delete(board: Board, arguments: Arguments) -> Board:
-    for name in _require_able(board, arguments):
+    return _deleted(board, _require_able(board, _given(board, arguments)), arguments["tag"])
+
+
+def _deleted(board: Board, names: list[str], tag: str) -> Board:
+    for name in names:
         # That there is none is no error (qemu.md 174).
-        if entry := _named(board, name, arguments["tag"]):
+        if entry := _named(board, name, tag):
             board = drained(board, _place(board, name).drive.vdev)
             image = _image(_place(board, name), board)
             board = _put(board, name, op.snapshot_dropped(op.snapshot_forgotten(image, entry)))
     return board
+
+
+# --- as the human monitor has them -----------------------------------------------------------------------------------
+
+
+def savevm(board: Board, tag: str | None) -> Board:
+    """All that is written to, with the state in the first; a snapshot of that name makes room (qemu.md 176)."""
+    names = _require_able(board, every(board))
+    board = _deleted(board, names, tag) if tag is not None else board
+    own = f"vm-{re.sub('[^0-9]', '', date_of(board.now_ns // 10**9))}"
+    return _saved(board, names, own if tag is None else tag, _first(board, names))
+
+
+def loadvm(board: Board, tag: str) -> Board:
+    """The machine as it was, by the tag."""
+    return _loaded(board, tag, every)
+
+
+def delvm(board: Board, tag: str) -> Board:
+    """Every snapshot with this tag is gone; that there was none is no error."""
+    return _deleted(board, _require_able(board, every(board)), tag)
+
+
+def every(board: Board) -> list[str]:
+    """The images that `savevm` takes: devices first, then what the monitor holds and nothing stands on."""
+    if any(job.kind in KINDS for job in board.qemu.jobs):
+        raise NotModelled("QMP: the machine's state by the human monitor while there is a block job")
+    devices = [drive.root for drive in board.qemu.drives if drive.attached]
+    below = {node.name for drive in board.qemu.drives for node in drive.chain[1:]}
+    bare = [drive.root for drive in board.qemu.drives if not drive.attached and drive.root.name not in below]
+    names = [node.name for node in (*devices, *sorted(bare, key=lambda node: node.serial)) if not node.readonly]
+    return list(dict.fromkeys(names))
+
+
+def _first(board: Board, names: list[str]) -> str:
+    if not names:
+        raise Failed("no block device can store vmstate for snapshot", board)
+    return names[0]
 
 
 # --- one image -------------------------------------------------------------------------------------------------------
@@ -128,7 +188,7 @@ def _reverted(board: Board, name: str, tag: str) -> tuple[Board, Entry]:
     assert entry is not None, "that there is one with this tag was looked at before"
     if place.node.bitmaps:
         words = f"Could not load snapshot '{tag}' on '{called(board.qemu, place, None)}'"
-        raise _Failed(f"{words}: Device has active dirty bitmaps", board)
+        raise Failed(f"{words}: Device has active dirty bitmaps", board)
     counted = op.snapshot_counted(image, entry)
     return _put(board, name, op.snapshot_settled(op.snapshot_applied(counted, entry))), entry
 
@@ -156,28 +216,32 @@ def _named(board: Board, name: str, tag: str) -> Entry | None:
 # --- what must be so -------------------------------------------------------------------------------------------------
 
 
-def _require_able(board: Board, arguments: Arguments) -> list[str]:
-    """All devices are nodes that are written to and can hold snapshots."""
+def _given(board: Board, arguments: Arguments) -> list[str]:
     names: list[str] = arguments["devices"]
     if not names:
-        raise _Failed("At least one device is required for snapshot", board)
+        raise Failed("At least one device is required for snapshot", board)
+    return names
+
+
+def _require_able(board: Board, names: list[str]) -> list[str]:
+    """All of these are nodes that are written to and can hold snapshots."""
     for name in names:
         if any(job.filter_name == name and not job.over for job in board.qemu.jobs):
             raise NotModelled("QMP: the machine's state in the filter of a job")
         if by_node(board.qemu, name) is None:
-            raise _Failed(f"No block device node '{name}'", board)
+            raise Failed(f"No block device node '{name}'", board)
     for name in names:
         place = _place(board, name)
         image = graph.current(board.fs, place.node)
         if place.file or place.node.readonly or not isinstance(image, Qcow2):
             words = f"Device '{called(board.qemu, place, None)}' is writable but does not support snapshots"
-            raise _Failed(words, board)
+            raise Failed(words, board)
     return names
 
 
 def _require_among(board: Board, state: str, names: list[str]) -> None:
     if state not in names:
-        raise _Failed(f"vmstate block device '{state}' does not exist", board)
+        raise Failed(f"vmstate block device '{state}' does not exist", board)
 
 
 def _place(board: Board, name: str) -> Place:

@@ -401,6 +401,10 @@ def _cancelled(board: Board, job: BlockJob, *, force: bool = True) -> Result:
         # A commit that has caught up ends well, only without a pivot (qemu.md 165).
         fs, qemu = jobs.cancelled(board.fs, board.qemu, job)
         return _done(board, job, board.having(fs, qemu)).replied_first(), {}
+    return _abandoned(board, job).replied_first(), {}
+
+
+def _abandoned(board: Board, job: BlockJob) -> Board:
     working = replace(job, status=job.held or job.status, held="")
     fs, qemu = jobs.cancelled(board.fs, board.qemu.doing(working), working)
     ended = qemu.job(job.id)
@@ -411,7 +415,17 @@ def _cancelled(board: Board, job: BlockJob, *, force: bool = True) -> Result:
         board = status_told(board, job, "ready" if job.status == "standby" else "running")
     board = status_told(board, job, "aborting")
     board = status_told(board.happened("BLOCK_JOB_CANCELLED", **_ends(job)), job, "concluded")
-    return (_forgotten(board, job) if job.auto_dismiss else board).replied_first(), {}
+    return _forgotten(board, job) if job.auto_dismiss else board
+
+
+def given_up(board: Board) -> Board:
+    """QEMU ends: every job stops, is cancelled and is forgotten, the newest first."""
+    for job in board.qemu.jobs:
+        if works(job):
+            board = _paused(board, job)[0]
+    for job in reversed(board.qemu.jobs):
+        board = _forgotten(board, job) if job.over else _abandoned(board, replace(job, auto_dismiss=True))
+    return board
 
 
 def _paused(board: Board, job: BlockJob) -> Result:

@@ -14,7 +14,7 @@ from simulator.qemu.commands import human
 from simulator.serve.ended import Ended, Told, Working
 from simulator.serve.xl import configuration, helped
 from simulator.serve.xl.words import Refused, Words, domid_of, read, there
-from simulator.world import World, life, programs
+from simulator.world import World, life, line, programs
 from simulator.world.life import XlError
 from simulator.xen import configurations, save_file
 from simulator.xen.configurations import Written
@@ -485,8 +485,9 @@ def monitor_command(world: World, argv: Sequence[str], _told: Told) -> Ended:
     if qemu is None:
         raise NotModelled("xl qemu-monitor-command to a domain without QEMU")
     board, told = human.said(Board(world.fs, qemu, world.clock.now_ns), " ".join(words[1:]))
-    qemus = world.qemus.set(domid, board.qemu.telling(board.events))
-    return Ended(replace(world, fs=board.fs, qemus=qemus), 0, f"{told}\n")
+    if board.crashed or board.qemu.status == "shutdown":
+        raise NotModelled("xl qemu-monitor-command that ends QEMU")
+    return Ended(line.settled(world, domid, board, board.events), 0, f"{told}\n")
 
 
 def read_migrate(argv: Sequence[str]) -> Words:

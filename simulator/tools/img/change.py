@@ -3,10 +3,8 @@
 import posixpath
 from collections.abc import Sequence
 
-import msgspec
-
+from simulator.disk import operations as op
 from simulator.disk.chain import below_named
-from simulator.disk.content import EMPTY
 from simulator.disk.drivers import DRIVERS
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Qcow2
@@ -76,9 +74,7 @@ def _emptied(fs: FileSystem, image: Opened) -> FileSystem:
     number = image.top.number
     top = fs.inodes[number].stored  # type: ignore[union-attr]
     assert isinstance(top, Qcow2)
-    freed = len(top.own)
-    emptied = msgspec.structs.replace(top, content=EMPTY, own=EMPTY, used=top.used - freed)
-    return fs.store(number, emptied, image.top.path).sync(image.top.path)
+    return fs.store(number, op.emptied(top), image.top.path).sync(image.top.path)
 
 
 # --- rebase ----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from simulator.core.unmodelled import NotModelled
+from simulator.disk import text
 from simulator.disk.chain import Link, OpenError, below, shown_below
 from simulator.disk.chain import opened as link_of
 from simulator.disk.filesystem import FileSystem
@@ -12,7 +13,6 @@ from simulator.disk.image import COMPRESSED, Qcow2
 from simulator.disk.qjson import pretty
 from simulator.disk.refcounts import errors, leaks, repaired
 from simulator.disk.told import Told, full_backing_name, image_info
-from simulator.tools.img import text
 from simulator.tools.img.arguments import Call, Failed, read, usage
 from simulator.tools.img.opening import format_given, opened, qcow2
 
@@ -66,7 +66,7 @@ def _follow(fs: FileSystem, links: list[Link], names: list[str]) -> None:
 
 def _human(told: Told, link: Link) -> str:
     image = link.image
-    table = f"Snapshot list:\n{text.snapshots(image.table)}" if isinstance(image, Qcow2) and len(image.table) else ""
+    table = f"Snapshot list:\n{text.entries(image.table)}" if isinstance(image, Qcow2) and len(image.table) else ""
     return text.image(told) + table + text.specific(told)
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from simulator.disk import text
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Qcow2
 from simulator.disk.snapshots import Entry, Table
 from simulator.tools import qemu_img as programs
-from simulator.tools.img import text
 from simulator.tools.img.arguments import Failed, read
 from simulator.tools.img.opening import Opened, is_raw, opened
 
@@ -35,7 +35,7 @@ def listed(image: Opened) -> str:
     top = image.top.image
     if not isinstance(top, Qcow2) or not top.table.entries:
         return ""
-    return "Snapshot list:\n" + text.snapshots(top.table)
+    return "Snapshot list:\n" + text.entries(top.table)
 
 
 def _done(fs: FileSystem, program: programs.Program, now_ns: int, warning: str) -> tuple[FileSystem, str, str, int]:

@@ -1,10 +1,10 @@
-"""What qemu-img prints for people: sizes, dates, tables of snapshots, and an image in lines."""
+"""What qemu-img and the human monitor print for people: sizes, dates, tables of snapshots, and an image in lines."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from simulator.disk.qjson import ordered
-from simulator.disk.snapshots import Entry, Table
+from simulator.disk.snapshots import Entry
 from simulator.disk.told import Told
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -22,20 +22,24 @@ def _three(value: Fraction) -> str:
     return f"{float(value):0.3g}"
 
 
-def snapshots(table: Table) -> str:
-    """The heading and a line for each."""
+def entries(told: Iterable[Entry], number: str = "") -> str:
+    """The heading and a line for each snapshot.
+
+    Args:
+        number: stands in the place of every id.
+    """
     lines = [f"{'ID':<10}{'TAG':<17}{'VM SIZE':>8}{'DATE':>20}{'VM CLOCK':>13}{'ICOUNT':>11}"]
-    return "\n".join([*lines, *map(_line, table)]) + "\n"
+    return "\n".join([*lines, *(_line(entry, number or str(entry.number)) for entry in told)]) + "\n"
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: Entry, number: str) -> str:
     date = date_of(entry.date_ns // 10**9)
     seconds, rest = divmod(entry.clock_ns // 10**6, 1000)
     clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{rest:03}"
     icount = "" if entry.live else "0"
     # Columns are counted in bytes.
     tag = entry.told.tag + " " * (16 - len(entry.tag))
-    return f"{entry.number!s:<9} {tag} {size(entry.state_bytes):>8}{date:>20}{clock:>13}{icount:>11}"
+    return f"{number:<9} {tag} {size(entry.state_bytes):>8}{date:>20}{clock:>13}{icount:>11}"
 
 
 def date_of(seconds: int) -> str:
