@@ -52,13 +52,23 @@ class Capability(StrEnum):
 
 
 class FileStat(msgspec.Struct, frozen=True):
-    """What the file system says of one name. Links are not followed: a symlink is not a regular file."""
+    """What the file system says of one name. Links are not followed: a symlink is not a regular file.
+
+    Attributes:
+        file: which file it is.
+        length_bytes: its length.
+        mode: its permission bits, with those above them: sticky, setgid, setuid.
+        is_dir: whether it is a directory.
+        is_regular: whether it is a regular file.
+        uid: the number of the user that it belongs to.
+    """
 
     file: FileId
     length_bytes: int
     mode: int
     is_dir: bool = False
     is_regular: bool = True
+    uid: int = 0
 
 
 class Lock(Protocol):
@@ -127,6 +137,12 @@ class Files(Protocol):
 
     async def names(self, path: str) -> tuple[str, ...]:
         """The names in a directory, sorted; empty where there is no such directory."""
+
+    async def listing(self, path: str) -> Mapping[str, FileStat]:
+        """What stands in a directory, by name, each as `stat` tells it; empty where there is no such directory.
+
+        What is gone by the time that it is looked at has no entry. One listing, and one look for each name.
+        """
 
     async def stat(self, path: str) -> FileStat | None:
         """What a name leads to, or None where there is nothing. Follows no symlink in its last part."""
@@ -197,11 +213,12 @@ class Machine(Protocol):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """One process on one boot of one machine."""
+    """One process on one boot of one machine, and the user that it works for, by name and by number."""
 
     pid: int
     boot_id: str
     user: str
+    uid: int = 0
 
 
 # --- Images that nobody has open -------------------------------------------------------------------------------------

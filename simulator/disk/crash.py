@@ -36,11 +36,11 @@ def crashed(fs: FileSystem, unsynced: Unsynced, rng: Rng) -> tuple[FileSystem, R
         inode = fs.inodes.get(number)
         if isinstance(inode, Inode):
             stored, rng = _content(inode, unsynced, rng)
-            inode = Inode(stored, None, inode.mode, links[number], inode.immutable, inode.generation)
+            inode = Inode(stored, None, inode.mode, links[number], inode.immutable, inode.generation, inode.uid)
             used += allocated(stored)
         if inode is not None:
             inodes[number] = inode
-    dirs = Map({path: Directory(each.inode, each.durable, each.durable, each.mode) for path, each in dirs.items()})
+    dirs = Map({path: replace(each, entries=each.durable) for path, each in dirs.items()})
     after = replace(fs, inodes=Map(inodes), dirs=dirs, changes=(), opens=Map(), locks=Map(), nameless=())
     return replace(after, used_bytes=used), rng
 

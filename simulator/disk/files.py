@@ -33,21 +33,23 @@ class Inode(msgspec.Struct, frozen=True, tag="file"):
     links: int = 1
     immutable: bool = False
     generation: int = 0
+    uid: int = 0
 
     def holding(self, stored: Stored) -> "Inode":
         """The file with another content, not synced."""
         durable = self.stored if self.durable is None else self.durable
-        return Inode(stored, durable, self.mode, self.links, self.immutable, self.generation)
+        return Inode(stored, durable, self.mode, self.links, self.immutable, self.generation, self.uid)
 
     def synced(self) -> "Inode":
         """The file with all of its content durable."""
-        return Inode(self.stored, None, self.mode, self.links, self.immutable, self.generation)
+        return Inode(self.stored, None, self.mode, self.links, self.immutable, self.generation, self.uid)
 
 
 class Symlink(msgspec.Struct, frozen=True, tag="symlink"):
     """A symbolic link. Nothing here ever follows one: it is there to be refused."""
 
     target: str
+    uid: int = 0
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -73,6 +75,7 @@ class Directory(msgspec.Struct, frozen=True):
     entries: Map[str, int] = Map()
     durable: Map[str, int] = Map()
     mode: int = 0o700
+    uid: int = 0
 
 
 class Open(msgspec.Struct, frozen=True):

@@ -356,7 +356,8 @@ class FileSystem(msgspec.Struct, frozen=True):
 
 
 def _with(directory: Directory, name: str, number: int) -> Directory:
-    return Directory(directory.inode, directory.entries.set(name, number), directory.durable, directory.mode)
+    entries = directory.entries.set(name, number)
+    return Directory(directory.inode, entries, directory.durable, directory.mode, directory.uid)
 
 
 def applied(dirs: Map[str, Directory], change: Change) -> Map[str, Directory]:

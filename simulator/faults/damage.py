@@ -4,13 +4,14 @@ Nothing here is an effect of ours, and nothing of it happens in an order that a 
 """
 
 import json
+from errno import ENOENT
 from typing import Any
 
 import msgspec
 
 from simulator.disk.content import EMPTY, SECTOR
 from simulator.disk.files import Inode, Stored, length
-from simulator.disk.filesystem import FileSystem
+from simulator.disk.filesystem import FileSystem, failed
 from simulator.disk.image import BLOCK, Qcow2, Raw
 from simulator.disk.snapshots import Entry
 from simulator.world import World, life
@@ -88,10 +89,17 @@ class Plant(msgspec.Struct, frozen=True, tag=True):
 
 
 class Chmod(msgspec.Struct, frozen=True, tag=True):
-    """Another mode."""
+    """Another mode, of a file or of a directory."""
 
     path: str
     mode: int
+
+
+class Chown(msgspec.Struct, frozen=True, tag=True):
+    """Another owner, of a file, a link or a directory."""
+
+    path: str
+    uid: int = 1000
 
 
 class DropTag(msgspec.Struct, frozen=True, tag=True):
@@ -175,6 +183,7 @@ Damage = (
     | Edit
     | Plant
     | Chmod
+    | Chown
     | DropTag
     | AddTag
     | Back
@@ -228,16 +237,26 @@ def damaged(world: World, damage: Damage) -> World:
             anew = Inode(stored, generation=inode.generation + 1)
             return world.with_fs(replace(world.fs, inodes=world.fs.inodes.set(number, anew)))
         case Chmod():
-            number, inode = world.fs.number(damage.path), world.fs.inode(damage.path)
-            return world.with_fs(
-                replace(world.fs, inodes=world.fs.inodes.set(number, replace(inode, mode=damage.mode)))
-            )
+            return world.with_fs(_with(world.fs, damage.path, mode=damage.mode))
+        case Chown():
+            return world.with_fs(_with(world.fs, damage.path, uid=damage.uid))
         case _:
             return _rewritten(world, damage)
 
 
 def _made(world: World, damage: Plant) -> FileSystem:
     return _durable(world.fs.create(damage.path, damage.content).sync(damage.path), damage.path)
+
+
+def _with(fs: FileSystem, path: str, **attributes: int) -> FileSystem:
+    """What is under a name with another mode or owner."""
+    place = fs.dirs.get(path)
+    if place is not None:
+        return replace(fs, dirs=fs.dirs.set(path, replace(place, **attributes)))
+    number = fs.find(path)
+    if number is None:
+        raise failed(ENOENT, path)
+    return replace(fs, inodes=fs.inodes.set(number, replace(fs.inodes[number], **attributes)))
 
 
 def _unflagged(fs: FileSystem, path: str) -> FileSystem:

@@ -2,7 +2,7 @@
 
 import errno
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import strerror
 
 from simulator.core.unmodelled import NotModelled
@@ -153,24 +153,17 @@ class SimulatedFiles:
 
     async def names(self, path: str) -> tuple[str, ...]:
         """Sorted names."""
-        fs = (await self._seat.look(roles.DIR_READ, path)).fs
-        if fs.find(path) in fs.inodes:
-            raise failure(failed(errno.ENOTDIR, path), "list", path)
-        return fs.names(path)
+        return (await self._listed(path)).names(path)
+
+    async def listing(self, path: str) -> Mapping[str, FileStat]:
+        """Sorted names, and what is under each."""
+        fs = await self._listed(path)
+        stats = {name: _stat(fs, posixpath.join(path, name)) for name in fs.names(path)}
+        return {name: found for name, found in stats.items() if found is not None}
 
     async def stat(self, path: str) -> FileStat | None:
         """What is under a name, links not followed."""
-        fs = (await self._seat.look(effect(path, "stat"), path)).fs
-        number = fs.find(path)
-        if number is None:
-            return None
-        file = FileId(fs.device, number)
-        found = fs.inodes.get(number)
-        if found is None:
-            return FileStat(file, 4096, fs.dirs[posixpath.normpath(path)].mode, is_dir=True, is_regular=False)
-        if isinstance(found, Inode):
-            return FileStat(file, length(found.stored), found.mode)
-        return FileStat(file, len(found.target), 0o777, is_regular=False)
+        return _stat((await self._seat.look(effect(path, "stat"), path)).fs, path)
 
     async def free_bytes(self, path: str) -> int:
         """What is left in the one file system there is."""
@@ -214,6 +207,12 @@ class SimulatedFiles:
                 holder = _bytes(world.fs.inode(path).stored, path).decode("utf-8", "replace").strip()
                 raise Busy(f"{path} is locked by {holder or 'a process that left no note'}", id="locked")
             await self._seat.wait(_POLL_NS)
+
+    async def _listed(self, path: str) -> FileSystem:
+        fs = (await self._seat.look(roles.DIR_READ, path)).fs
+        if fs.find(path) in fs.inodes:
+            raise failure(failed(errno.ENOTDIR, path), "list", path)
+        return fs
 
     def _taken(self, path: str, note: bytes) -> Callable[[World], tuple[World, int | None]]:
         def change(world: World) -> tuple[World, int | None]:
@@ -261,6 +260,20 @@ class _Held:
         """Let go; children that inherited it hold it still."""
         pid, number = self._seat.pid, self._number
         await self._seat.alter(effect(self._path, "release"), self._path, lambda fs: fs.unlocked(pid, number))
+
+
+def _stat(fs: FileSystem, path: str) -> FileStat | None:
+    number = fs.find(path)
+    if number is None:
+        return None
+    file = FileId(fs.device, number)
+    found = fs.inodes.get(number)
+    if found is None:
+        place = fs.dirs[posixpath.normpath(path)]
+        return FileStat(file, 4096, place.mode, is_dir=True, is_regular=False, uid=place.uid)
+    if isinstance(found, Inode):
+        return FileStat(file, length(found.stored), found.mode, uid=found.uid)
+    return FileStat(file, len(found.target), 0o777, is_regular=False, uid=found.uid)
 
 
 def _bytes(stored: Stored, path: str) -> bytes:

@@ -79,7 +79,7 @@ EACH = {
     "xensnap-sim-image/1": ["sim", "image", "export", "/images/guest1-xvda.qcow2", "out.qcow2"],
     "xensnap-sim-file/1": ["sim", "file", "get", "/images/made.xensnap", "out.xensnap"],
     "xensnap-sim-show/1": ["sim", "show"],
-    "xensnap-sim-crash/1": ["sim", "crash", "--json", "--at", "30", "create", "guest1"],
+    "xensnap-sim-crash/1": ["sim", "crash", "--json", "--at", "34", "create", "guest1"],
     "xensnap-demo/1": ["demo", "--seed", "1"],
     "xensnap-replay/1": ["replay", "capsule.json"],
     "xensnap-error/1": ["list", "nobody"],
@@ -124,7 +124,7 @@ def test_each_document_is_what_its_schema_says(sim, schema) -> None:
 )  # fmt: skip
 def test_documents_about_an_interrupted_operation_are_valid_too(sim, words) -> None:
     sim.ok("create", "guest1", "-n", "before")
-    sim.ok("sim", "crash", "--at", "40", "delete", "guest1", "before")
+    sim.ok("sim", "crash", "--at", "44", "delete", "guest1", "before")
     validated(sim.run(*words, "--json").stdout)
 
 

@@ -311,6 +311,39 @@ CASES: dict[str, Case] = {
     ),
     "a-strangers-file": Case("unknown-file", TOLD, lambda s: [d.Plant(s.store("README"), b"hello")]),
     "a-link-in-the-store": Case("not-a-file", TOLD, lambda s: [d.Plant(s.store("x.save"), target="/etc/shadow")]),
+    # what others have in their reach
+    "store-of-another": Case("store-not-trusted", TOLD, lambda s: [d.Chown(s.store("")[:-1])]),
+    "store-open-to-a-group": Case("store-not-trusted", TOLD, lambda s: [d.Chmod(s.store("")[:-1], 0o770)]),
+    "all-stores-open": Case("store-not-trusted", TOLD, lambda s: [d.Chmod(s.view.root, 0o777)]),
+    "record-of-another": Case("store-not-trusted", TOLD, lambda s: [d.Chown(s.record("leaf"))]),
+    "state-of-another": Case("store-not-trusted", TOLD, lambda s: [d.Chown(s.store("domain.libxl-json"))]),
+    "journal-of-another": Case("store-not-trusted", TOLD, lambda s: [d.Chown(s.store("journal"))]),
+    "record-written-by-others-who-can-enter": Case(
+        "store-not-trusted",
+        TOLD,
+        lambda s: [d.Chmod(s.store("")[:-1], 0o711), d.Chmod(s.record("leaf"), 0o666)],
+    ),
+    "memory-of-another": Case("store-not-trusted", TOLD, lambda s: [d.Chown(s.store("checkpoint.save"))], on),
+    "link-of-another-in-the-store": Case(
+        "store-not-trusted",
+        TOLD,
+        lambda s: [d.Plant(s.store("y.save"), target="/etc/shadow"), d.Chown(s.store("y.save"))],
+    ),
+    "images-in-a-directory-for-all": Case("directory-open", TOLD, lambda s: [d.Chmod("/images", 0o777)]),
+    "overlay-of-another": Case("image-in-reach", TOLD, lambda s: [d.Chown(s.active(BASE))]),
+    "overlay-written-by-others": Case(
+        "image-in-reach", TOLD, lambda s: [d.Chmod("/images", 0o755), d.Chmod(s.active(BASE), 0o666)]
+    ),
+    "copy-owned-by-another": Case("copy-differs", REPAIRED, lambda s: [d.Chown(s.sidecar("middle"))]),
+    "copy-of-what-is-gone-of-another": Case(
+        "copy-not-trusted",
+        TOLD,
+        lambda s: [
+            d.Copy(s.sidecar("leaf"), "/images/x.qcow2.xensnap.json"),
+            d.Edit("/images/x.qcow2.xensnap.json", ("name",), "gone"),
+            d.Chown("/images/x.qcow2.xensnap.json"),
+        ],
+    ),
     # guests that run
     "memory-gone": Case("memory-missing", TOLD, lambda s: [d.Vanish(s.store("checkpoint.save"))], on),
     "memory-empty": Case("memory-missing", TOLD, lambda s: [d.Cut(s.store("checkpoint.save"), 0)], on),

@@ -21,7 +21,21 @@ NAMES = ("a", "b", "c", "d")
 DEEDS = st.lists(
     st.tuples(st.sampled_from(["create", "create", "write", "revert", "delete"]), st.sampled_from(NAMES)), max_size=9
 )
-FATES = (d.Vanish, d.Garble, d.Cut, d.Grow, d.Chmod, d.Copy, d.Move, d.DropTag, d.AddTag, d.Back, d.Leak, d.Plant)
+FATES = (
+    d.Vanish,
+    d.Garble,
+    d.Cut,
+    d.Grow,
+    d.Chmod,
+    d.Chown,
+    d.Copy,
+    d.Move,
+    d.DropTag,
+    d.AddTag,
+    d.Back,
+    d.Leak,
+    d.Plant,
+)
 
 
 @st.composite
@@ -63,6 +77,8 @@ def damages(draw: st.DrawFn, world: World) -> d.Damage:
         return fate(path, draw(st.sampled_from([*alike, path + ".old"])))
     if fate is d.Chmod:
         return d.Chmod(path, draw(st.sampled_from([0o644, 0o666, 0o600])))
+    if fate is d.Chown:
+        return d.Chown(draw(st.sampled_from([path, path.rpartition("/")[0]])))
     if fate is d.Plant:
         name = draw(st.sampled_from(["x.save", "x.save.part", ".x.new", "x", "snapshotdata-d.x.libxl-json"]))
         return d.Plant(f"{path.rpartition('/')[0]}/{name}", draw(st.sampled_from([b"", b"{}", b"\xff"])))

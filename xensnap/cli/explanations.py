@@ -76,6 +76,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "A linked clone stands on the images that its snapshot has frozen, and an internal snapshot has frozen none.",
         "Make copies with --full, or clone an external snapshot.",
     ),
+    "store-not-trusted": (
+        "Somebody else could have written what is in the store, and a journal and a memory file are obeyed by root.",
+        "Find out who; what is yours, `chown` and `chmod go-w`. Nothing is done to the domain meanwhile.",
+    ),
     "store-exists": (
         "There are snapshots of a domain with this UUID, and the host does not know the domain any more.",
         "Use --new-uuid, or move the directory away that is named.",
@@ -355,6 +359,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "Look at it with qemu-img before you do anything; a copy from a backup can be put back under its name.",
     ),
     "image-missing": ("An image that the snapshot needs is not there.", "Put it back under its name."),
+    "memory-not-trusted": (
+        "Somebody else could have written a memory file outside of the store, and what its head says is obeyed.",
+        "Find out who; what is yours, `chown` and `chmod go-w`. Or go back with the disks only: --disks-only.",
+    ),
     "memory-missing": ("The memory file of the snapshot is not there or empty.", "Put it back, or --disks-only."),
     "no-children": ("There are no snapshots below this one.", "Delete the snapshot itself."),
     "not-pinned": ("The snapshot is not pinned.", "Nothing has to be done."),
@@ -527,6 +535,18 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "`xensnap doctor --repair`, or correct the domain's configuration.",
     ),
     "not-a-file": ("Something in the store is no file.", "Find out who put it there, and remove it."),
+    "copy-not-trusted": (
+        "Somebody else could have written the copy of a record that no snapshot has: nothing is made anew from it.",
+        "Look what is in it. What is yours, `chown` and `chmod go-w`; then `xensnap doctor --repair`.",
+    ),
+    "directory-open": (
+        "Others can write to a directory that images are in, and put another file in the place of one.",
+        "`chmod o-w` it, or make it sticky, as /tmp is.",
+    ),
+    "image-in-reach": (
+        "An overlay that we made, or the copy of a record, belongs to somebody else, or others may write to it.",
+        "Look what is in it; then `chown` and `chmod go-w`.",
+    ),
     "open-to-others": ("Others may read or write a file in the store.", "chmod 600; `doctor --repair` does some."),
     "overlay-idle": ("An overlay of ours is used by no disk and no snapshot.", "Attach it, or remove it if unwanted."),
     "overlay-unclaimed": ("An overlay that we made is not in the ledger.", "`xensnap doctor --repair` notes it."),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from xensnap.engine import formers, given_up, hooks, journal, let_go, risks
+from xensnap.engine import formers, given_up, hooks, journal, let_go, risks, trust
 from xensnap.engine.adopt import plan_adopt
 from xensnap.engine.births import newborn, plan_birth
 from xensnap.engine.collect import Compaction, Kept, following, kept, plan_collection, plan_yielding
@@ -240,8 +240,13 @@ class AsyncEngine(AsyncReader):
         return await examine(self.host, ref, check=check)
 
     async def repair(self, ref: str, *, check: bool = False) -> Diagnosis:
-        """Repair what can be repaired without losing anything, and tell what is left. Takes the domain's lock."""
+        """Repair what can be repaired without losing anything, and tell what is left. Takes the domain's lock.
+
+        Where the store is not to be believed, nothing is repaired, and that is what is told.
+        """
         domain = await self.host.toolstack.inspect(ref)
+        if await trust.against_store(self.host, Store.of(self.host, domain.uuid)):
+            return await examine(self.host, domain.uuid, check=check)
         async with self._locked(domain, "repair"):
             with suppress(Damaged):  # a journal that nobody can read is a finding, and repaired
                 await self._recover(domain, abort=None, mends=True)
@@ -460,6 +465,8 @@ class AsyncEngine(AsyncReader):
             yield
 
     async def _lock(self, store: Store, doing: str, wait_s: float) -> Lock:
+        if reasons := await trust.against_store(self.host, store):
+            raise Refused(reasons)
         await self.host.files.mkdir(store.directory)
         me = await self.host.machine.whoami()
         since = await self.now_s()

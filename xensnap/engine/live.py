@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from xensnap.engine import names
+from xensnap.engine import names, trust
 from xensnap.engine.context import directory
 from xensnap.engine.live_steps import (
     Checkpoint,
@@ -176,6 +176,11 @@ def against_revert(view: View, snapshot: Snapshot) -> Iterator[Reason]:
     if Capability.MEMORY not in view.capabilities:
         yield Reason("no-memory", f"{view.host} cannot restore the memory of a guest", "Revert on the host that can.")
     yield from against_memory(view, snapshot)
+    if doubt := view.doubted.get(snapshot.name):
+        cause = (
+            f"whoever has written the memory of {snapshot.name!r} commands this host once it is restored, and {doubt}"
+        )
+        yield Reason("memory-not-trusted", cause, f"{trust.REMEDY} Or go back with the disks only: --disks-only.")
     for disk in view.domain.disks:
         if snapshot.disk(disk.vdev) is None and disk.path and not disk.readonly and not disk.cdrom:
             cause = f"{disk.vdev} is newer than the memory of {snapshot.name!r}, and old memory destroys what is on it"

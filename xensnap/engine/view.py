@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from xensnap.engine import archive, formers, journal, plan, records
+from xensnap.engine import archive, formers, journal, plan, records, trust
 from xensnap.engine.archive import Archive
 from xensnap.engine.context import directory
 from xensnap.engine.formers import Former
@@ -76,6 +76,8 @@ class View(msgspec.Struct, frozen=True):
     """Other domains whose stores cannot be read, so that nobody knows which images they need."""
     memories: Mapping[str, int] = {}
     """Length in bytes of the memory file of each snapshot that has one, by snapshot; one that is gone has no entry."""
+    doubted: Mapping[str, str] = {}
+    """Why the memory of a snapshot is not to be believed that is outside of the store, by snapshot."""
     pending: str = ""
     """Summary of an operation that was interrupted and waits for `recover`."""
     configuration: str = ""
@@ -173,6 +175,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         damaged=tuple(error.cause for error in contents.damaged),
         damaged_paths=frozenset(error.path for error in contents.damaged),
         memories=await _memories(host, contents.snapshots.values()),
+        doubted=await _doubted(host, contents.snapshots.values(), store),
         pending=journal.due(await journal.read(host, store.journal)),
         configuration=await host.toolstack.configuration(domain.uuid),
         wanted=wanted,
@@ -198,6 +201,7 @@ def digest(view: View) -> str:
             [(disk.disk, disk.problem.id if disk.problem else None) for disk in view.disks],
             [(path, _still(view, image)) for path, image in sorted(view.images.items())],
             sorted(view.memories.items()),
+            sorted(view.doubted.items()),
             sorted(view.reached.items()),
             view.pending,
             sorted(view.opened.tops.items()),
@@ -352,6 +356,18 @@ async def _memories(host: Hypervisor, snapshots: Iterable[Snapshot]) -> dict[str
         stat = await host.files.stat(snapshot.memory) if snapshot.memory else None
         if stat is not None and stat.is_regular:
             found[snapshot.name] = stat.length_bytes
+    return found
+
+
+async def _doubted(host: Hypervisor, snapshots: Iterable[Snapshot], store: Store) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for snapshot in snapshots:
+        place = directory(snapshot.memory)
+        stat = await host.files.stat(snapshot.memory) if snapshot.memory and place != store.directory else None
+        if stat is not None:
+            uid = (await host.machine.whoami()).uid
+            doubt = trust.against_file(snapshot.memory, stat, await host.files.stat(place), uid)
+            found |= {snapshot.name: doubt} if doubt else {}
     return found
 
 

@@ -15,6 +15,18 @@ def test_a_new_file_holds_what_it_was_given_and_is_ours_alone(bench, files, dire
     assert bench.run(files.read(path)) == b"content"
     found = bench.run(files.stat(path))
     assert (found.mode, found.length_bytes, found.is_regular, found.is_dir) == (0o600, 7, True, False)
+    assert found.uid == bench.run(bench.host.machine.whoami()).uid
+
+
+def test_a_listing_tells_of_each_name_what_a_look_at_it_tells(bench, files, directory):
+    bench.run(files.mkdir(f"{directory}/place/below"))
+    bench.run(files.create(f"{directory}/place/file", b"content"))
+    assert bench.run(files.listing(f"{directory}/place")) == {
+        name: bench.run(files.stat(f"{directory}/place/{name}")) for name in ("below", "file")
+    }
+    assert bench.run(files.listing(f"{directory}/nowhere")) == {}
+    with pytest.raises(FileFailed):
+        bench.run(files.listing(f"{directory}/place/file"))
 
 
 def test_a_part_of_a_file_is_read_as_far_as_it_goes(bench, files, directory):

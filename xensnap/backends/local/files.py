@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from time import monotonic
 
 from xensnap.backends.local.machine import openers_of
@@ -154,6 +154,11 @@ class LocalFiles:
             except FileNotFoundError:
                 return ()
 
+    async def listing(self, path: str) -> Mapping[str, FileStat]:
+        """See `Files.listing`."""
+        stats = {name: await self.stat(os.path.join(path, name)) for name in await self.names(path)}
+        return {name: found for name, found in stats.items() if found is not None}
+
     async def stat(self, path: str) -> FileStat | None:
         """See `Files.stat`."""
         with _telling(path, "look at"):
@@ -171,6 +176,7 @@ class LocalFiles:
             stat.S_IMODE(found.st_mode),
             is_dir=stat.S_ISDIR(found.st_mode),
             is_regular=stat.S_ISREG(found.st_mode),
+            uid=found.st_uid,
         )
 
     async def free_bytes(self, path: str) -> int:

@@ -55,7 +55,7 @@ class LocalMachine:
         """See `Machine.whoami`."""
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             boot_id = file.read().strip()
-        return Identity(os.getpid(), boot_id, _user())
+        return Identity(os.getpid(), boot_id, _user(), os.geteuid())
 
     async def openers(self, path: str) -> tuple[Opener, ...]:
         """See `Machine.openers`. Those that were seen are told even where not all can be seen; "nobody" never is."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from xensnap.engine import names
+from xensnap.engine import names, trust
 from xensnap.engine.create import sidecar_paths
 from xensnap.engine.doctor.finding import Finding, Repair, Severity
 from xensnap.engine.doctor.rebuild import told
@@ -64,7 +64,13 @@ def strays(seen: Survey) -> Iterator[Finding]:
     rememberable = {snapshot.name for snapshot in (*remembered(seen), *seen.view.state.let_go)} | set(seen.view.trashed)
     for path, copy in seen.copies.items():
         theirs = copy is not None and copy.domain_uuid != seen.view.domain.uuid
-        if path not in known and not theirs and not (copy and copy.name in rememberable):
+        if path in known or theirs or (copy and copy.name in rememberable):
+            continue
+        if path in seen.doubted:
+            cause = f"a copy of a record that no snapshot has, and {seen.doubted[path]}"
+            remedy = f"A lost record is written anew from it once it is yours: {trust.REMEDY}"
+            yield Finding("copy-not-trusted", Severity.WARNING, path, cause, remedy)
+        else:
             yield _of_nobody(seen, path)
 
 

@@ -2,13 +2,25 @@
 
 from collections.abc import Callable, Iterator
 
-from xensnap.engine.doctor import copies, guests, images, leftovers, let_go, lineage, overlays, rebind, store, tags
+from xensnap.engine.doctor import (
+    copies,
+    guests,
+    images,
+    leftovers,
+    let_go,
+    lineage,
+    overlays,
+    reach,
+    rebind,
+    store,
+    tags,
+)
 from xensnap.engine.doctor.finding import Finding
 from xensnap.engine.doctor.survey import Survey
 
 Look = Callable[[Survey], Iterator[Finding]]
 
-ALWAYS: tuple[Look, ...] = (store.state, store.journal, store.records, leftovers.modes)
+ALWAYS: tuple[Look, ...] = (reach.store, store.state, store.journal, store.records, leftovers.modes)
 """What is true or not whatever goes on."""
 
 AT_REST: tuple[Look, ...] = (
@@ -28,6 +40,9 @@ AT_REST: tuple[Look, ...] = (
     tags.ambiguous,
     tags.unknown,
     guests.memories,
+    reach.memories,
+    reach.directories,
+    reach.ours,
     guests.state,
     guests.headers,
     guests.watcher,

@@ -5,14 +5,14 @@ from contextlib import suppress
 
 import msgspec
 
-from xensnap.engine import journal, names
+from xensnap.engine import journal, names, trust
 from xensnap.engine import plan as plans
 from xensnap.engine.context import directory
 from xensnap.engine.doctor.rebuild import last_decided, rebuilt
 from xensnap.engine.journal import Begin, Entry
 from xensnap.engine.records import Store
 from xensnap.engine.view import View, observe
-from xensnap.errors import Damaged, NotFound, Refused, XensnapError
+from xensnap.errors import Damaged, NotFound, Reason, Refused, XensnapError
 from xensnap.formats import snapshot_record
 from xensnap.hypervisor import Capability, CheckResult, FileStat, Hypervisor
 from xensnap.model import DescribedBy, DomainUuid, Format, Image, Layer, Snapshot
@@ -35,7 +35,8 @@ class Survey(msgspec.Struct, frozen=True):
         journal_problem: why nobody can tell whether there is one.
         stored: what stands in the store, by name.
         beside: files by path, beside images of the domain, that bear names which only we give.
-        copies: the copies of records beside images, by path; None where one cannot be read.
+        copies: the copies of records beside images, by path; None where one cannot be read, or not be believed.
+        doubted: why such a copy is not to be believed, by path.
         elsewhere: of the files beside images those that an operation on another domain may be writing just now.
         strays: images by path that bear names of ours and that nothing in the view refers to.
         stats: what stands at the path of each image of the view, where something does.
@@ -44,6 +45,9 @@ class Survey(msgspec.Struct, frozen=True):
         checks: what a consistency check of each image said, where one was made.
         flags: whether each frozen image carries the immutable flag, where it should: a start from the operator's own
             file must not write to it.
+        doubts: why what is in the store is not to be believed.
+        places: the directories that images are in, or should be.
+        uid: who we are.
         watched: whether a running guest has the daemon that reboots it; None where it needs none.
         fresh: the id of the operation that would repair something.
     """
@@ -56,6 +60,7 @@ class Survey(msgspec.Struct, frozen=True):
     stored: Mapping[str, FileStat] = {}
     beside: Mapping[str, FileStat] = {}
     copies: Mapping[str, Snapshot | None] = {}
+    doubted: Mapping[str, str] = {}
     elsewhere: frozenset[str] = frozenset()
     strays: Mapping[str, Stray] = {}
     stats: Mapping[str, FileStat] = {}
@@ -63,6 +68,9 @@ class Survey(msgspec.Struct, frozen=True):
     around: Mapping[str, FileStat] = {}
     checks: Mapping[str, CheckResult] = {}
     flags: Mapping[str, bool] = {}
+    doubts: tuple[Reason, ...] = ()
+    places: Mapping[str, FileStat] = {}
+    uid: int = 0
     watched: bool | None = None
 
     @property
@@ -103,8 +111,12 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
     begun, problem = _pending(generations[-1])
     entries = tuple(entry for data in generations for entry in journal.decode(data))
     beside = await _beside(host, view)
+    uid = (await host.machine.whoami()).uid
+    places = {place: await host.files.stat(place) for place in _places(view)}
     copies = {path: await _copy(host, path) for path in beside if names.is_sidecar(path)}
-    stored = await _listed(host, store.directory)
+    doubted = {path: trust.against_file(path, beside[path], places[directory(path)], uid) for path in copies}
+    copies |= dict.fromkeys((path for path, doubt in doubted.items() if doubt), None)
+    stored = await host.files.listing(store.directory)
     decided = last_decided(entries, view.domain.uuid) is not None
     if view.state_problem or ("domain.libxl-json" not in stored and (view.snapshots or decided)):
         stats = {path: await host.files.stat(path) for path in _claimed(view, copies, entries)}
@@ -120,6 +132,7 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
         stored=stored,
         beside=beside,
         copies=copies,
+        doubted={path: doubt for path, doubt in doubted.items() if doubt},
         elsewhere=await _written_elsewhere(host, view, filter(names.is_half_written, beside)),
         strays=strays,
         stats=await _stats(host, view),
@@ -127,6 +140,9 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
         around=await _around(host, view) if missing else {},
         checks=await _checks(host, view) if check else {},
         flags=await _flags(host, view),
+        doubts=await trust.against_store(host, store),
+        places={place: stat for place, stat in places.items() if stat is not None},
+        uid=uid,
         watched=await host.toolstack.watched(view.domain),
     )
 
@@ -147,15 +163,6 @@ def _pending(data: bytes) -> tuple[Begin | None, str]:
         return journal.pending(data), ""
     except Damaged as error:
         return None, error.cause
-
-
-async def _listed(host: Hypervisor, place: str) -> dict[str, FileStat]:
-    found: dict[str, FileStat] = {}
-    for name in await host.files.names(place):
-        stat = await host.files.stat(f"{place}/{name}")
-        if stat is not None:
-            found[name] = stat
-    return found
 
 
 async def _beside(host: Hypervisor, view: View) -> dict[str, FileStat]:
@@ -203,7 +210,7 @@ async def _stats(host: Hypervisor, view: View) -> dict[str, FileStat]:
 async def _around(host: Hypervisor, view: View) -> dict[str, FileStat]:
     found: dict[str, FileStat] = {}
     for place in _places(view):
-        found |= {f"{place}/{name}": stat for name, stat in (await _listed(host, place)).items()}
+        found |= {f"{place}/{name}": stat for name, stat in (await host.files.listing(place)).items()}
     return found
 
 
