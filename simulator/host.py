@@ -503,6 +503,13 @@ class SimulatedHost(Inside):
         domid = self.incarnation(domain).domid
         self._cell.world = life.with_qemu(self.world, domid, replace(self.world.qemus[domid], held=which))
 
+    def xl_finds(self, *, xen: bool = True, xenstored: bool = True) -> None:
+        """What an xl finds that is started from now on. Only xl itself looks; the ports go on as before.
+
+        Without Xen it says so and ends; without xenstored `xl list` never ends (Xen 4.17.7).
+        """
+        self._cell.world = replace(self.world, xen=replace(self.world.xen, found=xen, answers=xenstored))
+
     def attach(self, domain: str, disk: Disk) -> None:
         """`xl block-attach` by the operator, or one disk more in the configuration of a domain that is off."""
         found = looked_up(self.world, domain)

@@ -25,6 +25,10 @@ class Told(msgspec.Struct, frozen=True):
     stdin: bytes = b""
 
 
+class Hangs(Exception):
+    """A program never ends: whoever waits for it must give up by himself."""
+
+
 class Working(msgspec.Struct, frozen=True):
     """An xl that takes several steps, between any two of which it can die.
 

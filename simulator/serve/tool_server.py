@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from simulator.serve import programs
-from simulator.serve.ended import Ended, Told
+from simulator.serve.ended import Ended, Hangs, Told
 from simulator.serve.sockets import Worlds
 from simulator.serve.xl import migrating
 from xensnap.errors import XensnapError
@@ -85,6 +85,7 @@ class ToolServer:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen(_BACKLOG)
+        self._unanswered: list[socket.socket] = []
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -102,6 +103,8 @@ class ToolServer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
+        for line in self._unanswered:
+            line.close()
 
     def _serve(self) -> None:
         while True:
@@ -122,6 +125,9 @@ class ToolServer:
                 threading.Thread(target=self._talk, args=(line, heard, told["argv"]), daemon=True).start()
                 return False
             _say(line, called(self._worlds, **told))
+        except Hangs:
+            self._unanswered.append(line)
+            return False
         except (OSError, ValueError):
             pass  # whoever called has been killed
         return True
@@ -171,7 +177,7 @@ def _ended(what: Callable[[], Ended]) -> dict[str, Any]:
     """How a program ends, or that the simulator cannot tell."""
     try:
         done = what()
-    except _Killed:
+    except (_Killed, Hangs):
         raise
     except NotImplementedError as error:
         return _told(NOT_MODELLED, "", f"xensnap simulator: not modelled: {error}\n")

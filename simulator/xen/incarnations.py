@@ -120,6 +120,8 @@ class Xen(msgspec.Struct, frozen=True):
 
     Attributes:
         logs: what daemons and QEMUs have written, by the names of the files in /var/log/xen.
+        found: whether an xl that is started finds the hypervisor.
+        answers: whether an xl hears anything of xenstored.
     """
 
     there: Map[int, Incarnation] = Map()
@@ -127,6 +129,8 @@ class Xen(msgspec.Struct, frozen=True):
     next_domid: int = 1
     virt_caps: tuple[str, ...] = VIRT_CAPS
     logs: Map[str, str] = Map()
+    found: bool = True
+    answers: bool = True
 
     def logged(self, file: str, text: str, *, anew: bool = False) -> "Xen":
         """With this added to a log; a new daemon or QEMU begins its own."""

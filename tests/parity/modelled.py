@@ -204,11 +204,11 @@ def _others() -> Iterator[str]:
 def _mutants() -> Iterator[str]:
     yield "\n## What is not so\n"
     yield "What one would expect of the real tools and had better not: each is put into the simulator by a test, and"
-    yield "the trace beside it must notice.\n"
+    yield "the trace beside it must notice, or a test of that name.\n"
     yield _row("expected", "noticed by")
     yield _row("---", "---")
-    for mutate, trace in MUTANTS.items():
-        yield _row(str(inspect.getdoc(mutate)), trace)
+    for mutate, noticing in MUTANTS.items():
+        yield _row(str(inspect.getdoc(mutate)), str(noticing))
 
 
 def _ledger() -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from simulator.disk.snapshots import Table
 from simulator.qemu import board as boards
 from simulator.qemu import monitor, wire
 from simulator.qemu.board import Board, Left
-from simulator.qemu.commands import bitmaps, snapshots, work
+from simulator.qemu.commands import bitmaps, machine, snapshots, work
 from simulator.qemu.commands.command import Result
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments
@@ -234,6 +234,34 @@ def a_guest_of_xen_is_loaded(patch: pytest.MonkeyPatch) -> None:
     _instead(patch, "snapshot-load", loaded)
 
 
+def a_human_reads_of_failures_as_a_client(patch: pytest.MonkeyPatch) -> None:
+    """What a line for the human monitor misses is said by an error of QMP."""
+
+    def told(do: Do, board: Board, arguments: Arguments) -> Result:
+        after, text = do(board, arguments)
+        if text.startswith("Error: "):
+            raise QmpError(text.removeprefix("Error: ").strip())
+        return after, text
+
+    _instead(patch, "human-monitor-command", told)
+
+
+def a_human_saves_beside_what_is_there(patch: pytest.MonkeyPatch) -> None:
+    """`savevm` of a name that is taken is refused, as `snapshot-save` is."""
+    patch.setattr(machine, "_deleted", lambda board, _names, _tag: board)
+
+
+def a_human_loads_by_an_id(patch: pytest.MonkeyPatch) -> None:
+    """`loadvm 2` takes the id, as `qemu-img snapshot -a` does."""
+    by_tag = Table.by_tag
+    patch.setattr(Table, "by_tag", lambda table, tag: by_tag(table, tag) or table.by_id(tag))
+
+
+def an_ending_qemu_says_nothing_of_jobs(patch: pytest.MonkeyPatch) -> None:
+    """With QEMU its jobs are gone, without a word."""
+    patch.setattr(work, "given_up", lambda board: board)
+
+
 # --- bitmaps ---------------------------------------------------------------------------------------------------------
 
 
@@ -303,6 +331,10 @@ MUTANTS: dict[Mutate, str] = {
     a_load_that_fails_lets_the_guest_run: "qmp-machine",
     a_delete_of_nothing_fails: "qmp-machine",
     a_guest_of_xen_is_loaded: "xen/state-saved-by-qemu",
+    a_human_reads_of_failures_as_a_client: "qmp-human-words",
+    a_human_saves_beside_what_is_there: "qmp-human-state",
+    a_human_loads_by_an_id: "qmp-human-state",
+    an_ending_qemu_says_nothing_of_jobs: "qmp-quit",
     a_merge_of_nothing_is_harmless: "qmp-merge-of-nothing",
     an_unknown_bitmap_is_refused_anywhere: "qmp-enable-of-nothing",
 }

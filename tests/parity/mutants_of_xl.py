@@ -1,20 +1,25 @@
 """What a reasonable fake would get wrong of xl: each put into the simulator."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
+from simulator.disk.filesystem import FileSystem
 from simulator.qemu import graph
+from simulator.qemu.commands import machine
+from simulator.qemu.commands.machine import Failed
 from simulator.serve.ended import Ended, Told
 from simulator.serve.xl import acting, configuration, disks, helped, listing
 from simulator.serve.xl import run as xl
 from simulator.serve.xl.words import Refused
+from simulator.tools.img.arguments import Call
 from simulator.world import World, life, programs
+from simulator.xen import configurations
 from simulator.xen.incarnations import Incarnation
-from tests.parity import test_other_guests
-from xensnap.model import Disk, Domain
+from tests.parity import test_other_guests as guests
+from xensnap.model import Backend, Disk, Domain
 
 replace = msgspec.structs.replace
 Mutate = Callable[[pytest.MonkeyPatch], None]
@@ -22,6 +27,8 @@ Mutate = Callable[[pytest.MonkeyPatch], None]
 ADDED, STARTED = programs._added, graph.started
 ATTACHED, FILE, RENAME, COMMAND = life.attached_disk, acting._file, acting.rename, acting.monitor_command
 
+BEGUN, SUSPENDING, SAVING = programs._file_begun, programs._suspend_asked, programs._STEPS[programs.Save]
+OPENING, HAS, LOADVM = graph.opening, Call.has, machine.loadvm
 MADE, TOLD, PAUSED, LETTERS, REFUSED = life.made, configuration.config, life.paused, listing.letters, xl._refused
 
 
@@ -228,26 +235,186 @@ def an_image_is_open_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(graph, "started", lambda *args, **told: graph.unplugged(*STARTED(*args, **told)))
 
 
-def _a_save_on_a_full_disk() -> None:
-    test_other_guests.test_a_save_that_finds_no_space_resumes_the_guest_and_leaves_what_it_has_written(
-        test_other_guests.Dom0(test_other_guests.FOUR_DISKS)
-    )
+def an_older_save_is_kept_until_a_new_one_is_whole(patch: pytest.MonkeyPatch) -> None:
+    """A save that fails leaves the file as it was that had its name."""
+    older = dict[str, Any]()
+
+    def begun(world: World, program: Any) -> World:
+        older[program.path] = world.fs.inode(program.path).stored
+        return BEGUN(world, program)
+
+    def kept(world: World, program: programs.Save) -> World:
+        return world.with_fs(world.fs.update(program.path, lambda _: older[program.path]))
+
+    patch.setitem(programs._STEPS, programs.Save, tuple((n, begun if step is BEGUN else step) for n, step in SAVING))
+    _where_a_save_fails(patch, kept)
 
 
-def _a_guest_in_its_bios() -> None:
-    test_other_guests.test_before_a_kernel_unplugs_it_each_disk_is_in_qemu_twice(
-        test_other_guests.Dom0(test_other_guests.IN_ITS_BIOS)
-    )
+def a_save_begins_when_the_guest_stands_still(patch: pytest.MonkeyPatch) -> None:
+    """Of a guest that cannot be saved there is no file."""
+
+    def asked(world: World, program: Any) -> World:
+        if not programs.may_suspend(world, program.domid):
+            world = world.with_fs(world.fs.link_away(program.path))
+        return SUSPENDING(world, program)
+
+    steps = tuple((name, asked if step is SUSPENDING else step) for name, step in SAVING)
+    patch.setitem(programs._STEPS, programs.Save, steps)
 
 
-CASES: dict[Mutate, Callable[[], None]] = {
-    a_full_disk_leaves_the_guest_suspended: _a_save_on_a_full_disk,
-    a_failed_save_takes_its_file_back: _a_save_on_a_full_disk,
-    an_image_is_open_once: _a_guest_in_its_bios,
-}
-"""What was put down of a real host in other words than a trace."""
+def a_save_that_failed_has_unpaused_the_guest(patch: pytest.MonkeyPatch) -> None:
+    """Whoever could not save a paused guest lets it run."""
 
-MUTANTS: dict[Mutate, str] = {
+    def asked(world: World, program: Any) -> World:
+        try:
+            return SUSPENDING(world, program)
+        except life.XlError as error:
+            raise life.XlError(error.words, life.unpaused(error.world or world, program.domid)) from None
+
+    steps = tuple((name, asked if step is SUSPENDING else step) for name, step in SAVING)
+    patch.setitem(programs._STEPS, programs.Save, steps)
+
+
+def an_unpause_too_many_fails(patch: pytest.MonkeyPatch) -> None:
+    """Whoever unpauses a guest that runs gets an exit code that says so."""
+    _as_its_words_are(patch, "unpause")
+
+
+def a_list_of_nobodys_disks_fails(patch: pytest.MonkeyPatch) -> None:
+    """`xl block-list` of a domain that is not there ends with an error."""
+    _as_its_words_are(patch, "block-list")
+
+
+def _as_its_words_are(patch: pytest.MonkeyPatch, name: str) -> None:
+    """A subcommand that complains ends with an error."""
+    real = xl.SUBCOMMANDS[name]
+
+    def ended(world: World, argv: Sequence[str], told: Told) -> Ended:
+        done = real(world, argv, told)
+        assert isinstance(done, Ended)
+        return replace(done, returncode=done.returncode or int(bool(done.stderr)))
+
+    patch.setitem(xl.SUBCOMMANDS, name, ended)
+
+
+def xl_works_without_xen(patch: pytest.MonkeyPatch) -> None:
+    """What needs no hypervisor, such as the help, needs none."""
+    patch.setattr(xl, "_NO_XEN", "no Xen here\n")
+
+
+def whoever_asks_is_answered(patch: pytest.MonkeyPatch) -> None:
+    """Without xenstored xl says so."""
+
+    def unanswered(_name: str) -> Exception:
+        return Refused("xenstored does not answer")
+
+    patch.setattr(xl, "_unanswered", unanswered)
+
+
+def a_state_without_memory_is_not_saved(patch: pytest.MonkeyPatch) -> None:
+    """QEMU does not save a machine whose memory it does not have."""
+
+    def savevm(board: Any, _tag: Any) -> Any:
+        raise Failed("the machine cannot be saved", board)
+
+    patch.setattr(machine, "savevm", savevm)
+
+
+def what_was_saved_can_be_loaded(patch: pytest.MonkeyPatch) -> None:
+    """A machine that QEMU has saved it can load."""
+
+    def loadvm(board: Any, tag: str) -> Any:
+        loaded = LOADVM(replace(board, qemu=replace(board.qemu, xen=False)), tag)
+        return replace(loaded, qemu=replace(loaded.qemu, xen=True))
+
+    patch.setattr(machine, "loadvm", loadvm)
+
+
+def a_load_that_failed_lets_qemu_run(patch: pytest.MonkeyPatch) -> None:
+    """After a load that failed QEMU goes on as before."""
+
+    def loadvm(board: Any, tag: str) -> Any:
+        try:
+            return LOADVM(board, tag)
+        except Failed as error:
+            error.board = replace(error.board, qemu=replace(error.board.qemu, status=board.qemu.status))
+            raise
+
+    patch.setattr(machine, "loadvm", loadvm)
+
+
+def the_copy_is_not_locked(patch: pytest.MonkeyPatch) -> None:
+    """QEMU under Xen locks none of its images."""
+
+    def unlocked(fs: FileSystem, qemu: graph.Qemu) -> FileSystem:
+        drives = tuple(
+            replace(drive, chain=tuple(replace(node, locked=False) for node in drive.chain)) for drive in qemu.drives
+        )
+        return OPENING(fs, replace(qemu, drives=drives))
+
+    patch.setattr(graph, "opening", unlocked)
+
+
+def a_lock_is_a_lock(patch: pytest.MonkeyPatch) -> None:
+    """With `-U`, too, an image that is locked is not looked at."""
+    patch.setattr(Call, "has", lambda call, *names: HAS(call, *(name for name in names if name != "U")))
+
+
+def no_paused_guest_can_be_saved(patch: pytest.MonkeyPatch) -> None:
+    """What holds of a PV guest holds of any."""
+    patch.setattr(programs, "may_suspend", lambda world, domid: not world.xen.there[domid].pauses)
+
+
+def disks_are_listed_as_the_file_has_them(patch: pytest.MonkeyPatch) -> None:
+    """The order of the disks in a configuration is their order everywhere."""
+    patch.setattr(listing, "in_xenstore", lambda _: "")
+
+
+def qemu_serves_every_file(patch: pytest.MonkeyPatch) -> None:
+    """Only block devices go to the kernel."""
+    patch.setattr(configurations, "taken", lambda *_: Backend.QDISK)
+
+
+def every_guest_has_drivers(patch: pytest.MonkeyPatch) -> None:
+    """A guest gives up its emulated disks as soon as it runs."""
+    patch.setattr(acting, "_has_drivers", lambda *_: True)
+
+
+class Case(NamedTuple):
+    """What was put down of a real host in other words than a trace.
+
+    Attributes:
+        config: the file that a guest is made from.
+        test: notices by an assertion, or by whatever else goes wrong.
+    """
+
+    config: str
+    test: Callable[[guests.Dom0], None]
+
+    def notices(self) -> bool:
+        """Whether the simulator is another than the real host was."""
+        try:
+            self.test(guests.Dom0(self.config))
+        except (Exception, pytest.fail.Exception):  # noqa: BLE001 -- breaking down is another thing, too
+            return True
+        return False
+
+    def __str__(self) -> str:
+        """What it says, in words."""
+        return self.test.__name__.removeprefix("test_").replace("_", " ")
+
+
+_NO_SPACE = Case(
+    guests.FOUR_DISKS, guests.test_a_save_that_finds_no_space_resumes_the_guest_and_leaves_what_it_has_written
+)
+_PAUSED = Case(
+    guests.FOUR_DISKS, guests.test_a_paused_guest_that_cannot_be_saved_stays_paused_and_leaves_the_beginning_of_a_file
+)
+_TWICE = Case(guests.IN_ITS_BIOS, guests.test_before_a_kernel_unplugs_it_each_disk_is_in_qemu_twice)
+_LOCKED = Case(guests.IN_ITS_BIOS, guests.test_the_copy_that_a_pc_has_is_locked)
+_BY_HAND = Case(guests.BOOTED, guests.test_the_human_monitor_saves_a_guest_without_its_memory_and_cannot_load_it)
+
+MUTANTS: dict[Mutate, str | Case] = {
     a_refused_monitor_command_fails: "the-human-monitor",
     a_named_backend_is_not_kept: "save-and-restore",
     pauses_are_not_counted: "pause-is-counted",
@@ -270,7 +437,35 @@ MUTANTS: dict[Mutate, str] = {
     no_image_is_looked_for: "disks-in-all-words",
     any_kernel_boots: "kernels-that-are-not-there",
     lines_are_counted_right: "kernels-that-are-not-there",
+    an_unpause_too_many_fails: "pause-is-counted",
+    a_list_of_nobodys_disks_fails: "no-such-domain",
+    a_full_disk_leaves_the_guest_suspended: _NO_SPACE,
+    a_failed_save_takes_its_file_back: _NO_SPACE,
+    an_older_save_is_kept_until_a_new_one_is_whole: Case(
+        guests.FOUR_DISKS, guests.test_a_save_that_finds_no_space_has_destroyed_what_was_under_its_name
+    ),
+    a_save_begins_when_the_guest_stands_still: _PAUSED,
+    a_save_that_failed_has_unpaused_the_guest: _PAUSED,
+    xl_works_without_xen: Case(guests.FOUR_DISKS, guests.test_without_xen_xl_says_so_whatever_it_is_asked),
+    whoever_asks_is_answered: Case(guests.FOUR_DISKS, guests.test_without_xenstored_a_list_never_ends),
+    an_image_is_open_once: _TWICE,
+    every_guest_has_drivers: _TWICE,
+    the_copy_is_not_locked: _LOCKED,
+    a_lock_is_a_lock: _LOCKED,
+    a_state_without_memory_is_not_saved: _BY_HAND,
+    what_was_saved_can_be_loaded: _BY_HAND,
+    a_load_that_failed_lets_qemu_run: _BY_HAND,
+    no_paused_guest_can_be_saved: Case(
+        guests.IN_ITS_BIOS, guests.test_such_a_guest_can_be_saved_while_it_is_paused_and_is_paused_twice_then
+    ),
+    disks_are_listed_as_the_file_has_them: Case(
+        guests.IN_ITS_BIOS, guests.test_no_driver_has_connected_to_the_disks_of_such_a_guest
+    ),
+    qemu_serves_every_file: Case(
+        guests.FOUR_DISKS, guests.test_a_raw_image_goes_to_the_kernel_where_no_backend_is_named
+    ),
 }
+"""Each with what notices it: a trace of a real host, or what was put down of one in other words."""
 
 
 def _of(world: World, domid: int) -> Incarnation:

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Sequence
 
 from simulator.core.effects import Effect
+from simulator.core.unmodelled import NotModelled
 from simulator.ports.children import Child
 from simulator.ports.seat import Partial, Seat
 from simulator.serve import programs
-from simulator.serve.ended import Ended, Told, Working
+from simulator.serve.ended import Ended, Hangs, Told, Working
 from simulator.serve.low import effects, stepped
 from simulator.serve.xl import run as xl
 from simulator.tools.img.run import run as qemu_img
 from simulator.tools.qemu_img import Program, ToolError
 from simulator.world import World, life
 from simulator.world.life import XlError
-from xensnap.errors import XensnapError
+from xensnap.errors import Unknown, XensnapError
 from xensnap.hypervisor import Completed
 
 _KILLED = -9
@@ -33,17 +34,23 @@ class SimulatedRunner:
         timeout_s: float | None = None,
         heard: Callable[[bytes], None] | None = None,
     ) -> Completed:
-        """See `Runner.run`. Nothing here takes longer than anybody waits, or can be listened to.
+        """See `Runner.run`. What ends takes no longer here than anybody waits, and nothing can be listened to.
 
         A fault is an end as of a real program: a killed one where something was done, else an error of its own.
         """
-        del timeout_s, heard
+        del heard
         effect, told = effects.of_program(argv), Told(stdin=stdin)
         try:
             if argv[0] == "xl" and argv[1:2]:
                 ended = await self._xl(effect, argv, told)
             else:
                 ended = await self._other(effect, argv, told)
+        except Hangs as never:
+            if timeout_s is None:
+                raise NotModelled(f"{never}, for which somebody waits for ever") from None
+            await self._seat.wait(int(timeout_s * 10**9))
+            cause = f"{argv[0]} did not end within {timeout_s} s and was killed"
+            raise Unknown(cause, id="timed-out") from None
         except XensnapError as error:
             known = str(getattr(error, "effect", ""))
             words = f"{argv[0]}: {error.cause}\n".encode()
