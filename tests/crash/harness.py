@@ -5,13 +5,14 @@ as after it, never between; nothing is orphaned, leaked or stuck (design 5.5).
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from simulator import SimulatedHost, World
 from simulator.checkers.leaks import files, reached, unclean
+from simulator.core.effects import Cut
 from simulator.faults.crash import CrashPoint, after_engine_crash, after_host_crash
 from simulator.host import crash_points
 from simulator.xen import save_file
@@ -39,6 +40,8 @@ COVERED: Counter[str] = Counter()
 
 Operation = Callable[[Engine], object]
 Death = tuple[str, Callable[[World], World]]
+Place = tuple[int, Cut]
+"""The number of an effect of an operation, and how far that has come."""
 Tag = tuple[str, str]
 """Path of an image and id of an internal snapshot in it."""
 
@@ -159,6 +162,7 @@ def judge(
     *,
     twice: bool = False,
     every: int = 1,
+    at: Place | None = None,
 ) -> int:
     """Die everywhere, recover, and compare with before and after. How many deaths were tried.
 
@@ -168,6 +172,7 @@ def judge(
         deaths: how.
         twice: die again at every effect of the recovery.
         every: of all deaths every so many are tried.
+        at: the one place where it dies, instead of everywhere.
     """
     before = truth(host)
     ended = host.fork()
@@ -176,7 +181,7 @@ def judge(
     strange = strange_tags(Engine(host).view(GUEST))
     planned: set[str] = set()
     tried = 0
-    for point, (name, death) in sampled(host, operation, deaths, every):
+    for point, (name, death) in sampled(host, operation, deaths, every, at):
         where = f"{point!r}, {name}"
         world = death(point.world)
         tried += 1
@@ -194,10 +199,10 @@ def judge(
 
 
 def sampled(
-    host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...], every: int
+    host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...], every: int, at: Place | None = None
 ) -> Iterator[tuple[CrashPoint, Death]]:
     """Every so many of the deaths at every effect; where they are not all, those of each kind at other effects."""
-    points = list(every_crash(host, operation))
+    points = there(list(every_crash(host, operation)), at)
     together = [
         (point, deaths[(place + turn) % len(deaths)])
         for turn in range(len(deaths))
@@ -206,20 +211,39 @@ def sampled(
     yield from together[::every]
 
 
-def judge_where_the_guest_runs_first(host: SimulatedHost, operation: Operation) -> int:
+def there(points: Sequence[CrashPoint], at: Place | None) -> Sequence[CrashPoint]:
+    """All of them, or those at a place; where nothing has changed since the one before, that is the same death."""
+    if at is None:
+        return points
+    cuts = list(Cut)
+    until = [point for point in points if (point.number, cuts.index(point.cut)) <= (at[0], cuts.index(at[1]))]
+    return [point for point in until if (point.number, point.cut) == at] or until[-1:]
+
+
+RUN_FIRST_DEATHS = (ENGINE_DEATHS[0], ENGINE_DEATHS[2], *HOST_DEATHS)
+
+
+def judge_where_the_guest_runs_first(
+    host: SimulatedHost,
+    operation: Operation,
+    deaths: tuple[Death, ...] = RUN_FIRST_DEATHS,
+    *,
+    at: Place | None = None,
+) -> int:
     """Die everywhere, and let the guest run and write before anybody recovers: nothing of that may be lost.
 
-    Not for what replaces the present on purpose. How many deaths were tried.
+    Not for what replaces the present on purpose. How many deaths were tried; `deaths` and `at` as for `judge`.
     """
     before = truth(host)
     ended = host.fork()
     operation(Engine(ended))
     held = before.held.items() | truth(ended).held.items()
     tried = 0
-    for point, (name, death) in sampled(host, operation, (ENGINE_DEATHS[0], ENGINE_DEATHS[2], *HOST_DEATHS), 1):
+    for point, (name, death) in sampled(host, operation, deaths, 1, at):
         where = f"{point!r}, {name}, and the guest has run"
         ran = type(host)(death(point.world))
-        scribble(ran, tried)
+        for place in range(3):  # and leaves one cluster as it is
+            scribble(ran, place)
         wrote = ran.visible(GUEST)
         TRIED["a guest runs before the recovery"] += 1
         tried += 1

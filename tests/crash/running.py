@@ -17,6 +17,7 @@ from tests.crash.harness import (
     TRIED,
     Death,
     Operation,
+    Place,
     configured,
     every_crash,
     held_by,
@@ -116,7 +117,13 @@ def findings(world: World) -> Iterator[Finding]:
 
 
 def judge(
-    host: SimulatedHost, operation: Operation, deaths: tuple[Death, ...] = DEATHS, *, twice: int = 0, every: int = 1
+    host: SimulatedHost,
+    operation: Operation,
+    deaths: tuple[Death, ...] = DEATHS,
+    *,
+    twice: int = 0,
+    every: int = 1,
+    at: Place | None = None,
 ) -> int:
     """Die everywhere, recover, and compare with before and after; how many deaths were tried.
 
@@ -126,6 +133,7 @@ def judge(
         deaths: how.
         twice: after every so many deaths, die again at every effect of the recovery.
         every: of all deaths every so many are tried.
+        at: the one place where it dies, instead of everywhere.
     """
     ended = host.fork()
     operation(Engine(ended))
@@ -135,7 +143,7 @@ def judge(
         may_be[name] = [seen(host), seen(ended)]  # also after a power cut: a guest that was saved can come back whole
         if name.startswith("host"):
             may_be[name] += [off(each, death) for each in (host, flushed(host), ended)]
-    for point, (name, death) in sampled(host, operation, deaths, every):
+    for point, (name, death) in sampled(host, operation, deaths, every, at):
         where, allowed = f"{point!r}, {name}", may_be[name]
         TRIED[f"running: {name.partition(',')[0]}"] += 1
         tried += 1

@@ -49,7 +49,7 @@ def test_what_is_frozen_is_flagged_through_a_life_of_snapshots() -> None:
         assert flagged(host) == frozen(host), name
         assert len(frozen(host)) == 6, "those of the snapshots, and what was given up"
         scribble(host, 2)
-    engine.perform(GUEST, engine.undoing(GUEST))
+    engine.undo(GUEST)
     assert flagged(host) == frozen(host)
     (back,) = set(engine.view(GUEST).snapshots) - {"one", "two"}
     engine.create(GUEST, CreateRequest("branch"))

@@ -1,6 +1,6 @@
 """An image that is not ours is ended below a guest that runs: what is above is copied down, and the guest goes over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -8,7 +8,19 @@ from msgspec.structs import replace
 from simulator import CrashPoint, SimulatedHost, crash_points
 from simulator.checkers import guests, starts
 from tests.conftest import PROFILE
-from tests.crash.harness import CLUSTER, DEATHS, ENGINE_DEATHS, GUEST, TRIED, Death, every_crash, every_effect, held_by
+from tests.crash.harness import (
+    CLUSTER,
+    DEATHS,
+    ENGINE_DEATHS,
+    GUEST,
+    TRIED,
+    Death,
+    Place,
+    every_crash,
+    every_effect,
+    held_by,
+    there,
+)
 from tests.crash.running import UUID, judge, sound
 from xensnap.doors import DoorHost
 from xensnap.engine.collect import Compaction
@@ -105,13 +117,15 @@ def test_a_guest_that_never_rests_stands_still_only_to_go_over() -> None:
     assert still == {"xl.pause", *going_over, "xl.unpause"}
 
 
-def judge_under_a_writer(host: SimulatedHost, deaths: tuple[Death, ...]) -> tuple[CrashPoint, ...]:
-    """Its disks are never written back to something old, whoever dies."""
+def judge_under_a_writer(
+    host: SimulatedHost, deaths: tuple[Death, ...], *, at: Place | None = None
+) -> Sequence[CrashPoint]:
+    """Its disks are never written back to something old, whoever dies, everywhere or `at` one place."""
     host.guest_never_rests(GUEST, "xvda", length_bytes=4096, end_bytes=SIZE)
     with host.recording():
         Engine(host).compact(GUEST)
     assert merged(host)
-    points = crash_points(host)
+    points = there(crash_points(host), at)
     for point in points:
         assert not [*guests.torn(point.world), *starts.elsewhere(point.world)], point
         for name, death in deaths:

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from simulator import SimulatedHost
+from simulator import SimulatedHost, after_engine_crash
 from simulator.core.effects import Cut
 from simulator.tools.qemu_img import SnapshotCreate
 from tests.crash.harness import (
@@ -14,6 +14,7 @@ from tests.crash.harness import (
     GUEST,
     HOST_DEATHS,
     Operation,
+    every_crash,
     every_effect,
     guest,
     held_by,
@@ -25,6 +26,7 @@ from tests.crash.harness import truth as seen
 from tests.crash.test_every_effect import with_history
 from tests.crash.test_every_fault import told
 from xensnap.engine.engine import Engine
+from xensnap.engine.execute import Outcome
 from xensnap.engine.request import (
     AdoptRequest,
     CreateRequest,
@@ -138,14 +140,30 @@ def test_a_revert_is_taken_back_and_that_too(kinds: str, name: str) -> None:
     scribble(host, 2)
     meanwhile = seen(host)
     assert meanwhile.held == before.held
-    engine.perform(GUEST, engine.undoing(GUEST))
+    engine.undo(GUEST)
     back = seen(host)
     assert back.now == before.now
     assert back.held.items() >= before.held.items()
-    engine.perform(GUEST, engine.undoing(GUEST))
+    engine.undo(GUEST)
     assert seen(host).now == meanwhile.now
     assert len(engine.view(GUEST).trashed) == 1
     assert not [each.id for each in engine.diagnose(GUEST, check=True).found]
+
+
+@pytest.mark.parametrize("kinds", LAYOUTS)
+def test_what_recovery_finishes_is_what_is_taken_back(kinds: str) -> None:
+    """Before recovery the journal tells of an older operation as the last one: to take back a create is to delete."""
+    host = with_history(kinds)
+    before, decided = seen(host), 0
+    for point in every_crash(host, lambda engine: engine.revert(GUEST, RevertRequest("root"))):
+        died = SimulatedHost(after_engine_crash(point.world))
+        recovered = Engine(died.fork()).recover(GUEST)
+        if recovered is not None and recovered.outcome is Outcome.DONE:
+            decided += 1
+            Engine(died).undo(GUEST)
+            assert seen(died).now == before.now, repr(point)
+            assert seen(died).held.items() >= before.held.items(), repr(point)
+    assert decided > 5
 
 
 def test_one_disk_that_was_reverted_comes_back_and_the_domain_is_where_it_was() -> None:
@@ -153,7 +171,7 @@ def test_one_disk_that_was_reverted_comes_back_and_the_domain_is_where_it_was() 
     engine = Engine(host)
     before = seen(host)
     engine.revert(GUEST, RevertRequest("root", only=("xvdb",)))
-    engine.perform(GUEST, engine.undoing(GUEST))
+    engine.undo(GUEST)
     assert (seen(host).now, seen(host).current) == (before.now, before.current)
 
 
@@ -223,7 +241,7 @@ def test_what_is_given_up_for_good_is_not_promised_back() -> None:
 
 OPERATIONS: dict[str, tuple[Callable[[str], SimulatedHost], Operation]] = {
     "revert again": (reverted, lambda engine: engine.revert(GUEST, RevertRequest("root"))),
-    "undo": (reverted, lambda engine: engine.perform(GUEST, engine.undoing(GUEST))),
+    "undo": (reverted, lambda engine: engine.undo(GUEST)),
     "delete": (reverted, lambda engine: engine.delete(GUEST, DeleteRequest("middle"))),
     "forget": (with_history, lambda engine: engine.perform(GUEST, ForgetRequest("middle"))),
     "restore": (thrown_away, lambda engine: engine.perform(GUEST, RestoreRequest("middle"))),
@@ -279,7 +297,7 @@ def test_the_last_operation_is_taken_back(kinds: str, request_: Request, back: s
     engine = Engine(host)
     before = seen(host)
     engine.perform(GUEST, request_)
-    engine.perform(GUEST, engine.undoing(GUEST))
+    engine.undo(GUEST)
     assert getattr(seen(host), back) == getattr(before, back)
 
 

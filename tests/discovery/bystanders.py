@@ -52,6 +52,8 @@ def tag_by_hand(host: SimulatedHost) -> None:
 DEEDS: dict[str, Deed] = {
     "reboots": lambda host: host.guest_reboot(GUEST),
     "powers off": lambda host: host.guest_poweroff(GUEST),
+    "crashes": lambda host: host.guest_crash(GUEST),
+    "its QEMU dies": lambda host: host.kill_qemu(GUEST),
     "xl pause": by_xl(life.paused),
     "xl unpause": by_xl(life.unpaused),
     "xl destroy": by_xl(life.destroyed),
@@ -96,16 +98,19 @@ def performs(host: SimulatedHost, operation: Operation) -> XensnapError | None:
     assert bool(Engine(host).list(GUEST).pending) == left, told
     try:
         Engine(host).recover(GUEST)
-    except Busy:  # somebody has started the guest on what is half reverted, and is told to end it first
+    except XensnapError as error:
+        # Somebody has started the guest on what is half reverted, or its QEMU is dead: he is told to end it first.
+        if not isinstance(error, Busy) and error.id != "monitor-gone":
+            raise
         DEEDS["xl destroy"](host)
         Engine(host).recover(GUEST)
     return told
 
 
-FOR_US = {"xl pause", "xl create"}
-"""What cannot be told from our own doing, so that it may be gone when ours is put back: a pause while we hold the guest
-suspended, a start while a revert has ended it. The operator who did it without asking sees his guest running, or as it
-was.
+FOR_US = {"xl pause", "xl create", "its QEMU dies"}
+"""What cannot be told from our own doing, so that it may be gone when ours is put back or done: a pause while we hold
+the guest suspended, a start while a revert has ended it, the death of a QEMU that a revert is about to end. The
+operator who did it without asking sees his guest running, or as it was.
 """
 
 HARM: dict[str, set[str]] = {
@@ -121,17 +126,20 @@ A guest that is asked to be quiet writes out what it has cached, as it may do by
 ended by a revert before an operator starts it has lost that.
 """
 
+MORE_ORDERS = {"its QEMU dies": ("operation deed destroy",)}
+"""What may come, too: where a job was at work in a QEMU that dies, all waits until the operator ends the domain."""
 
-def serial(host: SimulatedHost, operation: Operation, deed: Deed) -> tuple[list[End], list[End]]:
-    """Every end that both may come to; and those without the deed."""
+
+def serial(host: SimulatedHost, operation: Operation, name: str) -> tuple[list[End], list[End]]:
+    """Every end that an operation and a deed may come to; and those without the deed."""
     doing: dict[str, Deed] = {
         "operation": lambda host: performs(host, operation),
-        "deed": deed,
+        "deed": DEEDS[name],
         "flush": lambda host: host.guest_flush(GUEST),
         "destroy": DEEDS["xl destroy"],
     }
     ends = []
-    for order in ORDERS:
+    for order in (*ORDERS, *MORE_ORDERS.get(name, ())):
         fork = host.fork()
         for step in order.split():
             happens(fork, doing[step])
@@ -148,8 +156,8 @@ def judge(host: SimulatedHost, operation: Operation, name: str) -> int:
     what qemu-img does: these two happen only between effects.
     """
     deed = DEEDS[name]
-    ends, without = serial(host, operation, deed)
-    cuts = (Cut.BEFORE,) if name in {"reboots", "powers off", "xl create"} else (Cut.BEFORE, Cut.PARTLY)
+    ends, without = serial(host, operation, name)
+    cuts = (Cut.BEFORE,) if name in {"reboots", "powers off", "crashes", "xl create"} else (Cut.BEFORE, Cut.PARTLY)
     happened = 0
     for number in every_effect(host, operation):
         for cut in cuts:

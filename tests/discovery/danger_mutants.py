@@ -6,6 +6,7 @@ anybody says.
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -47,19 +48,44 @@ EXTERNAL = CreateRequest("s", kind=Kind.EXTERNAL, disk_only=True)
 REUSING = CreateRequest("s", disk_only=True, disks={"xvda": DiskChoice(Kind.EXTERNAL, PREPARED)}, reuse_external=True)
 
 
+ACTS: dict[str, Operation] = {
+    "create": lambda engine: engine.create(GUEST, DISK_ONLY),
+    "create external": lambda engine: engine.create(GUEST, EXTERNAL),
+    "create on the prepared overlay": lambda engine: engine.create(GUEST, REUSING),
+    "delete only": lambda engine: engine.delete(GUEST, DeleteRequest("only")),
+    "delete s": lambda engine: engine.delete(GUEST, DeleteRequest("s")),
+    "delete second": lambda engine: engine.delete(GUEST, DeleteRequest("second")),
+    "delete t": lambda engine: engine.delete(GUEST, DeleteRequest("t")),
+}
+
+
+@dataclass(frozen=True)
+class Spares:
+    """One operation on a world of this module, and what must be true of that in the end, by their names."""
+
+    made: str
+    act: str
+    sound: str
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        return spared(globals()[self.made], self.act, globals()[self.sound])()
+
+
 @cache
-def spared(made: Callable[[], tuple[SimulatedHost, Any]], act: Operation, sound: Callable[..., None]) -> Judgement:
+def spared(made: Callable[[], tuple[SimulatedHost, Any]], act: str, sound: Callable[..., None]) -> Judgement:
     """Whether an error or an operation has left everything as it must be."""
+    plan = Spares(made.__name__, act, sound.__name__)
 
     def prepare() -> Trial:
         host, known = made()
 
         def run() -> Effort:
-            with counted("operations", harness.TRIED) as effort:
+            with counted("operations", harness.TRIED, plan=lambda _: plan) as effort:
                 effort.count = 1
                 after = host.fork()
                 with contextlib.suppress(XensnapError):
-                    act(Engine(after))
+                    ACTS[act](Engine(after))
                 sound(after, known)
             return effort
 
@@ -313,7 +339,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         opened,
         "_against",
         without("image-open-twice"),
-        spared(_open_twice, lambda engine: engine.create(GUEST, DISK_ONLY), _records_are_true),
+        spared(_open_twice, "create", _records_are_true),
     ),
     Mutant(
         "does not mind that a guest runs on another image",
@@ -322,7 +348,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         opened,
         "_against",
         without("runs-on-another"),
-        spared(_on_another, lambda engine: engine.create(GUEST, DISK_ONLY), _records_are_true),
+        spared(_on_another, "create", _records_are_true),
         # The look whether the points are there would undo it in time.
         also=((TakePoints, "_require_taken", left_out),),
     ),
@@ -333,7 +359,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         opened,
         "_against",
         without("image-replaced"),
-        spared(_on_a_replaced_image, lambda engine: engine.create(GUEST, EXTERNAL), _it_holds_what_the_guest_had),
+        spared(_on_a_replaced_image, "create external", _it_holds_what_the_guest_had),
     ),
     Mutant(
         "merges away an overlay that holds a snapshot of an operator",
@@ -344,7 +370,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         snapshots_are_no_reason,
         spared(
             _with_a_tag_of_an_operator,
-            lambda engine: engine.delete(GUEST, DeleteRequest("only")),
+            "delete only",
             _it_shows_what_it_showed,
         ),
     ),
@@ -355,7 +381,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         collect,
         "why_kept",
         snapshots_are_no_reason,
-        spared(_tag_above_ours, lambda engine: engine.delete(GUEST, DeleteRequest("second")), _it_shows_what_it_showed),
+        spared(_tag_above_ours, "delete second", _it_shows_what_it_showed),
     ),
     Mutant(
         "streams into an overlay that holds a snapshot of an operator",
@@ -364,9 +390,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         collect,
         "why_kept",
         snapshots_are_no_reason,
-        spared(
-            _tag_above_ours_in_use, lambda engine: engine.delete(GUEST, DeleteRequest("t")), _it_shows_what_it_showed
-        ),
+        spared(_tag_above_ours_in_use, "delete t", _it_shows_what_it_showed),
     ),
     Mutant(
         "applies by the tag, which qemu-img takes for an id",
@@ -393,9 +417,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         point_steps,
         "_delete",
         takes_qemus_word,
-        spared(
-            _forgotten_by_qemu, lambda engine: engine.delete(GUEST, DeleteRequest("s")), _no_tag_is_without_its_record
-        ),
+        spared(_forgotten_by_qemu, "delete s", _no_tag_is_without_its_record),
     ),
     Mutant(
         "takes a point on a node that no device stands on",
@@ -404,7 +426,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         block_layer,
         "_prepared",
         on_a_bare_node,
-        spared(_remembered, lambda engine: engine.create(GUEST, EXTERNAL), _it_is_kept_from_the_guest),
+        spared(_remembered, "create external", _it_is_kept_from_the_guest),
         also=((TakePoints, "_require_taken", left_out),),
     ),
     Mutant(
@@ -416,7 +438,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         answers(""),
         spared(
             _overlay_on_another_base,
-            lambda engine: engine.create(GUEST, REUSING),
+            "create on the prepared overlay",
             _it_starts_from_what_it_had,
         ),
         also=((MakeOverlay, "_is_made", answers_later(True)),),
@@ -437,7 +459,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         TakePoints,
         "do",
         two_points_of_one_disk,
-        spared(_by_door, lambda engine: engine.create(GUEST, EXTERNAL), _it_still_runs),
+        spared(_by_door, "create external", _it_still_runs),
         also=((block_layer, "_one_each", passes), (block_layer, "_prepared", into_the_new_overlay)),
     ),
     Mutant(
@@ -449,7 +471,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         snapshots_are_no_reason,
         spared(
             _tag_in_a_running_overlay,
-            lambda engine: engine.delete(GUEST, DeleteRequest("s")),
+            "delete s",
             _it_shows_what_it_showed,
         ),
     ),
@@ -460,7 +482,7 @@ DANGER_MUTANTS: tuple[Mutant, ...] = (
         Context,
         "opened_by",
         answers_later(None),
-        spared(_with_a_snapshot, lambda engine: engine.delete(GUEST, DeleteRequest("s")), _records_are_true),
+        spared(_with_a_snapshot, "delete s", _records_are_true),
         also=((Gate, "to_write", left_out),),
     ),
 )

@@ -5,6 +5,7 @@ told that the domain is busy and by whom. So the oracle is the same operations o
 with any of them left out. What an operator does by hand at one of their effects has its place in that order, too.
 """
 
+import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -124,21 +125,74 @@ def allowed(
     return [one_after_the_other(host, group, order, look=look) for order in orders(len(group), waiting=waiting)]
 
 
-def judge_interleavings(host: SimulatedHost, pair: Sequence[AsyncOperation], *, look: Look = nothing_left) -> None:
-    """Preempt the first operation at every one of its effects, let the second run to its end there, then go on."""
+TO_ITS_END = 1 << 20
+Turns = tuple[int, ...]
+
+
+def judge_interleavings(
+    host: SimulatedHost, pair: Sequence[AsyncOperation], turns: Iterable[Turns], *, look: Look = nothing_left
+) -> int:
+    """Let two operations take these turns; how many were tried.
+
+    Args:
+        host: what they start from.
+        pair: the two.
+        turns: `every_preemption` or `some_preemptions`.
+        look: what is seen of the host in the end.
+    """
     endings = allowed(host, pair, waiting=False, look=look)
-    for cut in range(effects(host, pair[0]) + 1):
-        found = at_once(host, pair, (cut, 1 << 20, 1 << 20), wait_s=0, look=look)
-        assert found in endings, f"preempted after {cut} effects: {found.outcomes}"
+    tried = 0
+    for each in turns:
+        found = at_once(host, pair, each, wait_s=0, look=look)
+        assert found in endings, f"turns {each}: {found.outcomes}"
+        tried += 1
+    return tried
+
+
+def every_preemption(host: SimulatedHost, pair: Sequence[AsyncOperation]) -> Iterator[Turns]:
+    """Every order of turns in which each of two is preempted once at most, whichever begins."""
+    for first in (0, 1):
+        for cut in range(effects(host, pair[first]) + 1):
+            for second in range(effects_beside(host, pair, first, cut) + 1):
+                yield _turns(first, cut, second)
+
+
+def some_preemptions(
+    host: SimulatedHost, pair: Sequence[AsyncOperation], count: int, *, seed: int = 6
+) -> Iterator[Turns]:
+    """So many of those, drawn from a seed."""
+    draw = random.Random(seed)
+    lengths = [effects(host, operation) for operation in pair]
+    for _ in range(count):
+        first = draw.randrange(2)
+        cut = draw.randint(0, lengths[first])
+        yield _turns(first, cut, draw.randint(0, effects_beside(host, pair, first, cut)))
+
+
+def _turns(first: int, cut: int, second: int) -> Turns:
+    return (*(0,) * first, cut, second, TO_ITS_END, TO_ITS_END)
 
 
 def effects(host: SimulatedHost, operation: AsyncOperation) -> int:
     """How many times an operation gives way from its beginning to its end."""
-    work = outcome(operation(AsyncEngine(host.fork())))
-    count = 0
-    while True:
+    return _advanced(outcome(operation(AsyncEngine(host.fork()))), TO_ITS_END)
+
+
+def effects_beside(host: SimulatedHost, pair: Sequence[AsyncOperation], first: int, cut: int) -> int:
+    """How many times one of two gives way to its end, where the `first` one stands still after so many effects."""
+    fork = host.fork()
+    standing = outcome(pair[first](AsyncEngine(fork, wait_s=0)))
+    _advanced(standing, cut)
+    count = _advanced(outcome(pair[1 - first](AsyncEngine(fork.another(), wait_s=0))), TO_ITS_END)
+    _advanced(standing, TO_ITS_END)  # what was never awaited would complain
+    return count
+
+
+def _advanced(work: Coroutine[Any, Any, str], effects_max: int) -> int:
+    """Step it so often, or to its end; how many times it gave way."""
+    for count in range(effects_max):
         try:
             work.send(None)
         except StopIteration:
             return count
-        count += 1
+    return effects_max

@@ -4,37 +4,50 @@ A judgement is prepared with the engine as it is and carried out with the mutant
 was done by the operation that is looked at.
 """
 
+import errno
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any
+from types import FunctionType
+from typing import Any, Protocol
 
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from simulator import SimulatedHost
+from simulator import CrashPoint, SimulatedHost
 from simulator.core.effects import Cut
 from simulator.tools.qemu_img import SnapshotCreate
 from tests.crash import harness
-from tests.crash.harness import Operation
+from tests.crash.harness import Death, Operation
 from tests.crash.test_every_effect import OPERATIONS, with_history
 from tests.crash.test_every_fault import test_one_effect_fails as one_effect_fails
+from tests.crash.test_fault_plans import passed, replay
 from tests.discovery import interleave
-from tests.discovery.interleave import AsyncOperation, judge_interleavings
+from tests.discovery.interleave import AsyncOperation, Turns, judge_interleavings, some_preemptions
 from tests.stateful import machine as machines
 from tests.stateful.test_simulated import OnTheSimulator, TestOnTheSimulator
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
 from xensnap.model import Format
+from xensnap.testing.values import FaultPlan
+
+
+class Plan(Protocol):
+    """The one thing that is tried where a mutant was found, as a value that prints as Python."""
+
+    def trial(self) -> Callable[[], object]:
+        """Called without a mutant, it gives what is to be called with one."""
 
 
 @dataclass
 class Effort:
-    """How much a judgement has tried until it failed, or until its end."""
+    """How much a judgement has tried until it failed, or until its end; and what of it failed."""
 
     count: int = 0
     unit: str = ""
+    plan: Plan | None = None
 
     def __str__(self) -> str:
         return f"{self.count} {self.unit}"
@@ -61,9 +74,21 @@ BROKEN = (AttributeError, ImportError, NameError, TypeError)
 """What a mutant raises that does not fit the engine any more: then it says nothing about the tests."""
 
 
+def unplanned(_: BaseException) -> None:
+    """Where nobody can tell by the error alone what was tried."""
+
+
 @contextmanager
-def counted(unit: str, *counters: "dict[str, int]") -> Iterator[Effort]:
-    """Count what is tried meanwhile, and take it out of the figures of the run, which are about the real engine."""
+def counted(
+    unit: str, *counters: "dict[str, int]", plan: Callable[[BaseException], Plan | None] = unplanned
+) -> Iterator[Effort]:
+    """Count what is tried meanwhile, and take it out of the figures of the run, which are about the real engine.
+
+    Args:
+        unit: what is counted.
+        counters: where the tests count it.
+        plan: tells by an error what had been tried when it came.
+    """
     effort = Effort(unit=unit)
     before = [dict(counter) for counter in counters]
     try:
@@ -72,6 +97,7 @@ def counted(unit: str, *counters: "dict[str, int]") -> Iterator[Effort]:
         raise
     except Exception as error:
         effort.count = effort.count or _sum(counters) - _sum(before)
+        effort.plan = plan(error)
         raise Failed(error, effort) from error
     finally:
         effort.count = effort.count or _sum(counters) - _sum(before)
@@ -80,8 +106,48 @@ def counted(unit: str, *counters: "dict[str, int]") -> Iterator[Effort]:
             counter.update(old)
 
 
+def known(error: BaseException, **kinds: type) -> dict[str, Any]:
+    """The local variables of the judge itself when it came to this, found by their names and types."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if all(isinstance(frame.f_locals.get(name), kind) for name, kind in kinds.items()):
+            return {name: frame.f_locals[name] for name in kinds}
+    raise LookupError(f"no judge knows {', '.join(kinds)}") from error
+
+
+def died(error: BaseException) -> tuple[int, Cut, str]:
+    """At which effect, how far that had come, and who died of what; at none where the operation itself went wrong."""
+    told: tuple[dict[str, type], ...] = (
+        {"point": CrashPoint, "name": str},
+        {"point": CrashPoint},
+        {"name": str, "death": FunctionType},
+    )
+    for kinds in told:
+        with suppress(LookupError):
+            found = known(error, **kinds)
+            point = found.get("point")
+            effect, cut = (point.number, point.cut) if point else (0, Cut.BEFORE)
+            return effect, cut, found.get("name", harness.DEATHS[0][0])
+    return 0, Cut.BEFORE, harness.DEATHS[0][0]
+
+
+def named(death: str) -> tuple[Death]:
+    """The death of this name."""
+    return (next(each for each in harness.DEATHS if each[0] == death),)
+
+
 def _sum(counters: "tuple[dict[str, int], ...] | list[dict[str, int]]") -> int:
     return sum(sum(counter.values()) for counter in counters)
+
+
+def fails(trial: Callable[[], object]) -> bool:
+    """Whether something goes wrong, and not because a mutant does not fit."""
+    try:
+        trial()
+    except BROKEN:
+        raise
+    except Exception:  # noqa: BLE001 - whatever it is
+        return True
+    return False
 
 
 def _delete(engine: Engine, *, name: str) -> object:
@@ -123,30 +189,53 @@ def _write(machine: Any) -> None:
     machines.counted("write")
 
 
-@cache
 def walk(disk: Format, *steps: str) -> Judgement:
-    """The state machine on a path that it seldom takes by chance: `create a`, `revert a`, `delete a`, with writes."""
+    """The state machine on a path that it seldom takes by chance."""
+    return Walk(disk.value, steps).judgement
 
-    def prepare() -> Trial:
+
+@dataclass(frozen=True)
+class Walk:
+    """Steps of the state machine: `create a`, `revert a`, `delete a`, `resize 8`; the guest writes before each."""
+
+    disk: str
+    steps: tuple[str, ...]
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        return self._walk
+
+    def judgement(self) -> Trial:
+        """All of it."""
+
+        def plan(error: BaseException) -> Plan:
+            return Walk(self.disk, tuple(known(error, taken=list, machine=OnTheSimulator)["taken"]))
+
         def run() -> Effort:
-            with counted("steps", machines.STEPS) as effort:
-                machine: Any = OnTheSimulator()
-                machine.define_the_domain([(disk, 65536, "1.1", 8)])
-                for step in steps:
-                    verb, _, name = step.partition(" ")
-                    _write(machine)
-                    if verb == "create":
-                        machine.create(name, None, None, planned=False)
-                    elif verb == "revert":
-                        machine.revert(_Chosen(name), planned=False)
-                    else:
-                        machine.delete(_Chosen(name), "one", planned=False)
-                    machine.holds()
+            with counted("steps", machines.STEPS, plan=plan) as effort:
+                self._walk()
             return effort
 
         return run
 
-    return prepare
+    def _walk(self) -> object:
+        machine: Any = OnTheSimulator()
+        machine.define_the_domain([(Format(self.disk), 65536, "1.1", 8)])
+        taken: list[str] = []
+        for step in self.steps:
+            taken.append(step)
+            verb, _, name = step.partition(" ")
+            _write(machine)
+            if verb == "create":
+                machine.create(name, None, None, planned=False)
+            elif verb == "revert":
+                machine.revert(_Chosen(name), planned=False)
+            elif verb == "resize":
+                machine.resize(_Chosen("xvda"), int(name))
+            else:
+                machine.delete(_Chosen(name), "one", planned=False)
+            machine.holds()
+        return taken
 
 
 def state_machine() -> Trial:
@@ -187,29 +276,72 @@ CRASHED: dict[str, Operation] = {
 """`only` is the one snapshot of a domain that has no other."""
 
 
+@dataclass(frozen=True)
+class Dies:
+    """The engine dies at one place of an operation on a domain that is off, and `recover` follows."""
+
+    kinds: str
+    verb: str
+    effect: int
+    cut: Cut
+    death: str
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        return partial(self._judge, _world(self.kinds, self.verb))
+
+    def _judge(self, host: SimulatedHost) -> object:
+        return harness.judge(host, CRASHED[self.verb], named(self.death), at=(self.effect, self.cut))
+
+
+@dataclass(frozen=True)
+class DiesAndTheGuestRuns(Dies):
+    """The same, and the guest runs and writes before the recovery."""
+
+    def _judge(self, host: SimulatedHost) -> object:
+        return harness.judge_where_the_guest_runs_first(
+            host, CRASHED[self.verb], named(self.death), at=(self.effect, self.cut)
+        )
+
+
+def _world(kinds: str, verb: str) -> SimulatedHost:
+    return _fresh(kinds) if verb.endswith("only") else _history(kinds)
+
+
 def deaths(kinds: str, verb: str) -> Judgement:
     """Death at every effect of an operation, as in tests/crash."""
-    return _deaths(kinds, verb, harness.judge)
+    return _deaths(kinds, verb, harness.judge, Dies)
 
 
 def guest_runs_first(kinds: str, verb: str) -> Judgement:
     """The same, and the guest runs and writes before the recovery."""
-    return _deaths(kinds, verb, harness.judge_where_the_guest_runs_first)
+    return _deaths(kinds, verb, harness.judge_where_the_guest_runs_first, DiesAndTheGuestRuns)
 
 
 @cache
-def _deaths(kinds: str, verb: str, judge: Callable[[SimulatedHost, Operation], object]) -> Judgement:
+def _deaths(kinds: str, verb: str, judge: Callable[[SimulatedHost, Operation], object], dies: type[Dies]) -> Judgement:
     def prepare() -> Trial:
-        host = _fresh(kinds) if verb.endswith("only") else _history(kinds)
+        host = _world(kinds, verb)
 
         def run() -> Effort:
-            with counted("deaths", harness.TRIED) as effort:
+            with counted("deaths", harness.TRIED, plan=lambda error: dies(kinds, verb, *died(error))) as effort:
                 judge(host, CRASHED[verb])
             return effort
 
         return run
 
     return prepare
+
+
+@dataclass(frozen=True)
+class Strange:
+    """An operation beside the tag of a stranger that is called like ours."""
+
+    verb: str
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        return stranger(self.verb)()
 
 
 @cache
@@ -227,7 +359,7 @@ def stranger(verb: str) -> Judgement:
         held = host.visible_snapshot(image, theirs)
 
         def run() -> Effort:
-            with counted("operations", harness.TRIED) as effort:
+            with counted("operations", harness.TRIED, plan=lambda _: Strange(verb)) as effort:
                 effort.count = 1
                 after = host.fork()
                 CRASHED[verb](Engine(after))
@@ -239,13 +371,35 @@ def stranger(verb: str) -> Judgement:
     return prepare
 
 
+@dataclass(frozen=True)
+class Fails:
+    """One effect of an operation fails; then all heals."""
+
+    kinds: str
+    verb: str
+    fault: FaultPlan
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        return partial(replay, self.kinds, self.verb, [self.fault])
+
+
+def first_to_fail(kinds: str, verb: str, cut: Cut) -> Fails:
+    """The first effect whose failure the engine does not bear."""
+    for effect, nth in passed(kinds, verb):
+        fault = FaultPlan(effect, cut, errno.ENOSPC, nth)
+        if fails(partial(replay, kinds, verb, [fault])):
+            return Fails(kinds, verb, fault)
+    raise AssertionError("no single effect is to blame")
+
+
 @cache
 def faults(kinds: str, verb: str, cut: Cut) -> Judgement:
     """Every effect of an operation fails once, as in tests/crash."""
 
     def prepare() -> Trial:
         def run() -> Effort:
-            with counted("faults", harness.TRIED) as effort:
+            with counted("faults", harness.TRIED, plan=lambda _: first_to_fail(kinds, verb, cut)) as effort:
                 one_effect_fails(kinds, verb, cut)
             return effort
 
@@ -274,16 +428,33 @@ PAIRS: dict[str, tuple[AsyncOperation, AsyncOperation]] = {
 }
 
 
+@dataclass(frozen=True)
+class TakesTurns:
+    """Two engines at once, which give way to each other after so many effects."""
+
+    kinds: str
+    pair: str
+    turns: Turns
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        return partial(judge_interleavings, _history(self.kinds), PAIRS[self.pair], [self.turns])
+
+
 @cache
 def at_once(kinds: str, pair: str) -> Judgement:
-    """Two engines at once, the first one preempted at every effect."""
+    """Two engines at once, each preempted once at an effect that a seed draws."""
 
     def prepare() -> Trial:
         host = _history(kinds)
 
         def run() -> Effort:
-            with counted("schedules", interleave.SCHEDULES) as effort:
-                judge_interleavings(host, PAIRS[pair])
+            with counted(
+                "schedules",
+                interleave.SCHEDULES,
+                plan=lambda error: TakesTurns(kinds, pair, known(error, each=tuple, endings=list)["each"]),
+            ) as effort:
+                judge_interleavings(host, PAIRS[pair], some_preemptions(host, PAIRS[pair], 100))
             return effort
 
         return run

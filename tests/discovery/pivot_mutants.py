@@ -1,12 +1,15 @@
 """Engines that end an image below a guest that runs wrongly, in one small way each; see `mutants`."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace as remade
 
+from simulator.core.effects import Cut
 from tests.crash import harness
 from tests.crash.test_pivot import hidden, judge_under_a_writer
-from tests.discovery.judgements import Effort, Trial, counted
+from tests.discovery.judgements import Effort, Trial, counted, died, named
 from tests.discovery.mutants import Instead, Mutant, nothing
 from tests.discovery.running_mutants import deaths
 from xensnap.engine import pivot_steps
@@ -14,12 +17,26 @@ from xensnap.engine.overlay_steps import PullUp
 from xensnap.engine.pivot_steps import CopyDown, Pivot
 
 
+@dataclass(frozen=True)
+class DiesBelowAWriter:
+    """The engine dies at one place of a pivot below a guest that never rests, and `recover` follows."""
+
+    effect: int
+    cut: Cut
+    death: str
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        host = hidden()
+        return lambda: judge_under_a_writer(host.fork(), named(self.death), at=(self.effect, self.cut))
+
+
 def under_a_writer() -> Trial:
     """Death at every effect of a pivot below a guest that never rests, as in tests/crash."""
     host = hidden()
 
     def run() -> Effort:
-        with counted("deaths", harness.TRIED) as effort:
+        with counted("deaths", harness.TRIED, plan=lambda error: DiesBelowAWriter(*died(error))) as effort:
             judge_under_a_writer(host.fork(), harness.DEATHS)
         return effort
 

@@ -1,15 +1,19 @@
 """Engines that are wrong about guests that run, in one small way each; see `mutants`."""
 
+from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from msgspec.structs import replace as remade
 
 from simulator.checkers.guests import torn
+from simulator.core.effects import Cut
 from tests.crash import harness, running
+from tests.crash.test_meanwhile import interrupted, judged
 from tests.crash.test_meanwhile import test_the_guest_ends_meanwhile as the_guest_ends
-from tests.discovery.judgements import Effort, Judgement, Trial, counted
+from tests.discovery.judgements import Effort, Judgement, Trial, counted, died, known, named
 from tests.discovery.mutants import Instead, Mutant, nothing
 from xensnap.engine import live, live_steps
 from xensnap.engine.engine import Engine
@@ -17,6 +21,55 @@ from xensnap.engine.live_steps import Checkpoint, RestoreMemory, SaveAway
 from xensnap.engine.quiet_steps import TakeQuietPoints
 from xensnap.engine.request import CreateRequest, RevertRequest
 from xensnap.hypervisor import Then
+
+
+@dataclass(frozen=True)
+class DiesBelowAGuest:
+    """The engine dies at one place of an operation on a guest that runs, and `recover` follows."""
+
+    kinds: str
+    verb: str
+    effect: int
+    cut: Cut
+    death: str
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        host = running.guest_for(self.verb, self.kinds)
+        at = (self.effect, self.cut)
+        return lambda: running.judge(host, running.OPERATIONS[self.verb], named(self.death), at=at)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The guest reboots, powers off or crashes at one place of an operation on it."""
+
+    kinds: str
+    verb: str
+    end: str
+    effect: int
+    cut: Cut
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        host = running.guest_for(self.verb, self.kinds)
+        ended = host.fork()
+        running.OPERATIONS[self.verb](Engine(ended))
+
+        def run() -> None:
+            where = repr(self)
+            judged(interrupted(host, self.verb, self.end, self.effect, self.cut, where), host, ended, self.end, where)
+
+        return run
+
+
+@dataclass(frozen=True)
+class OneMoment:
+    """A checkpoint of a guest that never rests, and a revert to it."""
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        return one_moment()
 
 
 @cache
@@ -27,7 +80,9 @@ def deaths(kinds: str, verb: str) -> Judgement:
         host = running.guest_for(verb, kinds)
 
         def run() -> Effort:
-            with counted("deaths", harness.TRIED) as effort:
+            with counted(
+                "deaths", harness.TRIED, plan=lambda error: DiesBelowAGuest(kinds, verb, *died(error))
+            ) as effort:
                 running.judge(host, running.OPERATIONS[verb])
             return effort
 
@@ -42,7 +97,10 @@ def reboots(kinds: str, verb: str) -> Judgement:
 
     def prepare() -> Trial:
         def run() -> Effort:
-            with counted("reboots", harness.TRIED) as effort:
+            def plan(error: BaseException) -> Ends:
+                return Ends(kinds, verb, "reboot", **_place(error))
+
+            with counted("reboots", harness.TRIED, plan=plan) as effort:
                 the_guest_ends(kinds, verb, "reboot")
             return effort
 
@@ -51,13 +109,18 @@ def reboots(kinds: str, verb: str) -> Judgement:
     return prepare
 
 
+def _place(error: BaseException) -> dict[str, Any]:
+    found = known(error, number=int, cut=Cut)
+    return {"effect": found["number"], "cut": found["cut"]}
+
+
 def one_moment() -> Trial:
     """A guest that never rests comes back with the memory that fits its disks."""
     host = running.running("i")
     host.guest_never_rests(harness.GUEST, "xvda", length_bytes=harness.CLUSTER, end_bytes=4 * harness.CLUSTER)
 
     def run() -> Effort:
-        with counted("operations", harness.TRIED) as effort:
+        with counted("operations", harness.TRIED, plan=lambda _: OneMoment()) as effort:
             effort.count = 2
             back = host.fork()
             Engine(back).create(harness.GUEST, CreateRequest("second"))

@@ -1,15 +1,29 @@
 """Engine processes on one domain at once: one after the other, or one is told who is busy (design 5.6)."""
 
+from collections.abc import Iterator, Sequence
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from simulator import SimulatedHost
+from tests.conftest import PROFILE
 from tests.crash.harness import GUEST
 from tests.crash.running import running, seen, sound
 from tests.crash.test_every_effect import with_history
 from tests.discovery.bystanders import DEEDS, happens
-from tests.discovery.interleave import LOCKED, AsyncOperation, Ending, allowed, at_once, effects, judge_interleavings
+from tests.discovery.interleave import (
+    LOCKED,
+    AsyncOperation,
+    Ending,
+    Turns,
+    allowed,
+    at_once,
+    effects,
+    every_preemption,
+    judge_interleavings,
+    some_preemptions,
+)
 from tests.discovery.judgements import PAIRS
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest, DeleteRequest, PinRequest, RenameRequest, RevertRequest
@@ -46,12 +60,28 @@ RUNNING: dict[str, tuple[AsyncOperation, ...]] = {
         lambda engine: engine.revert(GUEST, RevertRequest("first")),
         lambda engine: engine.delete(GUEST, DeleteRequest("first")),
     ),
+    "checkpoint and delete": (
+        lambda engine: engine.create(GUEST, CreateRequest("one")),
+        lambda engine: engine.delete(GUEST, DeleteRequest("disks")),
+    ),
+    "revert and undo": (
+        lambda engine: engine.revert(GUEST, RevertRequest("first")),
+        lambda engine: engine.undo(GUEST),
+    ),
 }
 
 
 @pytest.fixture(scope="module", params=["i", "e"])
 def host(request) -> SimulatedHost:
     return with_history(request.param)
+
+
+PREEMPTIONS = 100
+"""How many are tried of each pair in an ordinary run."""
+
+
+def preempted(host: SimulatedHost, pair: Sequence[AsyncOperation]) -> Iterator[Turns]:
+    return every_preemption(host, pair) if PROFILE == "deep" else some_preemptions(host, pair, PREEMPTIONS)
 
 
 def alive(host: SimulatedHost) -> object:
@@ -62,12 +92,13 @@ def alive(host: SimulatedHost) -> object:
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_whoever_is_preempted_anywhere(host, pair) -> None:
-    judge_interleavings(host, PAIRS[pair])
+    assert judge_interleavings(host, PAIRS[pair], preempted(host, PAIRS[pair])) >= PREEMPTIONS
 
 
 @pytest.mark.parametrize("pair", RUNNING)
 def test_whoever_is_preempted_while_the_guest_runs(pair) -> None:
-    judge_interleavings(running("ie"), RUNNING[pair], look=alive)
+    host = running("ie")
+    assert judge_interleavings(host, RUNNING[pair], preempted(host, RUNNING[pair]), look=alive) >= PREEMPTIONS
 
 
 @pytest.mark.parametrize("wait_s", [0, 600])

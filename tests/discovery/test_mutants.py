@@ -5,16 +5,17 @@ A mutant that nothing finds is a hole in the tests.
 
 import pytest
 
-from tests.discovery.danger_mutants import DANGER_MUTANTS
-from tests.discovery.judgements import Failed, Judgement
-from tests.discovery.mutants import MUTANTS, Mutant
-from tests.discovery.pivot_mutants import PIVOT_MUTANTS
-from tests.discovery.running_mutants import RUNNING_MUTANTS
+from tests.discovery.judgements import Failed, Judgement, fails
+from tests.discovery.mutants import Mutant
+from tests.discovery.mutants_page import ALL, PAGE, read, written
 
-ALL = (*MUTANTS, *RUNNING_MUTANTS, *PIVOT_MUTANTS, *DANGER_MUTANTS)
+EACH = pytest.mark.parametrize(
+    "mutant", [pytest.param(mutant, id=name.replace(" ", "-")) for name, mutant in ALL.items()]
+)
+PLANS = read(PAGE.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("mutant", [pytest.param(mutant, id=mutant.name.replace(" ", "-")) for mutant in ALL])
+@EACH
 def test_the_mutant_is_found(mutant: Mutant, record_property) -> None:
     trial = mutant.judgement()
     record_property("mutant", (mutant.name, mutant.rule))
@@ -23,6 +24,19 @@ def test_the_mutant_is_found(mutant: Mutant, record_property) -> None:
     record_property("found", (str(found.value.effort), str(found.value)))
 
 
-@pytest.mark.parametrize("judgement", dict.fromkeys(mutant.judgement for mutant in ALL))
+@pytest.mark.parametrize("judgement", dict.fromkeys(mutant.judgement for mutant in ALL.values()))
 def test_the_engine_as_it_is_passes(judgement: Judgement) -> None:
     assert judgement()().count
+
+
+@EACH
+def test_the_plan_on_the_page_fails_with_the_mutant_and_with_nothing_else(mutant: Mutant) -> None:
+    plan = PLANS[mutant.name]
+    trial = plan.trial()
+    with mutant.loose():
+        assert fails(trial)
+    plan.trial()()
+
+
+def test_the_page_tells_of_the_mutants_that_there_are() -> None:
+    assert written(PLANS) == PAGE.read_text(encoding="utf-8"), "run python -m tests.discovery.mutants_page"

@@ -28,7 +28,7 @@ def test_the_engine_keeps_it_and_undo_brings_it_back() -> None:
     engine = Engine(host)
     engine.perform(GUEST, RevertRequest("yesterday"))
     assert host.visible(GUEST) != today
-    engine.perform(GUEST, engine.undoing(GUEST))
+    engine.undo(GUEST)
     assert host.visible(GUEST) == today
 
 
@@ -37,5 +37,5 @@ def test_the_engine_keeps_it_under_a_name_if_it_is_told_so() -> None:
     engine = Engine(host)
     engine.perform(GUEST, RevertRequest("yesterday", save_current="today"))
     assert host.visible(GUEST) != today
-    engine.perform(GUEST, engine.undoing(GUEST))
+    engine.undo(GUEST)
     assert host.visible(GUEST) == today

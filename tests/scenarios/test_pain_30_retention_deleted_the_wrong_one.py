@@ -38,5 +38,5 @@ def test_a_pin_holds_a_plan_tells_and_the_trash_gives_back() -> None:
     with pytest.raises(Refused, match="pinned"):
         engine.delete(GUEST, DeleteRequest("golden"))
     engine.perform(GUEST, ForgetRequest("tuesday"))
-    engine.perform(GUEST, engine.undoing(GUEST))
+    engine.undo(GUEST)
     assert set(engine.list(GUEST).contents.snapshots) == {"golden", "tuesday"}

@@ -9,7 +9,7 @@ from xensnap.cli.documents import done
 from xensnap.cli.documents.done import OperationDocument
 from xensnap.cli.records import recovered_document, recovered_text
 from xensnap.cli.session import Interrupted, Session
-from xensnap.engine.engine import Engine, Result
+from xensnap.engine.engine import Engine, Result, request_of
 from xensnap.engine.execute import Outcome
 from xensnap.engine.plan import Plan, each
 from xensnap.engine.request import (
@@ -68,8 +68,21 @@ def run(session: Session, domain: str, build: Build) -> None:
         request = build(engine)
         result = perform(session, engine, domain, request)
     if result is not None:
-        more = {"deleted": deleted_by(result.plan)} if isinstance(request, DeleteRequest) else {}
-        show_result(session, result, DOCUMENTS[type(request)], **more)
+        _show_done(session, result, request)
+
+
+def undo(session: Session, domain: str) -> None:
+    """Take back the last operation and tell what was done, or only show that plan."""
+    if session.dry_run:
+        return run(session, domain, lambda engine: engine.undoing(domain))
+    with session.engine(changes=True) as engine:
+        result = interruptible(engine, domain, lambda: engine.undo(domain, accept=session.accept))
+    return _show_done(session, result, request_of(result.plan))
+
+
+def _show_done(session: Session, result: Result, request: Request) -> None:
+    more = {"deleted": deleted_by(result.plan)} if isinstance(request, DeleteRequest) else {}
+    show_result(session, result, DOCUMENTS[type(request)], **more)
 
 
 def perform(session: Session, engine: Engine, domain: str, request: Request, **more: Any) -> Result | None:

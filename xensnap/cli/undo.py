@@ -22,4 +22,4 @@ def command(session: Session, domain: str) -> None:
     is there only after `revert --save-current NAME`. What was deleted cannot be had back: `forget` instead, and empty
     the trash later.
     """
-    operate.run(session, domain, lambda engine: engine.undoing(domain))
+    operate.undo(session, domain)

@@ -169,6 +169,25 @@ class AsyncEngine(AsyncReader):
                 return await self._save_and_revert(domain.uuid, request, recovered)
             return await self._carry_out(plan, recovered)
 
+    async def undo(self, ref: str, *, accept: tuple[str, ...] = ()) -> Result:
+        """Take back what was last done to a domain, when nobody else works on it.
+
+        An interrupted operation is ended first; what is then finished is the last one.
+
+        Args:
+            ref: the domain.
+            accept: the risks that are taken, by their ids.
+
+        Raises:
+            NotFound: no such domain, or nothing was done to it.
+            Refused: it cannot be taken back.
+        """
+        domain = await self.host.toolstack.inspect(ref)
+        async with self._locked(domain, "undo"):
+            recovered = await self._recover(domain, abort=None)
+            request = msgspec.structs.replace(await _only_looking(self.undoing(domain.uuid)), accept=accept)
+            return await self._carry_out(await _only_looking(self.plan(domain.uuid, request)), recovered)
+
     async def make(self, request: Birth) -> Result:
         """Make a domain: clone one, or import one from an archive.
 
@@ -215,7 +234,7 @@ class AsyncEngine(AsyncReader):
             return await self._recover(domain, abort=abort)
 
     async def undoing(self, ref: str) -> Request:
-        """The request that takes back what was last done. Changes nothing.
+        """The request that takes back what was last done as far as is known now. Changes nothing; `undo` does it.
 
         Raises:
             NotFound: no such domain, or nothing was done to it.
@@ -384,7 +403,7 @@ class AsyncEngine(AsyncReader):
 
     async def _require_same(self, plan: Plan) -> None:
         """Make the plan again from what is there now: it must come out the same, or somebody has changed something."""
-        request = _request_of(plan)
+        request = request_of(plan)
         if isinstance(request, RevertRequest) and request.save_current:
             cause = "this plan stands for two: what would be given up is saved first, which changes what is planned"
             remedy = "Plan `create` and `revert` one after the other, or use `revert --save-current` without a plan."
@@ -505,7 +524,7 @@ _REQUESTS: dict[str, type[Request]] = {
 def _frees_images(plan: Plan) -> bool:
     """Whether it makes images superfluous, which are merged away afterwards."""
     if plan.verb == "create":
-        request = _request_of(plan)
+        request = request_of(plan)
         return isinstance(request, CreateRequest) and request.replace
     return plan.verb in ("delete", "prune", "empty")
 
@@ -615,7 +634,8 @@ def _birth_of(plan: Plan) -> Birth | None:
             return None
 
 
-def _request_of(plan: Plan) -> Request:
+def request_of(plan: Plan) -> Request:
+    """What was asked for, where that is not to make a domain. `Usage` where the plan does not tell."""
     kind: type[Any] | None = _REQUESTS.get(plan.verb)
     request: Request = _decoded(plan, kind)
     return request
@@ -695,6 +715,10 @@ class Engine(Reader):
     def recover(self, ref: str, *, abort: bool | None = None) -> Recovered | None:
         """See AsyncEngine."""
         return self.host.run(self.aio.recover(ref, abort=abort))
+
+    def undo(self, ref: str, *, accept: tuple[str, ...] = ()) -> Result:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.undo(ref, accept=accept))
 
     def undoing(self, ref: str) -> Request:
         """See AsyncEngine."""
