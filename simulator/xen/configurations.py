@@ -20,6 +20,8 @@ _READ_APART = frozenset({"name", "uuid", "type", "builder", "disk", "vif", "memo
 _NAMED = {"extra": "cmdline"}
 _OF_HVM = {"vga": "cirrus", "vnc": "0"}
 """What an HVM guest has that is not told otherwise."""
+_HVM = f"type.{GuestKind.HVM}"
+"""Where libxl's JSON has what only such a guest has."""
 _MAY_DIFFER = re.compile(r"on_\w+")
 _KIB_PER_MIB = 1024
 _NO_DOMID = 4294967295
@@ -175,7 +177,7 @@ def spelled(
     more = decoded(items)
     told: dict[str, Any] = {
         "c_info": {"type": kind.value, "name": name, "domid": _NO_DOMID, "uuid": uuid, "run_hotplug_scripts": "True"},
-        "b_info": _MACHINE | {f"type.{kind}": {}} | more.pop("b_info", {}),
+        "b_info": _of_kind(kind, _MACHINE | more.pop("b_info", {})),
         **_EVENTS,
         **more,
     }
@@ -186,6 +188,14 @@ def spelled(
     if entries:
         told["disks"] = entries
     return told
+
+
+def _of_kind(kind: GuestKind, machine: dict[str, Any]) -> dict[str, Any]:
+    """The machine with what only guests of its kind have (trace xen/hvm-saved-and-restored)."""
+    if kind is not GuestKind.HVM:
+        return machine | {f"type.{kind}": {}}
+    graphics = {"vga": {"kind": machine.pop("vga", _OF_HVM["vga"])}, "vnc": {"enable": "False"}}
+    return machine | {_HVM: graphics | {"sdl": {}, "spice": {}, "rdm": {}}}
 
 
 def as_read(text: str, uuid: str, *, source: str) -> dict[str, Any]:
@@ -256,6 +266,8 @@ def _beyond(items: dict[str, Any]) -> str:
     machine = items.get("b_info", {})
     left = {key: value for key, value in items.items() if key != "b_info" and _EVENTS.get(key) != value}
     differing = {k: v for k, v in machine.items() if not k.startswith("type.") and _MACHINE.get(k) != v}
+    graphics = machine.get(_HVM, {}).get("vga", {}).get("kind", _OF_HVM["vga"])
+    differing |= {"vga": graphics} if graphics != _OF_HVM["vga"] else {}
     return encoded(left | ({"b_info": differing} if differing else {}))
 
 

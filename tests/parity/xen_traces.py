@@ -103,6 +103,8 @@ _OWN = (
     (re.compile(r"info 0x3/0x0/\d+"), "info <length>"),
     (re.compile(r'kernel = "[^"]*"'), 'kernel = "<kernel>"'),
     (re.compile(r"Image end offset: \d+"), "Image end offset: <length>"),
+    # Which event channel and which grant a guest's kernel has taken for a disk; -1 is none.
+    (re.compile(r"^(\d+ +\d+ +\d+ +\d +)\d+ +\d+ +(?=/local/)", re.MULTILINE), r"\1<channel> <grant> "),
 )
 
 

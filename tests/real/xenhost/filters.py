@@ -21,6 +21,8 @@ TEXT = (
     (re.compile(r"\bevt \d+"), "evt <evt>"),
     (re.compile(r"\[pid \d+\]"), "[pid <pid>]"),
     (re.compile(r'(?<=device-model-pid = ")\d+'), "<pid>"),
+    # Which frame, which grant and which event channel a guest has been given, also in one line for each path.
+    (re.compile(r'\b(ring-ref|event-channel|port) = "\d+"'), r'\1 = "<number>"'),
     (re.compile(r'(?<=start_time = ")\d+\.\d+'), "<time>"),
 )
 NUMBERS = frozenset({"actual-size", "date-nsec", "date-sec", "vm-clock-nsec", "vm-clock-sec"})

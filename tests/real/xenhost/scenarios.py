@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.real.xenhost import filters
-from tests.real.xenhost.guests import IMAGES, PV, Guest
+from tests.real.xenhost.guests import HVM, IMAGES, MANY, PV, PVH, Guest
 from tests.real.xenhost.lab import XenLab, versions
 
 SAVED = "/var/tmp/saved"
@@ -339,6 +339,77 @@ SCENARIOS = (
             NODES,
             qmp("block-dirty-bitmap-remove", node="xvda-qcow2", name="b"),
         ),
+    ),
+)
+
+
+def saved_and_restored(guest: Guest) -> tuple[Deed, ...]:
+    """What every type of guest can: snapshots through the monitor, memory with them, and the way back."""
+    name = guest.name
+    looks = (LIST, ("xl", "block-list", name), ("xl", "list", "-l", name), STATUS, NODES)
+    return (
+        *looks,
+        transaction(internal("xvda", "one"), internal("xvdb", "one")),
+        transaction(internal("xvda", "one"), internal("xvdb", "two")),
+        ("xl", "save", "-p", name, SAVED),
+        LIST,
+        STATUS,
+        qmp("blockdev-snapshot-delete-internal-sync", device="xvdb-qcow2", name="one"),
+        ("xl", "unpause", name),
+        ("xl", "destroy", name),
+        LIST,
+        ("xl", "restore", "-p", SAVED),
+        *(deed if isinstance(deed, tuple) else Qmp(deed.command, name) for deed in looks),
+        ("xl", "unpause", name),
+        LIST,
+        ("xl", "destroy", name),
+        *(("qemu-img", "snapshot", "-l", disk.path(name)) for disk in guest.disks),
+        *(("qemu-img", "check", "-f", "qcow2", disk.path(name)) for disk in guest.disks),
+    )
+
+
+OTHER_GUESTS = (
+    Scenario(
+        "pvh-saved-and-restored",
+        "A PVH guest: snapshots, a save that leaves it paused, and its restore.",
+        saved_and_restored(PVH),
+        PVH,
+    ),
+    Scenario(
+        "hvm-saved-and-restored",
+        "An HVM guest with drivers for Xen: snapshots, a save that leaves it paused, and its restore.",
+        saved_and_restored(HVM),
+        HVM,
+    ),
+    Scenario(
+        "four-disks",
+        "Two qcow2 disks, a raw one and a disc: what each of them can.",
+        (
+            ("xl", "block-list", MANY.name),
+            ("xl", "list", "-l", MANY.name),
+            NODES,
+            transaction(internal("xvda", "one"), internal("xvdb", "one"), internal("xvdc", "one")),
+            transaction({"type": "blockdev-snapshot-internal-sync", "data": {"device": "xvdb-raw", "name": "one"}}),
+            transaction(internal("xvda", "one"), internal("xvdc", "one")),
+            NODES,
+            transaction(
+                external("xvda", f"{IMAGES}/a.qcow2"),
+                {
+                    "type": "blockdev-snapshot-sync",
+                    "data": {
+                        "node-name": "xvdb-raw",
+                        "snapshot-node-name": "xvdb-new",
+                        "snapshot-file": f"{IMAGES}/b.qcow2",
+                        "format": "qcow2",
+                    },
+                },
+            ),
+            NODES,
+            ("qemu-img", "info", "-U", "--backing-chain", "--output=json", f"{IMAGES}/b.qcow2"),
+            ("xl", "destroy", MANY.name),
+            *(("qemu-img", "check", "-f", "qcow2", f"{IMAGES}/{name}.qcow2") for name in ("a", "b", "pv4-xvdc")),
+        ),
+        MANY,
     ),
 )
 
