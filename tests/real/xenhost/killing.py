@@ -1,9 +1,11 @@
 # ruff: noqa: PTH119, PTH208 -- /proc has plain names
-"""In dom0: wait until an xl is in the midst of its work, hold it there, and kill it or us. Arguments: what, whom.
+"""In dom0: wait until an xl is in the midst of its work, hold it there, and strike. Arguments: what, whom.
 
 `what` is the verb of xl: `save`, `migrate` or `restore`. A save counts as begun when there is a megabyte of it, a
 restore when the domain is listed. xl and its helper are stopped then (SIGSTOP), so that whoever is killed dies while
-the work is certainly in flight, however slow this program is. `whom` is `us`, `xl` or `both`; what survives goes on.
+the work is certainly in flight, however slow this program is. `whom` is `us`, `xl` or `both`, who are killed; or
+`full`: the store, a tmpfs, gets no larger than it is. What survives goes on. `power` holds all for good: the harness
+takes the power away.
 
 Prints as JSON how many bytes there were, and the lines of `xl list`. Standard library only.
 """
@@ -56,8 +58,8 @@ def ours() -> list[int]:
 
 
 def saved_bytes() -> int:
-    """The longest memory file in any store."""
-    return max((path.stat().st_size for path in Path(STORE).glob("*/*.save*")), default=0)
+    """The memory file that is not whole yet, in any store."""
+    return max((path.stat().st_size for path in Path(STORE).glob("*/*.save*.part")), default=0)
 
 
 def listed() -> list[str]:
@@ -75,12 +77,23 @@ def await_work(what: str) -> int:
     sys.exit(f"no xl {what} within {PATIENCE_S} s")
 
 
+def fill() -> None:
+    """Nothing more fits into the store."""
+    there = os.statvfs(STORE)
+    used = (there.f_blocks - there.f_bfree) * there.f_frsize
+    subprocess.run(["mount", "-o", f"remount,size={used}", STORE], check=True)
+
+
 def main(what: str, whom: str) -> None:
     pid = await_work(what)
     held = [pid, *(each for each in pids() if parent(each) == pid)]
     for each in held:
         os.kill(each, signal.SIGSTOP)
     sys.stdout.write(json.dumps({"bytes": saved_bytes(), "list": listed()}))
+    if whom == "power":
+        return
+    if whom == "full":
+        fill()
     for each in ours() if whom in {"us", "both"} else []:
         os.kill(each, signal.SIGKILL)
     if whom in {"xl", "both"}:

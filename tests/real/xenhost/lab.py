@@ -136,6 +136,14 @@ class XenLab:
         assert answer.status not in {0, None}, answer
         return json.loads(answer.out)
 
+    def lose_power(self) -> None:
+        """The whole host is without power for a moment, and boots: no guest is there, nothing is forked any more."""
+        self.dom0.close()
+        self.host.boot_again()
+        self.dom0 = enter(self.host, booting=True)
+        self.face = Face(self.dom0, self.guest)
+        self.forked = False
+
     # Looks ------------------------------------------------------------------------------------------------------
 
     def domains(self) -> dict[str, Listed]:
@@ -147,6 +155,13 @@ class XenLab:
     def domain(self) -> Listed | None:
         """The guest as xl lists it; None where it is off."""
         return self.domains().get(self.guest.name)
+
+    @property
+    def domid(self) -> int:
+        """Of the guest, which is there."""
+        found = self.domain
+        assert found is not None
+        return found.domid
 
     def running(self) -> bool:
         found = self.domain
@@ -169,9 +184,7 @@ class XenLab:
         return self.dom0.processes(f"/var/log/xen/xl-{self.guest.name}.log", "/bin/python3.11")
 
     def monitor(self) -> str:
-        found = self.domain
-        assert found is not None
-        return f"/var/run/xen/qmp-libxenstat-{found.domid}"
+        return f"/var/run/xen/qmp-libxenstat-{self.domid}"
 
     def wait_until_off(self) -> None:
         """Gone from xl's list: shut down and cleaned up."""
@@ -253,9 +266,9 @@ def thawed(guest: Guest, code: Path, *, before: Before | None = None, forked: bo
     frozen = prepared(guest, code, before) if forked else with_guest(guest)
     with machine(frozen.image, lambda _: code) as host:
         host.thaw(frozen)
-        dom0 = enter(host, mounted=forked)
+        lab = XenLab(host, enter(host, mounted=forked), guest, forked=forked)
         try:
-            dom0.run("xl", "unpause", guest.name)
-            yield XenLab(host, dom0, guest, forked=forked)
+            lab.xl("unpause", guest.name)
+            yield lab
         finally:
-            dom0.close()
+            lab.dom0.close()

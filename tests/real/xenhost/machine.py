@@ -84,6 +84,13 @@ class Machine:
         self._overlay(self.image / "dom0.qcow2")
         self._start(self.directory / "memory", "share=on")
 
+    def boot_again(self) -> None:
+        """The power goes and comes back: what stood in memory is lost, what was written out is on the disk."""
+        self.end()
+        memory = self.directory / "memory"
+        memory.unlink(missing_ok=True)
+        self._start(memory, "share=on")
+
     def thaw(self, frozen: Frozen, *, to_freeze_again: bool = False) -> None:
         """Go on from a frozen state, which stays as it is. Only one that is thawed for it can be frozen again."""
         self._overlay(frozen.disk)

@@ -39,7 +39,7 @@ class Figure(NamedTuple):
 
 def page(cases: Sequence[Case]) -> str:
     """The page in Markdown."""
-    parts = (_head, _capabilities, _pauses, _figures, _outcomes)
+    parts = (_head, _capabilities, _pauses, _figures, _recoveries, _outcomes)
     return "\n".join(line for part in parts for line in part(cases)) + "\n"
 
 
@@ -114,6 +114,18 @@ def _pauses(cases: Sequence[Case]) -> Iterator[str]:
         yield ""
         yield "`command` is the whole command against `xl save -c`, Python's start included, which TCG makes long."
         yield ""
+    for case in cases:
+        if "pause_goals" in case.properties:
+            yield from _goals(case.properties["pause_goals"])
+
+
+def _goals(told: str) -> Iterator[str]:
+    """A table of figures, each with what is wanted."""
+    yield "| goal | what | against | found | wanted |"
+    yield "| --- | --- | --- | --- | --- |"
+    for each in (Figure(*values) for values in json.loads(told)):
+        yield f"| {each.goal} | {each.what} | {each.against} | {each.ratio:.3g}x | ≤ {each.wanted}x |"
+    yield ""
 
 
 def _figures(cases: Sequence[Case]) -> Iterator[str]:
@@ -125,11 +137,29 @@ def _figures(cases: Sequence[Case]) -> Iterator[str]:
         yield ""
         yield "In dom0's time, which goes by instructions; Python's start is left out."
         yield ""
-        yield "| goal | what | against | found | wanted |"
-        yield "| --- | --- | --- | --- | --- |"
-        for each in (Figure(*values) for values in json.loads(case.properties["figures"])):
-            yield f"| {each.goal} | {each.what} | {each.against} | {each.ratio:.3g}x | ≤ {each.wanted}x |"
-        yield ""
+        yield from _goals(case.properties["figures"])
+
+
+def _recoveries(cases: Sequence[Case]) -> Iterator[str]:
+    """Which way it went after each death. `nothing` was to recover where we lived on and had put all back ourselves."""
+    ways = ("undone", "done", "nothing")
+    found: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        if "recovered" in case.properties:
+            found[case.name].append(case.properties["recovered"])
+    if not found:
+        return
+    yield "## Which way a death was recovered from"
+    yield ""
+    yield "| died | undone | finished | nothing was left |"
+    yield "| --- | --- | --- | --- |"
+    for name, told in found.items():
+        yield f"| {_sentence(name)} | {' | '.join(str(told.count(way)) for way in ways)} |"
+    yield ""
+
+
+def _sentence(name: str) -> str:
+    return name.removeprefix("test_").replace("_", " ")
 
 
 def _outcomes(cases: Sequence[Case]) -> Iterator[str]:
@@ -143,5 +173,4 @@ def _outcomes(cases: Sequence[Case]) -> Iterator[str]:
     for module in sorted(by_module):
         for name, group in by_module[module].items():
             failed = [case.parameters or "it" for case in group if case.outcome != "passed"]
-            sentence = name.removeprefix("test_").replace("_", " ")
-            yield f"| {sentence} | {len(group) - len(failed)} | {', '.join(failed) or '0'} |"
+            yield f"| {_sentence(name)} | {len(group) - len(failed)} | {', '.join(failed) or '0'} |"

@@ -13,6 +13,7 @@ import pytest
 from tests.real.xenhost import asking
 from tests.real.xenhost.lab import STORE, XenLab
 from tests.real.xenhost.report import Figure
+from tests.real.xenhost.strikes import struck
 from tests.real.xenhost.test_pauses import BIG
 
 QUESTIONS = 50
@@ -44,6 +45,18 @@ def checkpoints(lab: XenLab) -> list[Figure]:
     ]
 
 
+def revived(lab: XenLab) -> Figure:
+    """A guest whose save was killed half way, which no command of xl wakes."""
+    name = lab.guest.name
+    bare = lab.dom0.try_run("xl", "save", "-c", name, BARE, timeout_s=90).must()
+    struck(lab, "save", "both", "create", name, "--name", "killed")
+    ours = lab.try_xensnap("recover", name).must()
+    assert lab.running()
+    return Figure(
+        "revive", "a guest whose `xl save` was killed: `recover`", "`xl save -c`", ours.seconds / bare.seconds, 1
+    )
+
+
 def disks_alone(lab: XenLab) -> Figure:
     """Of a guest that is off, which is found by what is remembered of it."""
     name, images = lab.guest.name, [disk.path(lab.guest.name) for disk in lab.guest.disks]
@@ -57,7 +70,7 @@ def disks_alone(lab: XenLab) -> Figure:
 
 @pytest.mark.parametrize("guest", [pytest.param(BIG, id="pvh512")])
 def test_the_engine_beside_the_bare_commands(lab: XenLab, record_property) -> None:
-    found = [questions(lab), *checkpoints(lab), disks_alone(lab)]
+    found = [questions(lab), *checkpoints(lab), revived(lab), disks_alone(lab)]
     record_property("figures", json.dumps(found))
     assert all(each.ratio > 0 for each in found)
     assert {each.what: each.ratio for each in found}["bytes of its memory file"] <= 1.001

@@ -88,14 +88,24 @@ def test_a_live_checkpoint_of_a_pv_guest_is_refused_and_the_guest_feels_nothing(
 
 
 @pytest.mark.parametrize("guest", [pytest.param(each, id=each.type) for each in (PVH, HVM)])
-def test_live_checkpoints_can_follow_each_other(lab: XenLab) -> None:
+def test_live_checkpoints_can_follow_each_other_and_reverts(lab: XenLab) -> None:
+    """A guest that was restored is streamed like any other (xen-live.md A6: one was found dead by it)."""
+    lab.face.ask("work xvda xvdb")
     for name in ("one", "two"):
         lab.face.mark(name)
         lab.xensnap("create", lab.guest.name, "--name", name, "--live")
-    lab.face.mark("three")
-    for name in ("two", "one"):
+    lab.face.mark("lost")
+    for name, more in (("two", "three"), ("one", "four"), ("three", "five")):
         lab.xensnap("revert", lab.guest.name, name)
         lab.face.holds(name, name)
+        lab.face.mark(more)
+        lab.xensnap("create", lab.guest.name, "--name", more, "--live")
+        assert lab.running()
+        lab.face.works_well()
+        lab.face.holds(more, more)
+    lab.xensnap("revert", lab.guest.name, "five")
+    lab.face.works_well()
+    lab.face.holds("five", "five")
     lab.images_are_whole()
 
 

@@ -27,6 +27,12 @@ def test_a_guest_whose_file_gives_no_uuid_keeps_its_snapshots(lab: XenLab) -> No
 MORE = "format=qcow2,vdev=xvdc,access=rw,backendtype=qdisk,target=/var/tmp/more.qcow2"
 
 
+def one_disk_more(lab: XenLab) -> None:
+    """In the operator's file."""
+    made = "qemu-img create -q -f qcow2 /var/tmp/more.qcow2 8M"
+    lab.dom0.shell(f"{made}; sed -i 's|^disk = \\[|&\\n  \"{MORE}\",|' {lab.guest.file}")
+
+
 def test_what_the_operator_changes_while_the_guest_is_off_counts(lab: XenLab) -> None:
     """Here one disk more. The others go on from where the snapshot has left them."""
     name, file = lab.guest.name, lab.guest.file
@@ -34,9 +40,7 @@ def test_what_the_operator_changes_while_the_guest_is_off_counts(lab: XenLab) ->
     lab.face.mark("two")
     lab.face.ask("poweroff")
     lab.wait_until_off()
-    lab.dom0.shell(
-        f"qemu-img create -q -f qcow2 /var/tmp/more.qcow2 8M; sed -i 's|^disk = \\[|&\\n  \"{MORE}\",|' {file}"
-    )
+    one_disk_more(lab)
     lab.xensnap("domain", "start", name)
     lab.face.holds("", "two")
     assert lab.face.ask("write xvdc 0 more") == "done"
@@ -54,4 +58,28 @@ def test_a_guest_that_is_reverted_with_another_configuration_does_as_that_one_sa
     lab.face.ask("reboot")
     lab.wait_until_off()
     assert lab.watchers() == []
+    lab.images_are_whole()
+
+
+def test_a_guest_that_was_made_anew_under_another_uuid_is_let_have_its_snapshots(lab: XenLab) -> None:
+    """With a disk more, so that it is not taken for the same one by itself."""
+    name, file = lab.guest.name, lab.guest.file
+    lab.face.mark("one")
+    lab.xensnap("create", name, "--name", "one")
+    lab.face.mark("two")
+    lab.xl("destroy", name)
+    one_disk_more(lab)
+    lab.dom0.run("sed", "-i", "/^uuid/d", file)
+    lab.xl("create", file)
+    lab.face.holds("", "two")
+    assert lab.snapshots() == []
+    assert lab.refused("create", name, "--name", "two")["id"] == "uuid-changed"
+    (seen,) = lab.json("doctor", name, "--repair")["domains"]
+    assert "uuid-changed" in {each["id"] for each in seen["repaired"]}
+    assert lab.snapshots() == ["one"]
+    assert lab.refused("revert", name, "one")["id"] == "disk-not-covered"
+    lab.xl("block-detach", name, "xvdc")
+    lab.xensnap("revert", name, "one")
+    lab.face.holds("one", "one")
+    assert len(lab.watchers()) == 1
     lab.images_are_whole()

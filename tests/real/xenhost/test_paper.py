@@ -7,8 +7,9 @@ import pytest
 
 from tests.real.xenhost import cache, filters, report
 from tests.real.xenhost.guests import GUESTS
-from tests.real.xenhost.scenarios import SCENARIOS
+from tests.real.xenhost.scenarios import OTHER_GUESTS, SCENARIOS
 from tests.real.xenhost.test_session import PAGE, typed
+from tests.real.xenhost.words import WORDS
 from xensnap.formats import xl_cfg
 
 
@@ -24,6 +25,7 @@ from xensnap.formats import xl_cfg
             "remove /safety-f619ad0af724.save, /a.xvdb.f619ad0af724.qcow2, tag given-up-f619ad0af724",
             "remove /safety-<operation>.save, /a.xvdb.<operation>.qcow2, tag given-up-<operation>",
         ),
+        (' ring-ref = "519170"\n backend-id = "0"\n', ' ring-ref = "<number>"\n backend-id = "0"\n'),
         ("xc: info: XenStore: mfn 0x11eafd, dom 0, evt 1", "xc: info: XenStore: mfn <mfn>, dom 0, evt <evt>"),
     ],
 )
@@ -45,7 +47,8 @@ def test_a_guests_file_is_one_that_xl_reads(guest) -> None:
 
 
 def test_each_scenario_has_a_name_of_its_own() -> None:
-    assert len({each.name for each in SCENARIOS}) == len(SCENARIOS)
+    every = [*SCENARIOS, *OTHER_GUESTS, *WORDS]
+    assert len({each.name for each in every}) == len(every)
 
 
 def test_the_session_keeps_its_commands_when_its_answers_are_taken_out() -> None:
@@ -62,19 +65,24 @@ def test_a_page_tells_what_failed_and_the_ratios() -> None:
     }
     told = json.dumps(pauses)
     figures = json.dumps([report.Figure("G4", "two disks", "qemu-img", 1.25, 1.35)])
+    both = {"pauses": told, "pause_goals": json.dumps([report.Figure("pause", "live", "plain", 0.03, 0.2)])}
     cases = [
         report.Case("test_flow", report.COVERS, "pv-internal", "passed", 30.0),
         report.Case("test_flow", report.COVERS, "hvm-internal", "failed", 90.0),
-        report.Case("test_pauses", "test_pauses_side_by_side", "pvh512", "passed", 60.0, {"pauses": told}),
+        report.Case("test_pauses", "test_pauses_side_by_side", "pvh512", "passed", 60.0, both),
         report.Case("test_figures", "test_figures", "pvh512", "passed", 60.0, {"figures": figures}),
+        report.Case("test_killed", "test_killed_while", "us", "passed", 60.0, {"recovered": "undone"}),
+        report.Case("test_killed", "test_killed_while", "xl", "passed", 60.0, {"recovered": "nothing"}),
     ]
     page = report.page(cases)
-    assert "3 of 4 passed" in page
+    assert "5 of 6 passed" in page
     assert "| internal | passed | not tried | failed |" in page
     assert "| what a snapshot covers comes back while the guest works | 1 | hvm-internal |" in page
     assert "| xl save -c | 1.00 | 3.00 | 1.00 |" in page
+    assert "| pause | live | plain | 0.03x | ≤ 0.2x |" in page
     assert "| G4 | two disks | qemu-img | 1.25x | ≤ 1.35x |" in page
-    assert "Together they took 4 minutes" in page
+    assert "| killed while | 1 | 0 | 1 |" in page
+    assert "Together they took 6 minutes" in page
 
 
 def test_the_last_outcome_of_a_case_counts_and_others_stay() -> None:

@@ -1,10 +1,15 @@
 """Guests and hosts in trouble: nothing is lost, and what is told is true."""
 
+import json
+
 import pytest
 
+from tests.real.xenhost import killing
+from tests.real.xenhost.dom0 import Running
 from tests.real.xenhost.guests import HVM, PV, PVH
-from tests.real.xenhost.lab import STORE, XenLab
-from tests.real.xenhost.ways import DISK_ONLY, EACH_GUEST, EXTERNAL, INTERNAL, Way
+from tests.real.xenhost.lab import STORE, VERB_S, XenLab
+from tests.real.xenhost.strikes import struck
+from tests.real.xenhost.ways import DISK_ONLY, DISK_ONLY_EXTERNAL, EACH_GUEST, EXTERNAL, INTERNAL, Way
 
 FAILING_XL = """#!/bin/sh
 if [ "$1" = restore ] && [ -e /run/restore-fails ]; then
@@ -16,42 +21,92 @@ exec /usr/sbin/xl "$@"
 """
 
 
+def room(lab: XenLab, mib: int) -> None:
+    """So much, and no more, for all that is saved."""
+    options = f"size={mib}M,mode=700"
+    lab.dom0.shell(
+        f"mkdir -p {STORE}; if mountpoint -q {STORE}; then mount -o remount,{options} {STORE}; "
+        f"else mount -t tmpfs -o {options} store {STORE}; fi"
+    )
+
+
 @EACH_GUEST
-def test_a_save_that_fills_the_disk_leaves_the_guest_running_and_no_fragment(lab: XenLab) -> None:
-    lab.dom0.shell(f"mkdir -p {STORE} && mount -t tmpfs -o size=50M,mode=700 store {STORE}")
+def test_a_save_that_meets_a_full_disk_leaves_the_guest_running_and_no_fragment(lab: XenLab) -> None:
+    """Where it is known beforehand that it will not fit, nothing begins; where it is not, xl's fragment goes."""
+    name = lab.guest.name
+    room(lab, 50)
     watchers = lab.watchers()
     lab.face.mark("one")
-    document = lab.refused("create", lab.guest.name, "--name", "one")
-    assert document["exit_code"] in {1, 6}, document
-    assert lab.running()
-    assert lab.watchers() == watchers
-    assert lab.snapshots() == []
-    assert not [file for file in lab.files() if file.endswith(".save")]
+    document = lab.refused("create", name, "--name", "one")
+    assert (document["id"], document["exit_code"], document["effect"]) == ("no-space", 6, "none"), document
+    room(lab, 450)
+    lab.xensnap("create", name, "--name", "one")
+    lab.face.mark("two")
+    lab.face.ask("work xvda xvdb")
+    saved = saves(lab)
+    for what, *options in [("save",), *([("migrate", "--live")] if lab.guest is not PV else [])]:
+        answer, at = struck(lab, what, "full", "create", name, "--name", "two", "--json", *options)
+        assert at["bytes"] >= killing.BEGUN_BYTES
+        document = json.loads(answer.out)
+        assert (document["exit_code"], document["effect"]) == (1, "none"), document
+        assert "No space left on device" in document["cause"]
+        assert lab.running()
+        assert lab.watchers() == watchers
+        assert lab.snapshots() == ["one"]
+        assert saves(lab) == saved
+        lab.face.works_well()
+        lab.face.holds("two", "two")
+        room(lab, 450)
+    lab.xensnap("revert", name, "one")
     lab.face.holds("one", "one")
-    assert lab.face.ask("write xvda 0 two") == "done"
+    lab.images_are_whole()
 
 
-def test_a_stranger_who_holds_the_monitor_is_waited_for_or_named(lab: XenLab) -> None:
+def saves(lab: XenLab) -> set[str]:
+    """The memory files, whole or not."""
+    return {file for file in lab.files() if ".save" in file}
+
+
+OFF = ((PV, DISK_ONLY), (PVH, DISK_ONLY_EXTERNAL), (HVM, DISK_ONLY), (HVM, DISK_ONLY_EXTERNAL))
+"""Of whom and how; the snapshot of a guest that is off goes the way of the one before it."""
+
+HOLDING = """
+import pathlib, socket, time
+monitor = socket.socket(socket.AF_UNIX)
+monitor.connect('{monitor}')
+monitor.recv(99)
+pathlib.Path('/run/held').touch()
+time.sleep({seconds})
+"""
+
+
+def held(lab: XenLab, seconds: int) -> Running:
+    """Somebody has the guest's monitor for so long."""
+    stranger = lab.dom0.start("python3", "-c", HOLDING.format(monitor=lab.monitor(), seconds=seconds), timeout_s=VERB_S)
+    lab.dom0.shell("until [ -e /run/held ]; do sleep 0.1; done")
+    return stranger
+
+
+def test_a_stranger_who_holds_the_monitor_for_a_while_is_waited_for(lab: XenLab) -> None:
     lab.face.mark("one")
-    hold = "import socket,time; s=socket.socket(socket.AF_UNIX); s.connect('%s'); print(s.recv(99)); time.sleep(20)"
-    stranger = lab.dom0.start("python3", "-c", hold % lab.monitor())
-    lab.dom0.run("sleep", "2")
-    answer = lab.try_xensnap("create", lab.guest.name, "--name", "one", "--json")
-    stranger()
-    assert answer.status in {0, 4}, answer
+    stranger = held(lab, 4)
+    lab.xensnap("create", lab.guest.name, "--name", "one")
+    stranger().must()
     assert lab.running()
-    assert lab.snapshots() == (["one"] if answer.status == 0 else [])
+    assert lab.snapshots() == ["one"]
     lab.face.holds("one", "one")
 
 
 def test_a_stranger_who_never_lets_go_of_the_monitor_stops_nothing_but_the_snapshot(lab: XenLab) -> None:
-    hold = "import socket,time; s=socket.socket(socket.AF_UNIX); s.connect('%s'); s.recv(99); time.sleep(1000)"
-    lab.dom0.start("python3", "-c", hold % lab.monitor())
-    lab.dom0.run("sleep", "2")
+    lab.face.mark("one")
+    watchers, saved = lab.watchers(), saves(lab)
+    held(lab, 1000)
     document = lab.refused("create", lab.guest.name, "--name", "one")
-    assert document["exit_code"] in {1, 4}, document
+    assert (document["id"], document["exit_code"], document["effect"]) == ("qemu-not-asked", 4, "none"), document
     assert lab.running()
+    assert (lab.watchers(), saves(lab)) == (watchers, saved)
     assert lab.snapshots() == []
+    lab.face.holds("one", "one")
 
 
 @pytest.mark.parametrize("way", [pytest.param(way, id=way.name) for way in (INTERNAL, EXTERNAL)])
@@ -110,7 +165,8 @@ def test_a_guest_in_trouble_is_brought_back(lab: XenLab, trouble: str) -> None:
     lab.images_are_whole()
 
 
-def test_a_paused_pv_guest_is_refused_at_once_and_its_disks_alone_are_not(lab: XenLab) -> None:
+@EACH_GUEST
+def test_a_paused_guest_is_refused_at_once_and_its_disks_alone_are_not(lab: XenLab) -> None:
     lab.face.mark("one")
     lab.xl("pause", lab.guest.name)
     document = lab.refused("create", lab.guest.name, "--name", "all")
@@ -123,14 +179,18 @@ def test_a_paused_pv_guest_is_refused_at_once_and_its_disks_alone_are_not(lab: X
     lab.face.holds("one", "one")
 
 
-def test_a_guest_that_is_off_has_its_disks_snapshotted(lab: XenLab) -> None:
+@pytest.mark.parametrize(
+    ("guest", "way"),
+    [pytest.param(guest, way, id=f"{guest.type}-{way.name}") for guest, way in OFF],
+)
+def test_a_guest_that_is_off_has_its_disks_snapshotted(lab: XenLab, way: Way) -> None:
     lab.face.mark("one")
-    lab.xensnap("create", lab.guest.name, "--name", "running", *DISK_ONLY.options)
+    lab.xensnap("create", lab.guest.name, "--name", "running", *way.options)
     lab.face.mark("two")
     lab.face.ask("poweroff")
     lab.wait_until_off()
     lab.xensnap("create", lab.guest.name, "--name", "off")
-    lab.xl("create", lab.guest.file)
+    lab.xensnap("domain", "start", lab.guest.name)
     lab.face.holds("", "two")
     lab.face.mark("three")
     lab.xensnap("revert", lab.guest.name, "off", "--then", "running")
