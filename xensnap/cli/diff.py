@@ -10,6 +10,7 @@ from xensnap.cli.records import domain_document
 from xensnap.cli.session import Session, verb
 from xensnap.engine.diff import NOW, DiskDiff, difference
 from xensnap.engine.seen import length
+from xensnap.formats import secret
 
 
 @command_with(
@@ -54,7 +55,8 @@ def _disk(disk: DiskDiff) -> DiskDifference:
 def _lines(before: str, after: str, before_name: str, after_name: str) -> list[str]:
     import difflib
 
-    return list(difflib.unified_diff(before.splitlines(), after.splitlines(), before_name, after_name, lineterm=""))
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), before_name, after_name, lineterm="")
+    return [line if line.startswith(("---", "+++")) else secret.line_shown(line) for line in lines]
 
 
 def _text(document: DiffDocument, *, blocks: bool) -> str:

@@ -7,9 +7,9 @@ and so is the UUID, which is no setting but the identity.
 import json
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from xensnap.formats import libxl_json
+from xensnap.formats import libxl_json, secret
 
 _ABOUT_DISKS = {"disk", "disks"}
 _SETTING = re.compile(r"\s*(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(?P<value>.*?)\s*\Z", re.DOTALL)
@@ -24,7 +24,7 @@ def differing(then: str, now: str) -> tuple[str, ...]:
     before, after = read(then), read(now)
     if not before or not after:
         return ()
-    return tuple(f"{key}: {before.get(key, _UNSET)} -> {after.get(key, _UNSET)}" for key in _unequal(before, after))
+    return tuple(_change(key, before, after) for key in _unequal(before, after))
 
 
 def of_the_machine(saved: str, wanted: str) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ def of_the_machine(saved: str, wanted: str) -> tuple[str, ...]:
     before, after = read(saved), read(wanted)
     both = {_whole(key) for key in before} & {_whole(key) for key in after}
     keys = [key for key in _unequal(before, after) if not _may_differ(key, both, told=key in after)]
-    return tuple(f"{key}: {before.get(key, _UNSET)} -> {after.get(key, _UNSET)}" for key in keys)
+    return tuple(_change(key, before, after) for key in keys)
 
 
 def read(text: str) -> dict[str, str]:
@@ -56,6 +56,11 @@ def name(text: str) -> str:
     """What a text calls the domain; empty for an empty one."""
     found = read(text)
     return str(json.loads(found.get("c_info.name") or found.get("name") or '""')) if found else ""
+
+
+def _change(key: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    then, now = (secret.shown(key, told.get(key, _UNSET)) for told in (before, after))
+    return f"{key}: {then} -> {now}"
 
 
 def _unequal(before: dict[str, str], after: dict[str, str]) -> Sequence[str]:

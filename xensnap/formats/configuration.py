@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from xensnap.formats import domain_toml, libxl_json
+from xensnap.formats import domain_toml, libxl_json, secret
 from xensnap.formats.libxl_json import Config
 from xensnap.model import DomainUuid, Layer
 
@@ -124,7 +124,7 @@ def _harmless(value: Any, path: str, left_out: list[str]) -> dict[str, Any]:
         elif _is_harmless(key, each):
             kept[key] = each
         elif each and key not in _RENEWED:
-            left_out.append(f"{path}.{key} = {_shown(each)}")
+            left_out.append(f"{path}.{key} = {_shown(key, each)}")
     return kept
 
 
@@ -140,7 +140,7 @@ def _disk(disk: Mapping[str, Any], path: str, left_out: list[str]) -> dict[str, 
     """A disk by what the guest sees of it; its image is told by whoever brings one."""
     known = ("pdev_path", "vdev", "format", "backend", "readwrite", "is_cdrom", "removable")
     told = {key: each for key, each in disk.items() if key not in known and each and each != "False"}
-    left_out += [f"{path}.{key} = {_shown(each)}" for key, each in told.items()]
+    left_out += [f"{path}.{key} = {_shown(key, each)}" for key, each in told.items()]
     return {key: disk[key] for key in known if key in disk and key != "backend"}
 
 
@@ -151,13 +151,12 @@ def _nic(nic: Any, path: str, left_out: list[str]) -> dict[str, Any]:
         if isinstance(each, int) or (key in (*_NIC, "model", "nictype") and pattern.fullmatch(str(each))):
             kept[key] = each
         elif each:
-            left_out.append(f"{path}.{key} = {_shown(each)}")
+            left_out.append(f"{path}.{key} = {_shown(key, each)}")
     return kept
 
 
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+def _shown(key: str, value: Any) -> str:
+    return secret.shown(key, str(value), length_max=60)
 
 
 def _with_fresh_hardware(config: Config, uuid: DomainUuid) -> Config:
