@@ -174,9 +174,17 @@ def _hold_standard_streams() -> None:
             setattr(sys, name, open(number, "r" if not number else "w", encoding="utf-8", closefd=False))  # noqa: SIM115 -- for as long as we run
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM is Ctrl-C from somebody without a terminal: the operation comes to one of its two ends first."""
-    raise KeyboardInterrupt
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    """SIGTERM is Ctrl-C from somebody without a terminal: the operation comes to one of its two ends first.
+
+    While an event loop runs it is asyncio that hears Ctrl-C, and ends its task first; an exception of ours in the
+    middle of the loop would be told as nobody's, with a traceback. In the background of a shell Ctrl-C is ignored.
+    """
+    heard = signal.getsignal(signal.SIGINT)
+    if callable(heard):
+        heard(signal.SIGINT, frame)
+    else:
+        raise KeyboardInterrupt
 
 
 def _told(error: Exception, session: Session, arguments: Sequence[str]) -> int:

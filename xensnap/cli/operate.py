@@ -134,6 +134,8 @@ def interruptible(engine: Engine, domain: str, work: Callable[[], Result]) -> Re
 
 
 def _interrupted(engine: Engine, domain: str) -> Interrupted:
+    if not engine.aio.held:  # to recover would be to wait once more for who holds it
+        return Interrupted("interrupted; nothing was changed")
     try:
         recovered = engine.recover(domain)
     except NotFound:

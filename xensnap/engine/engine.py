@@ -104,6 +104,9 @@ class AsyncEngine(AsyncReader):
         watch: told before each step.
         announce: told each plan that is going to be carried out, before anything is done.
         wait_s: seconds to wait for a domain that somebody else works on.
+
+    Attributes:
+        held: whether it has held the lock of any domain: before that it has begun nothing that could be left.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class AsyncEngine(AsyncReader):
         self._watch = watch
         self._announce = announce
         self._wait_s = wait_s
+        self.held = False
 
     # Looking ---------------------------------------------------------------------------------------------------------
 
@@ -490,7 +494,9 @@ class AsyncEngine(AsyncReader):
         me = await self.host.machine.whoami()
         since = await self.now_s()
         note = f"`{doing}`, process {me.pid} of {me.user} (boot {me.boot_id}), since epoch second {since}"
-        return await self.host.files.lock(store.lock, note=note.encode(), wait_s=wait_s)
+        lock = await self.host.files.lock(store.lock, note=note.encode(), wait_s=wait_s)
+        self.held = True
+        return lock
 
 
 async def _only_looking(work: Awaitable[T]) -> T:
