@@ -94,6 +94,10 @@ class SimulatedSaving:
                 raise Failed(cause, id="save-failed", remedy="Look whether the file system is full.") from None
             raise Failed(f"{error.cause}; the guest is as before", id="save-failed") from error
 
+        if seat.world.fs.find(self._to) is None:  # somebody has unlinked it: what was saved is in no file
+            await self._undo()
+            self._finished = True
+            raise Failed(f"{self._to} is not there; the guest is as before", id="save-failed")
         if progress is not None:
             progress(length(seat.world.fs.inode(self._to).stored))
 

@@ -238,7 +238,9 @@ def _images(links: tuple[Link, ...]) -> tuple[Image, ...]:
 
 def _put(fs: FileSystem, path: str, image: Image | bytes, trouble: str, *, synced: bool = True) -> FileSystem:
     """Store an image; a full or failing file system ends the program with `trouble` and the reason."""
-    inode = fs.number(path)
+    inode = fs.find(path)
+    if inode is None:
+        return fs  # unlinked meanwhile: it goes on in a file that nobody can find any more
     try:
         after = fs.store(inode, image, path)
     except OSError as error:

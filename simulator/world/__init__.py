@@ -133,6 +133,8 @@ class World(msgspec.Struct, frozen=True):
         qemu_img.begin(self.fs, program)
         world, pid = self.started(" ".join(qemu_img.argv(program)), parent=parent)
         fs = world.fs.inherited(parent, pid)
+        if isinstance(program, qemu_img.CreateOverlay) and fs.find(program.path) is None:
+            fs = fs.create(program.path, mode=0o644)  # somebody has removed it: the tool makes it as it makes any
         fs = fs.opened(program.written, pid, writing=True)
         for path in program.read:
             fs = fs.opened(path, pid, writing=False)

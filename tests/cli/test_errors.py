@@ -253,7 +253,7 @@ def test_a_mistake_of_ours_in_the_middle_says_that_recovery_may_be_due(sim, monk
 
 def test_exit_codes_are_those_of_xl_where_nothing_is_raised_either(sim) -> None:
     sim.ok("create", "guest1", "-n", "one")
-    sim.ok("sim", "crash", "--at", "44", "delete", "guest1", "one")
+    sim.ok("sim", "crash", "--at", "50", "delete", "guest1", "one")
     assert sim.run("--xl-exit", "recover", "--abort").exit_code == 1
 
 

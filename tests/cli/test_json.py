@@ -124,7 +124,7 @@ def test_each_document_is_what_its_schema_says(sim, schema) -> None:
 )  # fmt: skip
 def test_documents_about_an_interrupted_operation_are_valid_too(sim, words) -> None:
     sim.ok("create", "guest1", "-n", "before")
-    sim.ok("sim", "crash", "--at", "44", "delete", "guest1", "before")
+    sim.ok("sim", "crash", "--at", "50", "delete", "guest1", "before")
     validated(sim.run(*words, "--json").stdout)
 
 

@@ -110,7 +110,7 @@ def test_an_interrupted_import_is_found_and_ended_by_recover(sim) -> None:
     sim.ok("create", "guest1", "-n", "then")
     sim.ok("export", "guest1", "then", "-o", "/images/then.xensnap")
     words = ["import", "/images/then.xensnap", "--directory", "/images", "--name", "copy", "--new-uuid"]
-    sim.ok("sim", "crash", "--at", "74", *words)
+    sim.ok("sim", "crash", "--at", "80", *words)
     assert sim.error(*words)["id"] == "recovery-due"
     (recovered,) = sim.json("recover")["recovered"]
     assert (recovered["domain"], recovered["outcome"]) == ("copy", "undone")

@@ -17,7 +17,7 @@ from xensnap.engine.execute import Progress
 def test_a_simulated_death_leaves_something_that_recover_ends(sim) -> None:
     before = sim.json("sim", "read", "guest1", "xvda")["runs"]
     sim.ok("create", "guest1", "-n", "first")
-    told = json.loads(sim.ok("sim", "crash", "--json", "--at", "46", "create", "guest1", "-n", "second"))
+    told = json.loads(sim.ok("sim", "crash", "--json", "--at", "50", "create", "guest1", "-n", "second"))
     assert told["number"] >= 42
     for verb in (["list", "guest1"], ["tree", "guest1"], ["info", "guest1"], ["current", "guest1"], ["list"]):
         result = sim.run(*verb)
@@ -33,24 +33,24 @@ def test_a_simulated_death_leaves_something_that_recover_ends(sim) -> None:
 
 
 def test_the_next_operation_ends_the_one_before_it(sim) -> None:
-    sim.ok("sim", "crash", "--at", "46", "create", "guest1", "-n", "one")
+    sim.ok("sim", "crash", "--at", "50", "create", "guest1", "-n", "one")
     result = sim.run("create", "guest1", "-n", "two")
     assert result.exit_code == 0
     assert "interrupted operation" in result.stderr
 
 
 def test_recover_can_insist_on_either_end(sim) -> None:
-    sim.ok("sim", "crash", "--at", "46", "create", "guest1", "-n", "one")
+    sim.ok("sim", "crash", "--at", "50", "create", "guest1", "-n", "one")
     assert sim.json("recover", "guest1", "--resume")["recovered"][0]["outcome"] == "done"
     assert sim.ok("list", "guest1", "--name-only") == "one\n"
-    sim.ok("sim", "crash", "--at", "51", "create", "guest1", "-n", "two")
+    sim.ok("sim", "crash", "--at", "55", "create", "guest1", "-n", "two")
     assert sim.json("recover", "--all", "--abort")["recovered"][0]["outcome"] == "undone"
     assert sim.ok("list", "guest1", "--name-only") == "one\n"
 
 
 def test_what_is_decided_cannot_be_undone(sim) -> None:
     sim.ok("create", "guest1", "-n", "one")
-    sim.ok("sim", "crash", "--at", "44", "delete", "guest1", "one")
+    sim.ok("sim", "crash", "--at", "50", "delete", "guest1", "one")
     told = sim.error("recover", "guest1", "--abort")
     assert (told["id"], told["exit_code"]) == ("decided-already", 6)
     failed = sim.run("recover", "--abort")

@@ -13,8 +13,10 @@ from itertools import permutations
 from typing import Any
 
 from simulator import SimulatedHost
-from tests.crash.harness import GUEST, nothing_is_left, truth
+from simulator.core.effects import Effect
+from tests.crash.harness import GUEST, held_by, nothing_is_left, truth
 from xensnap.engine.engine import AsyncEngine, Engine
+from xensnap.engine.records import Store
 from xensnap.errors import Busy, XensnapError
 from xensnap.hypervisor import drive
 
@@ -33,7 +35,7 @@ class Ending:
     """How each of the operations ended, `done` or by the id of its error, and what became of the host."""
 
     outcomes: tuple[str, ...]
-    truth: object
+    truth: Any
 
 
 async def outcome(work: Work) -> str:
@@ -171,6 +173,83 @@ def some_preemptions(
 
 def _turns(first: int, cut: int, second: int) -> Turns:
     return (*(0,) * first, cut, second, TO_ITS_END, TO_ITS_END)
+
+
+def judge_overtaken(host: SimulatedHost, pair: Sequence[AsyncOperation], *, only: int | None = None) -> None:
+    """At every effect of the first a stranger removes the lock file, the second runs to its end, and the first goes on.
+
+    Once `recover` and the doctor have been there, it is as if they had gone one after the other, or as if the first had
+    never been. Only between the look at the journal and the effect that follows it nothing can help: there no more is
+    asked than that all snapshots are there which the second has left, and hold what they did. `only` after so many.
+    """
+    never = at_once(host, (pair[1],), (), wait_s=0, look=truth)
+    endings = [*allowed(host, pair, waiting=False, look=truth), never, Ending((LOCKED,), truth(host))]
+    for cut, looked in enumerate(_looked(host, pair[0])):
+        if only not in {None, cut}:
+            continue
+        left, (ended, other) = _overtaken(host, pair, cut)
+        SCHEDULES["2 processes, the lock file removed"] += 1
+        where = f"after {cut} effects: {ended}, {other}"
+        if looked:
+            held = held_by(left, Engine(left).list(GUEST).contents.snapshots).items()
+            after = [ending for ending in endings if other != DONE or ending.outcomes[-1] == DONE]
+            kept = (ending.truth.held.items() <= held for ending in after)
+            assert any(kept), f"a snapshot is lost or changed {where}"
+            continue
+        if Engine(left).list(GUEST).pending or truth(left) not in [ending.truth for ending in endings]:
+            Engine(left).recover(GUEST)
+            Engine(left).repair(GUEST)
+        assert truth(left) in [ending.truth for ending in endings], f"they have worked on one domain {where}"
+
+
+def _overtaken(host: SimulatedHost, pair: Sequence[AsyncOperation], cut: int) -> tuple[SimulatedHost, tuple[str, str]]:
+    first = host.fork()
+    second, stranger = first.another(), first.another()
+    work = outcome(pair[0](AsyncEngine(first)))
+    ended = _sent(work, cut)
+    lock = Store.of(first, Engine(first).list(GUEST).domain.uuid).lock
+    if first.world.fs.find(lock) is not None:
+        drive(stranger.files.remove(lock))
+    other = drive(outcome(pair[1](AsyncEngine(second))))
+    return first, (ended or _sent(work, 1 << 20) or "", other)
+
+
+def _sent(work: Work, times: int) -> str | None:
+    """Let it do so many effects: how it ended, if it did."""
+    try:
+        for _ in range(times):
+            work.send(None)
+    except StopIteration as stop:
+        return str(stop.value)
+    return None
+
+
+class _Seen:
+    """Keeps the names of all effects that an operation passes through, and of those that have changed something."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def begins(self, effect: Effect, *_: object) -> None:
+        self.names.append(effect.name)
+
+    def halfway(self, *_: object) -> None:
+        """A part of an effect."""
+
+    def happened(self, *_: object) -> None:
+        self.names.append("")
+
+
+def _looked(host: SimulatedHost, operation: AsyncOperation) -> list[bool]:
+    """Of every place where an operation gives way: has it changed nothing since it last looked at the journal?"""
+    alone, seen = host.fork(), _Seen()
+    alone.cell.watch = seen
+    work = outcome(operation(AsyncEngine(alone)))
+    looked = [False]
+    while _sent(work, 1) is None:
+        since = seen.names[-seen.names[::-1].index("") :] if "" in seen.names else seen.names
+        looked.append("journal.stat" in since and since[-1] != "")
+    return [*looked, False]
 
 
 def effects(host: SimulatedHost, operation: AsyncOperation) -> int:

@@ -25,7 +25,13 @@ from tests.crash.test_every_effect import OPERATIONS, with_history
 from tests.crash.test_every_fault import test_one_effect_fails as one_effect_fails
 from tests.crash.test_fault_plans import passed, replay
 from tests.discovery import interleave
-from tests.discovery.interleave import AsyncOperation, Turns, judge_interleavings, some_preemptions
+from tests.discovery.interleave import (
+    AsyncOperation,
+    Turns,
+    judge_interleavings,
+    judge_overtaken,
+    some_preemptions,
+)
 from tests.stateful import machine as machines
 from tests.stateful.test_simulated import OnTheSimulator, TestOnTheSimulator
 from xensnap.engine.engine import Engine
@@ -439,6 +445,40 @@ class TakesTurns:
     def trial(self) -> Callable[[], object]:
         """See Plan."""
         return partial(judge_interleavings, _history(self.kinds), PAIRS[self.pair], [self.turns])
+
+
+@dataclass(frozen=True)
+class LosesItsLock:
+    """Somebody removes the lock file after so many effects of the first of two, and there the second one begins."""
+
+    kinds: str
+    pair: str
+    effects: int
+
+    def trial(self) -> Callable[[], object]:
+        """See Plan."""
+        return partial(judge_overtaken, _history(self.kinds), PAIRS[self.pair], only=self.effects)
+
+
+@cache
+def overtaken(kinds: str, pair: str) -> Judgement:
+    """The same after every number of effects."""
+
+    def prepare() -> Trial:
+        host = _history(kinds)
+
+        def run() -> Effort:
+            with counted(
+                "schedules",
+                interleave.SCHEDULES,
+                plan=lambda error: LosesItsLock(kinds, pair, known(error, cut=int, endings=list)["cut"]),
+            ) as effort:
+                judge_overtaken(host, PAIRS[pair])
+            return effort
+
+        return run
+
+    return prepare
 
 
 @cache

@@ -20,6 +20,7 @@ from tests.discovery.judgements import (
     deaths,
     faults,
     guest_runs_first,
+    overtaken,
     state_machine,
     stranger,
     walk,
@@ -30,6 +31,7 @@ from xensnap.engine.journal import Journal
 from xensnap.engine.overlay_steps import CommitDown, MakeOverlay, Reback, RemoveImage, SwitchLayers
 from xensnap.engine.plan import Plan
 from xensnap.engine.point_steps import DropPoint, TakePoint
+from xensnap.engine.records import Store
 from xensnap.engine.step import StepBase
 from xensnap.engine.steps import Step, Together
 from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteRecord
@@ -229,8 +231,8 @@ def forward(_: Any) -> Any:
 
 def no_lock(_: Any) -> Any:
     @asynccontextmanager
-    async def wrong(*_: Any, **__: Any) -> Any:
-        yield
+    async def wrong(self: Any, domain: Any, *_: Any, **__: Any) -> Any:
+        yield await Journal.under_lock(self.host, Store.of(self.host, domain.uuid).journal)
 
     return wrong
 
@@ -511,6 +513,7 @@ MUTANTS = (
         "repair",
         left_out,
         deaths("i", "create"),
+        also=((Journal, "claim", answers_later(None)),),  # it would be that line which is lost
     ),
     Mutant(
         "does not sync the directory of an overlay",
@@ -709,5 +712,14 @@ MUTANTS = (
         "_locked",
         no_lock,
         at_once("e", "two creates"),
+    ),
+    Mutant(
+        "never looks whether somebody else has begun meanwhile",
+        "an engine whose lock file was removed acts on what another one has changed since",
+        "5, children and locks",
+        Journal,
+        "require_ours",
+        answers_later(None),
+        overtaken("i", "two creates of one name"),
     ),
 )

@@ -208,6 +208,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "locked": ("Another xensnap works on this domain.", "Wait, or give --wait. A dead one holds no lock."),
     "monitor-busy": ("QEMU serves one monitor client at a time, and another one holds it.", "End that client."),
     "name-taken": ("Something of this name is there already.", "Choose another name, or --replace a snapshot."),
+    "overtaken": (
+        "Another process worked on the domain at the same time: somebody had removed the lock file. This one stopped.",
+        "`xensnap log` and `xensnap doctor` tell what is true. Never remove a lock file: a dead process holds no lock.",
+    ),
     "plan-is-stale": (
         "The domain is not what it was when the plan was made, so the plan may do something else than was shown.",
         "Make a new plan and read it.",

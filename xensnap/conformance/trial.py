@@ -358,6 +358,8 @@ def _timeline(entries: list[journal.Entry]) -> tuple[str, ...]:
         match entry:
             case journal.Begin():
                 told.append(f"begin: {entry.plan.summary}")
+            case journal.Claim():
+                told.append(f"taken over by process {entry.pid}, {(entry.time_ns - began_ns) / 1e6:.1f} ms after that")
             case journal.Note() | journal.Fact():
                 told.append(entry.text)
             case journal.End():

@@ -16,10 +16,10 @@ from xensnap.engine.births import newborn, plan_birth
 from xensnap.engine.collect import Compaction, Kept, following, kept, plan_collection, plan_yielding
 from xensnap.engine.create import places_of, plan_create
 from xensnap.engine.delete import plan_delete
-from xensnap.engine.execute import NOTHING_CHANGED, Execution, Outcome, Watch, ignore, nothing_changed
+from xensnap.engine.execute import MORE_TO_DO, NOTHING_CHANGED, Execution, Outcome, Watch, ignore, nothing_changed
 from xensnap.engine.export import plan_export
 from xensnap.engine.graft import plan_graft
-from xensnap.engine.journal import Entry
+from xensnap.engine.journal import Entry, Journal
 from xensnap.engine.let_go import plan_letting_go, plan_taking_back
 from xensnap.engine.plan import Plan, stores_besides
 from xensnap.engine.point_steps import UNPLUG_LOOKS, UNPLUG_PAUSE_S
@@ -166,12 +166,12 @@ class AsyncEngine(AsyncReader):
     async def perform(self, ref: str, request: Request) -> Result:
         """Carry out any request: an interrupted operation is ended first, then it is planned and done."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain, type(request).__name__.removesuffix("Request").lower()):
-            recovered = await self._recover(domain, abort=None)
+        async with self._locked(domain, type(request).__name__.removesuffix("Request").lower()) as held:
+            recovered = await self._recover(domain, held, abort=None)
             plan = await _only_looking(self.plan(domain.uuid, request))
             if isinstance(request, RevertRequest) and request.save_current:
-                return await self._save_and_revert(domain.uuid, request, recovered)
-            return await self._carry_out(plan, recovered)
+                return await self._save_and_revert(domain.uuid, held, request, recovered)
+            return await self._carry_out(plan, held, recovered)
 
     async def undo(self, ref: str, *, accept: tuple[str, ...] = ()) -> Result:
         """Take back what was last done to a domain, when nobody else works on it.
@@ -187,10 +187,10 @@ class AsyncEngine(AsyncReader):
             Refused: it cannot be taken back.
         """
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain, "undo"):
-            recovered = await self._recover(domain, abort=None)
+        async with self._locked(domain, "undo") as held:
+            recovered = await self._recover(domain, held, abort=None)
             request = msgspec.structs.replace(await _only_looking(self.undoing(domain.uuid)), accept=accept)
-            return await self._carry_out(await _only_looking(self.plan(domain.uuid, request)), recovered)
+            return await self._carry_out(await _only_looking(self.plan(domain.uuid, request)), held, recovered)
 
     async def make(self, request: Birth) -> Result:
         """Make a domain: clone one, or import one from an archive.
@@ -200,8 +200,8 @@ class AsyncEngine(AsyncReader):
         if not isinstance(request, CloneRequest):
             return await self._make(request, await _only_looking(self._fresh()), None)
         source = await self.host.toolstack.inspect(request.domain)
-        async with self._locked(source, "clone"):
-            recovered = await self._recover(source, abort=None)
+        async with self._locked(source, "clone") as held:
+            recovered = await self._recover(source, held, abort=None)
             return await self._make(request, await _only_looking(self._fresh()), recovered)
 
     async def plan_making(self, request: Birth) -> Plan:
@@ -221,10 +221,10 @@ class AsyncEngine(AsyncReader):
         if birth is not None:
             return await self._make(birth, Fresh(plan.operation, plan.planned_s), None, wanted=plan)
         domain = await self.host.toolstack.inspect(plan.domain_uuid)
-        async with self._locked(domain, plan.verb):
-            recovered = await self._recover(domain, abort=None)
+        async with self._locked(domain, plan.verb) as held:
+            recovered = await self._recover(domain, held, abort=None)
             await _only_looking(self._require_same(plan))
-            return await self._carry_out(plan, recovered)
+            return await self._carry_out(plan, held, recovered)
 
     async def recover(self, ref: str, *, abort: bool | None = None) -> Recovered | None:
         """Bring an interrupted operation to its end; None where there is none.
@@ -234,8 +234,8 @@ class AsyncEngine(AsyncReader):
             abort: True to insist on undoing, False on finishing, None for what is usual.
         """
         domain = await self._meant(ref)
-        async with self._locked(domain, "recover", wait_s=max(self._wait_s, RECOVER_WAIT_S)):
-            return await self._recover(domain, abort=abort)
+        async with self._locked(domain, "recover", wait_s=max(self._wait_s, RECOVER_WAIT_S)) as held:
+            return await self._recover(domain, held, abort=abort)
 
     async def undoing(self, ref: str) -> Request:
         """The request that takes back what was last done as far as is known now. Changes nothing; `undo` does it.
@@ -270,27 +270,27 @@ class AsyncEngine(AsyncReader):
         domain = await self.host.toolstack.inspect(ref)
         if await trust.against_store(self.host, Store.of(self.host, domain.uuid)):
             return await examine(self.host, domain.uuid, check=check)
-        async with self._locked(domain, "repair"):
+        async with self._locked(domain, "repair") as held:
             with suppress(Damaged):  # a journal that nobody can read is a finding, and repaired
-                await self._recover(domain, abort=None, mends=True)
+                await self._recover(domain, held, abort=None, mends=True)
             kept = formers.shared(await observe(self.host, domain.uuid))
             async with self._also_locked([former.uuid for former in kept], "repair"):
-                return await treat(self.host, domain.uuid, watch=self._watch, check=check)
+                return await treat(self.host, domain.uuid, held, watch=self._watch, check=check)
 
     async def compact(self, ref: str) -> Compaction:
         """Merge away images that only snapshots needed which are gone. No snapshot changes."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain, "compact"):
-            await self._recover(domain, abort=None)
-            return await self._collect(domain.uuid)
+        async with self._locked(domain, "compact") as held:
+            await self._recover(domain, held, abort=None)
+            return await self._collect(domain.uuid, held)
 
     # Starting and stopping, where the host has no toolstack of its own for that --------------------------------------
 
     async def start(self, ref: str, *, paused: bool = False) -> Domain:
         """Start a domain that is off, never in the middle of an operation: an interrupted one is ended first."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain, "start"):
-            await self._recover(domain, abort=None)
+        async with self._locked(domain, "start") as held:
+            await self._recover(domain, held, abort=None)
             domain = await self.host.toolstack.inspect(domain.uuid)
             if domain.state is not RunState.OFF:
                 cause = f"{domain.name} is {domain.state} already"
@@ -300,22 +300,25 @@ class AsyncEngine(AsyncReader):
     async def stop(self, ref: str) -> Domain:
         """End a domain at once, as if its power were cut. One that is off is fine."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain, "stop"):
-            await self.host.toolstack.destroy(domain)
+        async with self._locked(domain, "stop") as held:
+            await self._recover(domain, held, abort=None)
+            await self.host.toolstack.destroy(await self.host.toolstack.inspect(domain.uuid))
             return await self.host.toolstack.inspect(domain.uuid)
 
     async def pause(self, ref: str) -> Domain:
         """Let the guest execute nothing."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain, "pause"):
-            await self.host.toolstack.pause(domain)
+        async with self._locked(domain, "pause") as held:
+            await self._recover(domain, held, abort=None)
+            await self.host.toolstack.pause(await self.host.toolstack.inspect(domain.uuid))
             return await self.host.toolstack.inspect(domain.uuid)
 
     async def unpause(self, ref: str) -> Domain:
         """Take back one `pause`."""
         domain = await self.host.toolstack.inspect(ref)
-        async with self._locked(domain, "unpause"):
-            await self.host.toolstack.unpause(domain)
+        async with self._locked(domain, "unpause") as held:
+            await self._recover(domain, held, abort=None)
+            await self.host.toolstack.unpause(await self.host.toolstack.inspect(domain.uuid))
             return await self.host.toolstack.inspect(domain.uuid)
 
     # Inside ----------------------------------------------------------------------------------------------------------
@@ -325,14 +328,14 @@ class AsyncEngine(AsyncReader):
     ) -> Result:
         """Plan without a trace, and once more under the lock of the domain that is to be."""
         domain = newborn(await _only_looking(plan_birth(self.host, request, fresh)))
-        async with self._locked(domain, "import" if isinstance(request, ImportRequest) else "clone"):
-            recovered = await self._recover(domain, abort=None) or recovered
+        async with self._locked(domain, "import" if isinstance(request, ImportRequest) else "clone") as held:
+            recovered = await self._recover(domain, held, abort=None) or recovered
             plan = await _only_looking(plan_birth(self.host, request, fresh))
             if wanted is not None and plan != wanted:
                 cause = f"{plan.domain_name} would be made otherwise than when the plan was made"
                 remedy = "Make a new plan with --dry-run --json."
                 raise Refused([Reason("plan-is-stale", cause, remedy, ExitCode.BUSY)])
-            return await self._carry_out(plan, recovered)
+            return await self._carry_out(plan, held, recovered)
 
     async def _meant(self, ref: str) -> Domain:
         """A domain of the host, or one that an interrupted operation was making."""
@@ -344,12 +347,14 @@ class AsyncEngine(AsyncReader):
                     return newborn(plan)
             raise
 
-    async def _save_and_revert(self, uuid: DomainUuid, request: RevertRequest, recovered: Recovered | None) -> Result:
+    async def _save_and_revert(
+        self, uuid: DomainUuid, held: Journal, request: RevertRequest, recovered: Recovered | None
+    ) -> Result:
         """Take a snapshot of what a revert gives up, and revert. The plan is known to be possible by now."""
-        await self._carry_out(await _only_looking(self._part(uuid, _saving(request))), None)
+        await self._carry_out(await _only_looking(self._part(uuid, _saving(request))), held, None)
         try:
             again = msgspec.structs.replace(request, save_current="", no_undo=True)
-            return await self._carry_out(await _only_looking(self._part(uuid, again)), recovered)
+            return await self._carry_out(await _only_looking(self._part(uuid, again)), held, recovered)
         except XensnapError as error:
             saved = request.save_current
             cause = error.cause.removesuffix(NOTHING_CHANGED)
@@ -364,19 +369,22 @@ class AsyncEngine(AsyncReader):
         """A plan that is one of two, so that a risk may be the other's."""
         return _part_for(await observe(self.host, uuid, _places(request)), request, await self._fresh())
 
-    async def _carry_out(self, plan: Plan, recovered: Recovered | None) -> Result:
+    async def _carry_out(self, plan: Plan, held: Journal, recovered: Recovered | None) -> Result:
         self._announce(plan)
         told = await hooks.before(self.host, plan)
         try:
-            await Execution(self.host, plan, self._watch).run()
+            await Execution(self.host, plan, held, self._watch).run()
         except XensnapError as error:
             await hooks.after_failure(self.host, plan, error)
             raise
         told += await hooks.after(self.host, plan, "done")
-        left = (await self._collect(plan.domain_uuid)).told() if _frees_images(plan) else await self._let_go_older(plan)
+        if _frees_images(plan):
+            left = (await self._collect(plan.domain_uuid, held)).told()
+        else:
+            left = await self._let_go_older(plan, held)
         return Result(plan, (*plan.warnings, *told, *left), recovered)
 
-    async def _let_go_older(self, plan: Plan) -> tuple[str, ...]:
+    async def _let_go_older(self, plan: Plan, held: Journal) -> tuple[str, ...]:
         """What was given up before a revert goes, now that this one has kept what it gave up. What cannot is told."""
         keeping = given_up.kept_by(plan)
         if keeping is None or not keeping.older:
@@ -385,14 +393,14 @@ class AsyncEngine(AsyncReader):
         try:
             view = await self._once_unplugged(plan.domain_uuid)
             emptying = plan_empty(view, EmptyRequest(keeping.older), await self._fresh())
-            await Execution(self.host, emptying, self._watch).run()
+            await Execution(self.host, emptying, held, self._watch).run()
         except XensnapError as error:
-            if emptying is not None and error.exit_code is ExitCode.SOMETHING_LEFT:
+            if emptying is not None and error.exit_code in MORE_TO_DO:
                 raise
             names = ", ".join(map(repr, keeping.older))
             return (f"what was given up before, {names}, stays in the trash: {error.cause}",)
         paths = {disk.image.path for name in keeping.older for disk in view.trashed[name].snapshot.disks}
-        return (await self._collect(plan.domain_uuid, only=frozenset(paths))).told()
+        return (await self._collect(plan.domain_uuid, held, only=frozenset(paths))).told()
 
     async def _once_unplugged(self, uuid: str) -> View:
         """The view of a domain once a guest that has just come back has let go of its emulated disks, if it does."""
@@ -420,7 +428,7 @@ class AsyncEngine(AsyncReader):
         if plan_for(view, request, Fresh(plan.operation, plan.planned_s)) != plan:
             raise Usage("the plan is not the one that was made for this request", id="plan-altered", remedy=remedy)
 
-    async def _collect(self, uuid: str, *, only: frozenset[str] | None = None) -> Compaction:
+    async def _collect(self, uuid: str, held: Journal, *, only: frozenset[str] | None = None) -> Compaction:
         """Merge what can be merged, one image after the other; what cannot is only told.
 
         What a revert gave up is let go where it keeps something from being merged. `only` are the paths of the images
@@ -445,21 +453,23 @@ class AsyncEngine(AsyncReader):
                 stays = tuple(left for left in kept(view) if left.base.path not in others)
                 return Compaction(tuple(merged), (*failed, *stays), advice=tuple(advice))
             try:
-                await Execution(self.host, plan, self._watch).run()
+                await Execution(self.host, plan, held, self._watch).run()
                 merged += [plan.image] if plan.image else []
                 advice += plan.warnings
             except XensnapError as error:
-                if error.exit_code is ExitCode.SOMETHING_LEFT:
+                if error.exit_code in MORE_TO_DO:
                     raise
                 failed += [Kept(base, error.cause, error.id) for base in view.state.hidden if base.path == plan.image]
                 yields = yields and bool(plan.image)
 
-    async def _recover(self, domain: Domain, *, abort: bool | None, mends: bool = False) -> Recovered | None:
+    async def _recover(
+        self, domain: Domain, held: Journal, *, abort: bool | None, mends: bool = False
+    ) -> Recovered | None:
         store = Store.of(self.host, domain.uuid)
         begun = journal.pending(await journal.read(self.host, store.journal))
         if begun is None:
             return None
-        execution = Execution(self.host, begun.plan, self._watch, mends=mends)
+        execution = Execution(self.host, begun.plan, held, self._watch, mends=mends)
         async with self._also_locked(stores_besides(begun.plan), "recover"):
             outcome = await execution.recover(abort=abort)
         await hooks.after(self.host, begun.plan, outcome.value)
@@ -469,12 +479,15 @@ class AsyncEngine(AsyncReader):
         return Fresh(await self.host.machine.fresh_id(), await self.now_s())
 
     @asynccontextmanager
-    async def _locked(self, domain: Domain, doing: str, *, wait_s: float | None = None) -> AsyncIterator[None]:
-        """Hold the domain's lock. It is taken on a directory of ours, so it needs no rights on the images."""
+    async def _locked(self, domain: Domain, doing: str, *, wait_s: float | None = None) -> AsyncIterator[Journal]:
+        """Hold the domain's lock, and get its journal as it is from then on.
+
+        The lock is taken on a directory of ours, so it needs no rights on the images.
+        """
         store = Store.of(self.host, domain.uuid)
         lock = await _only_looking(self._lock(store, doing, self._wait_s if wait_s is None else wait_s))
         try:
-            yield
+            yield await _only_looking(Journal.under_lock(self.host, store.journal))
         finally:
             await lock.release()
 

@@ -18,12 +18,12 @@ from xensnap.engine import names
 from xensnap.engine import plan as plans
 from xensnap.engine import state as states
 from xensnap.engine.context import Context, directory
-from xensnap.engine.journal import Begin, End, Journal
+from xensnap.engine.journal import Begin, Claim, End, Journal, Overtaken
 from xensnap.engine.plan import Plan
 from xensnap.engine.records import Store, load
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
-from xensnap.errors import Damaged, Effect, Failed, FileFailed, NotFound, Reason, Refused, XensnapError
+from xensnap.errors import Busy, Damaged, Effect, ExitCode, Failed, FileFailed, NotFound, Reason, Refused, XensnapError
 from xensnap.hypervisor import Hypervisor
 from xensnap.model import DomainUuid, RunState
 
@@ -35,6 +35,9 @@ RESERVE_BYTES = 64 << 10
 
 NOTHING_CHANGED = "; nothing is changed"
 """What an error's cause ends with that feared worse."""
+
+MORE_TO_DO = frozenset({ExitCode.SOMETHING_LEFT, ExitCode.UNKNOWN})
+"""How an operation ends after which no other one may be begun: it, or who has overtaken it, has to end it first."""
 
 DECIDED = "decided"
 """What the journal notes of a decision, for the day on which the state that tells of it is lost."""
@@ -67,20 +70,30 @@ def ignore(progress: Progress) -> None:
 class Execution:
     """One operation on one host, from its first journal entry to its last. The caller holds the domain's lock.
 
-    With `mends` it may be recovered although the state that tells whether it was decided cannot be read.
+    Before anything is done, undone, decided or ended the journal is asked whether that is still so. With `mends` it may
+    be recovered although the state that tells whether it was decided cannot be read.
+
+    Args:
+        host: the ports to work through.
+        plan: what to do.
+        journal: of the domain, made under the lock that is held.
+        watch: told before each step.
+        mends: see above.
 
     Attributes:
         why: the reason for the end to which an interrupted one was brought.
     """
 
-    def __init__(self, host: Hypervisor, plan: Plan, watch: Watch = ignore, *, mends: bool = False) -> None:
+    def __init__(
+        self, host: Hypervisor, plan: Plan, journal: Journal, watch: Watch = ignore, *, mends: bool = False
+    ) -> None:
         self._host = host
         self._mends = mends or plan.verb == REPAIR
         self._plan = plan
         self._watch = watch
         uuid = DomainUuid(plan.domain_uuid)
         store = Store.of(host, uuid)
-        self._journal = Journal(host, store.journal)
+        self._journal = journal
         self._at = Context(host, store, plan.operation, uuid, self._journal, self._tell)
         self.why = ""
         self._total = len(plan.prepare) + 1 + len(plan.finish)
@@ -92,16 +105,24 @@ class Execution:
         Raises:
             XensnapError: what went wrong first. Where everything was put back, it is that very error with nothing
                 changed; otherwise `Failed` with effect done or unknown, and the journal stays open for `recover`.
+            Overtaken: somebody else is at work on the domain. Nothing more was done, and nothing put back.
         """
         for step in (*self._plan.prepare, *self._plan.finish):
             await step.preflight(self._at)
         try:
             await self._begin()
+        except Overtaken as error:
+            raise Busy(error.cause, id=error.id, remedy=error.remedy) from error
+        except XensnapError as error:
+            await self._give_up(error)
+            return
+        try:
             await self._forward(self._plan.prepare, first=1)
             await self._decide()
+        except Overtaken:
+            raise
         except XensnapError as error:
-            if await self._settle(error) is Outcome.UNDONE:
-                raise nothing_changed(error) from error
+            await self._give_up(error)
             return
         await self._finish(self._plan.finish)
 
@@ -115,9 +136,11 @@ class Execution:
         Raises:
             Refused: `abort` asks for what cannot be any more.
             Failed: it could not be brought to an end now; the journal stays open.
+            Overtaken: somebody else is at it.
         """
         await self._release_reserve()
         await self._journal.repair()
+        await self._claim()
         await self._remove_half_written()
         return await self._conclude(abort=abort)
 
@@ -142,6 +165,17 @@ class Execution:
             )
         )
 
+    async def _claim(self) -> None:
+        """Whoever had it before and still lives, stops. On a full disk that is not worth giving up for."""
+        me = await self._host.machine.whoami()
+        now_ns = await self._host.machine.now_ns()
+        try:
+            await self._journal.claim(Claim(self._plan.operation, now_ns, me.pid, me.boot_id, me.user))
+        except FileFailed as error:
+            if not _is_full(error):
+                raise
+            await self._journal.repair()
+
     async def _reserve(self) -> None:
         """Keep a little space, where there is some: it need not survive a power cut, for then the next one makes it."""
         if await self._host.files.stat(self._at.store.reserve) is None:
@@ -164,6 +198,7 @@ class Execution:
             text = step.says()
             self._now = Progress(number, self._total, text)
             self._watch(self._now)
+            await self._journal.require_ours()
             await step.do(self._at)
             await self._journal.note(self._plan.operation, f"done: {text}")
 
@@ -175,6 +210,7 @@ class Execution:
 
     async def _write_state(self, state: DomainState) -> None:
         text = states.encode(await _with_inodes(self._host, state))
+        await self._journal.require_ours()
         await self._host.files.replace(self._at.store.state, text)
         await self._host.files.sync_dir(self._at.store.directory)
 
@@ -192,7 +228,10 @@ class Execution:
                 # The record's name became durable with the decision, which is not written another time.
                 await self._host.files.sync_dir(self._at.store.directory)
             await self._end(Outcome.DONE)
+        except Overtaken:
+            raise
         except XensnapError as error:
+            await self._journal.require_ours()
             raise Failed(
                 f"{self._plan.summary}: it is decided, but could not be finished: {error.cause}",
                 id="not-finished",
@@ -202,13 +241,21 @@ class Execution:
 
     # Either way ------------------------------------------------------------------------------------------------------
 
+    async def _give_up(self, error: XensnapError) -> None:
+        """Raise what went wrong, unless the operation had to be finished all the same."""
+        if await self._settle(error) is Outcome.UNDONE:
+            raise nothing_changed(error) from error
+
     async def _settle(self, error: XensnapError) -> Outcome:
         """After an error of our own: which end can be reached?"""
-        await self._release_reserve()
         try:
+            await self._journal.require_ours()
+            await self._release_reserve()
             await self._journal.repair()
             await self._remove_half_written()
             return await self._conclude(abort=None)
+        except Overtaken as second:
+            raise second from error
         except XensnapError as second:
             raise Failed(
                 f"{self._plan.summary}: {error.cause}; putting it back failed, too: {second.cause}",
@@ -233,6 +280,7 @@ class Execution:
             raise Refused([_cannot_finish(self._plan)])
         if abort is not False:
             for step in self._plan.prepare:
+                await self._journal.require_ours()
                 await step.halt(self._at)
         if await self._must_go_on() or abort is False:
             self.why = "that was asked for" if abort is False else "a guest works on what it has made already"
@@ -242,6 +290,7 @@ class Execution:
             return Outcome.DONE
         self.why = "that was asked for" if abort else "it had not been decided, and everything could be put back"
         for step in reversed(self._plan.prepare):
+            await self._journal.require_ours()
             await step.undo(self._at)
         await self._remember_what_remains()
         await self._end(Outcome.UNDONE)

@@ -3,8 +3,9 @@
 import msgspec
 
 from xensnap.engine.doctor import Finding, diagnose, plan_repair, survey
-from xensnap.engine.execute import Execution, Watch
-from xensnap.errors import ExitCode, XensnapError
+from xensnap.engine.execute import MORE_TO_DO, Execution, Watch
+from xensnap.engine.journal import Journal
+from xensnap.errors import XensnapError
 from xensnap.hypervisor import Hypervisor
 
 ROUNDS_MAX = 200
@@ -27,12 +28,13 @@ async def examine(host: Hypervisor, ref: str, *, check: bool = False) -> Diagnos
     return Diagnosis(seen.view.domain.name, seen.view.domain.uuid, diagnose(seen))
 
 
-async def treat(host: Hypervisor, ref: str, *, watch: Watch, check: bool = False) -> Diagnosis:
-    """Repair what can be repaired without losing anything. The caller holds the domain's lock.
+async def treat(host: Hypervisor, ref: str, held: Journal, *, watch: Watch, check: bool = False) -> Diagnosis:
+    """Repair what can be repaired without losing anything. The caller holds the domain's lock, and its journal.
 
     One that fails, and has put everything back, keeps nobody from the others.
 
     Raises:
+        Overtaken: somebody else is at work on the domain all the same.
         Failed: a repair could neither be finished nor undone; the journal stays open for `recover`.
     """
     repaired: list[Finding] = []
@@ -46,10 +48,10 @@ async def treat(host: Hypervisor, ref: str, *, watch: Watch, check: bool = False
             return Diagnosis(seen.view.domain.name, seen.view.domain.uuid, found, tuple(repaired), tuple(failed))
         tried.add((finding.id, finding.subject))
         try:
-            await Execution(host, plan_repair(seen, finding), watch).run()
+            await Execution(host, plan_repair(seen, finding), held, watch).run()
             repaired.append(finding)
         except XensnapError as error:
-            if error.exit_code is ExitCode.SOMETHING_LEFT:
+            if error.exit_code in MORE_TO_DO:
                 raise
             failed.append((finding, error.cause))
     left = await examine(host, ref, check=check)
