@@ -5,7 +5,7 @@ as after it, never between; nothing is orphaned, leaked or stuck (design 5.5).
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -40,8 +40,8 @@ COVERED: Counter[str] = Counter()
 
 Operation = Callable[[Engine], object]
 Death = tuple[str, Callable[[World], World]]
-Place = tuple[int, Cut]
-"""The number of an effect of an operation, and how far that has come."""
+Place = tuple[str, int, Cut]
+"""The name of an effect, at its which time in an operation, and how far that has come; nowhere without a name."""
 Tag = tuple[str, str]
 """Path of an image and id of an internal snapshot in it."""
 
@@ -215,9 +215,17 @@ def there(points: Sequence[CrashPoint], at: Place | None) -> Sequence[CrashPoint
     """All of them, or those at a place; where nothing has changed since the one before, that is the same death."""
     if at is None:
         return points
+    effect, nth, cut = at
+    numbers = numbered(points, effect)[nth - 1 : nth] if effect else [0]
     cuts = list(Cut)
-    until = [point for point in points if (point.number, cuts.index(point.cut)) <= (at[0], cuts.index(at[1]))]
-    return [point for point in until if (point.number, point.cut) == at] or until[-1:]
+    place = (numbers[0], cuts.index(cut)) if numbers else (points[-1].number, len(cuts))
+    until = [point for point in points if (point.number, cuts.index(point.cut)) <= place]
+    return [point for point in until if (point.number, cuts.index(point.cut)) == place] or until[-1:]
+
+
+def numbered(points: Iterable[CrashPoint], effect: str) -> list[int]:
+    """The numbers of all effects of this name."""
+    return list(dict.fromkeys(point.number for point in points if point.effect == effect))
 
 
 RUN_FIRST_DEATHS = (ENGINE_DEATHS[0], ENGINE_DEATHS[2], *HOST_DEATHS)

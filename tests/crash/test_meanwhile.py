@@ -38,15 +38,20 @@ def test_the_guest_ends_meanwhile(kinds: str, verb: str, end: str) -> None:
             judged(left, host, ended, end, where)
 
 
-def interrupted(host: SimulatedHost, verb: str, end: str, number: int, cut: Cut, where: str) -> SimulatedHost:
-    """The host when the operation is over, one way or another, and what was left of it has been brought to an end."""
+def interrupted(
+    host: SimulatedHost, verb: str, end: str, number: int | str, cut: Cut, where: str, *, nth: int = 1
+) -> SimulatedHost:
+    """The host when the operation is over, one way or another, and what was left of it has been brought to an end.
+
+    The guest ends at the effect of this number, or at the `nth` of a name.
+    """
     busy = host.fork()
 
     def happens() -> None:
         with suppress(Usage):  # a guest that stands still does nothing
             getattr(busy, f"guest_{end}")(GUEST)
 
-    busy.meanwhile(number, happens, cut)
+    busy.meanwhile(number, happens, cut, nth=nth)
     left_open = False
     try:
         OPERATIONS[verb](Engine(busy))

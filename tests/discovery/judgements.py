@@ -6,7 +6,7 @@ was done by the operation that is looked at.
 
 import errno
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -120,8 +120,11 @@ def known(error: BaseException, **kinds: type) -> dict[str, Any]:
     raise LookupError(f"no judge knows {', '.join(kinds)}") from error
 
 
-def died(error: BaseException) -> tuple[int, Cut, str]:
-    """At which effect, how far that had come, and who died of what; at none where the operation itself went wrong."""
+def died(error: BaseException, points: Iterable[CrashPoint]) -> tuple[str, int, Cut, str]:
+    """At which effect, how far that had come, and who died of what; at none where the operation itself went wrong.
+
+    `points` are all that the operation passes through.
+    """
     told: tuple[dict[str, type], ...] = (
         {"point": CrashPoint, "name": str},
         {"point": CrashPoint},
@@ -130,10 +133,12 @@ def died(error: BaseException) -> tuple[int, Cut, str]:
     for kinds in told:
         with suppress(LookupError):
             found = known(error, **kinds)
+            death = found.get("name", harness.DEATHS[0][0])
             point = found.get("point")
-            effect, cut = (point.number, point.cut) if point else (0, Cut.BEFORE)
-            return effect, cut, found.get("name", harness.DEATHS[0][0])
-    return 0, Cut.BEFORE, harness.DEATHS[0][0]
+            if point is None:
+                return "", 0, Cut.BEFORE, death
+            return point.effect, harness.numbered(points, point.effect).index(point.number) + 1, point.cut, death
+    return "", 0, Cut.BEFORE, harness.DEATHS[0][0]
 
 
 def named(death: str) -> tuple[Death]:
@@ -288,7 +293,8 @@ class Dies:
 
     kinds: str
     verb: str
-    effect: int
+    effect: str
+    nth: int
     cut: Cut
     death: str
 
@@ -297,7 +303,7 @@ class Dies:
         return partial(self._judge, _world(self.kinds, self.verb))
 
     def _judge(self, host: SimulatedHost) -> object:
-        return harness.judge(host, CRASHED[self.verb], named(self.death), at=(self.effect, self.cut))
+        return harness.judge(host, CRASHED[self.verb], named(self.death), at=(self.effect, self.nth, self.cut))
 
 
 @dataclass(frozen=True)
@@ -306,7 +312,7 @@ class DiesAndTheGuestRuns(Dies):
 
     def _judge(self, host: SimulatedHost) -> object:
         return harness.judge_where_the_guest_runs_first(
-            host, CRASHED[self.verb], named(self.death), at=(self.effect, self.cut)
+            host, CRASHED[self.verb], named(self.death), at=(self.effect, self.nth, self.cut)
         )
 
 
@@ -330,7 +336,10 @@ def _deaths(kinds: str, verb: str, judge: Callable[[SimulatedHost, Operation], o
         host = _world(kinds, verb)
 
         def run() -> Effort:
-            with counted("deaths", harness.TRIED, plan=lambda error: dies(kinds, verb, *died(error))) as effort:
+            def plan(error: BaseException) -> Plan:
+                return dies(kinds, verb, *died(error, harness.every_crash(host, CRASHED[verb])))
+
+            with counted("deaths", harness.TRIED, plan=plan) as effort:
                 judge(host, CRASHED[verb])
             return effort
 

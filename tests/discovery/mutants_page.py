@@ -69,10 +69,9 @@ not. To try one by hand:
     python -c 'from tests.discovery.mutants_page import *; again("takes no lock")'
     python -c 'from tests.discovery.mutants_page import *; Strange("delete").trial()()'
 
-The first line tries it with the mutant, the second one with the engine as it is. An effect is counted from the
-beginning of the operation, and where it is 0 the operation itself goes wrong before anybody has died; `cut` is how far
-it has come. This page is written by
-`python -m tests.discovery.mutants_page`, which finds the plans anew.
+The first line tries it with the mutant, the second one with the engine as it is. An effect is the `nth` of its name in
+the operation; where it has no name, the operation itself goes wrong before anybody has died. `cut` is how far it has
+come. This page is written by `python -m tests.discovery.mutants_page`, which finds the plans anew.
 """
 
 _ENTRY = re.compile(r"^\*\*(?P<name>.+?)\*\* .*?\n\n    (?P<plan>.+?)\n", re.MULTILINE | re.DOTALL)

@@ -6,10 +6,11 @@ from typing import Any
 
 from msgspec.structs import replace as remade
 
+from simulator import CrashPoint
 from simulator.core.effects import Cut
 from tests.crash import harness
 from tests.crash.test_pivot import hidden, judge_under_a_writer
-from tests.discovery.judgements import Effort, Trial, counted, died, named
+from tests.discovery.judgements import Effort, Trial, counted, died, known, named
 from tests.discovery.mutants import Instead, Mutant, nothing
 from tests.discovery.running_mutants import deaths
 from xensnap.engine import pivot_steps
@@ -21,14 +22,23 @@ from xensnap.engine.pivot_steps import CopyDown, Pivot
 class DiesBelowAWriter:
     """The engine dies at one place of a pivot below a guest that never rests, and `recover` follows."""
 
-    effect: int
+    effect: str
+    nth: int
     cut: Cut
     death: str
 
     def trial(self) -> Callable[[], object]:
         """See Plan."""
         host = hidden()
-        return lambda: judge_under_a_writer(host.fork(), named(self.death), at=(self.effect, self.cut))
+        return lambda: judge_under_a_writer(host.fork(), named(self.death), at=(self.effect, self.nth, self.cut))
+
+
+def _plan(error: BaseException) -> DiesBelowAWriter:
+    try:
+        points = known(error, point=CrashPoint, points=tuple)["points"]
+    except LookupError:
+        points = ()
+    return DiesBelowAWriter(*died(error, points))
 
 
 def under_a_writer() -> Trial:
@@ -36,7 +46,7 @@ def under_a_writer() -> Trial:
     host = hidden()
 
     def run() -> Effort:
-        with counted("deaths", harness.TRIED, plan=lambda error: DiesBelowAWriter(*died(error))) as effort:
+        with counted("deaths", harness.TRIED, plan=_plan) as effort:
             judge_under_a_writer(host.fork(), harness.DEATHS)
         return effort
 

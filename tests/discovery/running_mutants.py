@@ -29,14 +29,15 @@ class DiesBelowAGuest:
 
     kinds: str
     verb: str
-    effect: int
+    effect: str
+    nth: int
     cut: Cut
     death: str
 
     def trial(self) -> Callable[[], object]:
         """See Plan."""
         host = running.guest_for(self.verb, self.kinds)
-        at = (self.effect, self.cut)
+        at = (self.effect, self.nth, self.cut)
         return lambda: running.judge(host, running.OPERATIONS[self.verb], named(self.death), at=at)
 
 
@@ -47,7 +48,8 @@ class Ends:
     kinds: str
     verb: str
     end: str
-    effect: int
+    effect: str
+    nth: int
     cut: Cut
 
     def trial(self) -> Callable[[], object]:
@@ -58,7 +60,8 @@ class Ends:
 
         def run() -> None:
             where = repr(self)
-            judged(interrupted(host, self.verb, self.end, self.effect, self.cut, where), host, ended, self.end, where)
+            left = interrupted(host, self.verb, self.end, self.effect, self.cut, where, nth=self.nth)
+            judged(left, host, ended, self.end, where)
 
         return run
 
@@ -80,9 +83,11 @@ def deaths(kinds: str, verb: str) -> Judgement:
         host = running.guest_for(verb, kinds)
 
         def run() -> Effort:
-            with counted(
-                "deaths", harness.TRIED, plan=lambda error: DiesBelowAGuest(kinds, verb, *died(error))
-            ) as effort:
+            def plan(error: BaseException) -> DiesBelowAGuest:
+                points = harness.every_crash(host, running.OPERATIONS[verb])
+                return DiesBelowAGuest(kinds, verb, *died(error, points))
+
+            with counted("deaths", harness.TRIED, plan=plan) as effort:
                 running.judge(host, running.OPERATIONS[verb])
             return effort
 
@@ -98,7 +103,7 @@ def reboots(kinds: str, verb: str) -> Judgement:
     def prepare() -> Trial:
         def run() -> Effort:
             def plan(error: BaseException) -> Ends:
-                return Ends(kinds, verb, "reboot", **_place(error))
+                return Ends(kinds, verb, "reboot", **_place(error, kinds, verb))
 
             with counted("reboots", harness.TRIED, plan=plan) as effort:
                 the_guest_ends(kinds, verb, "reboot")
@@ -109,9 +114,13 @@ def reboots(kinds: str, verb: str) -> Judgement:
     return prepare
 
 
-def _place(error: BaseException) -> dict[str, Any]:
+def _place(error: BaseException, kinds: str, verb: str) -> dict[str, Any]:
     found = known(error, number=int, cut=Cut)
-    return {"effect": found["number"], "cut": found["cut"]}
+    host = running.guest_for(verb, kinds)
+    with host.recording() as watch:
+        running.OPERATIONS[verb](Engine(host))
+    until = [event.effect for event in watch.trace[: found["number"]]]
+    return {"effect": until[-1], "nth": until.count(until[-1]), "cut": found["cut"]}
 
 
 def one_moment() -> Trial:

@@ -12,6 +12,7 @@ from tests.discovery.mutants_page import ALL, PAGE, read, written
 EACH = pytest.mark.parametrize(
     "mutant", [pytest.param(mutant, id=name.replace(" ", "-")) for name, mutant in ALL.items()]
 )
+AGAIN = "where the engine has changed: python -m tests.discovery.mutants_page"
 PLANS = read(PAGE.read_text(encoding="utf-8"))
 
 
@@ -34,9 +35,9 @@ def test_the_plan_on_the_page_fails_with_the_mutant_and_with_nothing_else(mutant
     plan = PLANS[mutant.name]
     trial = plan.trial()
     with mutant.loose():
-        assert fails(trial)
+        assert fails(trial), AGAIN
     plan.trial()()
 
 
 def test_the_page_tells_of_the_mutants_that_there_are() -> None:
-    assert written(PLANS) == PAGE.read_text(encoding="utf-8"), "run python -m tests.discovery.mutants_page"
+    assert written(PLANS) == PAGE.read_text(encoding="utf-8"), AGAIN
