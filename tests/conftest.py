@@ -102,6 +102,7 @@ def counters() -> dict[str, dict[str, int]]:
         "sequences": ("tests.crash.harness", "COVERED"),
         "let fail": ("tests.crash.harness", "MET"),
         "must happen sometimes": ("tests.crash.harness", "SOMETIMES"),
+        "power cuts on real files": ("tests.real.power_cuts", "CUT"),
         "schedules": ("tests.discovery.interleave", "SCHEDULES"),
         "steps": ("tests.stateful.machine", "STEPS"),
         "compared with qemu-img": ("tests.parity.tools", "WITH_QEMU_IMG"),

@@ -37,6 +37,7 @@ TOLD = {
     "deaths and faults": "Deaths, faults and damage",
     "let fail": "What failed, by effect or kind",
     "must happen sometimes": "How it ended, where something went wrong",
+    "power cuts on real files": "Power cuts on real files, by what was left of what was not durable",
     "schedules": "Schedules of several processes",
     "sequences": "Sequences of operations",
     "steps": "Steps of state machines",

@@ -195,6 +195,12 @@ def judge(
                 TRIED["again while recovering"] += 1
                 again = f"{where}; then {second!r}"
                 _recovered(type(host)(death(second.world)), before, after, again, strange, planned)
+    for name, death in deaths:
+        tried += 1
+        TRIED[name.partition(",")[0]] += 1
+        died, where = type(host)(death(ended.world)), f"it was acknowledged; {name}"
+        assert Engine(died).recover(GUEST) is None, where
+        _recovered(died, after, after, where, strange, planned)
     return tried
 
 

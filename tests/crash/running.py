@@ -5,7 +5,7 @@ or what it read at the snapshot. After the death of the host it is off, and its 
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator import SimulatedHost, World
 from simulator.checkers import Finding, guests, starts
@@ -154,7 +154,20 @@ def judge(
                 TRIED["running: again while recovering"] += 1
                 tried += 1
                 recovered(type(host)(death(second.world)), allowed, f"{where}; then {second!r}")
+    for name, death in deaths:
+        TRIED[f"running: {name.partition(',')[0]}"] += 1
+        tried += 1
+        _acknowledged(type(host)(death(ended.world)), seen(ended), f"it was acknowledged; {name}")
     return tried
+
+
+def _acknowledged(host: SimulatedHost, after: Seen, where: str) -> None:
+    """Nothing that has ended comes undone. A guest is off after a power cut, and may have lost what it had cached."""
+    assert Engine(host).recover(GUEST) is None, where
+    found = seen(host)
+    kept = found if found.state is after.state else replace(found, state=after.state, reads=after.reads)
+    assert kept == after, where
+    sound(host, where)
 
 
 def off(host: SimulatedHost, death: Callable[[World], World]) -> Seen:

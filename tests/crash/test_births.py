@@ -69,7 +69,7 @@ def graft(engine: Engine) -> object:
 
 
 def everything(host: SimulatedHost) -> object:
-    """What each domain shows, what each of its snapshots can give back, and every file but the stores' own notes.
+    """What each domain shows, what each of its snapshots gives back, the archive, and every file but the stores' notes.
 
     The state of the store names the operation, and a new disk bears its name, so neither is looked at closer.
     """
@@ -83,7 +83,8 @@ def everything(host: SimulatedHost) -> object:
             domains[domain.name, name] = fork.visible(domain.name)
         domains[domain.name, ""] = host.visible(domain.name)
     there = {path for path, _ in files(host.world.fs) if path.rpartition("/")[2] not in STORE_FILES}
-    return domains, {path for path in there if "domain.libxl-json" not in path}
+    archive = host.run(host.files.read(ARCHIVE)) if ARCHIVE in there else None
+    return domains, archive, {path for path in there if "domain.libxl-json" not in path}
 
 
 def judge(host: SimulatedHost, operation: Callable[[Engine], object], deaths: tuple[Death, ...] = DEATHS) -> int:
@@ -100,6 +101,10 @@ def judge(host: SimulatedHost, operation: Callable[[Engine], object], deaths: tu
             TRIED[name.partition(",")[0]] += 1
             found = recovered(death(point.world))
             assert found in (before, after), f"between before and after: {point!r}, {name}"
+    for name, death in deaths:
+        tried += 1
+        TRIED[name.partition(",")[0]] += 1
+        assert recovered(death(running.world)) == after, f"it was acknowledged; {name}"
     return tried
 
 

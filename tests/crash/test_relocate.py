@@ -90,6 +90,9 @@ def die_everywhere(host: SimulatedHost) -> int:
             view = engine.view(GUEST)
             for snapshot in view.snapshots:
                 plan_for(view, RevertRequest(snapshot), Fresh("0" * 36, 0))
+    for name, death in DEATHS:
+        found = SimulatedHost(death(ended.world))
+        assert (truth(found), places(found), images(found)) == (before, {TO}, images(ended)), name
     return tried
 
 

@@ -88,6 +88,12 @@ def die_at(directory: Path, verb: str, kind: Kind, number: int) -> None:
     for port, names in WRITES.items():
         for name in names:
             setattr(getattr(engine.host, port), name, dying(getattr(getattr(engine.host, port), name)))
+    operate(engine, verb, kind)
+    os._exit(0)
+
+
+def operate(engine: Engine, verb: str, kind: Kind) -> None:
+    """Carry out the operation that was prepared."""
     match verb:
         case "create":
             engine.create("guest", CreateRequest(name="two", kind=kind))
@@ -95,7 +101,6 @@ def die_at(directory: Path, verb: str, kind: Kind, number: int) -> None:
             engine.revert("guest", RevertRequest("one"))
         case _:
             engine.delete("guest", DeleteRequest("one"))
-    os._exit(0)
 
 
 if __name__ == "__main__":

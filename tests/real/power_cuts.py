@@ -1,160 +1,189 @@
-"""A program whose power is cut before each write of an operation: `power_cuts.py PLACE VERB KIND EVERY LEFT`.
+"""What a power cut leaves at any moment of an operation on real files that is carried out only once.
 
-Makes hosts `PLACE/1`, `PLACE/2` … as `dying.py` does, and carries the operation out on each, a little further every
-time. Then what was not synced is lost: contents as of the last `sync` of a file, names as of the last `sync_dir` of its
-directory. Files keep their inodes, by which the engine knows them. With LEFT `contents` what was written to a file is
-kept and only names are lost, with `names` the other way round; a file system may do any of this.
+strace tells everything that the engine, its tools and QEMU do to files. What a power cut leaves is made from that, by
+what was synced by then: the files keep their inodes, by which the engine knows them, and lose what was not durable, all
+of it or some (`traced`). So every moment is of one and the same run, and nothing goes on working while it is made.
 
-Only every EVERYth write is tried. Prints the numbers.
+As a program, `python -m tests.real.power_cuts ROOT KEPT VERB KIND`, it is such an operation, on a domain that is off.
 """
 
+import contextlib
 import os
-import signal
+import shutil
+import subprocess
 import sys
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.real import dying
+from msgspec.structs import replace
+
+from tests.real import dying, traced
+from xensnap.backends.local.files import LocalFiles
+from xensnap.backends.local.machine import LocalMachine
 from xensnap.backends.qemu.host import QemuHost
 from xensnap.engine.engine import Engine
-from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
+from xensnap.hypervisor import Identity
 from xensnap.model import Kind
 
+PATIENCE_S = 1200
+HOW = ("nothing", "contents", "names", "some")
+BLOCK_BYTES = 1 << 12
+"""Contents are compared in blocks, since what pytest would print of two times a million bytes never ends."""
 
-class Disk:
-    """What of a directory, and of those in it, would be there after a power cut."""
+CUT: Counter[str] = Counter()
+"""How often the power was cut, by what was left of what was not durable."""
 
-    def __init__(self, root: Path, kept: Path) -> None:
-        self._root = root
-        self._kept = kept
-        self._contents: dict[int, bytes] = {}
-        self._names: dict[Path, dict[str, int]] = {}
-        kept.mkdir()
-        for directory in self._directories():
-            self.names_synced(directory)
-            for path in directory.iterdir():
-                self.content_synced(path)
-
-    def content_synced(self, path: Path) -> None:
-        """The content of this file is durable, under whatever name."""
-        if path.is_file():
-            self._contents[path.stat().st_ino] = path.read_bytes()
-
-    def names_synced(self, directory: Path) -> None:
-        """The names in this directory are durable."""
-        if directory.is_dir():
-            self._names[directory] = _names(directory)
-
-    def keep(self, path: Path) -> None:
-        """This name is about to go; the file must not go with it."""
-        if path.is_file():
-            os.link(path, self._kept / str(path.stat().st_ino))
-
-    def cut(self, left: str) -> None:
-        """Make the directory what a power cut leaves of it."""
-        now = {directory: _names(directory) for directory in self._directories()}
-        for directory, known in now.items():
-            for name, inode in known.items():
-                (directory / name).rename(self._kept / str(inode))
-        names = now if left == "names" else {each: self._names.get(each, {}) for each in now}
-        for path in self._kept.iterdir():
-            if left != "contents":
-                with path.open("r+b") as file:
-                    file.truncate(0)
-                    file.write(self._contents.get(int(path.name), b""))
-        for directory, wanted in names.items():
-            for name, inode in wanted.items():
-                (self._kept / str(inode)).rename(directory / name)
-
-    def _directories(self) -> list[Path]:
-        return [self._root, *(path for path in self._root.rglob("*") if path.is_dir())]
+Replaced = Callable[..., object]
+"""`setattr`, or what puts back what it sets when that is over."""
 
 
-def _names(directory: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_ino for path in directory.iterdir() if path.is_file()}
+@dataclass(frozen=True)
+class Moment:
+    """What a power cut leaves at one moment.
+
+    Attributes:
+        where: the moment in words.
+        how: what is left of what was not durable.
+        tree: what there is until the next moment is asked for.
+        left: what is there after the power cut.
+    """
+
+    where: str
+    how: str
+    tree: traced.Tree
+    left: traced.Cut
+
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Whatever goes wrong meanwhile, say at which moment."""
+        try:
+            yield
+        except Exception as error:
+            error.add_note(self.where)
+            raise
 
 
-def main(place: Path, verb: str, kind: Kind, every: int, left: str) -> None:
-    number, died, tried = 0, True, []
-    while died:
-        number += 1
-        if number % every:
-            continue
-        directory = place / str(number)
-        directory.mkdir()
-        dying.prepare(directory, verb, kind)
-        pid = os.fork()
-        if not pid:
-            cut_at(directory, verb, number, left)
-        _, status = os.waitpid(pid, 0)
-        died = os.WIFSIGNALED(status)
-        assert died or os.WEXITSTATUS(status) == 0, status
-        tried.append(number)
-    sys.stdout.write(f"{' '.join(map(str, tried))}\n")
+class Recorded:
+    """An operation, and every moment of it.
+
+    Attributes:
+        root: the directory of the host.
+        kept: beside it, where files are by their inodes while they have no name.
+        calls: all that was done to files.
+        changes: which of these calls changed something, after everything before the operation was durable.
+    """
+
+    def __init__(self, place: Path, module: str, *words: str) -> None:
+        self.root, self.kept, log = place / "host", place / "kept", place / "trace"
+        self.root.mkdir()
+        self.kept.mkdir()
+        driver = (sys.executable, "-m", module, str(self.root), str(self.kept), *words)
+        subprocess.run(traced.argv(log, *driver), check=True, timeout=PATIENCE_S, cwd=Path(__file__).parents[2])
+        self.calls = list(traced.read(log, self.root))
+        log.unlink()
+        tree = traced.Tree(self.root)
+        changes = [tree.follow(call) for call in self.calls]
+        begins = next(at for at, call in enumerate(self.calls) if call.name == "sync")
+        self.changes = [at for at, changed in enumerate(changes) if changed and at >= begins]
+        agrees(tree)
+        known = {path: path.stat().st_ino for path, file in tree.names.items() if file is not traced.DIRECTORY}
+        self._inodes = tree.inodes | {tree.names[path].number: inode for path, inode in known.items()}
+        self.take_back()
+
+    def moments(self, wanted: set[int], *, twice: bool = False) -> Iterator[Moment]:
+        """What the power cut leaves after each of these calls; `twice`: in two ways each, one of them by chance."""
+        tree = traced.Tree(self.root)
+        for at, call in enumerate(self.calls):
+            tree.follow(call)
+            if at not in wanted:
+                continue
+            for how in (HOW[at % (len(HOW) - 1)], "some") if twice else (HOW[at % len(HOW)],):
+                yield Moment(f"call {at} ({call.name}), {how}", how, tree, tree.left(how, at))
+
+    def make(self, moment: Moment) -> None:
+        """Make the directory what was left."""
+        left = moment.left
+        CUT[moment.how] += 1
+        for path in sorted(left, key=lambda path: len(path.parts)):
+            if (found := left[path]) is None:
+                path.mkdir(mode=0o700)
+                continue
+            kept = self.kept / str(self._inodes.get(found[0], "none"))
+            if kept.exists():
+                kept.rename(path)
+            path.write_bytes(found[1])
+            path.chmod(0o600)
+
+    def take_back(self) -> None:
+        """Keep the files of the operation under their inodes, and drop everything else."""
+        inodes = set(self._inodes.values())
+        for path in self.root.rglob("*"):
+            if path.is_file() and path.stat().st_ino in inodes:
+                path.rename(self.kept / str(path.stat().st_ino))
+        for path in self.kept.iterdir():
+            if path.stat().st_ino not in inodes:
+                path.unlink()
+        shutil.rmtree(self.root)
+        self.root.mkdir()
 
 
-def cut_at(directory: Path, verb: str, number: int, left: str) -> None:
-    """Carry out the operation up to its write of this number, if it has as many, and cut the power there."""
-    engine = Engine(QemuHost(directory))
-    disk = Disk(directory, directory.with_name(f"{directory.name}.kept"))
-    seen = 0
-
-    def watched(name: str, method: Any) -> Any:
-        async def wrapped(*args: Any, **named: Any) -> Any:
-            nonlocal seen
-            seen += 1
-            if seen == number:
-                stop_tools()
-                disk.cut(left)
-                os.kill(os.getpid(), signal.SIGKILL)
-            for path in going(name, args):
-                disk.keep(path)
-            found = await method(*args, **named)
-            noted(disk, directory, name, args)
-            return found
-
-        return wrapped
-
-    for port, names in dying.WRITES.items():
-        for name in names:
-            setattr(getattr(engine.host, port), name, watched(name, getattr(getattr(engine.host, port), name)))
-    match verb:
-        case "create":
-            engine.create("guest", CreateRequest(name="two"))
-        case "revert":
-            engine.revert("guest", RevertRequest("one"))
-        case _:
-            engine.delete("guest", DeleteRequest("one"))
-    os._exit(0)
+def agrees(tree: traced.Tree) -> None:
+    """The trace has told everything: files and contents are what they are."""
+    there = {
+        path: None if path.is_dir() else path.read_bytes() for path in tree.root.rglob("*") if not path.is_socket()
+    }
+    told = tree.there()
+    assert told.keys() == there.keys()
+    assert [path for path, content in there.items() if told[path] != content] == []
 
 
-def stop_tools() -> None:
-    """A tool that works on another disk at this moment has no power either: it must not write into what is left."""
-    for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text(encoding="ascii").split():
-            os.kill(int(child), signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(int(child), 0)
+def differing(one: bytes, other: bytes) -> list[int]:
+    """Where the blocks begin in which two contents differ."""
+    places = range(0, max(len(one), len(other)), BLOCK_BYTES)
+    return [at for at in places if one[at : at + BLOCK_BYTES] != other[at : at + BLOCK_BYTES]]
 
 
-def going(name: str, args: tuple[Any, ...]) -> list[Path]:
-    """Whose name is about to go, or to be another file's, and may come back."""
-    if name in {"remove", "replace"}:
-        return [Path(args[0])]
-    return [Path(args[1])] if name == "rename" else []
+def after_the_power_cut(replaced: Replaced) -> None:
+    """From now on this process runs on a machine that has been started anew."""
+    whoami = LocalMachine.whoami
+
+    async def wrapped(self: LocalMachine) -> Identity:
+        return replace(await whoami(self), boot_id="after-the-power-cut")
+
+    replaced(LocalMachine, "whoami", wrapped)
 
 
-def noted(disk: Disk, directory: Path, name: str, args: tuple[Any, ...]) -> None:
-    """What a port has made durable, by what it promises."""
-    if name in {"sync", "replace"}:
-        disk.content_synced(Path(args[0]))
-    elif name == "sync_dir":
-        disk.names_synced(Path(args[0]))
-    elif name == "set_layers":
-        disk.content_synced(directory / "guest.toml")
-        disk.names_synced(directory)
+def keep_what_goes(kept: Path, replaced: Replaced) -> None:
+    """From now on this process gives every file that is about to lose its name another one in `kept`: its inode."""
+
+    def keeping(name: str, index: int) -> None:
+        method = getattr(LocalFiles, name)
+
+        async def wrapped(self: LocalFiles, *args: Any, **named: Any) -> Any:
+            keep(Path(args[index]), kept)
+            return await method(self, *args, **named)
+
+        replaced(LocalFiles, name, wrapped)
+
+    for name, index in (("remove", 0), ("replace", 0), ("rename", 1)):
+        keeping(name, index)
+
+
+def keep(path: Path, kept: Path) -> None:
+    with contextlib.suppress(FileNotFoundError, FileExistsError):
+        os.link(path, kept / str(path.stat().st_ino))
+
+
+def main(root: Path, kept: Path, verb: str, kind: Kind) -> None:
+    """Prepare a domain, see that this is durable, and carry the operation out."""
+    dying.prepare(root, verb, kind)
+    keep_what_goes(kept, setattr)
+    os.sync()
+    dying.operate(Engine(QemuHost(root)), verb, kind)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Kind(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Kind(sys.argv[4]))

@@ -6,14 +6,13 @@ It starts the guest, takes the snapshots that the operation needs and calls `syn
 removes from there on gets a second name beside the host first, its inode, so that it can be had back.
 """
 
-import contextlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from tests.real.power_cuts import keep_what_goes
 from tests.real.qemu.conftest import PATIENCE_S, Lab
-from xensnap.backends.local.files import LocalFiles
 from xensnap.backends.local.qmp import LocalMonitor, SocketConnector
 from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
 from xensnap.model import Domain, Kind
@@ -56,30 +55,6 @@ def be_patient(replaced: Any) -> None:
         return await connect(self, domain, timeout_s=max(timeout_s, PATIENCE_S))
 
     replaced(SocketConnector, "connect", wrapped)
-
-
-def keep_what_goes(kept: Path, replaced: Any) -> None:
-    """From now on this process gives every file that is about to lose its name another one in `kept`: its inode.
-
-    `replaced` is `setattr`, or puts back what it sets when that is over.
-    """
-
-    def keeping(name: str, index: int) -> None:
-        method = getattr(LocalFiles, name)
-
-        async def wrapped(self: LocalFiles, *args: Any, **named: Any) -> Any:
-            keep(Path(args[index]), kept)
-            return await method(self, *args, **named)
-
-        replaced(LocalFiles, name, wrapped)
-
-    for name, index in (("remove", 0), ("replace", 0), ("rename", 1)):
-        keeping(name, index)
-
-
-def keep(path: Path, kept: Path) -> None:
-    with contextlib.suppress(FileNotFoundError, FileExistsError):
-        os.link(path, kept / str(path.stat().st_ino))
 
 
 if __name__ == "__main__":

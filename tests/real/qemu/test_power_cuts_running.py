@@ -8,31 +8,26 @@ byte. In ordinary runs a few moments of some operations are tried; with `XENSNAP
 
 import os
 import random
-import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from tests.conftest import require_tool
-from tests.real.qemu import operated, traced
+from tests.real import power_cuts, traced
+from tests.real.power_cuts import Moment, Recorded, differing
+from tests.real.qemu import operated
 from tests.real.qemu.conftest import Lab
-from xensnap.backends.local.machine import LocalMachine
 from xensnap.backends.qemu.host import QemuHost
 from xensnap.conformance.places.boot_guest import REPORTS_UNTIL_NOTICED, SECTOR_BYTES, reports, sector_of
 from xensnap.engine import DeleteRequest, Engine, RevertRequest
-from xensnap.hypervisor import Identity, Then
+from xensnap.hypervisor import Then
 
 DEEP = bool(os.environ.get("XENSNAP_DEEP_S"))
 MOMENTS = 100 if DEEP else 6
 """So many are tried of each operation, beside its beginning and its end."""
 
-PATIENCE_S = 1200
-HOW = ("nothing", "contents", "names", "some")
 ROUNDS = 16
 SPEAKS_EVERY = 4
 LEAKS_ONLY = 3
@@ -50,84 +45,20 @@ IMAGES = {"guest-xvda.qcow2", "guest-xvdb.qcow2"}
 Disks = tuple[bytes, ...]
 
 
-@dataclass(frozen=True)
-class Moment:
-    """What a power cut leaves at one moment, and what the guest had told by then: at last, and before it was ended."""
+@dataclass
+class Told:
+    """What the guest has told, from one moment to the next."""
 
-    where: str
-    left: traced.Cut
-    told: int
-    told_before: int
+    last: int = 0
+    before: int = 0
+    """It was so far at the most, before it was ended and came back."""
 
-
-class Recorded:
-    """An operation on a guest that ran, and every moment of it."""
-
-    def __init__(self, place: Path, words: tuple[str, ...]) -> None:
-        self.root, self.kept, log = place / "host", place / "kept", place / "trace"
-        self.root.mkdir()
-        self.kept.mkdir()
-        driver = (sys.executable, "-m", "tests.real.qemu.operated", str(self.root), str(self.kept), *words)
-        subprocess.run(traced.argv(log, *driver), check=True, timeout=PATIENCE_S, cwd=Path(__file__).parents[3])
-        self._calls = list(traced.read(log, self.root))
-        log.unlink()
-        tree = traced.Tree(self.root)
-        changes = [tree.follow(call) for call in self._calls]
-        self.begins = next(at for at, call in enumerate(self._calls) if call.name == "sync")
-        self.changes = [at for at, changed in enumerate(changes) if changed and at >= self.begins]
-        agrees(tree)
-        known = {path: path.stat().st_ino for path, file in tree.names.items() if file is not traced.DIRECTORY}
-        self._inodes = tree.inodes | {tree.names[path].number: inode for path, inode in known.items()}
-        self.take_back()
-
-    def moments(self, wanted: set[int]) -> Iterator[Moment]:
-        """What the power cut leaves after each of these calls, and what the guest had told by then."""
-        tree, told, before = traced.Tree(self.root), 0, 0
-        for at, call in enumerate(self._calls):
-            tree.follow(call)
-            if at not in wanted:
-                continue
-            said = [n for path, file in tree.names.items() if path.name == "serial.log" for n, _ in heard(file)]
-            if said:
-                before, told = (before, said[-1]) if said[-1] >= told else (told, said[-1])
-            how = HOW[at % len(HOW)]
-            yield Moment(f"call {at} ({call.name}), {how}", tree.left(how, at), told, max(before, told))
-
-    def make(self, moment: Moment) -> None:
-        """Make the directory what was left."""
-        for path in sorted(moment.left, key=lambda path: len(path.parts)):
-            if (found := moment.left[path]) is None:
-                path.mkdir(mode=0o700)
-                continue
-            kept = self.kept / str(self._inodes.get(found[0], "none"))
-            if kept.exists():
-                kept.rename(path)
-            path.write_bytes(found[1])
-            path.chmod(0o600)
-
-    def take_back(self) -> None:
-        """Keep the files of the operation under their inodes, and drop everything else."""
-        inodes = set(self._inodes.values())
-        for path in self.root.rglob("*"):
-            if path.is_file() and path.stat().st_ino in inodes:
-                path.rename(self.kept / str(path.stat().st_ino))
-        for path in self.kept.iterdir():
-            if path.stat().st_ino not in inodes:
-                path.unlink()
-        shutil.rmtree(self.root)
-        self.root.mkdir()
-
-
-def heard(serial: traced.File) -> list[tuple[int, int]]:
-    return reports(serial.content.decode("ascii", "replace"))
-
-
-def agrees(tree: traced.Tree) -> None:
-    """The trace has told everything: files and contents are what they are."""
-    there = {
-        path: None if path.is_dir() else path.read_bytes() for path in tree.root.rglob("*") if not path.is_socket()
-    }
-    assert tree.there() == there
+    def hear(self, tree: traced.Tree) -> None:
+        """Look at its serial line."""
+        for path, file in tree.names.items():
+            if path.name == "serial.log" and (said := reports(file.content.decode("ascii", "replace"))):
+                self.last = said[-1][0]
+                self.before = max(self.before, self.last)
 
 
 def shown(host: QemuHost) -> Disks:
@@ -157,7 +88,7 @@ def rounds(disks: Disks) -> list[int]:
         for each in range(max(1, n - ROUNDS + 1), n + 1):
             at = sector_of(each) * SECTOR_BYTES
             whole[at : at + SECTOR_BYTES] = each.to_bytes(4, "little") * (SECTOR_BYTES // 4)
-        assert disk == whole, numbers
+        assert differing(disk, bytes(whole)) == [], numbers
         last.append(n)
     assert last[0] - last[1] in {0, 1}, last
     return last
@@ -171,13 +102,15 @@ class Judge:
         self._ends = ({"one", "two"}, {"one"}) if leaf else ENDS[verb]
         self._reverts = verb == "revert"
         self._hold: dict[str, Disks] = {}
+        self._told = Told()
 
     def judge(self, moment: Moment, *, whole: bool) -> int:
         """Recover, and say on which side it came out: 0 as before, 1 as after; `whole`: and use all snapshots up."""
+        self._told.hear(moment.tree)
         self._recorded.make(moment)
         lab = Lab(self._recorded.root)
         try:
-            side = self._side(lab, moment)
+            side = self._side(lab)
             if whole:
                 self._use_up(lab)
         finally:
@@ -185,7 +118,7 @@ class Judge:
         self._recorded.take_back()
         return side
 
-    def _side(self, lab: Lab, moment: Moment) -> int:
+    def _side(self, lab: Lab) -> int:
         engine = Engine(lab.host)
         engine.recover("guest")
         assert engine.recover("guest") is None
@@ -194,7 +127,7 @@ class Judge:
             assert self._reverts, "nothing but a snapshot brings back what a power cut has ended"
             lab.heard(domain, reports=REPORTS_UNTIL_NOTICED)
             lab.close()
-        self._flushed(moment, shown(lab.host))
+        self._flushed(shown(lab.host))
         return self._ends.index(set(engine.list("guest").contents.snapshots))
 
     def _use_up(self, lab: Lab) -> None:
@@ -205,7 +138,7 @@ class Judge:
             engine.revert("guest", RevertRequest(name, disks_only=True, then=Then.STOPPED))
             found = shown(lab.host)
             rounds(found)
-            assert self._hold.setdefault(name, found) == found, name
+            assert [*map(differing, self._hold.setdefault(name, found), found)] == [[], []], name
         for name in names:
             engine.revert("guest", RevertRequest(name))
             domain = lab.seen(engine.view("guest").domain)
@@ -216,40 +149,30 @@ class Judge:
             engine.delete("guest", DeleteRequest(name))
         assert {path.name for path in lab.directory.glob("*.qcow2*")} == IMAGES
 
-    def _flushed(self, moment: Moment, now: Disks) -> None:
+    def _flushed(self, now: Disks) -> None:
         """Everything that the guest was told is durable is there, and hardly anything else."""
         first, second = rounds(now)
         if self._reverts:
             (back, _) = rounds(self._hold["one"]) if "one" in self._hold else (0, 0)
-            assert second >= moment.told_before or back <= first, (first, second, moment.told, moment.told_before)
+            assert second >= self._told.before or back <= first, (first, second, self._told)
         else:
-            assert moment.told <= second <= first <= moment.told + SPEAKS_EVERY + 1, (first, second, moment.told)
+            assert self._told.last <= second <= first <= self._told.last + SPEAKS_EVERY + 1, (first, second, self._told)
 
 
 @pytest.mark.parametrize("words", [*CASES, *(MORE if DEEP else [])], ids="-".join)
 def test_after_a_power_cut_under_a_running_guest_nothing_is_lost(tmp_path, monkeypatch, words) -> None:
     for name in ("strace", "qemu-img", "qemu-system-x86_64"):
         require_tool(name)
-    recorded = Recorded(tmp_path, words)
-    operated.keep_what_goes(recorded.kept, monkeypatch.setattr)
+    recorded = Recorded(tmp_path, "tests.real.qemu.operated", *words)
+    power_cuts.keep_what_goes(recorded.kept, monkeypatch.setattr)
+    power_cuts.after_the_power_cut(monkeypatch.setattr)
     operated.be_patient(monkeypatch.setattr)
-    monkeypatch.setattr(LocalMachine, "whoami", another_boot(LocalMachine.whoami))
     judge = Judge(recorded, words[0], leaf="leaf" in words)
-    changes = recorded.changes
-    picked = random.Random(0).sample(changes[1:-1], MOMENTS)
-    sides = []
-    for number, moment in enumerate(recorded.moments({changes[0], *picked, changes[-1]})):
-        try:
-            sides.append(judge.judge(moment, whole=not number % 4 or moment.left is None))
-        except Exception as error:
-            error.add_note(moment.where)
-            raise
+    first, *between, last = recorded.changes
+    picked = random.Random(0).sample(between, MOMENTS)
+    sides: list[int] = []
+    for moment in recorded.moments({first, *picked, last}):
+        with moment.named():
+            sides.append(judge.judge(moment, whole=not len(sides) % 4))
     assert sides[0] == 0
     assert sides[-1] == 1 or words[0] == "revert"
-
-
-def another_boot(whoami):
-    async def wrapped(self: LocalMachine) -> Identity:
-        return replace(await whoami(self), boot_id="after-the-power-cut")
-
-    return wrapped

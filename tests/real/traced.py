@@ -2,8 +2,9 @@
 
 `read` gives every system call that changes a file, a name or what is durable, in their order. A `Tree` follows them
 call by call; it knows what is there, and what of it is durable: contents as of the last fsync or fdatasync of a file
-that has ended, names as of the last fsync of their directory. A file that has lost its name is still that file: its
-name may come back.
+that has ended, names as of the last fsync of their directory. Of everything since then any part may survive: each
+change of a name by itself, each write by itself, and each sector of a write. A file that has lost its name is still
+that file: its name may come back.
 
 Only what QEMU, its tools and the engine call is understood; whatever else writes is an error.
 """
@@ -13,6 +14,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 CALLS = (
@@ -94,6 +96,28 @@ def read(log: Path, root: Path) -> Iterator[Call]:
 
 
 Change = Callable[[bytearray], None]
+Survives = Callable[[], bool]
+SECTOR_BYTES = 512
+"""What a disk writes wholly or not at all."""
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """Bytes that were written."""
+
+    at: int
+    data: bytes
+
+    def __call__(self, content: bytearray) -> None:
+        content.extend(bytes(max(0, self.at - len(content))))
+        content[self.at : self.at + len(self.data)] = self.data
+
+    def sectors(self) -> Iterator["Wrote"]:
+        """The same, sector by sector."""
+        end = self.at + len(self.data)
+        edges = [self.at, *range(self.at // SECTOR_BYTES * SECTOR_BYTES + SECTOR_BYTES, end, SECTOR_BYTES), end]
+        for start, until in pairwise(edges):
+            yield Wrote(start, self.data[start - self.at : until - self.at])
 
 
 @dataclass(eq=False)
@@ -122,21 +146,14 @@ class File:
         del self.pending[:count]
         self.syncing = {number: max(0, until - count) for number, until in self.syncing.items()}
 
-    def left(self, survives: Callable[[], bool]) -> bytes:
-        """The content after a power cut; each change that is not durable survives, or does not."""
+    def left(self, survives: Survives, torn: Survives) -> bytes:
+        """The content after a power cut: each change that is not durable survives, or does not, or is torn."""
         content = bytearray(self.durable)
         for change in self.pending:
-            if survives():
-                change(content)
+            for part in change.sectors() if isinstance(change, Wrote) and torn() else (change,):
+                if survives():
+                    part(content)
         return bytes(content)
-
-
-def wrote(at: int, data: bytes) -> Change:
-    def change(content: bytearray) -> None:
-        content.extend(bytes(max(0, at - len(content))))
-        content[at : at + len(data)] = data
-
-    return change
 
 
 def cut_to(length: int) -> Change:
@@ -151,7 +168,7 @@ def zeroed(at: int, length: int, *, grows: bool) -> Change:
     def change(content: bytearray) -> None:
         end = at + length if grows else min(at + length, len(content))
         if end > at:
-            wrote(at, bytes(end - at))(content)
+            Wrote(at, bytes(end - at))(content)
 
     return change
 
@@ -165,6 +182,8 @@ Cut = dict[Path, tuple[int, bytes] | None]
 """Number and content of every file by its path, None for a directory."""
 
 Names = dict[Path, File]
+Renaming = dict[Path, File | None]
+"""One change of names, which survives as a whole: what each of them leads to afterwards."""
 
 
 class Tree:
@@ -177,7 +196,9 @@ class Tree:
         self.inodes: dict[int, int] = {}
         """By number, of the files that were given their inode as a second name outside of the directory."""
         self._made = 0
-        self._syncing: dict[int, tuple[Path, Names]] = {}
+        self._renamed: list[Renaming] = []
+        """What has happened to names and is not durable, oldest first."""
+        self._syncing: dict[int, tuple[Path, list[Renaming]]] = {}
         self._gone: Names = {}
 
     def follow(self, call: Call) -> bool:
@@ -196,11 +217,19 @@ class Tree:
             seed: chooses some.
         """
         luck = random.Random(seed)
-        some = {"nothing": lambda: False, "contents": lambda: True, "names": lambda: False}
-        survives = some.get(how, lambda: luck.random() < 0.5)
-        names = self.names if how == "names" or (how == "some" and luck.random() < 0.5) else self.durable
+
+        def perhaps() -> bool:
+            return luck.random() < 0.5
+
+        survives = {"some": perhaps, "contents": lambda: True}.get(how, lambda: False)
+        named = {"some": perhaps, "names": lambda: True}.get(how, lambda: False)
+        torn = perhaps if how == "some" else lambda: False
+        names = dict(self.durable)
+        for renaming in self._renamed:
+            if named():
+                _rename(names, renaming)
         return {
-            path: None if file is DIRECTORY else (file.number, file.left(survives))
+            path: None if file is DIRECTORY else (file.number, file.left(survives, torn))
             for path, file in names.items()
             if all(above == self.root or above in names for above in path.parents if self._ours(above))
         }
@@ -214,6 +243,12 @@ class Tree:
 
     def _named(self, call: Call) -> list[Path]:
         return [call.opened()[0]] if _OPENED.fullmatch(call.args) else call.paths()
+
+    def _named_anew(self, renaming: Renaming, *, lost: Path | None = None) -> None:
+        if lost in self.names:
+            self._gone[lost] = self.names[lost]
+        _rename(self.names, renaming)
+        self._renamed.append(renaming)
 
     def _file(self, call: Call) -> File | None:
         """The file that is written to, by the name it has or had last."""
@@ -236,7 +271,7 @@ class Tree:
             return False
         if "O_CREAT" in flags and path not in self.names:
             self._made += 1
-            self.names[path] = File(self._made)
+            self._named_anew({path: File(self._made)})
             return True
         if "O_TRUNC" in flags and self.names[path].content:
             self.names[path].change(cut_to(0))
@@ -246,13 +281,13 @@ class Tree:
     def _write(self, call: Call) -> bool:
         """Whoever writes without saying where goes on at the end of what is there."""
         data = b"".join(call.strings())[: call.result]
-        return self._changed(call, lambda file: wrote(len(file.content), data))
+        return self._changed(call, lambda file: Wrote(len(file.content), data))
 
     _writev = _write
 
     def _pwrite64(self, call: Call) -> bool:
         data, (at,) = b"".join(call.strings())[: call.result], call.last(1)
-        return self._changed(call, lambda _: wrote(at, data))
+        return self._changed(call, lambda _: Wrote(at, data))
 
     _pwritev = _pwrite64
 
@@ -274,6 +309,7 @@ class Tree:
     def _sync(self, _: Call) -> bool:
         """Everything is durable, and so it is known what to begin with."""
         self.durable = dict(self.names)
+        self._renamed.clear()
         for file in self.names.values():
             file.synced(len(file.pending))
         return True
@@ -281,16 +317,17 @@ class Tree:
     def _begins(self, call: Call) -> bool:
         path, _ = call.opened()
         if path == self.root or self.names.get(path) is DIRECTORY:
-            self._syncing[call.begun] = path, dict(self.names)
+            self._syncing[call.begun] = path, list(self._renamed)
         elif file := self._file(call):
             file.syncing[call.begun] = len(file.pending)
         return False
 
     def _fsync(self, call: Call) -> bool:
         if call.begun in self._syncing:
-            directory, names = self._syncing.pop(call.begun)
-            kept = {path: file for path, file in self.durable.items() if path.parent != directory}
-            self.durable = kept | {path: file for path, file in names.items() if path.parent == directory}
+            directory, renamed = self._syncing.pop(call.begun)
+            for renaming in renamed:
+                for path in [path for path in renaming if path.parent == directory]:
+                    _rename(self.durable, {path: renaming.pop(path)})
             return True
         file = self._file(call)
         if file is None or call.begun not in file.syncing:
@@ -306,15 +343,14 @@ class Tree:
         old, new = call.paths()
         if not self._ours(old):
             return False
-        self._lost(new)
-        self.names[new] = self.names.pop(old)
+        self._named_anew({new: self.names[old], old: None}, lost=new)
         return True
 
     def _link(self, call: Call) -> bool:
         """A second name; outside of the directory it is the inode, by which a file is had back."""
         old, new = call.paths()
         if self._ours(new):
-            self.names[new] = self.names[old]
+            self._named_anew({new: self.names[old]})
             return True
         if self._ours(old):
             self.inodes[self.names[old].number] = int(new.name)
@@ -324,15 +360,20 @@ class Tree:
 
     def _unlink(self, call: Call) -> bool:
         (path,) = call.paths()
-        self._lost(path)
+        if path in self.names:
+            self._named_anew({path: None}, lost=path)
         return self._ours(path)
 
     def _mkdir(self, call: Call) -> bool:
         (path,) = call.paths()
         if self._ours(path):
-            self.names[path] = DIRECTORY
+            self._named_anew({path: DIRECTORY})
         return self._ours(path)
 
-    def _lost(self, path: Path) -> None:
-        if path in self.names:
-            self._gone[path] = self.names.pop(path)
+
+def _rename(names: Names, renaming: Renaming) -> None:
+    for path, file in renaming.items():
+        if file is None:
+            names.pop(path, None)
+        else:
+            names[path] = file
