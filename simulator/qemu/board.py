@@ -111,14 +111,14 @@ def found(qemu: Qemu, device: str | None, node: str | None) -> Place:
 
 def filename(drive: Drive, at: int) -> str:
     """What QEMU calls an image: its path, or all of it spelled out where the header says something else."""
-    if not _stands_elsewhere(drive, at):
+    if not stands_elsewhere(drive, at):
         return drive.chain[at].layer.path
     from simulator.disk.qjson import written  # noqa: PLC0415 -- only such names need it
 
     return "json:" + written(_options(drive, at))
 
 
-def _stands_elsewhere(drive: Drive, at: int) -> bool:
+def stands_elsewhere(drive: Drive, at: int) -> bool:
     """Whether an image stands on something else than what QEMU has found in its header."""
     node, below = drive.chain[at], drive.chain[at + 1] if at + 1 < len(drive.chain) else None
     by_itself = below.layer.path if below else ""
@@ -131,7 +131,7 @@ def _options(drive: Drive, at: int) -> dict[str, object]:
         "driver": node.layer.format.value,
         "file": {"driver": "file", "filename": node.layer.path},
     }
-    if not _stands_elsewhere(drive, at):
+    if not stands_elsewhere(drive, at):
         return told
     return told | {"backing": _options(drive, at + 1) if at + 1 < len(drive.chain) else None}
 

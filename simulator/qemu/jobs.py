@@ -159,7 +159,9 @@ def completed(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qe
         return _ended(fs, qemu, job, strerror(error.errno or errno.EIO))
     drive = _drive(qemu, job)
     fs = _target_synced(fs, qemu, job)
-    qemu = qemu.having(replace(drive, chain=drive.chain[_at(qemu, job, job.target) :]))
+    # What comes into the place of a root is written to if that was (QEMU 7.2.22).
+    base, *below = drive.chain[_at(qemu, job, job.target) :]
+    qemu = qemu.having(replace(drive, chain=(replace(base, readonly=drive.root.readonly), *below)))
     done = replace(job, status="concluded", done_sectors=job.done_sectors + _sum(runs), left_sectors=0, holds=())
     return graph.opening(fs, qemu), qemu.doing(done)
 
@@ -240,10 +242,20 @@ def _reopened(fs: FileSystem, qemu: Qemu, drive: Drive, where: int) -> tuple[Fil
     inode = fs.inodes[link.number]
     if isinstance(inode, Inode) and inode.immutable:
         raise QmpError(f"Could not open '{path}': {strerror(errno.EPERM)}")
+    if node.readonly and node.locked:
+        _require_alone_in(fs, qemu, node)
     again = replace(node, number=link.number, belief=link.image, readonly=False)
     drive = _with(drive, where, again)
     qemu = qemu.having(drive)
     return graph.opening(fs, qemu), qemu, drive
+
+
+def _require_alone_in(fs: FileSystem, qemu: Qemu, node: Node) -> None:
+    """Nobody else has the file locked, this very QEMU's other nodes included."""
+    nodes = {each.name: each for other in qemu.drives for each in other.chain if each.number == node.number}
+    strangers = [each for each in fs.opens.get(node.number, ()) if each.locked and each.pid != qemu.pid]
+    if strangers or any(each.locked for name, each in nodes.items() if name != node.name):
+        raise QmpError('Failed to get "write" lock')
 
 
 def _copied(fs: FileSystem, qemu: Qemu, job: BlockJob, runs: list[Run]) -> tuple[FileSystem, Qemu]:

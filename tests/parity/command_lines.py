@@ -1169,4 +1169,95 @@ IMAGES = [
         create -f qcow2 -b bogus:a -F qcow2 o5 1M
         """,
     ),
+    images(
+        "img-words",
+        "options that are on or off in every word, and -q and -U where they mean something else",
+        r"""
+        create -q -f qcow2 a 1M
+        create -q -f qcow2 b 1M
+        create -q -f qcow2 -F qcow2 -b a o
+        write a 0 65536
+        write b 65536 65536
+        rebase -U -b b -F qcow2 o
+        rebase --force-share -b a -F qcow2 o
+        rebase -U -u -b b -F qcow2 o
+        rebase -U -b "" o
+        info o
+        bitmap -U --add a x
+        bitmap --force-share --add a x
+        amend -U -o compat=0.10 a
+        commit -U o
+        resize -U a 2M
+        map -U --output=json a
+        measure --force-share a
+        compare --force-share a b
+        create -U -f qcow2 q 1M
+        create -f qcow2 -o lazy_refcounts=yes l1 1M
+        create -f qcow2 -o lazy_refcounts=true l1 1M
+        create -f qcow2 -o lazy_refcounts=y l1 1M
+        create -f qcow2 -o lazy_refcounts=no l1 1M
+        create -f qcow2 -o lazy_refcounts=false l1 1M
+        create -f qcow2 -o lazy_refcounts=n l1 1M
+        create -f qcow2 -o extended_l2=no l1 1M
+        create -f qcow2 -o encryption=no l1 1M
+        create -f qcow2 -o extended_l2=false,lazy_refcounts=on,compat=v3 l1 1M
+        create -f qcow2 -o compat=v3 l1 1M
+        create -f qcow2 -o cluster_size=64k l1 1M
+        create -f qcow2 -o cluster_size=0x10000 l1 1M
+        create -f qcow2 -o cluster_size=65536B l1 1M
+        create -f qcow2 -o refcount_bits=0x10 l1 1M
+        create -f qcow2 -o refcount_bits=16k l1 1M
+        create -f qcow2 -o refcount_bits=-1 l1 1M
+        create -f qcow2 -o size=1024k l1
+        create -f qcow2 -o preallocation=off l1 1M
+        create -f raw -o preallocation=off l1 1M
+        create -f raw -o extent_size_hint=1M l1 1M
+        create -f raw -o nocow=on l1 1M
+        create -f raw -o nocow=off l1 1M
+        create -f qcow2 -o nocow=off l1 1M
+        create -f qcow2 -o extent_size_hint=0 l1 1M
+        convert -O qcow2 -o lazy_refcounts=yes a l2
+        amend -o lazy_refcounts=yes a
+        amend -o lazy_refcounts=n a
+        check -q --output=json a
+        check --output=json -q b
+        check -q b
+        """,
+    ),
+    images(
+        "img-objects",
+        "--object, which says nothing to an image that is not encrypted",
+        r"""
+        create -q -f qcow2 a 1M
+        create --object secret,id=s0,data=abc -f qcow2 q5 1M
+        create --object secret,id=s0 -f qcow2 q5 1M
+        create --object secret -f qcow2 q5 1M
+        create --object= -f qcow2 q5 1M
+        info --object secret,id=s0,data=abc,x=1 a
+        info --object secret,data=abc,x=1 a
+        info --object secret,id=a,data=b --object secret,id=a,data=b a
+        info --object secret,id=a,data=b --object secret,id=b,data=b a
+        info --object qom-type=secret,id=a,data=b a
+        info --object secret,id=a,data=b,,c a
+        info --object secret,id=,data=b a
+        info --object secret,id=1,data=b a
+        compare --object secret a a
+        check --object secret a
+        map --object secret,id=s a
+        snapshot --object secret,id=x,data=1 -l a
+        measure --object secret,id=x,data=1 a
+        commit --object secret a
+        rebase --object secret a
+        resize --object secret,id=x,data=1 a 2M
+        bitmap --object secret,id=x,data=1 --add a b
+        amend --object secret,id=x,data=1 -o compat=1.1 a
+        convert --object secret,id=x,data=1 a b
+        create -f qcow2 -o encryption=yes l1 1M
+        create -f qcow2 -o encryption=off l1 1M
+        create -f qcow2 -o noencryption l1 1M
+        create -f qcow2 -o encryption=false,compat=7 l1 1M
+        convert -O qcow2 -o encryption=no a l2
+        measure -O qcow2 -o encryption=no a
+        """,
+    ),
 ]

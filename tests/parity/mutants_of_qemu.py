@@ -8,7 +8,7 @@ import pytest
 
 from simulator.disk.snapshots import Table
 from simulator.qemu import board as boards
-from simulator.qemu import monitor, wire
+from simulator.qemu import jobs, monitor, wire
 from simulator.qemu.board import Board, Left
 from simulator.qemu.commands import bitmaps, machine, snapshots, work
 from simulator.qemu.commands.command import Result
@@ -20,6 +20,7 @@ Mutate = Callable[[pytest.MonkeyPatch], None]
 Do = Callable[[Board, Arguments], Result]
 
 ANSWERED, SPOKEN = monitor._answered, monitor.spoken
+OPENED = snapshots._overlay_opened
 FED, UNDONE, OVERLAID = wire.Stream.fed, snapshots._undone, snapshots._overlaid_by_file
 
 
@@ -137,6 +138,30 @@ def a_shrink_needs_a_flag(patch: pytest.MonkeyPatch) -> None:
         return do(board, arguments)
 
     _instead(patch, "block_resize", asked)
+
+
+def a_shared_image_can_be_committed_into(patch: pytest.MonkeyPatch) -> None:
+    """A commit writes to its base, whoever else stands on that."""
+    patch.setattr(jobs, "_require_alone_in", lambda *_args: None)
+
+
+def an_overlay_is_written_to(patch: pytest.MonkeyPatch) -> None:
+    """An overlay is there to be written to, also over a disk that is not."""
+
+    def opened(*args: Any, readonly: bool) -> Any:
+        del readonly
+        return OPENED(*args, readonly=False)
+
+    patch.setattr(snapshots, "_overlay_opened", opened)
+
+
+def a_file_has_one_name(patch: pytest.MonkeyPatch) -> None:
+    """`base` and `top` name an image by its path, whatever QEMU calls it."""
+
+    def by_file(drive: Any, first: int, name: str) -> int | None:
+        return next((at for at in range(first, len(drive.chain)) if drive.chain[at].layer.path == name), None)
+
+    patch.setattr(work, "_by_file", by_file)
 
 
 # --- the machine's state ---------------------------------------------------------------------------------------------
@@ -331,6 +356,9 @@ MUTANTS: dict[Mutate, str] = {
     a_load_that_fails_lets_the_guest_run: "qmp-machine",
     a_delete_of_nothing_fails: "qmp-machine",
     a_guest_of_xen_is_loaded: "xen/state-saved-by-qemu",
+    a_shared_image_can_be_committed_into: "qmp-shared-base",
+    an_overlay_is_written_to: "qmp-read-only",
+    a_file_has_one_name: "qmp-names-of-files",
     a_human_reads_of_failures_as_a_client: "qmp-human-words",
     a_human_saves_beside_what_is_there: "qmp-human-state",
     a_human_loads_by_an_id: "qmp-human-state",

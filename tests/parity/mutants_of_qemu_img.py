@@ -11,7 +11,7 @@ from simulator.disk.content import EMPTY
 from simulator.disk.image import Qcow2
 from simulator.disk.refcounts import lowered, may_snapshot
 from simulator.disk.snapshots import Entry, Table
-from simulator.tools.img import arguments, change, copy, create, look, mapping, options, run, snapshot
+from simulator.tools.img import arguments, change, copy, create, look, mapping, opening, options, run, snapshot
 from simulator.tools.img.arguments import Failed, size_of
 
 replace = msgspec.structs.replace
@@ -19,6 +19,7 @@ Mutate = Callable[[pytest.MonkeyPatch], None]
 
 BY_TAG, REMOVED, RESIZED = Table.by_tag, Table.removed, operations.resized
 DONE, BACKED = snapshot._done, create._base
+OPENED = opening.opened
 HELD, IN_FILE = mapping._held, mapping._in_file
 WANTED, NUMBER, PARSED, SHOWN = copy._wanted, arguments.number, options.parsed, options.shown
 
@@ -181,7 +182,34 @@ def an_empty_raw_image_is_a_hole(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(mapping, "_in_file", lambda image, *rest: (e for e in IN_FILE(image, *rest) if e.start))
 
 
+def on_is_on(patch: pytest.MonkeyPatch) -> None:
+    """Whatever word an option was switched by, `create` says `on` or `off`."""
+
+    def parsed_without_words(form: str, parts: Any, prefix: str = "") -> Any:
+        return replace(PARSED(form, parts, prefix=prefix), words={})
+
+    patch.setattr(create, "parsed", parsed_without_words)
+
+
+def a_share_is_of_the_image(patch: pytest.MonkeyPatch) -> None:
+    """`rebase -U` is refused, as `-U` is wherever an image is written to."""
+    patch.setattr(change, "opened", lambda *args, **more: OPENED(*args, **{**more, "sharing": True}))
+
+
+def a_program_is_told_even_quietly(patch: pytest.MonkeyPatch) -> None:
+    """`check -q --output=json` prints its JSON, which is no noise."""
+
+    def checked(fs: Any, argv: Any, cwd: str, now_ns: int) -> Any:
+        loud = [word for word in argv if word != "-q"] if "--output=json" in argv else argv
+        return look.check(fs, loud, cwd, now_ns)
+
+    patch.setitem(run._SUBCOMMANDS, "check", checked)
+
+
 MUTANTS: dict[Mutate, str] = {
+    on_is_on: "img-words",
+    a_share_is_of_the_image: "img-words",
+    a_program_is_told_even_quietly: "img-words",
     a_tag_is_there_once: "snapshot-tags",
     a_tag_is_not_empty: "snapshot-tags",
     an_apply_goes_by_names: "snapshot-ids",

@@ -131,24 +131,26 @@ def _committed(board: Board, given: Given) -> tuple[Board, str]:
     device = str(given["device"])
     if any(job.kind in KINDS for job in board.qemu.jobs):
         raise NotModelled("QMP: human-monitor-command 'commit' while there is a block job")
-    if device == "all":
-        for drive in board.qemu.drives:
-            if drive.attached and len(drive.chain) > 1:
-                board = _emptied(board, drive)
-        return board, ""
-    named = boards.by_device(board.qemu, device)
-    if named is None:
-        return board, f"Device '{device}' not found\n"
-    if len(named.chain) == 1:
-        return board, f"'commit' error for '{device}': Operation not supported\n"
-    return _emptied(board, named), ""
+    drives = [drive for drive in board.qemu.drives if drive.attached and len(drive.chain) > 1]
+    if device != "all":
+        named = boards.by_device(board.qemu, device)
+        if named is None:
+            return board, f"Device '{device}' not found\n"
+        if named not in drives:
+            return board, f"'commit' error for '{device}': Operation not supported\n"
+        drives = [named]
+    try:
+        for drive in drives:
+            board = _emptied(board, drive)
+    except QmpError:
+        return board, f"'commit' error for '{device}': Permission denied\n"
+    return board, ""
 
 
 def _emptied(board: Board, drive: Drive) -> Board:
     if not drive.root.writes or drive.root.bitmaps:
         raise NotModelled("QMP: human-monitor-command 'commit' of such an image")
-    fs, qemu = jobs.emptied(board.fs, board.qemu, drive)
-    return board.having(fs, qemu)
+    return board.having(*jobs.emptied(board.fs, board.qemu, drive))
 
 
 def _io(board: Board, given: Given) -> tuple[Board, str]:

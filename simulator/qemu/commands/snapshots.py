@@ -107,7 +107,8 @@ def _overlaid_by_file(board: Board, arguments: Arguments) -> Board:
     if not existing:
         board = _overlay_made(board, place, path, form)
     try:
-        board, node = _overlay_opened(board, path, form, name, check_name="snapshot-node-name" in arguments)
+        checked = name if "snapshot-node-name" in arguments else None
+        board, node = _overlay_opened(board, path, form, checked, readonly=place.node.readonly)
     except QmpError as error:
         raise Left(str(error), board) from None
     node = replace(node, expects=node.belief.backing_name)
@@ -130,8 +131,10 @@ def _overlay_made(board: Board, place: Place, path: str, form: str) -> Board:
         raise QmpError(f"Unknown file format '{form}'")
     if form == "raw":
         raise QmpError("Backing file not supported for file format 'raw'")
-    if not path or posixpath.dirname(path) not in board.fs.dirs:
+    if not path or posixpath.dirname(path.rstrip("/") or "/") not in board.fs.dirs:
         raise QmpError(f"Could not create '{path}': No such file or directory")
+    if path.endswith("/") or path in board.fs.dirs:
+        raise QmpError(f"Could not create '{path}': Is a directory")
     name = filename(place.drive, place.at)
     if path == name:
         raise QmpError("Error: Trying to create an image with the same filename as the backing file")
@@ -158,14 +161,15 @@ def _overlay_made(board: Board, place: Place, path: str, form: str) -> Board:
         raise QmpError(f"Could not create '{path}': {error.strerror}") from None
 
 
-def _overlay_opened(board: Board, path: str, form: str, name: str, *, check_name: bool) -> tuple[Board, Any]:
+def _overlay_opened(board: Board, path: str, form: str, name: str | None, *, readonly: bool) -> tuple[Board, Any]:
+    """The overlay, open as what it shall stand on."""
     if form not in _FORMATS:
         raise QmpError(f"Unknown driver '{form}'")
     if board.fs.find(path) is None:
         raise QmpError(f"Could not open '{path}': No such file or directory")
-    if check_name:
+    if name is not None:
         require_name(name)
-    board, node = opened_node(board, Layer(path, Format(form)), name=name, readonly=False)
+    board, node = opened_node(board, Layer(path, Format(form)), name=name or "", readonly=readonly)
     if form == "raw":
         raise QmpError("The overlay does not support backing images")
     return board, node

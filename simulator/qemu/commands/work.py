@@ -1,14 +1,16 @@
 """Block jobs: how they are started, told, and ended. What they copy, and how, stands in `jobs`."""
 
+import posixpath
 from collections.abc import Callable
 
 import msgspec
 
+from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
 from simulator.disk.content import SECTOR
 from simulator.qemu import graph, jobs
 from simulator.qemu.blockers import busy_within, root, unreadable
-from simulator.qemu.board import Board, Left, Place, by_device, by_node, filename, found, valid_id
+from simulator.qemu.board import Board, Left, Place, by_device, by_node, filename, found, stands_elsewhere, valid_id
 from simulator.qemu.commands.ask import progress
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import status_told, works
@@ -46,7 +48,7 @@ def _commit(board: Board, arguments: Arguments) -> Result:
     elif words := busy_within(board.qemu, Place(bs.drive, top - 1), top, None):
         raise QmpError(words)
     jobs.require_alone(board.qemu, bs.drive)
-    job_id = _job_id(board, bs.drive, arguments)
+    job_id, before = _job_id(board, bs.drive, arguments), board
     board = _created(board, job_id, arguments)
     try:
         if not active:
@@ -68,7 +70,10 @@ def _commit(board: Board, arguments: Arguments) -> Result:
             backing_name=name,
         )
     except QmpError as error:
-        raise Left(str(error), board) from None
+        if active:
+            # Here the image is opened for writing before there is a job.
+            raise Left(str(error), before) from None
+        raise Left(str(error), board.happened("JOB_STATUS_CHANGE", status="null", id=job_id)) from None
     return _begun(board.having(fs, qemu), job_id, arguments, _commit_total(board, bs.drive, top, base))
 
 
@@ -116,10 +121,22 @@ def _in_chain(board: Board, drive: Drive, first: int, name: str) -> int:
 
 
 def _by_file(drive: Drive, first: int, name: str) -> int | None:
-    """An image of the chain by the name of its file, as QEMU tells it or as its path."""
+    """An image of the chain by the name of its file: the root as QEMU calls it, others from where they are named.
+
+    What stands below another image than its header says is known by what QEMU calls it alone (QEMU 7.2.22).
+    """
+    if not first and stands_elsewhere(drive, 0) and name in {filename(drive, 0), drive.chain[0].layer.path}:
+        # The older of its names is the one, until QEMU is asked for its images (measured: 7.2.22).
+        raise NotModelled(f"QMP: the root by the name {name!r}, which it has got or lost since it was opened")
     for at in range(first, len(drive.chain)):
-        if name in {filename(drive, at), drive.chain[at].layer.path}:
-            return at
+        overridden = at and stands_elsewhere(drive, at - 1)
+        if not at or overridden:
+            if name == filename(drive, at):
+                return at
+        else:
+            directory = posixpath.dirname(drive.chain[at - 1].layer.path)
+            if posixpath.normpath(posixpath.join(directory, name)) == drive.chain[at].layer.path:
+                return at
     return None
 
 
@@ -149,7 +166,7 @@ def _stream(board: Board, arguments: Arguments) -> Result:
         raise QmpError("backing file specified, but streaming the entire chain")
     jobs.require_alone(board.qemu, drive)
     _require_filter_name(board, arguments, "Could not create node: ")
-    job_id = _job_id(board, drive, arguments)
+    job_id, before = _job_id(board, drive, arguments), board
     board = _created(board, job_id, arguments)
     lower = None if base is None else drive.chain[base].layer
     name = "" if base is None else arguments.get("backing-file", filename(drive, base))
@@ -164,7 +181,7 @@ def _stream(board: Board, arguments: Arguments) -> Result:
             backing_name=name,
         )
     except QmpError as error:
-        raise Left(str(error), board) from None
+        raise Left(str(error), before) from None
     total = 0 if place.at + 1 == end else graph.current(board.fs, place.node).size_bytes
     return _begun(board.having(fs, qemu), job_id, arguments, total)
 
@@ -382,9 +399,9 @@ def _pivoted(board: Board, job: BlockJob) -> Board:
     at = [node.name for node in drive.chain].index(job.target)
     fs, qemu = jobs.completed(board.fs, board.qemu, job)
     if not drive.attached:
-        # Nothing is put in its place: the base merely ends up writable (qemu.md 163).
+        # Nothing is put in its place: the base merely ends up as writable as it (qemu.md 163).
         drive = jobs.unfollowed(drive)
-        lower = (replace(drive.chain[at], readonly=False), *drive.chain[at + 1 :])
+        lower = (replace(drive.chain[at], readonly=drive.root.readonly), *drive.chain[at + 1 :])
         return board.having(fs, qemu.having(replace(drive, chain=(*drive.chain[:at], *lower))))
     pivoted = qemu.drive(job.vdev)
     assert pivoted is not None

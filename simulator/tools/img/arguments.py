@@ -162,6 +162,7 @@ def read(
     cwd: str = "/",
     alone: str = "",
     checks: Mapping[str, Callable[[str], object]] = {},
+    refused: int = 1,
 ) -> Call:
     """The options and words after the name of a subcommand.
 
@@ -170,13 +171,14 @@ def read(
         long: names, an equals sign after those that take a value.
         alone: options of which only one may be given.
         checks: what looks at the value of an option, and raises, before any later option is read.
+        refused: the exit code where an object is.
     """
     letters = {short[at]: short[at + 1 : at + 2] == ":" for at in range(len(short)) if short[at] != ":"}
     names = {name.rstrip("="): name.endswith("=") for name in long}
     given: list[tuple[str, str]] = []
     words: list[str] = []
     rest = list(argv)
-    before, seen = "?", 0
+    before, seen, objects = "?", 0, set[str]()
     while rest:
         word = rest.pop(0)
         if word == "--":
@@ -195,11 +197,47 @@ def read(
             if name in {"h", "help"}:
                 raise Helped
             if name == "object":
-                raise NotModelled(f"qemu-img with {word}")
+                try:
+                    objects.add(_secret(value, objects))
+                except Failed as failed:
+                    failed.status = refused
+                    raise
             if name in checks:
                 checks[name](value)
         seen = len(given)
     return Call(tuple(given), tuple(words), cwd)
+
+
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
+_OF_SECRETS = {"file", "format", "keyid", "iv", "loaded"}
+
+
+def _secret(text: str, known: set[str]) -> str:
+    """The id of a secret with its data, which images that are not encrypted do not need. No other object is modelled.
+
+    Args:
+        known: the ids of those before it.
+    """
+    first, *rest = (part.replace("\0", ",") for part in text.replace(",,", "\0").split(","))
+    given = dict(part.partition("=")[::2] for part in rest)
+    key, equals, value = first.partition("=")
+    given |= {key: value} if equals else {"qom-type": first} if first else {}
+    if "qom-type" not in given:
+        raise Failed("Parameter 'qom-type' is missing")
+    if given["qom-type"] != "secret" or "help" in given or not _OF_SECRETS.isdisjoint(given):
+        raise NotModelled(f"qemu-img with --object {text}")
+    if "id" not in given:
+        raise Failed("Parameter 'id' is missing")
+    if not _IDENTIFIER.fullmatch(given["id"]):
+        words = "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter."
+        raise Failed(f"Parameter 'id' expects an identifier\n{words}")
+    if unexpected := given.keys() - {"qom-type", "id", "data"}:
+        raise Failed(f"Parameter '{min(unexpected)}' is unexpected")
+    if "data" not in given:
+        raise Failed("Either 'file' or 'data' must be provided")
+    if given["id"] in known:
+        raise Failed(f"attempt to add duplicate property '{given['id']}' to object (type 'container')")
+    return given["id"]
 
 
 def _long(word: str, names: dict[str, bool], rest: list[str]) -> tuple[str, str]:

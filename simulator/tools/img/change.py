@@ -89,7 +89,8 @@ def rebase(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
         raise usage("Must specify backing file (-b) or use unsafe mode (-u)")
     try:
         call.require_cache()
-        image = opened(fs, call, name, form=format_given(call), writing=True, backing=not unsafe)
+        # Here `-U` is about what it stands on.
+        image = opened(fs, call, name, form=format_given(call), writing=True, backing=not unsafe, sharing=False)
         fs = _onto(fs, call, image, now_ns)
     except Failed as error:
         if not call.has("b"):

@@ -13,7 +13,7 @@ from simulator.tools.img.opening import Opened, opened
 
 def compare(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[FileSystem, str, str, int]:
     """Whether two images show the same: 0 yes, 1 no, 2 and more where that cannot be told."""
-    call = read(argv, "hf:F:T:pqsU", ("image-opts", "force-share", "object=", "help"), cwd=cwd)
+    call = read(argv, "hf:F:T:pqsU", ("image-opts", "force-share", "object=", "help"), cwd=cwd, refused=2)
     if len(call.words) != 2:
         raise usage("Expecting two image file names")
     try:

@@ -41,6 +41,8 @@ def _require_qcow2(options: FormatOptions, mode: str) -> None:
         _require_choice("version", version, tuple(COMPAT_NAMES))
     if backing_format is not None:
         _require_choice("backing-fmt", backing_format, DRIVERS)
+    # Whatever is not exactly on or off is taken for a format.
+    _require_choice("format", options.words.get("encryption"), ("on", "off"))
     if given.get("encryption") or any(name.startswith("encrypt.") for name in given):
         raise NotModelled("an encrypted image")
     if "preallocation" in given:

@@ -104,7 +104,7 @@ def check(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[
     found, damage = leaks(top), errors(top)
     code = 2 if damage else 3 if found else 0
     wrong = _leaked(top, found) + _STALE * top.stale + _STALE.replace("ERROR", "Repairing") * flags
-    if output == "json":
+    if output == "json" and not call.has("q"):
         counted = {"leaks-fixed": fixed, "corruptions-fixed": flags}
         return fs, pretty(_checked(name, top, found, damage, counted)) + "\n", wrong, code
     if call.has("q"):

@@ -63,6 +63,7 @@ def opened(
     writing: bool,
     backing: bool = True,
     content: bool = True,
+    sharing: bool = True,
     words: str = "Could not open '{name}': ",
     status: int = 1,
 ) -> Opened:
@@ -70,6 +71,7 @@ def opened(
 
     Args:
         content: whether the disk is looked at, and not only what the header tells.
+        sharing: whether `-U` is about this image.
     """
     shown = name
     head = words.format(name=shown)
@@ -84,7 +86,7 @@ def opened(
     name, form = told.file, told.form
     protocol_of(name, head)
     path = call.path(name)
-    shared = told.shared or call.has("U", "force-share")
+    shared = told.shared or (sharing and call.has("U", "force-share"))
     if shared and writing:
         raise Failed(f"{head}force-share=on can only be used with read-only images", status=status)
     guessed = form is None

@@ -81,10 +81,15 @@ _PROTOCOL = "\nThe protocol level may support further options.\nSpecify the targ
 
 
 class FormatOptions(msgspec.Struct, frozen=True):
-    """What was given, by name, as the values that they are."""
+    """What was given, by name, as the values that they are.
+
+    Attributes:
+        words: those that are on or off, in the word that was given for it.
+    """
 
     form: str
     given: Mapping[str, Value] = {}
+    words: Mapping[str, str] = {}
 
     def get(self, name: str) -> Value | None:
         """What was given, or the default, or None."""
@@ -103,12 +108,14 @@ class FormatOptions(msgspec.Struct, frozen=True):
 
     def with_(self, **given: Value | None) -> "FormatOptions":
         """These, too, where they are not None."""
-        return FormatOptions(self.form, {**self.given, **{key: val for key, val in given.items() if val is not None}})
+        more = {key: value for key, value in given.items() if value is not None}
+        return msgspec.structs.replace(self, given={**self.given, **more})
 
     def told(self) -> str:
         """As the line that begins with `Formatting` has them."""
         names = dict.fromkeys([*KINDS[self.form], *_OF_FILES])
-        return " ".join(f"{name}={_spelled(value)}" for name in names if (value := self.get(name)) is not None)
+        values = ((name, self.words.get(name, self.get(name))) for name in names)
+        return " ".join(f"{name}={_spelled(value)}" for name, value in values if value is not None)
 
 
 def _spelled(value: Value) -> str:
@@ -157,7 +164,7 @@ def parsed(form: str, parts: Iterable[str], *, prefix: str = "") -> FormatOption
         prefix: what stands before the words of a refusal.
     """
     kinds = {**_OF_FILES, **KINDS[form]}
-    found: dict[str, Value] = {}
+    found, words = dict[str, Value](), dict[str, str]()
     for part in parts:
         name, equals, value = part.partition("=")
         if not equals:
@@ -165,7 +172,9 @@ def parsed(form: str, parts: Iterable[str], *, prefix: str = "") -> FormatOption
         if name not in kinds:
             raise Failed(f"{prefix}Invalid parameter '{name}'")
         found[name] = _value(name, kinds[name], value, prefix)
-    return FormatOptions(form, found)
+        if kinds[name] is bool:
+            words[name] = value
+    return FormatOptions(form, found, words)
 
 
 def _value(name: str, kind: object, value: str, prefix: str) -> Value:
