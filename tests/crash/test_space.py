@@ -6,12 +6,12 @@ from functools import partial
 import pytest
 
 from simulator import SimulatedHost
-from tests.crash.harness import GUEST, TRIED, nothing_is_left, truth
+from tests.crash.harness import GUEST, TRIED, guest, nothing_is_left, scribble, truth
 from tests.crash.test_every_effect import OPERATIONS, with_history
 from tests.crash.test_running import running
 from xensnap.engine import space
 from xensnap.engine.engine import Engine
-from xensnap.engine.request import CreateRequest, RevertRequest
+from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
 from xensnap.errors import ExitCode, Refused, XensnapError
 from xensnap.hypervisor import Capability
 
@@ -48,6 +48,23 @@ def test_a_file_system_that_fills_up_leaves_all_as_it_was(kinds: str, verb: str,
         assert truth(full) == (after if error is None else before), f"{free} free"
         nothing_is_left(full, Engine(full).view(GUEST), f"{free} free")
     assert failures or verb == "delete"
+
+
+def test_a_merge_without_room_waits_for_it_and_says_how_much() -> None:
+    """None of what the upper image holds need be in the lower one: all of it may have to be written anew."""
+    host = guest("e")
+    for place, name in enumerate(("low", "middle", "high")):
+        scribble(host, place)
+        Engine(host).create(GUEST, CreateRequest(name))
+    host.set_capacity(free_bytes=space.BYTES_PER_DISK)
+    before = truth(host).held
+    Engine(host).delete(GUEST, DeleteRequest("middle"))
+    (left,) = Engine(host).compact(GUEST).stays
+    assert "bytes free, and up to " in left.why, "not tried, and so not undone either"
+    assert {key: held for key, held in before.items() if key[0] != "middle"} == truth(host).held
+    host.set_capacity(free_bytes=2 * space.BYTES_PER_DISK)
+    assert Engine(host).compact(GUEST).stays == ()
+    assert {key: held for key, held in before.items() if key[0] != "middle"} == truth(host).held
 
 
 def test_a_create_is_refused_with_the_numbers() -> None:

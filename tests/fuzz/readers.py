@@ -7,9 +7,10 @@ from typing import Any
 from simulator.core.unmodelled import NotModelled
 from simulator.qemu.wire import Stream
 from xensnap.backends.local.graph import Graph
+from xensnap.backends.local.reader import where
 from xensnap.backends.local.replies import BlockGraph, JobInfo, Migration, NamedNode, Status, converted
 from xensnap.backends.xen import listing, log
-from xensnap.engine import journal, plan, state
+from xensnap.engine import journal, plan, settings, state
 from xensnap.formats import (
     archive,
     configuration,
@@ -18,8 +19,10 @@ from xensnap.formats import (
     libvirt_xml,
     libxl_json,
     qcow2,
+    qcow2_extents,
     record_2014,
     savefile,
+    secret,
     snapshot_cfg,
     snapshot_record,
     trashed,
@@ -103,6 +106,16 @@ def _configuration(data: bytes) -> None:
     configuration.renewed(text, uuid=UUID, name="other", layers={"xvda": None}, gone=("xvdb",), fresh_hardware=True)
 
 
+def _settings(text: str) -> None:
+    """Two configurations that are compared, the halves of a text."""
+    before, after = text[: len(text) // 2], text[len(text) // 2 :]
+    settings.name(text)
+    settings.differing(before, after)
+    settings.of_the_machine(text, after)
+    for line in text.splitlines():
+        secret.line_shown(line)
+
+
 READERS: dict[str, Callable[[bytes], object]] = {
     "state": lambda data: state.decode(data, path="x"),
     "record": lambda data: snapshot_record.decode(data, path="x"),
@@ -129,4 +142,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "xl block-list": lambda data: listing.blocks(_text(data)),
     "xl info": lambda data: listing.capabilities(_text(data)),
     "watcher's log": lambda data: log.watching(_text(data)),
+    "extents": lambda data: _stepped(qcow2_extents.extents("x"), data),
+    "settings": lambda data: _settings(_text(data)),
+    "backing name": lambda data: where("/images/a.qcow2", _text(data)),
 }

@@ -66,6 +66,9 @@ def seeds() -> dict[str, bytes]:
         "xl block-list": b"Vdev BE handle state evt ring path\n51712 0 1 4 7 8 /local/domain/0/backend/qdisk/1/51712\n",
         "xl info": b"nr_cpus : 2\nvirt_caps              : pv hvm hap\n",
         "watcher's log": b"Waiting for domain pv1 (domid 1) to die [pid 361]\n",
+        "extents": image(host),
+        "settings": b'name = "g"\nvncpasswd = "a"\nname = "g"\nvncpasswd = "b"\n',
+        "backing name": b"file:/images/b.qcow2",
         "xl list": f'[{{"domid": 1, "config": {{"c_info": {{"name": "guest", "uuid": "{UUID}"}}}}}}]'.encode(),
     }
     engine.perform(UUID, ForgetRequest("first"))

@@ -55,7 +55,11 @@ def read(text: str) -> dict[str, str]:
 def name(text: str) -> str:
     """What a text calls the domain; empty for an empty one."""
     found = read(text)
-    return str(json.loads(found.get("c_info.name") or found.get("name") or '""')) if found else ""
+    told = found.get("c_info.name") or found.get("name") or ""
+    try:
+        return str(json.loads(told)) if told else ""
+    except (ValueError, RecursionError):
+        return told.strip("'\"")  # of a file for xl, or of a record that somebody has written to
 
 
 def _change(key: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
