@@ -8,7 +8,7 @@ from simulator.faults import damage as d
 from tests.crash.harness import CLUSTER, GUEST, guest, scribble
 from xensnap.engine.engine import Engine
 from xensnap.engine.journal import Note, encode
-from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
+from xensnap.engine.request import CreateRequest, DeleteRequest, ForgetRequest, RevertRequest
 from xensnap.engine.view import View
 from xensnap.model import DescribedBy, DiskSnapshot, Format, Kind, Layer, Snapshot
 
@@ -49,6 +49,21 @@ def taken_once(kinds: str) -> SimulatedHost:
     return host
 
 
+def thrown(kinds: str) -> SimulatedHost:
+    """As `off`, with a snapshot in the trash."""
+    host = off(kinds)
+    Engine(host).perform(GUEST, ForgetRequest("leaf"))
+    return host
+
+
+def gone_back(kinds: str) -> SimulatedHost:
+    """As `taken_once`, and what came after was given up by a revert, which `undo` goes back to."""
+    host = taken_once(kinds)
+    scribble(host, 1)
+    Engine(host).revert(GUEST, RevertRequest("root"))
+    return host
+
+
 def on(kinds: str = "ie") -> SimulatedHost:
     """A guest that runs, with a checkpoint."""
     host = guest(kinds)
@@ -73,6 +88,9 @@ class Scene:
 
     def record(self, name: str) -> str:
         return self.store(f"snapshotdata-d.{name}.libxl-json")
+
+    def thrown(self, name: str) -> str:
+        return self.store(f"trashed-d.{name}.libxl-json")
 
     def snapshot(self, name: str) -> Snapshot:
         return self.view.snapshots[name]
@@ -343,6 +361,21 @@ CASES: dict[str, Case] = {
             d.Edit("/images/x.qcow2.xensnap.json", ("name",), "gone"),
             d.Chown("/images/x.qcow2.xensnap.json"),
         ],
+    ),
+    # the trash
+    "thrown-away-garbled": Case("record-damaged", TOLD, lambda s: [d.Garble(s.thrown("leaf"))], lambda: thrown("ie")),
+    "thrown-away-lost": Case("record-lost", REPAIRED, lambda s: [d.Vanish(s.thrown("leaf"))], lambda: thrown("ie")),
+    "thrown-away-of-another": Case(
+        "store-not-trusted", TOLD, lambda s: [d.Chown(s.thrown("leaf"))], lambda: thrown("ie")
+    ),
+    "thrown-away-readable-by-all": Case(
+        "open-to-others", TOLD, lambda s: [d.Chmod(s.thrown("leaf"), 0o644)], lambda: thrown("ie")
+    ),
+    "given-up-garbled": Case(
+        "record-damaged", TOLD, lambda s: [d.Garble(s.thrown(*s.view.trashed))], lambda: gone_back("ie")
+    ),
+    "given-up-lost": Case(
+        "tag-unknown", TOLD, lambda s: [d.Vanish(s.thrown(*s.view.trashed))], lambda: gone_back("ie")
     ),
     # guests that run
     "memory-gone": Case("memory-missing", TOLD, lambda s: [d.Vanish(s.store("checkpoint.save"))], on),
