@@ -72,8 +72,11 @@ class Lab:
 
     def heard(self, domain: Domain, *, reports: int = 2) -> int:
         """Wait until the guest has told so many more times, and always that nothing is bad; its n."""
-        before, deadline = len(self.said(domain)), time.monotonic() + PATIENCE_S
+        before = told = len(self.said(domain))
+        deadline = time.monotonic() + PATIENCE_S
         while len(said := self.said(domain)) < before + reports:
+            if len(said) != told:  # a guest that is traced on a busy machine is slow, and not silent
+                told, deadline = len(said), time.monotonic() + PATIENCE_S
             assert time.monotonic() < deadline, f"the guest is silent after {said[-1:]}"
             time.sleep(0.005)
         assert [bad for _, bad in said if bad] == []
