@@ -33,9 +33,10 @@ def deep(session: nox.Session) -> None:
     places = session.posargs or ["tests/crash", "tests/doctor", "tests/stateful", "tests/discovery", "tests/parity"]
     session.run("pytest", "-n", "auto", *places, env=deep)
     if not session.posargs:
-        # The engine's own tests once more, through the code of the real Xen host, and that code through executables.
+        # The engine's own tests once more, through the code of the real Xen host: in one process, and by executables.
         through = ["tests/unit/engine", "tests/scenarios", "tests/doctor/test_damages.py"]
         session.run("pytest", "-n", "auto", "--door=two", *through)
+        session.run("pytest", "-n", "auto", "--door=three", *through)
         session.run("pytest", "-n", "auto", "tests/cli/test_door_three.py", env=deep)
 
 

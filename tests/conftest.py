@@ -1,11 +1,13 @@
 """What every test shares: Hypothesis profiles, the environment in pytest's header, and the real tools as fixtures."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Generator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The cases on a real Xen host inside QEMU take minutes to hours, so they are asked for by name."""
     xen = {"choices": ("quick", "all"), "default": os.environ.get("XENSNAP_XEN")}
     parser.addoption("--xen", **xen, help="run tests/real/xenhost: its core, or all of it; or $XENSNAP_XEN")
-    parser.addoption("--door", choices=("one", "two"), default="one", help="how tests reach the simulated host")
+    parser.addoption(
+        "--door", choices=("one", "two", "three"), default="one", help="how tests reach the simulated host"
+    )
+    parser.addoption("--share", type=float, metavar="PART", default=1.0, help="of all tests so many, drawn at random")
+    parser.addoption("--share-seed", type=int, metavar="N", default=0, help="which ones")
     parser.addoption("--tried", type=Path, metavar="FILE", help="write how much was tried into this page")
     parser.addoption("--xen-report", type=Path, metavar="FILE", help="write what those cases have shown as a page")
 
@@ -105,6 +111,7 @@ def counters() -> dict[str, dict[str, int]]:
         "power cuts on real files": ("tests.real.power_cuts", "CUT"),
         "schedules": ("tests.discovery.interleave", "SCHEDULES"),
         "steps": ("tests.stateful.machine", "STEPS"),
+        "through executables and sockets": ("xensnap.served", "PASSED"),
         "compared with qemu-img": ("tests.parity.tools", "WITH_QEMU_IMG"),
         "compared with QEMU": ("tests.parity.tools", "WITH_QEMU"),
         "compared with qemu-storage-daemon": ("tests.parity.tools", "WITH_STORAGE_DAEMON"),
@@ -150,30 +157,58 @@ class Counting:
             tried.noted(page, run, {**facts, "seconds": round(time.monotonic() - self.began_s)})
 
 
-def _enter_by_door_two() -> None:
+def _enter_by(door: str) -> None:
     """Every test that makes a simulated host gets one that is worked on through the real host's code.
 
     The tests take the name from the package, so it is put there before any of them is imported.
     """
-    import simulator.host  # noqa: PLC0415 -- only such a run needs it
+    import simulator.host  # noqa: PLC0415 -- only such a run needs these
     from xensnap.doors import DoorHost  # noqa: PLC0415
+    from xensnap.served import ServedHost  # noqa: PLC0415
 
-    simulator.SimulatedHost = simulator.host.SimulatedHost = DoorHost  # type: ignore[misc]
+    through = DoorHost if door == "two" else ServedHost
+    simulator.SimulatedHost = simulator.host.SimulatedHost = through  # type: ignore[misc]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Count in the main process; workers hand theirs over when they end. Choose the door to simulated hosts."""
-    if config.getoption("--door") == "two":
-        _enter_by_door_two()
+    if config.getoption("--door") != "one":
+        _enter_by(config.getoption("--door"))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Counting(), "xensnap-counting")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the share of the tests that was asked for."""
+    share, seed = config.getoption("--share"), config.getoption("--share-seed")
+    drawn = [item for item in items if random.Random(f"{seed} {item.nodeid}").random() < share]
+    config.hook.pytest_deselected(items=[item for item in items if item not in drawn])
+    items[:] = drawn
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out what cannot be where a host is reached through the real host's code."""
-    marker = item.get_closest_marker("one_door")
-    if marker is not None and item.config.getoption("--door") == "two":
-        pytest.skip(f"capability missing: {marker.args[0]}")
+    door = item.config.getoption("--door")
+    for name in {"one": (), "two": ("one_door",), "three": ("one_door", "in_process")}[door]:
+        marker = item.get_closest_marker(name)
+        if marker is not None:
+            pytest.skip(f"capability missing: {marker.args[0]}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """By door three: count the tests whose host was worked on, and close its doors."""
+    if item.config.getoption("--door") != "three":
+        yield
+        return
+    from xensnap import served  # noqa: PLC0415 -- only such a run needs it
+
+    before = served.PASSED.total()
+    try:
+        yield
+    finally:
+        served.shut()
+        served.PASSED["tests"] += served.PASSED.total() > before
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -40,6 +40,7 @@ TOLD = {
     "power cuts on real files": "Power cuts on real files, by what was left of what was not durable",
     "schedules": "Schedules of several processes",
     "sequences": "Sequences of operations",
+    "through executables and sockets": "What came through executables and sockets",
     "steps": "Steps of state machines",
 }
 COMPARED = "compared with "

@@ -159,7 +159,7 @@ def open_host(
         yield QemuHost(choice.directory)
     elif choice.kind == "xen" and os.environ.get(SIMULATED):
         import_simulator()
-        from xensnap.doors import kept_host
+        from xensnap.served import kept_host
 
         world = KeptWorld(SimulatedPlace(os.environ[SIMULATED]))
         with kept_host(world, sockets=os.environ.get(SOCKETS, ""), root=root or None) as through:

@@ -19,10 +19,14 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """Where a program runs: the working directory, and what it can read on its standard input."""
+    """Where a program runs: the working directory, what it can read on its standard input, and who has started it.
+
+    `parent` is a process of the world; 0 where nobody there has.
+    """
 
     cwd: str = "/"
     stdin: bytes = b""
+    parent: int = 0
 
 
 class Hangs(Exception):

@@ -8,6 +8,7 @@ import contextlib
 import selectors
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,11 +16,15 @@ from typing import Protocol
 
 from simulator.core.unmodelled import NotModelled
 from simulator.ports.seat import Cell
-from simulator.world import line
+from simulator.serve.low.said import said
+from simulator.world import World, line
 from simulator.world.line import MONITORS, Line
+from xensnap.errors import XensnapError
 
 _READ_BYTES = 1 << 16
 TICK_S = 0.05
+_NOTICED_S_MAX = 60.0
+"""How long another thread waits for this one, which only a fault of its own keeps from going on."""
 
 
 class Worlds(Protocol):
@@ -49,6 +54,11 @@ class SocketServer:
         self._listeners: dict[tuple[int, str], socket.socket] = {}
         self._clients: dict[tuple[int, str], _Client] = {}
         self._jobs = False
+        # Of a QEMU that has died the sockets stay until xl cleans up after it, and nobody listens (xen.md 25).
+        self._refusing: set[tuple[int, str]] = set()
+        self._attended: frozenset[int] = frozenset()
+        self._rounds = _Rounds()
+        self._selector.register(self._rounds.woken, selectors.EVENT_READ, self._rounds.awake)
 
     def attend(self) -> None:
         """Have a socket for each monitor that there is, and none for those that are gone."""
@@ -56,22 +66,53 @@ class SocketServer:
             return
         with self._worlds.changing() as cell:
             there = {(domid, which) for domid in cell.world.qemus for which in MONITORS}
+            kept = {(domid, which) for domid, which in there if cell.world.held(domid) == which}
             self._jobs = bool(cell.world.orphans())
+            domids = set(cell.world.xen.there)
         for key in there - set(self._listeners):
             self._listen(key)
         for key in set(self._listeners) - there:
             self._unlisten(key)
+        for key in [each for each in self._refusing if each[0] not in domids]:
+            self._refusing.discard(key)
+            self._path(key).unlink(missing_ok=True)
+        for key in there:
+            # Whoever comes while a stranger keeps the monitor to himself waits as a second client does.
+            self._hearing(key, wanted=key not in kept and key not in self._clients)
+        self._attended = frozenset(domid for domid, _ in there)
 
     def run(self, until: Callable[[], bool]) -> None:
         """Serve until told to stop; looks every tick."""
         try:
             while not until():
                 self.attend()
-                for key, _ in self._selector.select(TICK_S):
+                for key, _ in self._selector.select(0 if self._rounds.wanted else TICK_S):
                     key.data()
                 self._hear()
+                self._rounds.done()
         finally:
+            self._rounds.over()
             self.close()
+
+    # --- for other threads than the one that serves
+
+    def look(self) -> None:
+        """Return when the world has been attended to as it is now."""
+        self._rounds.wait()
+
+    def serving(self, world: World) -> None:
+        """Return when there is a socket for each monitor of this world."""
+        if self._attended != set(world.qemus):
+            self._rounds.wait()
+
+    def wake(self) -> None:
+        """Have the thread that serves go round now."""
+        self._rounds.wake()
+
+    def settle(self) -> None:
+        """Return when everybody who has hung up is forgotten."""
+        while self._clients:
+            self._rounds.wait()
 
     def close(self) -> None:
         """Hang up and remove the sockets."""
@@ -79,7 +120,10 @@ class SocketServer:
             self._hang_up(client)
         for key in list(self._listeners):
             self._unlisten(key)
+        for key in self._refusing:
+            self._path(key).unlink(missing_ok=True)
         self._selector.close()
+        self._rounds.close()
 
     def _path(self, key: tuple[int, str]) -> Path:
         return self._directory / f"qmp-{key[1]}-{key[0]}"
@@ -92,21 +136,28 @@ class SocketServer:
         listener.listen(1)
         listener.setblocking(False)  # noqa: FBT003 -- the library's own signature
         self._listeners[key] = listener
-        self._selector.register(listener, selectors.EVENT_READ, lambda: self._accept(key))
+        self._refusing.discard(key)
+
+    def _hearing(self, key: tuple[int, str], *, wanted: bool) -> None:
+        """Whether somebody who comes to a monitor is served, or waits."""
+        listener = self._listeners[key]
+        heard = listener in self._selector.get_map()
+        if wanted and not heard:
+            self._selector.register(listener, selectors.EVENT_READ, lambda: self._accept(key))
+        elif heard and not wanted:
+            self._selector.unregister(listener)
 
     def _unlisten(self, key: tuple[int, str]) -> None:
         if (client := self._clients.get(key)) is not None:
             self._hang_up(client)
-        listener = self._listeners.pop(key)
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(listener)
-        listener.close()
-        self._path(key).unlink(missing_ok=True)
+        self._hearing(key, wanted=False)
+        self._listeners.pop(key).close()
+        self._refusing.add(key)
 
     def _accept(self, key: tuple[int, str]) -> None:
         connection, _ = self._listeners[key].accept()
         # Nobody else is listened to before this one has gone.
-        self._selector.unregister(self._listeners[key])
+        self._hearing(key, wanted=False)
         with self._worlds.changing() as cell:
             cell.world, opened, greeting = line.opened(cell.world, key[0], key[1])
         client = _Client(key, connection, opened)
@@ -124,11 +175,14 @@ class SocketServer:
             return
         try:
             with self._worlds.changing() as cell:
-                cell.world, client.line, answer = line.said(cell.world, client.line, data)
+                client.line, answer = said(cell, client.line, data)
                 self._jobs = bool(cell.world.orphans())
         except NotModelled as error:
             # Loud for who watches, and for the client an error that QEMU never gives.
             self._complain(f"xensnap simulator: not modelled: {error}")
+            self._hang_up(client)
+            return
+        except XensnapError:
             self._hang_up(client)
             return
         self._send(client, answer)
@@ -157,9 +211,63 @@ class SocketServer:
         client.connection.close()
         with self._worlds.changing() as cell:
             cell.world = line.closed(cell.world, client.line)
-        listener = self._listeners.get(client.key)
-        if listener is not None:
-            self._selector.register(listener, selectors.EVENT_READ, lambda: self._accept(client.key))
+            kept = cell.world.held(client.key[0]) == client.key[1]
+        if client.key in self._listeners:
+            self._hearing(client.key, wanted=not kept)
+
+
+class _Rounds:
+    """Counts how often the thread that serves has been round, so that others can wait until it has seen what they did.
+
+    Attributes:
+        woken: readable where somebody waits.
+        wanted: whether somebody waits for the round that begins now.
+    """
+
+    def __init__(self) -> None:
+        self.woken, self._waker = socket.socketpair()
+        self._turn = threading.Condition()
+        self._done = 0
+        self._until = 0
+        self._over = False
+
+    @property
+    def wanted(self) -> bool:
+        return self._until > self._done
+
+    def wait(self) -> None:
+        """Return after a whole round, which begins after this was called. At once where nobody goes round any more."""
+        with self._turn:
+            # The one under way may have looked already.
+            until = self._until = self._done + 2
+            self.wake()
+            if not self._turn.wait_for(lambda: self._done >= until or self._over, _NOTICED_S_MAX):
+                raise TimeoutError(f"monitors were not attended to within {_NOTICED_S_MAX} s")
+
+    def wake(self) -> None:
+        """End the sleep of whoever goes round."""
+        with contextlib.suppress(OSError):  # nobody goes round any more
+            self._waker.send(b"\0")
+
+    def awake(self) -> None:
+        """Sleep again the next time."""
+        self.woken.recv(_READ_BYTES)
+
+    def done(self) -> None:
+        """One more round is over."""
+        with self._turn:
+            self._done += 1
+            self._turn.notify_all()
+
+    def over(self) -> None:
+        """Nobody is to wait any more."""
+        with self._turn:
+            self._over = True
+            self._turn.notify_all()
+
+    def close(self) -> None:
+        self.woken.close()
+        self._waker.close()
 
 
 class _Client:

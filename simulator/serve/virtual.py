@@ -1,7 +1,6 @@
 """Door two: the monitors of a world on the deterministic loop, for any asyncio client that connects to UNIX sockets."""
 
 import errno
-import json
 import os
 import re
 from collections.abc import Callable
@@ -11,7 +10,7 @@ import msgspec
 
 from simulator.core.loop import Peer, SimulatedLoop
 from simulator.ports.seat import Cell
-from simulator.serve.low import effects
+from simulator.serve.low.said import said
 from simulator.world import line
 from simulator.world.line import MONITORS, Line
 from xensnap.errors import XensnapError
@@ -139,6 +138,8 @@ class _Connection:
     def received(self, data: bytes | None) -> None:
         if data is None:
             self._gone()
+        elif self._over:
+            pass  # sent before the client has heard that nobody is there any more
         elif self._line is None:
             self._unread += data
         else:
@@ -146,19 +147,11 @@ class _Connection:
 
     def _said(self, heard: Line, data: bytes) -> None:
         """A message of the client's, which is an effect where it is a command."""
-        cell, effect = self._cell, effects.of_command(_command(data))
         try:
-            if effect is not None and cell.watch is not None:
-                cell.watch.begins(effect, "", cell, (), 0)
-            cell.world, self._line, answer = line.said(cell.world, heard, data)
-            if effect is not None and effect.writes:
-                cell.world = cell.world.counted()
-                if cell.watch is not None:
-                    cell.watch.happened(effect, cell)
+            self._line, answer = said(self._cell, heard, data)
         except XensnapError:
-            # A fault on the line: the client learns nothing but that QEMU has hung up.
-            self._over = True
-            self._write(None)
+            # A fault on the line: the client learns nothing but that QEMU has hung up, and then serves the next one.
+            self._hang_up()
             return
         self._tell(answer)
         self._monitors.changed()
@@ -174,19 +167,16 @@ class _Connection:
         if data:
             self._write(data)
         if self._line.over and not self._over:
-            self._over = True
-            self._write(None)
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._write(None)
+        self._gone()
 
     def _gone(self) -> None:
+        if self._over:
+            return
+        self._over = True
         if self._line is not None:
             self._cell.world = line.closed(self._cell.world, self._line)
-        self._over = True
         self._monitors.left(self)
-
-
-def _command(data: bytes) -> str:
-    """The name of the command in a message; empty where it is only a part of one, or none."""
-    try:
-        return str(json.loads(data)["execute"])
-    except (ValueError, KeyError, TypeError):
-        return ""

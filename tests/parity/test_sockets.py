@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from simulator import SimulatedHost
-from simulator.ports.seat import Cell
 from simulator.qemu.wire import TOKENS_MAX
+from simulator.serve.held import HeldCell, HeldWorlds
 from simulator.serve.sockets import SocketServer
 from tests.parity.rounds import DEEP_S
 
@@ -51,20 +51,6 @@ class Client:
         self._socket.close()
 
 
-class _Held:
-    """A world of this process only."""
-
-    def __init__(self, cell: Cell) -> None:
-        self._cell = cell
-
-    @contextmanager
-    def changing(self) -> Iterator[Cell]:
-        yield self._cell
-
-    def changed(self) -> bool:
-        return True
-
-
 @contextmanager
 def simulated(directory: Path) -> Iterator[Path]:
     """The socket of a running domain's monitor."""
@@ -72,7 +58,7 @@ def simulated(directory: Path) -> Iterator[Path]:
     host.create_image("/images/a.qcow2")
     host.add_domain("pv1", disks={"xvda": "/images/a.qcow2"})
     host.start("pv1")
-    server, over = SocketServer(_Held(host.cell), directory), threading.Event()
+    server, over = SocketServer(HeldWorlds(HeldCell(host.world)), directory), threading.Event()
     server.attend()
     thread = threading.Thread(target=server.run, args=(over.is_set,))
     thread.start()

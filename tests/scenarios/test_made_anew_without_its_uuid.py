@@ -4,6 +4,7 @@ xl makes up a UUID at each start where the file gives none (xl.cfg(5) of Xen 4.1
 by UUID is lost sight of then, and what looks for leftovers takes the snapshots of the "other" guest for such.
 """
 
+import pytest
 from msgspec.structs import replace
 
 from simulator import SimulatedHost
@@ -33,6 +34,7 @@ def made_anew(host: SimulatedHost) -> SimulatedHost:
     return SimulatedHost(replace(host.world, domains=known.delete(UUID).set(OTHER, anew)))
 
 
+@pytest.mark.one_door("what we have frozen carries a flag there, and cannot be removed")
 def test_a_script_that_clears_away_what_this_guest_does_not_use_loses_the_snapshots() -> None:
     host = story()
     snapshots = Engine(host).list(GUEST).contents.snapshots
@@ -47,6 +49,7 @@ def test_a_script_that_clears_away_what_this_guest_does_not_use_loses_the_snapsh
     raise AssertionError("the script has lost nothing")
 
 
+@pytest.mark.one_door("the store there remembers the guest of before, too, which has its snapshots")
 def test_the_doctor_lets_it_have_them_and_nothing_is_done_past_them() -> None:
     host = story()
     kept = held(host)

@@ -4,6 +4,8 @@ The lock was a word in a file, which nobody takes away when its writer dies.
 Source: Corsinvest/cv4pve-autosnap#27, #46; apprell/proxmox-autosnap#24; OpenNebula/one#4137.
 """
 
+import pytest
+
 from simulator import SimulatedHost
 from simulator.faults.crash import after_engine_crash
 from tests.scenarios.stage import GUEST, guest, held, scribble
@@ -25,6 +27,7 @@ def test_a_word_in_a_file_outlives_its_writer() -> None:
     assert after.run(after.files.read("/images/guest.lock")) == b"snapshot-delete"
 
 
+@pytest.mark.every_effect
 def test_the_engine_goes_on_wherever_it_died() -> None:
     host = story()
     dying = host.fork()

@@ -22,6 +22,7 @@ def test_a_script_that_fails_between_save_and_unpause_leaves_it_standing() -> No
     assert [finding.rule for finding in standing(host.world)] == ["left-standing"]
 
 
+@pytest.mark.every_effect
 @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.UNACKNOWLEDGED])
 def test_the_engine_lets_it_go_on_whatever_fails(cut: Cut) -> None:
     host = running("ie")

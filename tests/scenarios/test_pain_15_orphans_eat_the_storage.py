@@ -4,6 +4,8 @@ Each was left by a snapshot that had failed or been forgotten.
 Source: Corsinvest/cv4pve-admin#346; vatesfr/xen-orchestra#301, #2304, #3794; apache/cloudstack#4018.
 """
 
+import pytest
+
 from simulator import SimulatedHost
 from simulator.checkers.leaks import files
 from simulator.faults import damage as d
@@ -30,6 +32,7 @@ def test_a_script_that_dies_leaves_an_overlay_that_nobody_will_ever_see() -> Non
     assert not Engine(after).list(GUEST).contents.snapshots
 
 
+@pytest.mark.every_effect
 def test_the_engine_leaves_none_wherever_it_dies() -> None:
     host = guest("e")
     scribble(host, 0)

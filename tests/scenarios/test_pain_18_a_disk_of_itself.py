@@ -38,6 +38,7 @@ def test_the_engine_knows_each_image_and_refuses_what_has_changed_places() -> No
     assert {reason.id for reason in refused.value.reasons} == {"disk-changed"}
 
 
+@pytest.mark.every_effect
 def test_the_engine_keeps_each_disk_to_its_own_images_wherever_it_dies() -> None:
     host = guest("eee")
     scribble(host, 0)

@@ -3,6 +3,8 @@
 Source: libvirt/libvirt#36, cocoonstack/cocoon#103, xapi-project/xen-api#2671, Corsinvest/cv4pve-autosnap#95.
 """
 
+import pytest
+
 from tests.discovery.interleave import interleave
 from tests.scenarios.stage import GUEST, Naive, guest, held, scribble
 from xensnap.engine.engine import AsyncEngine, Engine
@@ -21,6 +23,7 @@ def test_a_script_that_is_overtaken_holds_two_moments() -> None:
     assert abs(first[1][0][2] - second[1][0][2]) > 1, "the two tags are of different writes"
 
 
+@pytest.mark.in_process("two engines are interleaved effect by effect, and a process cannot be stopped in the middle")
 def test_of_two_engines_one_is_told_who_is_at_it() -> None:
     for turns in ((1, 1 << 20), (9, 1 << 20), (20, 1 << 20)):
         host = guest("ii")

@@ -30,6 +30,7 @@ def test_a_script_removes_what_it_could_not_merge() -> None:
     assert host.visible_layer(base) != newest["xvda"]
 
 
+@pytest.mark.every_effect
 @pytest.mark.parametrize("verb", ["create", "revert", "delete"])
 @pytest.mark.parametrize("refusal", [errno.EACCES, errno.EROFS])
 def test_the_engine_puts_everything_back_and_says_which_file(verb: str, refusal: int) -> None:

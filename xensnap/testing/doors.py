@@ -6,8 +6,6 @@ On their PATH stand `xl`, `qemu-img` and the xenstore tools, and the monitors of
 
 import os
 import subprocess
-import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,33 +20,11 @@ if TYPE_CHECKING:
 @contextmanager
 def doors(place: hosts.SimulatedPlace, spec: str) -> Iterator[Mapping[str, str]]:
     """The environment in which programs see the simulated host, for as long as this is open."""
-    programs = hosts.import_simulator("simulator.serve.programs")
-    server = hosts.import_simulator("simulator.serve.tool_server")
-    with tempfile.TemporaryDirectory(prefix="xensnap-sim-") as scratch:
-        tools, sockets = Path(scratch) / "bin", Path(scratch) / "qmp"
-        tools.mkdir()
-        sockets.mkdir(mode=0o700)
-        served = server.ToolServer(hosts.KeptWorld(place), Path(scratch) / "tools")
-        served.install(tools, programs.NAMES)
-        path = os.pathsep.join([str(tools), os.environ.get("PATH", os.defpath)])
-        with closing(served), _monitors(place, sockets):
-            places = {hosts.SOCKETS: str(sockets), hosts.SIMULATED: place.directory}
-            yield {**os.environ, "PATH": path, hosts.VARIABLE: spec, **places}
-
-
-@contextmanager
-def _monitors(place: hosts.SimulatedPlace, sockets: Path) -> Iterator[None]:
-    """The monitors, served by a thread."""
-    served = hosts.import_simulator("simulator.serve.sockets").SocketServer(hosts.KeptWorld(place), sockets)
-    served.attend()
-    over = threading.Event()
-    thread = threading.Thread(target=served.run, args=(over.is_set,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    doorway = hosts.import_simulator("simulator.serve.doorway").Doorway(lambda: hosts.KeptWorld(place))
+    with closing(doorway):
+        path = os.pathsep.join([str(doorway.tools), os.environ.get("PATH", os.defpath)])
+        places = {hosts.SOCKETS: str(doorway.sockets), hosts.SIMULATED: place.directory}
+        yield {**os.environ, "PATH": path, hosts.VARIABLE: spec, **places}
 
 
 class Doors:

@@ -20,8 +20,8 @@ from simulator.xen import save_file
 from simulator.xen.incarnations import Incarnation
 from xensnap.model import GuestKind
 
-BANNER = "xl migration receiver ready, send binary domain data.\n"
-_READY = "domain received, ready to unpause\0"
+BANNER = b"xl migration receiver ready, send binary domain data.\n"
+_READY = b"domain received, ready to unpause\0"
 _LEAVES_S = 2.0
 _TRUNCATED = "libxl: error: libxl_utils.c:505:libxl_read_exactly: file/stream truncated reading {} from {}\n"
 _TRANSPORT = "migration transport process"
@@ -93,7 +93,7 @@ def _sent(worlds: Worlds, found: Incarnation, command: str) -> Talk:
                 cell.world, failed = error.world or cell.world, error
         if failed:
             return (yield from _over(worlds, child, _not_suspended(domid, failed), "failed to suspend at sender"))
-        if not (yield "send", data.decode("latin-1")):
+        if not (yield "send", data):
             return (yield from _broken(worlds, found, child))
     said = yield "read", len(_READY)
     if said == _READY:
@@ -104,7 +104,7 @@ def _sent(worlds: Worlds, found: Incarnation, command: str) -> Talk:
     return (yield from _over(worlds, child, words, "resuming at sender", resumed=domid))
 
 
-def _unlike(said: str, wanted: str, what: str, command: str) -> str:
+def _unlike(said: bytes, wanted: bytes, what: str, command: str) -> str:
     """What is said of a receiver that says something else, or has left."""
     stream = "migration receiver stream"
     if len(said) < len(wanted):

@@ -53,6 +53,7 @@ def test_a_parser_raises_nothing_but_our_own_errors(parser: str, data: bytes) ->
         assert len(told) < 2000
 
 
+@pytest.mark.every_effect
 @given(name=st.sampled_from(FILES), data=mangled())
 def test_a_store_with_anything_in_it_is_looked_at_without_an_accident(name: str, data: bytes) -> None:
     path = f"{HOST.root}/{UUID}/{name}"

@@ -1,5 +1,6 @@
 """What differs between states and what they hold, by clusters, held to the content that the simulator keeps."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +64,7 @@ def content(host: SimulatedHost, name: str, vdev: str) -> list[int]:
     return sectors(host.visible_snapshot(kept.image, kept.fingerprint.snapshot_id))
 
 
+@pytest.mark.every_effect
 @settings(max_examples=60)
 @given(st.sampled_from(["i", "e", "ie"]), STEPS)
 def test_all_that_differs_is_told_and_what_is_the_same_cluster_is_not(kinds: str, steps: list[Step]) -> None:
@@ -79,6 +81,7 @@ def test_all_that_differs_is_told_and_what_is_the_same_cluster_is_not(kinds: str
                 assert before != after or not told
 
 
+@pytest.mark.every_effect
 @settings(max_examples=60)
 @given(st.sampled_from(["i", "e"]), STEPS)
 def test_what_is_reclaimable_comes_back(kinds: str, steps: list[Step]) -> None:
@@ -102,6 +105,7 @@ def taken(host: SimulatedHost) -> int:
     return sum(image.allocated_bytes for image in view.images.values() if image)
 
 
+@pytest.mark.every_effect
 @settings(max_examples=60)
 @given(st.sampled_from(["i", "e"]), STEPS, st.integers(0, 7))
 def test_what_is_written_since_grows_with_what_is_written(kinds: str, steps: list[Step], place: int) -> None:

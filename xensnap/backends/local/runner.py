@@ -5,7 +5,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from math import inf
 from select import poll
@@ -35,10 +35,12 @@ class LocalRunner:
     Args:
         held: descriptors of the locks that are held, read at each start: a program keeps the locks until it ends, so
             that nobody else begins while it works, even when we have died.
+        environment: variables that a program has beside our own, or instead, asked for at each start.
     """
 
-    def __init__(self, held: Sequence[int] = ()) -> None:
+    def __init__(self, held: Sequence[int] = (), environment: Callable[[], Mapping[str, str]] = dict) -> None:
         self._held = held
+        self._environment = environment
 
     async def run(
         self,
@@ -71,7 +73,7 @@ class LocalRunner:
     def _start(self, argv: Sequence[str], source: int, out: int, err: int) -> "Popen[bytes]":
         from subprocess import Popen
 
-        environment = os.environ | {"LC_ALL": "C"}
+        environment = os.environ | self._environment() | {"LC_ALL": "C"}
         try:
             return Popen(
                 argv,

@@ -1,0 +1,56 @@
+"""Door three: the executables of a world in a directory for a PATH, and its monitors on sockets in another."""
+
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from simulator.serve import programs
+from simulator.serve.sockets import SocketServer, Worlds
+from simulator.serve.tool_server import Runs, ToolServer, at_once
+
+
+class Doorway:
+    """Open from when it is made until it is closed; what comes through is served by threads of this process.
+
+    Args:
+        worlds: called for each of those who serve: where the world is kept.
+        names: the programs there are executables of.
+        runs: how each is run.
+
+    Attributes:
+        tools: the directory of the executables.
+        sockets: that of the monitors.
+    """
+
+    def __init__(
+        self, worlds: Callable[[], Worlds], *, names: Sequence[str] = programs.NAMES, runs: Runs = at_once
+    ) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="xensnap-sim-")
+        place = Path(self._scratch.name)
+        self.tools, self.sockets = place / "bin", place / "qmp"
+        self.tools.mkdir()
+        self.sockets.mkdir(mode=0o700)
+        self._monitors = SocketServer(worlds(), self.sockets)
+        self._monitors.attend()
+        self._server = ToolServer(worlds(), place / "tools", runs=runs, after=self._monitors.serving)
+        self._server.install(self.tools, names)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._monitors.run, args=(self._over.is_set,), daemon=True)
+        self._thread.start()
+
+    def look(self) -> None:
+        """Return when whoever serves has seen the world as it is now."""
+        self._monitors.look()
+
+    def settle(self) -> None:
+        """Return when all that clients have done to monitors is in the world, those who have hung up included."""
+        self._monitors.settle()
+
+    def close(self) -> None:
+        """Hang up, let the call under way end, and leave nothing behind."""
+        self._server.close()
+        self._over.set()
+        self._monitors.wake()
+        self._thread.join()
+        self._scratch.cleanup()
