@@ -8,10 +8,10 @@ import msgspec
 
 from xensnap.engine.context import Context, directory, unbelieved
 from xensnap.engine.overlay_steps import LayerOf, in_use, require_off
-from xensnap.engine.point_steps import drop_tag
+from xensnap.engine.point_steps import drop_tag, leave_alone, require_free
 from xensnap.engine.state import HiddenBase, OurFile
 from xensnap.engine.step import Remains, StepBase
-from xensnap.errors import Effect, Failed
+from xensnap.errors import Effect, Failed, XensnapError
 from xensnap.hypervisor import Action, TakeInternal, TakeOverlay, Then, Watcher
 from xensnap.model import Domain, Format, Layer, RunState
 
@@ -87,6 +87,11 @@ class LiveStep(StepBase, frozen=True):
             elif (tops := await at.tops(point.vdev)) and point.overlay not in tops:
                 raise unbelieved(f"the guest works on {', '.join(tops)} as {point.vdev}, not on {point.overlay}")
 
+    async def _require_free_tags(self, at: Context) -> None:
+        for point in self.points:
+            if point.tag:
+                await require_free(at, point.image, point.tag)
+
     async def _left_over(self, at: Context) -> tuple[Remains, ...]:
         """The overlays that a guest works on, with what they stand on."""
         return tuple(
@@ -109,11 +114,12 @@ class TakePoints(LiveStep, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase. Once they are taken it does not matter whether the guest still runs."""
+        await self._require_free_tags(at)
         if await self._taken(at):
             return
         domain = await at.required()
         await self._require_not_overtaken(at)
-        await at.host.blocks.transaction(domain, [point.action() for point in self.points])
+        await _take(at, domain, self.points)
         await self._require_taken(at)
 
     async def undo(self, at: Context) -> None:
@@ -154,6 +160,7 @@ class Checkpoint(LiveStep, frozen=True):
         if await self._is_complete(at):
             return
         await self._require_free(at)
+        await self._require_free_tags(at)
         partial = self._partial(at)
         await at.host.files.create(partial)
         await _save(at, partial, self.points, then=self.then, live=self.live, max_downtime_s=self.max_downtime_s)
@@ -419,6 +426,18 @@ async def _held(at: Context) -> tuple[Domain, Watcher | None]:
     raise Failed("the guest reboots again and again", id="guest-gone", remedy="Let it come to rest, try again.")
 
 
+async def _take(at: Context, domain: Domain, points: Sequence[Point]) -> None:
+    """All points at once. Where none was taken, a tag that is there all the same is somebody else's, and stays."""
+    try:
+        await at.host.blocks.transaction(domain, [point.action() for point in points])
+    except XensnapError as error:
+        if error.effect is Effect.NONE:
+            for point in points:
+                if point.tag:
+                    await leave_alone(at, point.image, point.tag)
+        raise
+
+
 async def _save(
     at: Context, to: str, points: Sequence[Point], *, then: Then, live: bool, max_downtime_s: float | None = None
 ) -> None:
@@ -429,7 +448,7 @@ async def _save(
             total, grown = domain.memory_bytes, at.growing()
             await save.suspended(progress=(lambda done: grown(min(done, total), total)) if total else None)
             if points:
-                await at.host.blocks.transaction(domain, [point.action() for point in points])
+                await _take(at, domain, points)
             await save.finish(then=then)
     finally:
         if watcher is not None:

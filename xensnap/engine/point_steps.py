@@ -5,6 +5,7 @@ from typing import ClassVar
 from xensnap.engine.context import Context, unbelieved
 from xensnap.engine.names import SAFETY
 from xensnap.engine.step import StepBase
+from xensnap.errors import Failed, Refused
 from xensnap.model import Format, Image, InternalSnapshot, Layer, RunState
 
 UNPLUG_LOOKS, UNPLUG_PAUSE_S = 60, 0.5
@@ -36,10 +37,17 @@ class TakePoint(PointStep, frozen=True):
         return f"take an internal snapshot of {self.vdev}: tag {self.tag!r} in {self.path}"
 
     async def do(self, at: Context) -> None:
-        """See StepBase. The tag was free when this was planned, under the lock, so whatever bears it is ours."""
+        """See StepBase. What bears the tag before we have tried is not ours; it was free when this was planned."""
         image = await at.host.images.inspect(self.layer)
-        if not image.tagged(self.tag):
-            await at.host.images.snapshot_create(self.layer, tag=self.tag)
+        if image.tagged(self.tag):
+            await require_free(at, self.layer, self.tag)
+        else:
+            try:
+                await at.host.images.snapshot_create(self.layer, tag=self.tag)
+            except Refused as error:
+                if error.id == "tag-taken":
+                    await leave_alone(at, self.layer, self.tag)
+                raise
             if not (await at.host.images.inspect(self.layer)).tagged(self.tag):
                 raise unbelieved(f"{self.path} has no snapshot {self.tag!r}")
         await at.host.files.sync(self.path)
@@ -125,11 +133,37 @@ class DropSafety(DropPoint, frozen=True):
         return False
 
 
-async def drop_tag(at: Context, vdev: str, layer: Layer, tag: str) -> None:
-    """Remove whatever bears this tag, by whoever may: the QEMU that has the image open, or qemu-img."""
+async def require_free(at: Context, layer: Layer, tag: str) -> None:
+    """`Failed` where somebody has put a snapshot of this tag into the image since it was planned to be ours.
+
+    That it is his is remembered, so that undoing leaves it. Whoever does the step again finds his own there.
+    """
+    if not at.again and await leave_alone(at, layer, tag):
+        cause = f"{layer.path} has a snapshot {tag!r} by now, and it is not ours"
+        raise Failed(cause, id="tag-taken", remedy="Choose another name, or delete that one by hand.")
+
+
+async def leave_alone(at: Context, layer: Layer, tag: str) -> bool:
+    """Remember that what bears this tag now is not ours; whether anything does."""
     image = await at.image(layer)
-    if image is not None:
+    if image is None or not image.tagged(tag):
+        return False
+    await at.facts.remember(at.operation, _theirs(layer, tag))
+    return True
+
+
+async def drop_tag(at: Context, vdev: str, layer: Layer, tag: str) -> None:
+    """Remove whatever bears this tag, by whoever may: the QEMU that has the image open, or qemu-img.
+
+    Not where somebody else had put it there before we came to do it.
+    """
+    image = await at.image(layer)
+    if image is not None and _theirs(layer, tag) not in await at.facts.of(at.operation):
         await _delete(at, vdev, image, image.tagged(tag))
+
+
+def _theirs(layer: Layer, tag: str) -> str:
+    return f"{layer.path} had a snapshot {tag!r} before it was to be made"
 
 
 async def _delete(at: Context, vdev: str, image: Image, entries: tuple[InternalSnapshot, ...]) -> None:
