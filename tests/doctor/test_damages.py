@@ -6,7 +6,7 @@ from simulator import SimulatedHost
 from simulator.checkers.leaks import unclean
 from simulator.disk.chain import OpenError
 from tests.crash.harness import GUEST, held_by
-from tests.doctor.damages import CASES, REMEMBERED, REPAIRED, damage, off, on
+from tests.doctor.damages import CASES, REMEMBERED, REPAIRED, damage, gone_back, off, on
 from xensnap.engine import treatment
 from xensnap.engine.doctor import Severity
 from xensnap.engine.engine import Engine, plan_for
@@ -16,7 +16,7 @@ from xensnap.errors import XensnapError
 
 @pytest.mark.parametrize("kinds", ["i", "e", "ie", "iie", "eei"])
 def test_a_healthy_world_has_no_finding(kinds: str) -> None:
-    for world in (off, on):
+    for world in (off, on, gone_back):
         assert Engine(world(kinds)).diagnose(GUEST, check=True).found == (), world.__name__
 
 
