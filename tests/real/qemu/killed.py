@@ -23,6 +23,7 @@ from xensnap.backends.local.qmp import LocalMonitor
 from xensnap.backends.qemu.host import QemuHost
 from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
 from xensnap.engine.execute import Progress
+from xensnap.engine.request import ForgetRequest
 from xensnap.model import Kind
 
 ENDED_FIRST = 3
@@ -56,6 +57,10 @@ def main(directory: str, moment: str, verb: str, name: str, *words: str) -> None
         engine.create("guest", CreateRequest(name, kind=kind, disk_only="disk-only" in words, live="live" in words))
     elif verb == "revert":
         engine.revert("guest", RevertRequest(name))
+    elif verb == "undo":
+        engine.undo("guest")
+    elif verb == "forget":
+        engine.perform("guest", ForgetRequest(name))
     else:
         engine.delete("guest", DeleteRequest(name))
     print(time.monotonic() - before, flush=True)  # noqa: T201 -- the test reads it

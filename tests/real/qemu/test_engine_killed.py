@@ -21,6 +21,7 @@ from tests.conftest import PROFILE
 from tests.real.qemu.killed import ENDED_FIRST
 from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
 from xensnap.engine.execute import Outcome
+from xensnap.engine.request import RestoreRequest
 from xensnap.hypervisor import Then
 from xensnap.model import Domain, Kind, RunState
 
@@ -36,14 +37,18 @@ CASES = {
     "delete-external": ("delete", "first", "external"),
     "delete-below": ("delete", "first", "external", "below"),
 }
+IN_THE_TRASH = {"undo": ("undo", "first"), "forget": ("forget", "first")}
 ALL_SECTORS = 6
 """After so many reports the guest has written to all its sectors, so that no job is done with its first piece."""
-STEPPED = ("create-internal", "create-external", "create-disk-only", "revert", "delete", "delete-external")
+STEPPED = (
+    "create-internal", "create-external", "create-disk-only", "revert", "delete", "delete-external", *IN_THE_TRASH
+)  # fmt: skip
 STEPS = [
     pytest.param(case, sign, id=f"{case}-{'into' if sign else 'at'}")
     for case in STEPPED
     for sign in ("", "+")
     if PROFILE == "deep" or (case, sign) != ("delete-external", "+")  # the one with most steps
+    if not sign or case not in IN_THE_TRASH
 ]
 MOMENTS = 4
 """How many moments within an operation are tried, spread evenly over the time that it takes."""
@@ -79,7 +84,12 @@ def whole_again(lab, domain: Domain, engine: Engine, where: str) -> set[str]:
 
 def made_ready(engine: Engine, names: set[str], words: tuple[str, ...]) -> None:
     """As it was before the operation."""
-    assert names <= {"first", "new"}
+    for name in names - {"first", "new"}:
+        assert words[0] == "undo"
+        engine.delete("guest", DeleteRequest(name))  # what a revert had given up, and an undo has brought back
+    if "first" in engine.view("guest").trashed:
+        engine.perform("guest", RestoreRequest("first"))
+        names = {*names, "first"}
     kind = Kind.EXTERNAL if "external" in words else Kind.INTERNAL
     below = "below" in words
     if "new" in names and ("first" not in names or not below):
@@ -88,11 +98,13 @@ def made_ready(engine: Engine, names: set[str], words: tuple[str, ...]) -> None:
         engine.create("guest", CreateRequest("first", kind=kind))
     if below and names != {"first", "new"}:
         engine.create("guest", CreateRequest("new", kind=kind))
+    if words[0] == "undo":
+        engine.revert("guest", RevertRequest("first"))
 
 
 @pytest.mark.parametrize(("case", "sign"), STEPS)
 def test_killed_at_each_step_the_guest_is_as_before_or_as_after(lab, case, sign) -> None:
-    words = CASES[case]
+    words = (CASES | IN_THE_TRASH)[case]
     domain, engine = first(lab, words)
     step, reached = 0, True
     while reached:
@@ -265,5 +277,6 @@ def sound(lab, engine: Engine) -> None:
     assert not strange
     assert ours <= there
     store = Path(view.root) / view.domain.uuid
-    memories = {Path(snapshot.memory).name for snapshot in view.snapshots.values() if snapshot.memory}
+    held = (*view.snapshots.values(), *(thrown.snapshot for thrown in view.trashed.values()))
+    memories = {Path(snapshot.memory).name for snapshot in held if snapshot.memory}
     assert {path.name for path in store.iterdir() if ".save" in path.name} == memories
