@@ -181,9 +181,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the share of the tests that was asked for."""
     share, seed = config.getoption("--share"), config.getoption("--share-seed")
-    drawn = [item for item in items if random.Random(f"{seed} {item.nodeid}").random() < share]
-    config.hook.pytest_deselected(items=[item for item in items if item not in drawn])
-    items[:] = drawn
+    drawn = {item: random.Random(f"{seed} {item.nodeid}").random() < share for item in items}
+    config.hook.pytest_deselected(items=[item for item in items if not drawn[item]])
+    items[:] = [item for item in items if drawn[item]]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
