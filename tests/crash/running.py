@@ -18,6 +18,7 @@ from tests.crash.harness import (
     Death,
     Operation,
     Place,
+    Tag,
     configured,
     every_crash,
     held_by,
@@ -41,6 +42,7 @@ class Seen:
     reads: object
     held: object
     parents: object
+    pins: object
     current: str | None
     configuration: object
 
@@ -49,9 +51,10 @@ def seen(host: SimulatedHost) -> Seen:
     listing = Engine(host).list(GUEST)
     snapshots = listing.contents.snapshots
     parents = {name: snapshot.parent for name, snapshot in snapshots.items()}
+    pins = {name for name, snapshot in snapshots.items() if snapshot.pin}
     state = listing.domain.state
     reads = host.visible(GUEST) if state is RunState.OFF else host.guest_sees(GUEST)
-    return Seen(state, reads, held_by(host, snapshots), parents, listing.current, configured(host))
+    return Seen(state, reads, held_by(host, snapshots), parents, pins, listing.current, configured(host))
 
 
 def running(kinds: str, kind: str = "pv", *, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
@@ -188,20 +191,22 @@ def recovered(host: SimulatedHost, allowed: list[Seen], where: str) -> None:
     sound(host, where)
 
 
-def sound(host: SimulatedHost, where: str, *, harmed: Collection[str] = ()) -> None:
+def sound(host: SimulatedHost, where: str, *, harmed: Collection[str] = (), strange: Collection[Tag] = ()) -> None:
     """Nothing is open, torn, lost, standing still or left over, and every snapshot can be reverted to and deleted.
 
     What the memory of one is was compared before; here it only has to be whole, but where the test has `harmed` it.
+    Tags that are `strange` were there before and are none of ours.
     """
     engine = Engine(host)
     assert engine.recover(GUEST) is None, where
     assert not list(findings(host.world)), f"{list(findings(host.world))}: {where}"
     view = engine.view(GUEST)
     assert not view.pending, where
-    memories = {snapshot.memory for snapshot in view.snapshots.values() if snapshot.memory}
+    thrown = (each.snapshot for each in view.trashed.values())
+    memories = {each.memory for each in (*view.snapshots.values(), *thrown, *view.state.let_go) if each.memory}
     for path in memories - set(harmed):
         save_file.read_memory(memory_in(host, path))
-    nothing_is_left(host, view, where, also={path.rpartition("/")[2] for path in memories})
-    for name in view.snapshots:
-        for request in (RevertRequest(name), DeleteRequest(name)):
+    nothing_is_left(host, view, where, also={path.rpartition("/")[2] for path in memories}, strange=strange)
+    for name, snapshot in view.snapshots.items():
+        for request in (RevertRequest(name), DeleteRequest(name, accept=("pinned",) if snapshot.pin else ())):
             plan_for(view, request, Fresh("0" * 36, 0))

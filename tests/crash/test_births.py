@@ -29,9 +29,9 @@ STORE_FILES = {"lock", "reserve", "journal", "journal.1"}
 NEW = "new"
 
 
-def source(kinds: str, *, memory: bool = False) -> SimulatedHost:
+def source(kinds: str, *, memory: bool = False, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
     """A guest with a snapshot `s`, and its disks have changed since."""
-    host = guest(kinds)
+    host = guest(kinds, host_kind=host_kind)
     scribble(host, 0)
     if memory:
         host.start(GUEST)
@@ -42,11 +42,11 @@ def source(kinds: str, *, memory: bool = False) -> SimulatedHost:
     return host
 
 
-def target(kinds: str, *, memory: bool = False) -> SimulatedHost:
+def target(kinds: str, *, memory: bool = False, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
     """Another host, which has the archive of that snapshot and nothing else."""
-    made = source(kinds, memory=memory)
+    made = source(kinds, memory=memory, host_kind=host_kind)
     Engine(made).perform(GUEST, ExportRequest("s", ARCHIVE))
-    host = SimulatedHost.fresh(seed=1)
+    host = host_kind.fresh(seed=1)
     host.make_directory("/images")
     host.run(host.files.create(ARCHIVE, made.run(made.files.read(ARCHIVE))))
     host.run(host.files.sync(ARCHIVE))
@@ -54,9 +54,9 @@ def target(kinds: str, *, memory: bool = False) -> SimulatedHost:
     return host
 
 
-def bereft(kinds: str, *, memory: bool = False) -> SimulatedHost:
+def bereft(kinds: str, *, memory: bool = False, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
     """A guest whose snapshot `s` is in an archive only, and that has another one since."""
-    host = source(kinds, memory=memory)
+    host = source(kinds, memory=memory, host_kind=host_kind)
     engine = Engine(host)
     engine.perform(GUEST, ExportRequest("s", ARCHIVE))
     engine.delete(GUEST, DeleteRequest("s"))

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from simulator import SimulatedHost, after_engine_crash
-from tests.crash.harness import GUEST, TRIED, every_effect
+from tests.crash.harness import GUEST, TRIED, every_crash, every_effect
 from tests.crash.running import OPERATIONS, UUID, running, seen, sound
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest, RevertRequest
@@ -68,6 +68,28 @@ def test_a_restore_that_fails_brings_the_old_guest_back(kinds: str) -> None:
     whole = host.run(host.files.read(memory))
     host.run(host.files.replace(memory, whole[:-100] + bytes(100)))
     fails(host, "revert", RevertRequest("first"), harmed=memory)
+
+
+@pytest.mark.parametrize("verb", ["revert", "revert disks", "revert disks and stop"])
+@pytest.mark.parametrize("kinds", ["i", "e"])
+def test_a_guest_that_does_not_come_back_at_once_while_a_revert_is_undone_is_not_lost(kinds: str, verb: str) -> None:
+    host = running(kinds)
+    before, ended, failed = seen(host), host.fork(), 0
+    OPERATIONS[verb](Engine(ended))
+    for point in every_crash(host, OPERATIONS[verb]):
+        died = SimulatedHost(after_engine_crash(point.world))
+        died.fail_at("xl.restore")
+        with suppress(XensnapError):
+            Engine(died).recover(GUEST)
+        if died.unmet_faults:
+            continue
+        failed += 1
+        TRIED["running: again while recovering"] += 1
+        after = SimulatedHost(after_engine_crash(died.world))
+        Engine(after).recover(GUEST)
+        assert seen(after) in (before, seen(ended)), f"{point!r}"
+        sound(after, repr(point))
+    assert failed
 
 
 def test_a_memory_is_never_written_over_a_file_that_is_there() -> None:

@@ -9,9 +9,9 @@ from xensnap.engine.request import RedefineRequest, Told, ToldDisk
 from xensnap.model import Kind
 
 
-def with_tags_of_others(kinds: str) -> SimulatedHost:
+def with_tags_of_others(kinds: str, *, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
     """A guest whose images have two tags that nobody has recorded."""
-    host = guest(kinds)
+    host = guest(kinds, host_kind=host_kind)
     for place, tag in enumerate(("theirs", "also theirs")):
         scribble(host, place)
         for disk in Engine(host).view(GUEST).domain.disks:

@@ -25,9 +25,9 @@ TO = "/elsewhere"
 MOVE = RelocateRequest("xvda", TO)
 
 
-def ready(kinds: str) -> SimulatedHost:
+def ready(kinds: str, *, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
     """root, leaf and a branch; one snapshot was deleted, so that a base is hidden, and one is in the trash."""
-    host = with_history(kinds)
+    host = with_history(kinds, host_kind=host_kind)
     Engine(host).delete(GUEST, DeleteRequest("middle"))
     Engine(host).perform(GUEST, ForgetRequest("leaf"))
     host.make_directory(TO)

@@ -60,7 +60,7 @@ from xensnap.engine.unborn import unborn
 from xensnap.engine.undo import given_up_for, plan_undo
 from xensnap.engine.verify import Looked, look
 from xensnap.engine.view import ANYWHERE, Places, View, digest, observe
-from xensnap.errors import Damaged, Effect, ExitCode, Failed, NotFound, Reason, Refused, Usage, XensnapError
+from xensnap.errors import Damaged, Effect, ExitCode, Failed, NotFound, Reason, Refused, Unknown, Usage, XensnapError
 from xensnap.hypervisor import Hypervisor, Lock
 from xensnap.model import Domain, DomainUuid, Extent, RunState
 
@@ -295,14 +295,14 @@ class AsyncEngine(AsyncReader):
             if domain.state is not RunState.OFF:
                 cause = f"{domain.name} is {domain.state} already"
                 raise Refused([Reason("running-already", cause, "Use it as it is.", ExitCode.BUSY)])
-            return await self.host.toolstack.create(domain.uuid, paused=paused)
+            return await _at_once(self.host.toolstack.create(domain.uuid, paused=paused))
 
     async def stop(self, ref: str) -> Domain:
         """End a domain at once, as if its power were cut. One that is off is fine."""
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "stop") as held:
             await self._recover(domain, held, abort=None)
-            await self.host.toolstack.destroy(await self.host.toolstack.inspect(domain.uuid))
+            await _at_once(self.host.toolstack.destroy(await self.host.toolstack.inspect(domain.uuid)))
             return await self.host.toolstack.inspect(domain.uuid)
 
     async def pause(self, ref: str) -> Domain:
@@ -310,7 +310,7 @@ class AsyncEngine(AsyncReader):
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "pause") as held:
             await self._recover(domain, held, abort=None)
-            await self.host.toolstack.pause(await self.host.toolstack.inspect(domain.uuid))
+            await _at_once(self.host.toolstack.pause(await self.host.toolstack.inspect(domain.uuid)))
             return await self.host.toolstack.inspect(domain.uuid)
 
     async def unpause(self, ref: str) -> Domain:
@@ -318,7 +318,7 @@ class AsyncEngine(AsyncReader):
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "unpause") as held:
             await self._recover(domain, held, abort=None)
-            await self.host.toolstack.unpause(await self.host.toolstack.inspect(domain.uuid))
+            await _at_once(self.host.toolstack.unpause(await self.host.toolstack.inspect(domain.uuid)))
             return await self.host.toolstack.inspect(domain.uuid)
 
     # Inside ----------------------------------------------------------------------------------------------------------
@@ -518,6 +518,19 @@ async def _only_looking(work: Awaitable[T]) -> T:
         return await work
     except XensnapError as error:
         raise nothing_changed(error) from error
+
+
+async def _at_once(work: Awaitable[T]) -> T:
+    """What has no journal leaves nothing to recover: who is not told what has come of it has to look."""
+    try:
+        return await work
+    except XensnapError as error:
+        if error.remedy or error.effect is Effect.NONE:
+            raise
+        remedy = "Look how the domain is now: `xensnap domains`. Ask again, if it is not as it should be."
+        if isinstance(error, Unknown):
+            raise Unknown(error.cause, id=error.id, remedy=remedy) from error
+        raise Failed(error.cause, id=error.id, remedy=remedy, effect=error.effect) from error
 
 
 _REQUESTS: dict[str, type[Request]] = {

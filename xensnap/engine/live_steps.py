@@ -234,15 +234,23 @@ class SaveAway(StepBase, frozen=True):
         return f"save the memory of the guest to {self.memory} and end it: the way back, if anything fails"
 
     async def do(self, at: Context) -> None:
-        """See StepBase. What runs after the memory was saved is the guest of the snapshot, come back already."""
+        """See StepBase. What runs after the memory was saved is the guest of the snapshot, come back already.
+
+        The guest is ended only when its memory has its name: what has none may be a fragment, and goes.
+        """
         if await at.host.files.stat(self.memory) is not None:
             return
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
-        await _save(at, partial, (), then=Then.STOPPED, live=False)
+        await _save(at, partial, (), then=Then.PAUSED, live=False)
         await at.host.files.sync(partial)
         await at.host.files.rename(partial, self.memory)
         await at.host.files.sync_dir(directory(self.memory))
+        domain = await at.required()
+        if domain.state is RunState.RUNNING:
+            cause = "somebody has let the guest go on meanwhile, and its memory is not what was saved"
+            raise Failed(cause, remedy="Try again.", effect=Effect.UNKNOWN)
+        await at.host.toolstack.destroy(domain)
 
     async def undo(self, at: Context) -> None:
         """Bring the guest back, standing still until nothing could bring it back a second time.
@@ -256,7 +264,8 @@ class SaveAway(StepBase, frozen=True):
         if whole and await at.running() is None:
             await self._restore(at, self.memory)
         elif await at.host.files.stat(self.memory + PARTIAL) is not None and await at.running() is None:
-            # Complete if we died before it got its name; else no guest comes of it, and the disks are all there is.
+            # The guest ended by itself, or with the host. If it was complete by then, the guest comes back whole;
+            # else no guest comes of it, and the disks are all there is.
             with suppress(Failed):
                 await self._restore(at, self.memory + PARTIAL)
         await at.remove(self.memory + PARTIAL)
@@ -271,7 +280,8 @@ class SaveAway(StepBase, frozen=True):
 
     async def can_go_on(self, at: Context) -> bool:
         """Going on needs no more of it than that the guest was ended."""
-        return await at.host.files.stat(self.memory) is not None
+        running = await at.running()
+        return await at.host.files.stat(self.memory) is not None and (running is None or running.never_ran)
 
 
 class EndDomain(StepBase, frozen=True):

@@ -1,11 +1,13 @@
 """The doctor at work: look, repair one finding after the other under the domain's lock, and look again."""
 
+from collections.abc import Sequence
+
 import msgspec
 
-from xensnap.engine.doctor import Finding, diagnose, plan_repair, survey
-from xensnap.engine.execute import MORE_TO_DO, Execution, Watch
+from xensnap.engine.doctor import Finding, Survey, diagnose, plan_repair, survey
+from xensnap.engine.execute import MORE_TO_DO, Execution, Watch, nothing_changed
 from xensnap.engine.journal import Journal
-from xensnap.errors import XensnapError
+from xensnap.errors import Effect, Failed, XensnapError
 from xensnap.hypervisor import Hypervisor
 
 ROUNDS_MAX = 200
@@ -31,20 +33,25 @@ async def examine(host: Hypervisor, ref: str, *, check: bool = False) -> Diagnos
 async def treat(host: Hypervisor, ref: str, held: Journal, *, watch: Watch, check: bool = False) -> Diagnosis:
     """Repair what can be repaired without losing anything. The caller holds the domain's lock, and its journal.
 
-    One that fails, and has put everything back, keeps nobody from the others.
+    One that fails, and has put everything back, keeps nobody from the others, but from those that would give up what it
+    would have brought back: while a lost record is not written anew, its children seem to come from nobody.
 
     Raises:
         Overtaken: somebody else is at work on the domain all the same.
         Failed: a repair could neither be finished nor undone; the journal stays open for `recover`.
+        XensnapError: the domain cannot be looked at; its effect is done where something was repaired before.
     """
     repaired: list[Finding] = []
     failed: list[tuple[Finding, str]] = []
     tried: set[tuple[str, str]] = set()
     for _ in range(ROUNDS_MAX):
-        seen = await survey(host, ref, check=check)
-        found = diagnose(seen)
-        finding = next((each for each in found if each.repair and (each.id, each.subject) not in tried), None)
+        seen = await _seen(host, ref, repaired, check=check)
+        offered = diagnose(msgspec.structs.replace(seen, unmended=bool(failed)))
+        waiting = {each.subject for each, _ in failed}  # what is found of these now may be another view of the same
+        untried = (each for each in offered if each.repair and (each.id, each.subject) not in tried)
+        finding = next((each for each in untried if each.subject not in waiting), None)
         if finding is None:
+            found = diagnose(seen) if failed else offered
             return Diagnosis(seen.view.domain.name, seen.view.domain.uuid, found, tuple(repaired), tuple(failed))
         tried.add((finding.id, finding.subject))
         try:
@@ -56,3 +63,18 @@ async def treat(host: Hypervisor, ref: str, held: Journal, *, watch: Watch, chec
             failed.append((finding, error.cause))
     left = await examine(host, ref, check=check)
     return msgspec.structs.replace(left, repaired=tuple(repaired), failed=tuple(failed))
+
+
+async def _seen(host: Hypervisor, ref: str, repaired: Sequence[Finding], *, check: bool) -> Survey:
+    """Looking leaves nothing behind; only what was repaired before it failed is done."""
+    try:
+        return await survey(host, ref, check=check)
+    except XensnapError as error:
+        if not repaired:
+            raise nothing_changed(error) from error
+        done = ", ".join(f"{each.id} ({each.subject})" for each in repaired)
+        cause = f"{error.cause}; repaired before that: {done}"
+        raise Failed(cause, id=error.id, remedy=_REST, effect=Effect.DONE) from error
+
+
+_REST = "Run `xensnap doctor --repair` again: it goes on with what is left."

@@ -50,6 +50,7 @@ class Survey(msgspec.Struct, frozen=True):
         uid: who we are.
         watched: whether a running guest has the daemon that reboots it; None where it needs none.
         fresh: the id of the operation that would repair something.
+        unmended: whether a repair has failed that may bring back what seems to be missing.
     """
 
     view: View
@@ -72,6 +73,7 @@ class Survey(msgspec.Struct, frozen=True):
     places: Mapping[str, FileStat] = {}
     uid: int = 0
     watched: bool | None = None
+    unmended: bool = False
 
     @property
     def store(self) -> Store:
@@ -90,8 +92,8 @@ class Survey(msgspec.Struct, frozen=True):
 
     @property
     def blind(self) -> bool:
-        """Whether something cannot be read that may need what seems to be left over."""
-        return bool(self.view.damaged or self.view.unseen or self.begun)
+        """Whether something cannot be read, or is not mended yet, that may need what seems to be left over."""
+        return bool(self.view.damaged or self.view.unseen or self.begun or self.unmended)
 
 
 async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:

@@ -1,0 +1,125 @@
+"""Every operation of the engine goes wrong in every way: it dies, fails, hears nothing, and does so while recovering.
+
+Ordinary runs let each effect of each operation fail once, and draw the rest by the name of the row; the profile `deep`
+tries all. Of a second thing that goes wrong there are too many: with `XENSNAP_DEEP_S` a deep run tries of those of one
+row what time allows, in an order that favours none.
+"""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import get_args
+
+import pytest
+
+from simulator.core.effects import Cut
+from simulator.faults.points import effects
+from tests.conftest import PROFILE
+from tests.crash.harness import TRIED
+from tests.crash.table import ROWS
+from tests.crash.trials import TWICE, WAYS, Trial, every, ready, replay, some
+from xensnap.engine.engine import AsyncEngine, Engine
+from xensnap.engine.journal import Begin
+from xensnap.engine.plan import each
+from xensnap.engine.request import Birth, Request
+from xensnap.engine.steps import OneStep
+
+DEEP_S = float(os.environ.get("XENSNAP_DEEP_S", "0"))
+FEW = 2
+"""So many of each way are tried through the code of a real Xen host, which is slower than the simulator's own ports."""
+
+SHARE = 1 / 60
+"""Of the time of a deep run what one row may take for two things that go wrong one after the other."""
+
+ROLES = ("record", "domain", "sidecar", "memory", "image", "file", "journal", "lock")
+ADDED_TO = ("journal.append", "file.append", "memory.append", "file.write-part")
+NOBODYS = {
+    *(f"{kind}.{verb}" for kind in ROLES for verb in ("append", "write-part") if f"{kind}.{verb}" not in ADDED_TO),
+    *(f"{kind}.{verb}" for kind in ROLES for verb in ("take", "release") if kind != "lock"),
+    *(f"{kind}.set-flag" for kind in ROLES if kind != "image"),
+    *(f"{kind}.{verb}" for kind in ("record", "domain", "sidecar") for verb in ("create", "fsync")),  # written at once
+    *(f"lock.{verb}" for verb in ("create", "fsync", "remove", "rename", "replace")),
+    *("image.replace", "journal.replace", "memory.replace", "memory.rename", "sidecar.rename"),
+    *("xl.rename", "xl.shutdown"),
+}
+"""Effects of the ports that no operation of the engine has: every kind of file can be written in every way."""
+
+ELSEWHERE = {"journal.remove", "machine.sleep", "memory.truncate", "qemu-img.resize", "qmp.job-cancel"}
+"""Effects that come about only where something went wrong before, or has to be waited for: other tests have them."""
+
+AT_ONCE = {
+    *("agent.freeze", "agent.thaw", "dir.create", "dir.fsync", "image.set-flag", "lock.release", "lock.take"),
+    *("machine.fresh-id", "toolstack.define", "toolstack.set-configuration", "xl.pause", "xl.resume", "xl.unpause"),
+    *("watcher.continue", "watcher.stand-in", "watcher.stop", "qmp.snapshot-delete"),
+    *(f"qmp.{verb}" for verb in ("block-commit", "block-stream", "cont", "flush", "job-complete", "job-dismiss")),
+    *(f"{kind}.remove" for kind in ("domain", "file", "image", "memory", "record", "sidecar")),
+    *(f"{kind}.rename" for kind in ("domain", "file", "image", "journal", "record")),
+    *(f"{kind}.fsync" for kind in ("file", "image", "journal", "memory")),
+    *("image.create", "journal.create"),
+}
+"""Effects that have no half."""
+
+LOOKING = {"unborn", "view", "maps", "verify", "plan", "following", "plan_making", "undoing", "audit", "diagnose"}
+"""What the engine is asked for that changes nothing."""
+
+ASKING = {"perform", "make", "apply", "recover"}
+"""Ways to ask for what has rows; and `recover`, which every row is ended by."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("row", ROWS)
+def test_it_ends_as_before_or_after_and_the_error_says_the_truth(row: str, way: str) -> None:
+    tried = 0
+    for trial in trials(row, way):
+        replay(row, trial)
+        tried += 1
+    TRIED[f"table: {way}"] += tried
+    assert tried
+
+
+@pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.door])
+def test_so_it_does_where_the_code_of_a_real_xen_host_works(row: str) -> None:
+    it = ready(row, door=True)
+    for way in WAYS:
+        for trial in every(it, way) if PROFILE == "deep" and way not in TWICE else islice(some(it, way), FEW):
+            replay(row, trial, door=True)
+            TRIED[f"table, through the door: {way}"] += 1
+
+
+def trials(row: str, way: str) -> Iterator[Trial]:
+    """Those of this run, some or all."""
+    it = ready(row)
+    if PROFILE != "deep":
+        yield from some(it, way)
+    elif way not in TWICE or not DEEP_S:
+        yield from every(it, way)
+    else:
+        until = time.monotonic() + DEEP_S * SHARE
+        while time.monotonic() < until:
+            yield from islice(some(it, way, seed=random.random()), 100)
+
+
+def test_whatever_the_engine_can_be_asked_for_has_a_row() -> None:
+    asked = {kind.__name__.removesuffix("Request").lower() for kind in (*get_args(Request), *get_args(Birth))}
+    own = {name for name in vars(AsyncEngine) if not name.startswith("_")}
+    assert {row.verb for row in ROWS.values()} == asked | own - LOOKING - ASKING
+
+
+def test_every_kind_of_step_is_in_a_plan_of_a_row() -> None:
+    met: set[type] = set()
+    for row in ROWS:
+        engine = Engine(ready(row).ended)
+        for domain in engine.domains():
+            plans = [entry.plan for entry in engine.audit(domain.uuid)[1] if isinstance(entry, Begin)]
+            met |= {type(step) for plan in plans for step in each(plan.prepare + plan.finish)}
+    assert {kind.__name__ for kind in get_args(OneStep)} - {kind.__name__ for kind in met} == set()
+
+
+def test_every_effect_of_the_registry_is_met_by_a_row() -> None:
+    met = {point.effect for row in ROWS for point in ready(row).ended.recorded}
+    writing = {effect.name for effect in effects() if effect.writes}
+    assert met - ELSEWHERE == writing - NOBODYS - ELSEWHERE
+    halved = {point.effect for row in ROWS for point in ready(row).ended.recorded if point.cut is Cut.PARTLY}
+    assert met - halved == AT_ONCE
