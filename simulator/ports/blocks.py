@@ -12,10 +12,10 @@ from simulator.ports.children import Child
 from simulator.ports.seat import GIVE_WAY, Seat
 from simulator.qemu import graph, jobs, points
 from simulator.qemu.graph import BlockJob, Drive, Qemu
-from simulator.qemu.points import External, Internal, QmpError
+from simulator.qemu.points import External, HungUp, Internal, QmpError
 from simulator.world import World
 from simulator.world.monitor import JOB_STEP_NS, Transaction, Work
-from xensnap.errors import Busy, Failed, NotFound, Reason, Refused
+from xensnap.errors import Busy, Failed, NotFound, Reason, Refused, Unknown
 from xensnap.errors import Effect as Known
 from xensnap.hypervisor import (
     PATIENCE_S,
@@ -71,6 +71,8 @@ class SimulatedBlocks:
         program = Transaction(domid, tuple(_asked(action) for action in actions))
         try:
             await Child(self._seat).run(_TRANSACTION, domain.name, lambda world: world.told(program))
+        except HungUp as error:
+            raise Unknown(str(error), id="reply-lost") from None
         except QmpError as error:
             raise _failed(error) from None
 

@@ -28,6 +28,10 @@ class QmpError(Exception):
         self.error_class = error_class
 
 
+class HungUp(QmpError):
+    """QEMU has ended in the middle of a command: nobody is told what has become of it."""
+
+
 class Internal(msgspec.Struct, frozen=True, tag="internal"):
     """`blockdev-snapshot-internal-sync`."""
 

@@ -11,7 +11,7 @@ from simulator.qemu import points
 from simulator.qemu.board import Board
 from simulator.qemu.commands import work
 from simulator.qemu.graph import BlockJob, Qemu
-from simulator.qemu.points import Action, QmpError
+from simulator.qemu.points import Action, HungUp, QmpError
 
 if TYPE_CHECKING:
     from simulator.world import World
@@ -72,7 +72,7 @@ def _acted(place: int) -> Callable[[World, Transaction], World]:
     def acted(world: World, program: Transaction) -> World:
         if place == 0:
             _tried(world, program)
-        qemu = _qemu(world, program.domid)
+        qemu = _at_work(world, program.domid)
         fs, qemu = points.acted(world.fs, qemu, program.actions[place], world.clock.now_ns)
         qemus = world.qemus.set(program.domid, replace(qemu, drained=True))
         return replace(world, fs=fs, qemus=qemus)
@@ -88,7 +88,7 @@ def _tried(world: World, program: Transaction) -> None:
 
 
 def _released(world: World, program: Transaction) -> World:
-    qemu = replace(_qemu(world, program.domid), drained=False)
+    qemu = replace(_at_work(world, program.domid), drained=False)
     return replace(world, qemus=world.qemus.set(program.domid, qemu))
 
 
@@ -96,4 +96,11 @@ def _qemu(world: World, domid: int) -> Qemu:
     found = world.qemus.get(domid)
     if found is None:
         raise QmpError("the connection is gone: Connection refused")
+    return found
+
+
+def _at_work(world: World, domid: int) -> Qemu:
+    found = world.qemus.get(domid)
+    if found is None:
+        raise HungUp("the monitor hung up before it replied to transaction")
     return found

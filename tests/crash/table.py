@@ -407,7 +407,14 @@ ROWS: dict[str, Row] = {
     ),
     "merge below a guest": Row("delete", lambda kind: test_pivot.four(host_kind=kind), test_pivot.delete_oldest, DISKS),
     # what has no journal
-    "start": Row("start", history(), start := lambda engine: engine.start(GUEST), _switch(start)),
+    # an `xl create` that is killed leaves the guest as it was built, standing still
+    "start": Row(
+        "start",
+        history(),
+        start := lambda engine: engine.start(GUEST),
+        _switch(start),
+        parts=(lambda engine: engine.start(GUEST, paused=True),),
+    ),
     "stop": Row("stop", runs(), stop := lambda engine: engine.stop(GUEST), _switch(stop)),
     "pause": Row("pause", runs(), lambda engine: engine.pause(GUEST), _switch(lambda engine: None)),
     "unpause": Row(

@@ -298,11 +298,19 @@ class AsyncEngine(AsyncReader):
             return await _at_once(self.host.toolstack.create(domain.uuid, paused=paused))
 
     async def stop(self, ref: str) -> Domain:
-        """End a domain at once, as if its power were cut. One that is off is fine."""
+        """End a domain at once, as if its power were cut. One that is off is fine.
+
+        An operation that could not be recovered while the guest runs does not keep it running; it is tried again then.
+        """
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "stop") as held:
-            await self._recover(domain, held, abort=None)
+            recovered = False
+            with suppress(Failed, Refused, Unknown):
+                await self._recover(domain, held, abort=None)
+                recovered = True
             await _at_once(self.host.toolstack.destroy(await self.host.toolstack.inspect(domain.uuid)))
+            if not recovered:
+                await self._recover(domain, held, abort=None)
             return await self.host.toolstack.inspect(domain.uuid)
 
     async def pause(self, ref: str) -> Domain:
