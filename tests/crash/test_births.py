@@ -22,7 +22,7 @@ from xensnap.engine.request import (
     ImportRequest,
     RevertRequest,
 )
-from xensnap.errors import ExitCode, FileFailed, NotFound, Refused, XensnapError
+from xensnap.errors import ExitCode, Failed, FileFailed, NotFound, Refused, XensnapError
 from xensnap.model import Kind
 
 ARCHIVE = "/images/s.xensnap"
@@ -152,8 +152,9 @@ def test_an_archive_that_cannot_be_read_is_not_taken_for_a_strangers(monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr(died.files, "read_part", broken)
-        with pytest.raises(FileFailed):
+        with pytest.raises(Failed, match="Input/output error") as told:
             Engine(died).recover(GUEST)
+        assert told.value.exit_code is ExitCode.SOMETHING_LEFT
     assert Engine(died).list(GUEST).pending
     Engine(died).recover(GUEST)
     assert died.world.fs.find(ARCHIVE) is None

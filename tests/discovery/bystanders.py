@@ -102,6 +102,8 @@ def performs(host: SimulatedHost, operation: Operation) -> XensnapError | None:
         # Somebody has started the guest on what is half reverted, or its QEMU is dead: he is told to end it first.
         if not isinstance(error, Busy) and error.id != "monitor-gone":
             raise
+        assert error.exit_code in (ExitCode.BUSY, ExitCode.SOMETHING_LEFT)
+        assert Engine(host).list(GUEST).pending
         DEEDS["xl destroy"](host)
         Engine(host).recover(GUEST)
     return told

@@ -418,7 +418,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "A block job in QEMU came no nearer to its end: the guest writes faster than its disk is copied. It was ended.",
         "Nothing is lost; `xensnap chain compact` when the guest writes less, or when it is off.",
     ),
-    "monitor-gone": ("The QEMU of the domain is gone.", "Look at the domain."),
+    "monitor-gone": ("The QEMU of the domain is gone.", "Look at the domain; if it still runs, end it."),
     "guest-not-put-back": ("The guest could not be put back to where it was.", "Run `xensnap recover`."),
     "guest-silent": (
         "A guest that has to suspend itself, to have its memory saved, did not: it hangs, or stands still.",

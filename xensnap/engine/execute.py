@@ -134,15 +134,20 @@ class Execution:
                 decision, finish after it.
 
         Raises:
-            Refused: `abort` asks for what cannot be any more.
-            Failed: it could not be brought to an end now; the journal stays open.
+            Refused: `abort` asks for what cannot be any more, or somebody else has what it needs.
+            Failed: it could not be brought to an end now; the journal stays open, and the effect is never none.
             Overtaken: somebody else is at it.
         """
-        await self._release_reserve()
-        await self._journal.repair()
-        await self._claim()
-        await self._remove_half_written()
-        return await self._conclude(abort=abort)
+        try:
+            await self._release_reserve()
+            await self._journal.repair()
+            await self._claim()
+            await self._remove_half_written()
+            return await self._conclude(abort=abort)
+        except Failed as error:
+            if error.exit_code in MORE_TO_DO or (self._mends and isinstance(error, Damaged)):
+                raise
+            raise _still_open(self._plan, error) from error
 
     def _tell(self, done_bytes: int, total_bytes: int) -> None:
         """The step under way knows how far it is."""
@@ -380,6 +385,12 @@ def nothing_changed(error: XensnapError) -> XensnapError:
     if error.effect is Effect.NONE:
         return error
     return Failed(f"{error.cause}{NOTHING_CHANGED}", id=error.id, remedy=error.remedy)
+
+
+def _still_open(plan: Plan, error: XensnapError) -> Failed:
+    cause = f"{plan.summary}: it was interrupted, and cannot be brought to its end now: {error.cause}"
+    remedy = f"{error.remedy or 'Remove the cause.'} Then run `xensnap recover`."
+    return Failed(cause, id=error.id, remedy=remedy, effect=Effect.UNKNOWN)
 
 
 def _cannot_finish(plan: Plan) -> Reason:

@@ -7,6 +7,8 @@ Afterwards the guest runs, its memory and its disks agree (it says so itself), e
 reverted to, and nothing of ours is left that nobody needs.
 """
 
+import os
+import random
 import re
 import signal
 import subprocess
@@ -18,10 +20,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROFILE
+from tests.real.qemu.conftest import PATIENCE_S
 from tests.real.qemu.killed import ENDED_FIRST
 from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
 from xensnap.engine.execute import Outcome
-from xensnap.engine.request import RestoreRequest
+from xensnap.engine.request import ForgetRequest, RestoreRequest
 from xensnap.hypervisor import Then
 from xensnap.model import Domain, Kind, RunState
 
@@ -37,11 +40,16 @@ CASES = {
     "delete-external": ("delete", "first", "external"),
     "delete-below": ("delete", "first", "external", "below"),
 }
-IN_THE_TRASH = {"undo": ("undo", "first"), "forget": ("forget", "first")}
+IN_THE_TRASH = {
+    "undo": ("undo", "first"),
+    "forget": ("forget", "first"),
+    "empty": ("empty", "first"),
+    "empty-external": ("empty", "first", "external"),
+}
 ALL_SECTORS = 6
 """After so many reports the guest has written to all its sectors, so that no job is done with its first piece."""
 STEPPED = (
-    "create-internal", "create-external", "create-disk-only", "revert", "delete", "delete-external", *IN_THE_TRASH
+    "create-internal", "create-external", "create-disk-only", "revert", "delete", "delete-external", "undo", "forget"
 )  # fmt: skip
 STEPS = [
     pytest.param(case, sign, id=f"{case}-{'into' if sign else 'at'}")
@@ -50,6 +58,9 @@ STEPS = [
     if PROFILE == "deep" or (case, sign) != ("delete-external", "+")  # the one with most steps
     if not sign or case not in IN_THE_TRASH
 ]
+DRAWN = [case for case in (*CASES, *IN_THE_TRASH) if case not in STEPPED]
+"""Of these some steps are drawn, and all are tried in the deep profile."""
+STEPS_DRAWN = 2
 MOMENTS = 4
 """How many moments within an operation are tried, spread evenly over the time that it takes."""
 
@@ -100,6 +111,8 @@ def made_ready(engine: Engine, names: set[str], words: tuple[str, ...]) -> None:
         engine.create("guest", CreateRequest("new", kind=kind))
     if words[0] == "undo":
         engine.revert("guest", RevertRequest("first"))
+    if words[0] == "empty":
+        engine.perform("guest", ForgetRequest("first"))
 
 
 @pytest.mark.parametrize(("case", "sign"), STEPS)
@@ -118,14 +131,33 @@ def test_killed_at_each_step_the_guest_is_as_before_or_as_after(lab, case, sign)
     lab.heard(domain)
 
 
+@pytest.mark.parametrize("case", DRAWN)
+def test_killed_at_some_steps_the_guest_is_as_before_or_as_after(lab, case) -> None:
+    words = (CASES | IN_THE_TRASH)[case]
+    domain, engine = first(lab, words)
+    _, steps = unharmed(lab, domain, engine, words)
+    moments = [f"{sign}{step}" for step in range(1, steps + 1) for sign in ("", "+")]
+    for moment in moments if PROFILE == "deep" else random.Random(case).sample(moments, STEPS_DRAWN):
+        done = run(lab, moment, words)
+        # What tells how far a job is counts as a step, and this time the job may be done at once.
+        assert done.returncode in (0, -signal.SIGKILL, ENDED_FIRST), done.stderr
+        made_ready(engine, whole_again(lab, domain, engine, f"step {moment}"), words)
+
+
+def unharmed(lab, domain: Domain, engine: Engine, words: tuple[str, ...]) -> tuple[float, int]:
+    """Let the operation end once, and put all back; how many seconds and how many steps it has taken."""
+    done = run(lab, "0", words)
+    assert done.returncode == 0, done.stderr
+    seconds, steps = done.stdout.split()
+    made_ready(engine, whole_again(lab, domain, engine, "unharmed"), words)
+    return float(seconds), int(steps)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_killed_at_any_moment_the_guest_is_as_before_or_as_after(lab, case) -> None:
     words = CASES[case]
     domain, engine = first(lab, words)
-    done = run(lab, "0", words)
-    assert done.returncode == 0, done.stderr
-    takes_s = float(done.stdout)
-    made_ready(engine, whole_again(lab, domain, engine, "unharmed"), words)
+    takes_s, _ = unharmed(lab, domain, engine, words)
     for number in range(MOMENTS):
         moment_s = takes_s * (number + 0.5) / MOMENTS
         done = run(lab, f"@{moment_s:.4f}", words)
@@ -254,7 +286,9 @@ def test_ctrl_c_cancels_a_job_and_the_guest_goes_on(lab, three, tmp_path) -> Non
 def test_a_job_whose_guest_ended_with_it_leaves_nothing_undone(lab, three) -> None:
     domain, engine = three
     left_with_a_job(lab, domain)
-    lab.run(lab.toolstack.destroy(domain))
+    process = lab.run(lab.processes.find(domain.uuid))
+    os.kill(process.pid, signal.SIGKILL)
+    assert lab.run(lab.processes.ended(process, timeout_s=PATIENCE_S))
     engine.recover("guest")
     assert engine.recover("guest") is None
     sound(lab, engine)

@@ -3,6 +3,7 @@
 The guest counts in memory and on its disks all the while, and says itself when the two do not agree.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from tests.real.qemu.conftest import PATIENCE_S
 from tests.real.qemu.test_engine_killed import ALL_SECTORS, ROOT, argv, jobs, run, sound
 from xensnap.backends.local.qmp import LocalMonitor
 from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest, block_jobs
 from xensnap.engine.execute import Outcome
+from xensnap.errors import ExitCode, Failed
 from xensnap.model import Domain, Kind, RunState
 
 DISKS = ("xvda", "xvdb")
@@ -204,8 +207,13 @@ def test_a_commit_whose_guest_ended_with_it_leaves_the_disks_as_they_were(lab, o
     left_with_a_commit(lab, domain, ready=ready)
     n = lab.heard(domain)
     process = lab.run(lab.processes.find(domain.uuid))
-    subprocess.run(["kill", "-KILL", str(process.pid)], check=True)
-    lab.run(lab.toolstack.destroy(domain))
+    os.kill(process.pid, signal.SIGKILL)
+    assert lab.run(lab.processes.ended(process, timeout_s=PATIENCE_S))
+    with pytest.raises(Failed, match="the guest is gone") as told:
+        engine.recover("guest", abort=False)
+    assert told.value.exit_code is ExitCode.SOMETHING_LEFT
+    assert told.value.remedy.endswith("run `xensnap recover`.")
+    assert engine.list("guest").pending
     engine.recover("guest")
     sound(lab, engine)
     for disk in engine.view("guest").domain.disks:

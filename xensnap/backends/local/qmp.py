@@ -267,4 +267,4 @@ async def _dialled(path: str, deadline: float) -> "socket.socket":
 
 
 def _gone(cause: str) -> Failed:
-    return Failed(cause, id="monitor-gone", remedy="Look whether the domain still runs.")
+    return Failed(cause, id="monitor-gone", remedy="Look whether the domain still runs; if so, end it.")
