@@ -126,6 +126,8 @@ class Domain(msgspec.Struct, frozen=True):
     """The operator's own file that it is started from, absolute, where the host was told of one."""
     uuid_not_pinned: bool = False
     """Whether it is known to get a new UUID at each start, so that only its name and its images tell who it is."""
+    halted: str = ""
+    """Why it stands still although nobody has paused it, as of a guest whose write has found no room."""
 
     def disk(self, vdev: str) -> Disk | None:
         """The disk that the guest sees as `vdev`, if there is one."""

@@ -59,4 +59,5 @@ def _tell(session: Session, do: Callable[[Engine], Domain]) -> None:
     with session.engine(changes=True) as engine:
         host, domain = engine.host.name, do(engine)
     document = DomainStateDocument(host, domain_document(domain))
+    session.stands_still(domain.name, domain.halted)
     session.show(document, lambda: clean(f"{domain.name} is {domain.state}"))

@@ -13,6 +13,7 @@ def show_domains(session: Session, reader: Reader, *, name_only: bool, as_csv: b
     entries = tuple(_entry(reader.list(domain.uuid)) for domain in reader.domains())
     for entry in entries:
         session.recovery_due(entry.name, entry.pending or "")
+        session.stands_still(entry.name, entry.halted)
     session.show(DomainsDocument(reader.host.name, entries), lambda: _text(entries, name_only=name_only, as_csv=as_csv))
 
 
@@ -25,6 +26,7 @@ def _entry(listing: Listing) -> DomainsEntry:
         snapshots=len(listing.contents.snapshots),
         current=listing.current,
         pending=listing.pending or None,
+        halted=listing.domain.halted,
     )
 
 

@@ -36,6 +36,7 @@ def command(session: Session, domain: str, snapshot: str | None, name: str | Non
         written = since(view, engine.maps(view)) if wanted is None else None
     document = info_document(view, wanted, written)
     session.recovery_due(view.domain.name, view.pending)
+    session.stands_still(view.domain.name, view.domain.halted)
     for cause in view.damaged:
         session.warn(f"a record cannot be read: {clean(cause)}")
     session.show(document, lambda: info_text(document, whole=wanted is None))

@@ -119,6 +119,7 @@ def command(
         names = ORDERS[sort](listing.contents.snapshots, names) if sort in ORDERS else _by_size(reader, listing, names)
     document = _document(host, listing, wanted_name, names, formerly)
     session.recovery_due(listing.domain.name, listing.pending)
+    session.stands_still(listing.domain.name, listing.domain.halted)
     for cause in document.damaged:
         session.warn(f"a record cannot be read: {clean(cause)}")
     for uuid in formerly:

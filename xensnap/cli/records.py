@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def domain_document(domain: Domain) -> DomainDocument:
     """Which domain."""
-    return DomainDocument(domain.uuid, domain.name, domain.state)
+    return DomainDocument(domain.uuid, domain.name, domain.state, domain.halted)
 
 
 def disk_document(disk: DiskSnapshot) -> DiskDocument:

@@ -171,6 +171,12 @@ class Session:
         if not self.json:
             click.echo(f"xensnap: {text}", err=True)
 
+    def stands_still(self, domain: str, halted: str) -> None:
+        """Say why a guest stands still, where nobody has paused it."""
+        if halted:
+            remedy = f"Remove the cause, then run `xensnap domain unpause {domain}`."
+            self.warn(f"{domain} stands still: {halted}\n  → {remedy}")
+
     def recovery_due(self, domain: str, pending: str) -> None:
         """Say that an interrupted operation waits, where there is one. Looking is allowed all the same."""
         if pending:

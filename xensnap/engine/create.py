@@ -262,7 +262,8 @@ def _warnings(view: View) -> tuple[str, ...]:
         if disk.chain and len(disk.chain.images) > DEPTH_WARNING
     ]
     damaged = (f"a record cannot be read: {cause}" for cause in view.damaged)
-    return (*deep, *elsewhere.on_create(view.configuration), *_not_pinned(view.domain), *damaged)
+    halted = [f"{view.domain.name} stands still: {view.domain.halted}"] if view.domain.halted else []
+    return (*halted, *deep, *elsewhere.on_create(view.configuration), *_not_pinned(view.domain), *damaged)
 
 
 def _not_pinned(domain: Domain) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import ClassVar
 from xensnap.engine.context import Context, unbelieved
 from xensnap.engine.names import SAFETY
 from xensnap.engine.step import StepBase
-from xensnap.errors import Failed, Refused
+from xensnap.errors import Effect, Failed, NotFound, Refused
 from xensnap.model import Format, Image, InternalSnapshot, Layer, RunState
 
 UNPLUG_LOOKS, UNPLUG_PAUSE_S = 60, 0.5
@@ -174,7 +174,10 @@ async def _delete(at: Context, vdev: str, image: Image, entries: tuple[InternalS
     opener = await at.opened_by(vdev, image.layer)
     if opener is not None:
         for entry in entries:
-            await at.host.blocks.delete_internal(opener, vdev, tag=entry.tag, snapshot_id=entry.id)
+            try:
+                await at.host.blocks.delete_internal(opener, vdev, tag=entry.tag, snapshot_id=entry.id)
+            except NotFound as error:
+                raise _forgotten(image, entry) from error
         await _require_gone(at, image, entries)
         return
     for entry in entries:
@@ -183,6 +186,15 @@ async def _delete(at: Context, vdev: str, image: Image, entries: tuple[InternalS
         await at.host.images.check(image.layer, repair_leaks=True)
     await _require_gone(at, image, entries)
     await at.host.files.sync(image.layer.path)
+
+
+def _forgotten(image: Image, entry: InternalSnapshot) -> Failed:
+    # QEMU 7.2.22 drops it from the table in its memory, also where it then cannot write that: no room, a bad disk.
+    cause = (
+        f"{image.layer.path} still has the snapshot {entry.tag!r}, and the QEMU that has it open knows it no more, "
+        "since it could not write that: it can be deleted when the guest is off"
+    )
+    return Failed(cause, id="not-done", remedy="End the guest when that is possible.", effect=Effect.UNKNOWN)
 
 
 async def _require_gone(at: Context, image: Image, entries: tuple[InternalSnapshot, ...]) -> None:

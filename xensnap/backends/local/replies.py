@@ -20,6 +20,18 @@ class Status(msgspec.Struct, frozen=True):
     status: str
 
 
+class Device(msgspec.Struct, frozen=True, rename="kebab"):
+    """Of `query-block`: a drive, by the path that it has in QEMU, and what has let QEMU stop the guest for it."""
+
+    qdev: str = ""
+    io_status: str = "ok"
+
+    @property
+    def vdev(self) -> str:
+        """The id that the drive was given: `/machine/peripheral/xvda/virtio-backend` is that of xvda."""
+        return self.qdev.removeprefix("/machine/peripheral/").partition("/")[0]
+
+
 class ImageFile(msgspec.Struct, frozen=True):
     """The image of a node: its file as QEMU tells it, see `graph.path_of`."""
 

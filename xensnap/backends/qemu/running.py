@@ -11,12 +11,13 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 
+import msgspec
 from msgspec.structs import replace
 
 from xensnap.backends.local import waiting
 from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, LocalMonitor, SocketConnector, connected
-from xensnap.backends.local.replies import Migration, Status, ask
+from xensnap.backends.local.replies import Device, Migration, Status, ask
 from xensnap.backends.qemu import memory
 from xensnap.backends.qemu.block_layer import QemuBlocks
 from xensnap.backends.qemu.domains import OffDomains
@@ -281,12 +282,14 @@ class RunningDomains:
             return domain
         try:
             async with connected(self._connector, domain) as monitor:
-                state, never_ran = await _state(monitor)
+                doing = await _doing(monitor)
         except (Failed, Unknown):
             # It hung up: on its way out, or gone meanwhile.
             process = await self._processes.find(domain.uuid)
-            state, never_ran = RunState.DYING, False
-        return domain if process is None else replace(domain, state=state, domid=process.domid, never_ran=never_ran)
+            doing = Doing(RunState.DYING)
+        if process is None:
+            return domain
+        return replace(domain, state=doing.state, domid=process.domid, never_ran=doing.never_ran, halted=doing.halted)
 
     async def _bare(self, uuid: DomainUuid, process: Process) -> Domain:
         return replace(await self._off.inspect(uuid), state=RunState.PAUSED, domid=process.domid)
@@ -300,9 +303,10 @@ class RunningDomains:
         await self._require(domain, RunState.RUNNING, "still-paused")
 
     async def _require(self, domain: Domain, wanted: RunState, id: str) -> None:
-        state = (await self._live(replace(domain, state=RunState.OFF))).state
-        if state is not wanted:
-            raise Failed(f"{domain.name} is {state}, not {wanted}", id=id, effect=Effect.UNKNOWN)
+        now = await self._live(replace(domain, state=RunState.OFF))
+        if now.state is not wanted:
+            why = f": {now.halted}" if now.halted else ""
+            raise Failed(f"{domain.name} is {now.state}, not {wanted}{why}", id=id, effect=Effect.UNKNOWN)
 
     def _entry(self, text: str) -> DomainEntry:
         return domain_toml.parse(text, source="the configuration", fresh_uuid="")
@@ -331,13 +335,32 @@ def monitor_of(processes: Processes) -> SocketConnector:
     return SocketConnector(where)
 
 
-async def _state(monitor: LocalMonitor) -> tuple[RunState, bool]:
-    """What it is doing, and whether it has done nothing yet."""
+class Doing(msgspec.Struct, frozen=True):
+    """What a QEMU is doing, whether it has done nothing yet, and why its guest stands still if nobody has paused it."""
+
+    state: RunState
+    never_ran: bool = False
+    halted: str = ""
+
+
+async def _doing(monitor: LocalMonitor) -> Doing:
     told = (await ask(monitor, "query-status", Status)).status
+    if told == "io-error":
+        return Doing(RunState.PAUSED, halted=await _unwritable(monitor))
     state = _STATES.get(told, RunState.PAUSED)
     if state is RunState.PAUSED and (await ask(monitor, "query-migrate", Migration)).status in memory.UNDER_WAY:
-        return RunState.SUSPENDED, False
-    return state, told == "prelaunch"
+        return Doing(RunState.SUSPENDED)
+    return Doing(state, never_ran=told == "prelaunch")
+
+
+async def _unwritable(monitor: LocalMonitor) -> str:
+    """Which disks have let QEMU stop its guest. It does what it could not do again when the guest goes on (7.2.22)."""
+    devices = await ask(monitor, "query-block", tuple[Device, ...])
+    full = [device.vdev for device in devices if device.io_status == "nospace"]
+    failed = [device.vdev for device in devices if device.io_status == "failed"]
+    why = [f"there is no room for what it writes to {', '.join(full)}"] if full else []
+    why += [f"{', '.join(failed)} cannot be read or written"] if failed else []
+    return " and ".join(why) or "a disk cannot be read or written"
 
 
 def _opened(path: str, flags: int) -> int:

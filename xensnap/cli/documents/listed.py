@@ -21,8 +21,8 @@ class ListDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap
     formerly: tuple[str, ...] = ()
 
 
-class DomainsEntry(msgspec.Struct, frozen=True):
-    """One domain in the list of all."""
+class DomainsEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One domain in the list of all; `halted` is why it stands still, where nobody has paused it."""
 
     uuid: str
     name: str
@@ -31,6 +31,7 @@ class DomainsEntry(msgspec.Struct, frozen=True):
     snapshots: int
     current: str | None
     pending: str | None
+    halted: str = ""
 
 
 class DomainsDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensnap-domains/1"):

@@ -28,12 +28,13 @@ class ErrorDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensna
     host: str
 
 
-class DomainDocument(msgspec.Struct, frozen=True):
-    """Which domain a document is about."""
+class DomainDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which domain a document is about; `halted` is why it stands still, where nobody has paused it."""
 
     uuid: str
     name: str
     state: RunState
+    halted: str = ""
 
 
 class DiskDocument(msgspec.Struct, frozen=True):
