@@ -33,7 +33,7 @@ from xensnap.engine.live_steps import TakePoints
 from xensnap.engine.overlay_steps import MakeOverlay
 from xensnap.engine.point_steps import ApplyPoint
 from xensnap.engine.request import CreateRequest, DeleteRequest, DiskChoice
-from xensnap.errors import NotFound, XensnapError
+from xensnap.errors import XensnapError
 from xensnap.hypervisor import TakeInternal, TakeOverlay
 from xensnap.model import Format, Kind, Layer, RunState
 
@@ -262,7 +262,7 @@ def _tag_above_ours_in_use() -> tuple[SimulatedHost, Any]:
 
 def takes_qemus_word(delete: Any) -> Any:
     async def wrong(*arguments: Any) -> None:
-        with contextlib.suppress(NotFound):
+        with contextlib.suppress(XensnapError):
             await delete(*arguments)
 
     return wrong
