@@ -530,7 +530,10 @@ class Saving(Protocol):
         """
 
     async def finish(self, *, then: Then) -> None:
-        """Complete the memory file and let the guest go on as asked. `Failed` names the guest's state."""
+        """Complete the memory file and let the guest go on as asked. `Failed` names the guest's state.
+
+        The file is durable after `Files.sync`.
+        """
 
 
 class Watcher(Protocol):

@@ -9,12 +9,11 @@ from simulator.disk.files import length
 from simulator.ports.blocks import domid_of
 from simulator.ports.children import Child, xl
 from simulator.ports.domains import SimulatedDomains, outcome
-from simulator.ports.roles import effect
 from simulator.ports.seat import Seat
 from simulator.world import World, life
 from simulator.world.life import XlError
 from simulator.world.programs import SUSPENDED_AT, TOO_FAST, Migrate, Save
-from xensnap.errors import Effect, Failed, FileFailed, XensnapError
+from xensnap.errors import Effect, Failed, XensnapError
 from xensnap.hypervisor import Then
 from xensnap.model import Domain, GuestKind
 
@@ -102,7 +101,7 @@ class SimulatedSaving:
             progress(length(seat.world.fs.inode(self._to).stored))
 
     async def finish(self, *, then: Then) -> None:
-        """The guest goes on as asked; the file is made durable after that, since nobody waits for it."""
+        """The guest goes on as asked. The file is not durable by that: nothing that xl tells says so."""
         was_paused = bool(self._pauses)
         wanted = then if then is not Then.SAME else (Then.PAUSED if was_paused else Then.RUNNING)
         if self._live:
@@ -116,11 +115,6 @@ class SimulatedSaving:
         for _ in range(pauses - (1 if wanted is Then.PAUSED else 0) if wanted is not Then.STOPPED else 0):
             await self._domains.unpause(self._domain, last=False)
         await outcome(self._seat, self._domain, wanted)
-        try:
-            await self._seat.alter(effect(self._to, "fsync"), self._to, lambda fs: fs.sync(self._to))
-        except OSError as error:
-            words = f"cannot sync {self._to}: {error.strerror}; the guest has gone on"
-            raise FileFailed(words, path=self._to, errno=error.errno or 0, effect=Effect.UNKNOWN) from None
 
     async def _ended(self) -> None:
         """The receiver has refused: xl lets the domain go on."""

@@ -14,8 +14,8 @@ DECISION = ["record.replace", "domain.replace", "dir.fsync"]
 END = ["journal.fsync"]
 
 
-MEMORY = ["file.fsync", "file.fsync", "journal.fsync", "dir.fsync"]
-"""The memory, when it is written and once the guest has gone on; which file it is, and its name."""
+MEMORY = ["file.fsync", "journal.fsync", "dir.fsync"]
+"""The memory, once the guest has gone on; which file it is, and its name."""
 QUIET = ["journal.fsync"] * 3
 """That the guest is asked to be quiet, that it was, and that it is let go: who dies meanwhile must leave that known."""
 

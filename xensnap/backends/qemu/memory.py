@@ -13,8 +13,6 @@ ended. Measured on 7.2.22:
 - A full file system fails the migration. While memory is copied the error tells why; later only QEMU's stderr does.
 """
 
-# ruff: noqa: PLC0415 -- asyncio loads when it is used
-
 import os
 from collections.abc import Awaitable, Callable
 
@@ -22,7 +20,7 @@ from xensnap.backends.local import graph
 from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, LocalMonitor, SocketConnector, connected
 from xensnap.backends.local.replies import Migration, Status, ask
-from xensnap.errors import Effect, Failed, FileFailed, XensnapError
+from xensnap.errors import Effect, Failed, XensnapError
 from xensnap.hypervisor import Then
 from xensnap.model import Domain
 
@@ -107,14 +105,11 @@ class MemorySave:
             raise self._failed(answer)
         self._require_whole()
         if then is Then.STOPPED:
-            await self._sync()
             await self._destroy()
         else:
             running = self._ran if then is Then.SAME else then is Then.RUNNING
             async with connected(self._connector, self._domain) as monitor:
                 await (_go_on(monitor) if running else _take_images_back(monitor))
-            # The guest is on its way; the file is of use to nobody before we return.
-            await self._sync()
         self.finished = True
 
     async def undo(self) -> None:
@@ -203,15 +198,6 @@ class MemorySave:
         if os.pread(self._fd, len(_MAGIC), 0) != _MAGIC or os.pread(self._fd, 1, max(length - 1, 0)) != _END:
             cause = f"QEMU says that {self._path} is complete, but it is not: {length} bytes"
             raise Failed(cause, id="save-failed", remedy="Look whether the file system is full.")
-
-    async def _sync(self) -> None:
-        import asyncio
-
-        try:
-            await asyncio.to_thread(os.fsync, self._fd)
-        except OSError as error:
-            cause = f"cannot sync {self._path}: {error.strerror}; the guest has gone on"
-            raise FileFailed(cause, path=self._path, errno=error.errno or 0, effect=Effect.UNKNOWN) from error
 
 
 async def cancel(monitor: LocalMonitor) -> None:
