@@ -33,9 +33,9 @@ class Ready:
         ends: what may be seen in the end.
     """
 
-    def __init__(self, name: str, host_kind: type[SimulatedHost]) -> None:
+    def __init__(self, name: str, row: Row, host_kind: type[SimulatedHost]) -> None:
         self.name = name
-        self.row: Row = ROWS[name]
+        self.row = row
         self.judge = self.row.judge
         self.host = self.row.world(host_kind)
         self.ended = self.host.fork()
@@ -105,7 +105,7 @@ class Ready:
 @cache
 def ready(name: str, *, door: bool = False) -> Ready:
     """Each row is made ready once, for the simulator's own ports or for those of a real Xen host."""
-    return Ready(name, DoorHost if door else SimulatedHost)
+    return Ready(name, ROWS[name], DoorHost if door else SimulatedHost)
 
 
 def numbered(points: tuple[CrashPoint, ...]) -> dict[int, str]:
