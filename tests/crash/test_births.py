@@ -22,7 +22,7 @@ from xensnap.engine.request import (
     ImportRequest,
     RevertRequest,
 )
-from xensnap.errors import ExitCode, Failed, FileFailed, NotFound, Refused, XensnapError
+from xensnap.errors import Busy, ExitCode, Failed, FileFailed, NotFound, Refused, XensnapError
 from xensnap.model import Kind
 
 ARCHIVE = "/images/s.xensnap"
@@ -296,12 +296,12 @@ def test_nothing_goes_that_a_clone_stands_on_whose_making_was_interrupted() -> N
     with running.recording():
         Engine(running).make(CloneRequest(GUEST, "s", NEW, linked=True))
     clone = running.visible(NEW)
-    finished = 0
+    finished, told = 0, set[str]()
     for point in crash_points(running):
         dead = SimulatedHost(ENGINE_DEATHS[2][1](point.world))
         engine = Engine(dead)
         engine.recover(GUEST)
-        engine.delete(GUEST, DeleteRequest("s"))
+        told.add(busy(engine))
         recover(engine)
         try:
             assert dead.visible(NEW) == clone, f"{point!r}"
@@ -309,6 +309,16 @@ def test_nothing_goes_that_a_clone_stands_on_whose_making_was_interrupted() -> N
         except NotFound:
             continue
     assert finished
+    assert told == {"", "recovery-due"}
+
+
+def busy(engine: Engine) -> str:
+    """Why the snapshot of the source cannot be deleted now; empty if it has been."""
+    try:
+        engine.delete(GUEST, DeleteRequest("s"))
+    except Busy as error:
+        return error.id
+    return ""
 
 
 def test_snapshots_of_the_source_are_external_where_a_linked_clone_is_made() -> None:

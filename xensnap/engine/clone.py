@@ -91,7 +91,11 @@ def plan_clone(source: View, place: Birthplace, request: CloneRequest, fresh: Fr
         taken=taken,
         warnings=tuple(_warnings(snapshot)),
     )
-    return replace(plan, observed=fingerprint([plan.observed, digest(source)]))
+    return replace(
+        plan,
+        observed=fingerprint([plan.observed, digest(source)]),
+        neighbours=tuple(sorted({source.domain.uuid, *source.neighbours} - {domain.uuid})),
+    )
 
 
 def _place(disk: DiskSnapshot, request: CloneRequest) -> str:

@@ -1,6 +1,6 @@
 """What a step may use, and the few looks at the host that several steps share."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -17,6 +17,11 @@ TOLD_PERCENT = 10
 
 def _nobody(done_bytes: int, total_bytes: int) -> None:
     """For contexts without anybody to tell."""
+
+
+async def _no_user(path: str) -> str:  # noqa: ARG001 - nobody is looked for
+    """For contexts in which nothing is removed."""
+    return ""
 
 
 QUIET = "the file systems of the guest were quiet when its points were taken"
@@ -43,6 +48,8 @@ class Context(msgspec.Struct, frozen=True):
     facts: Facts
     tell: Callable[[int, int], None] = _nobody
     """Told how many bytes of how many the step under way has done, where it knows."""
+    needed_by: Callable[[str], Awaitable[str]] = _no_user
+    """Which other domain needs the image of this path now; empty where none does. A plan only knows who did."""
     again: bool = False
     """Whether this has failed or was interrupted before, so that there may be leaks of it."""
 
@@ -144,6 +151,12 @@ class Context(msgspec.Struct, frozen=True):
         # What nobody has open is the common case, and told without asking the toolstack, which on Xen is a process.
         if await self.host.images.in_use(layer) is not False and await self.running() is None:
             await self.host.images.require_unused(layer)
+
+    async def require_unshared(self, layer: Layer) -> None:
+        """`Failed` where by now another domain needs an image that is to be written to."""
+        if user := await self.needed_by(layer.path):
+            cause = f"{layer.path} is used by the domain {user}, too, since this was planned"
+            raise Failed(cause, id="image-shared", remedy="Detach it there.")
 
     async def is_still(self, path: str, inode: int, generation: int) -> bool:
         """Whether what is under a name now is the file of this inode and, where it has any, of this generation."""

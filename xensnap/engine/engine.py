@@ -4,9 +4,9 @@
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -19,9 +19,10 @@ from xensnap.engine.delete import plan_delete
 from xensnap.engine.execute import MORE_TO_DO, NOTHING_CHANGED, Execution, Outcome, Watch, ignore, nothing_changed
 from xensnap.engine.export import plan_export
 from xensnap.engine.graft import plan_graft
-from xensnap.engine.journal import Entry, Journal
+from xensnap.engine.journal import Entry
 from xensnap.engine.let_go import plan_letting_go, plan_taking_back
-from xensnap.engine.plan import Plan, stores_besides
+from xensnap.engine.locks import Locks
+from xensnap.engine.plan import Plan, beside
 from xensnap.engine.point_steps import UNPLUG_LOOKS, UNPLUG_PAUSE_S
 from xensnap.engine.prune import plan_prune
 from xensnap.engine.reading import AsyncReader, Reader
@@ -60,13 +61,39 @@ from xensnap.engine.unborn import unborn
 from xensnap.engine.undo import given_up_for, plan_undo
 from xensnap.engine.verify import Looked, look
 from xensnap.engine.view import ANYWHERE, Places, View, digest, observe
-from xensnap.errors import Damaged, Effect, ExitCode, Failed, NotFound, Reason, Refused, Unknown, Usage, XensnapError
-from xensnap.hypervisor import Hypervisor, Lock
+from xensnap.errors import (
+    Busy,
+    Damaged,
+    Effect,
+    ExitCode,
+    Failed,
+    NotFound,
+    Reason,
+    Refused,
+    Unknown,
+    Usage,
+    XensnapError,
+)
+from xensnap.hypervisor import Hypervisor
 from xensnap.model import Domain, DomainUuid, Extent, RunState
 
 T = TypeVar("T")
 
+
+class _Shares(Protocol):
+    """What tells whom a domain shares images with."""
+
+    @property
+    def neighbours(self) -> tuple[DomainUuid, ...]:
+        """Those, in order."""
+
+
+Shared = TypeVar("Shared", bound=_Shares)
+
 _OPERATION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+LOOKS_MAX = 5
+"""How often a domain is looked at anew because it has come to share images with others meanwhile."""
 
 RECOVER_WAIT_S = 30.0
 """How long a recovery waits for a child that outlived its engine: qemu-img on a large image can take this long."""
@@ -167,8 +194,7 @@ class AsyncEngine(AsyncReader):
         """Carry out any request: an interrupted operation is ended first, then it is planned and done."""
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, type(request).__name__.removesuffix("Request").lower()) as held:
-            recovered = await self._recover(domain, held, abort=None)
-            plan = await _only_looking(self.plan(domain.uuid, request))
+            plan, recovered = await self._settled(held, lambda: self.plan(domain.uuid, request))
             if isinstance(request, RevertRequest) and request.save_current:
                 return await self._save_and_revert(domain.uuid, held, request, recovered)
             return await self._carry_out(plan, held, recovered)
@@ -187,22 +213,21 @@ class AsyncEngine(AsyncReader):
             Refused: it cannot be taken back.
         """
         domain = await self.host.toolstack.inspect(ref)
+
+        async def planned() -> Plan:
+            request = msgspec.structs.replace(await self.undoing(domain.uuid), accept=accept)
+            return await self.plan(domain.uuid, request)
+
         async with self._locked(domain, "undo") as held:
-            recovered = await self._recover(domain, held, abort=None)
-            request = msgspec.structs.replace(await _only_looking(self.undoing(domain.uuid)), accept=accept)
-            return await self._carry_out(await _only_looking(self.plan(domain.uuid, request)), held, recovered)
+            plan, recovered = await self._settled(held, planned)
+            return await self._carry_out(plan, held, recovered)
 
     async def make(self, request: Birth) -> Result:
         """Make a domain: clone one, or import one from an archive.
 
         The domain whose snapshot is cloned stays locked meanwhile. An interrupted operation on either is ended first.
         """
-        if not isinstance(request, CloneRequest):
-            return await self._make(request, await _only_looking(self._fresh()), None)
-        source = await self.host.toolstack.inspect(request.domain)
-        async with self._locked(source, "clone") as held:
-            recovered = await self._recover(source, held, abort=None)
-            return await self._make(request, await _only_looking(self._fresh()), recovered)
+        return await self._make(request, await _only_looking(self._fresh()))
 
     async def plan_making(self, request: Birth) -> Plan:
         """What `make` would do. Changes nothing; `Refused` with all reasons."""
@@ -219,12 +244,11 @@ class AsyncEngine(AsyncReader):
             raise Refused([Reason("wrong-host", cause, "Apply it on the host that it was made for.")])
         birth = _birth_of(plan)
         if birth is not None:
-            return await self._make(birth, Fresh(plan.operation, plan.planned_s), None, wanted=plan)
+            return await self._make(birth, Fresh(plan.operation, plan.planned_s), wanted=plan)
         domain = await self.host.toolstack.inspect(plan.domain_uuid)
         async with self._locked(domain, plan.verb) as held:
-            recovered = await self._recover(domain, held, abort=None)
-            await _only_looking(self._require_same(plan))
-            return await self._carry_out(plan, held, recovered)
+            same, recovered = await self._settled(held, lambda: self._same(plan))
+            return await self._carry_out(same, held, recovered)
 
     async def recover(self, ref: str, *, abort: bool | None = None) -> Recovered | None:
         """Bring an interrupted operation to its end; None where there is none.
@@ -271,17 +295,14 @@ class AsyncEngine(AsyncReader):
         if await trust.against_store(self.host, Store.of(self.host, domain.uuid)):
             return await examine(self.host, domain.uuid, check=check)
         async with self._locked(domain, "repair") as held:
-            with suppress(Damaged):  # a journal that nobody can read is a finding, and repaired
-                await self._recover(domain, held, abort=None, mends=True)
-            kept = formers.shared(await observe(self.host, domain.uuid))
-            async with self._also_locked([former.uuid for former in kept], "repair"):
-                return await treat(self.host, domain.uuid, held, watch=self._watch, check=check)
+            await self._settled(held, lambda: observe(self.host, domain.uuid), mends=True)
+            return await treat(self.host, domain.uuid, held.journal, watch=self._watch, check=check)
 
     async def compact(self, ref: str) -> Compaction:
         """Merge away images that only snapshots needed which are gone. No snapshot changes."""
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "compact") as held:
-            await self._recover(domain, held, abort=None)
+            await self._settled(held, lambda: observe(self.host, domain.uuid))
             return await self._collect(domain.uuid, held)
 
     # Starting and stopping, where the host has no toolstack of its own for that --------------------------------------
@@ -290,7 +311,7 @@ class AsyncEngine(AsyncReader):
         """Start a domain that is off, never in the middle of an operation: an interrupted one is ended first."""
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "start") as held:
-            await self._recover(domain, held, abort=None)
+            await self._recover(domain, held)
             domain = await self.host.toolstack.inspect(domain.uuid)
             if domain.state is not RunState.OFF:
                 cause = f"{domain.name} is {domain.state} already"
@@ -305,19 +326,23 @@ class AsyncEngine(AsyncReader):
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "stop") as held:
             recovered = False
-            with suppress(Failed, Refused, Unknown):
-                await self._recover(domain, held, abort=None)
+            try:
+                await self._recover(domain, held)
                 recovered = True
+            except Busy:
+                raise  # of the locks that it takes none is sure to be held then, not even ours
+            except (Failed, Refused, Unknown):
+                pass
             await _at_once(self.host.toolstack.destroy(await self.host.toolstack.inspect(domain.uuid)))
             if not recovered:
-                await self._recover(domain, held, abort=None)
+                await self._recover(domain, held)
             return await self.host.toolstack.inspect(domain.uuid)
 
     async def pause(self, ref: str) -> Domain:
         """Let the guest execute nothing."""
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "pause") as held:
-            await self._recover(domain, held, abort=None)
+            await self._recover(domain, held)
             await _at_once(self.host.toolstack.pause(await self.host.toolstack.inspect(domain.uuid)))
             return await self.host.toolstack.inspect(domain.uuid)
 
@@ -325,25 +350,65 @@ class AsyncEngine(AsyncReader):
         """Take back one `pause`."""
         domain = await self.host.toolstack.inspect(ref)
         async with self._locked(domain, "unpause") as held:
-            await self._recover(domain, held, abort=None)
+            await self._recover(domain, held)
             await _at_once(self.host.toolstack.unpause(await self.host.toolstack.inspect(domain.uuid)))
             return await self.host.toolstack.inspect(domain.uuid)
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
-    async def _make(
-        self, request: Birth, fresh: Fresh, recovered: Recovered | None, *, wanted: Plan | None = None
-    ) -> Result:
+    async def _make(self, request: Birth, fresh: Fresh, *, wanted: Plan | None = None) -> Result:
         """Plan without a trace, and once more under the lock of the domain that is to be."""
-        domain = newborn(await _only_looking(plan_birth(self.host, request, fresh)))
-        async with self._locked(domain, "import" if isinstance(request, ImportRequest) else "clone") as held:
-            recovered = await self._recover(domain, held, abort=None) or recovered
-            plan = await _only_looking(plan_birth(self.host, request, fresh))
-            if wanted is not None and plan != wanted:
-                cause = f"{plan.domain_name} would be made otherwise than when the plan was made"
-                remedy = "Make a new plan with --dry-run --json."
-                raise Refused([Reason("plan-is-stale", cause, remedy, ExitCode.BUSY)])
-            return await self._carry_out(plan, held, recovered)
+
+        async def planned() -> Plan:
+            return await plan_birth(self.host, request, fresh)
+
+        if isinstance(request, CloneRequest):
+            source = await self.host.toolstack.inspect(request.domain)
+            async with self._locked(source, "clone") as held:
+                plan, first = await self._settled(held, planned)
+                await _only_looking(held.hold([DomainUuid(plan.domain_uuid)]))
+                recovered = await self._recover(newborn(plan), held) or first
+                plan, again = await self._settled(held, planned)
+                return await self._carry_out(_as_wanted(plan, wanted), held, again or recovered)
+        domain = newborn(await _only_looking(planned()))
+        async with self._locked(domain, "import") as held:
+            plan, recovered = await self._settled(held, planned)
+            return await self._carry_out(_as_wanted(plan, wanted), held, recovered)
+
+    async def _settled(
+        self, held: Locks, look: Callable[[], Awaitable[Shared]], *, mends: bool = False
+    ) -> tuple[Shared, Recovered | None]:
+        """Look at a domain once no operation on it is interrupted, under the locks of all that share images with it.
+
+        An interrupted operation on one of those is not ended here, since that may end a guest that nobody spoke of.
+
+        Args:
+            held: the locks, that of the domain first.
+            look: what is to be seen or planned. As long as it shows more neighbours, their locks are taken besides.
+            mends: go on past a journal that nobody can read, and past interrupted operations of neighbours.
+
+        Raises:
+            Busy: a neighbour's lock is held, or an operation on it was interrupted.
+        """
+        recovered: Recovered | None = None
+        for _ in range(LOOKS_MAX):
+            with suppress(*([Damaged] if mends else [])):  # it is a finding of the doctor's, who repairs it
+                recovered = await self._recover(held.domain, held, mends=mends) or recovered
+            seen = await _only_looking(look())
+            if not await _only_looking(held.hold_neighbours(seen.neighbours)):
+                if not mends:
+                    await _only_looking(self._require_none_due(held))
+                return seen, recovered
+        raise Busy(f"more and more domains share images with {held.domain.name}")
+
+    async def _require_none_due(self, held: Locks) -> None:
+        for uuid in held.others:
+            due = journal.due(await journal.read(self.host, Store.of(self.host, uuid).journal))
+            if due:
+                with suppress(NotFound):  # of a domain that is gone it is in nobody's hands, and nobody goes on with it
+                    name = (await self._meant(uuid)).name
+                    cause = f"{name}, which shares images with {held.domain.name}, has an interrupted operation: {due}"
+                    raise Busy(cause, id="recovery-due", remedy=f"Run `xensnap recover {name}`.")
 
     async def _meant(self, ref: str) -> Domain:
         """A domain of the host, or one that an interrupted operation was making."""
@@ -356,7 +421,7 @@ class AsyncEngine(AsyncReader):
             raise
 
     async def _save_and_revert(
-        self, uuid: DomainUuid, held: Journal, request: RevertRequest, recovered: Recovered | None
+        self, uuid: DomainUuid, held: Locks, request: RevertRequest, recovered: Recovered | None
     ) -> Result:
         """Take a snapshot of what a revert gives up, and revert. The plan is known to be possible by now."""
         await self._carry_out(await _only_looking(self._part(uuid, _saving(request))), held, None)
@@ -377,22 +442,23 @@ class AsyncEngine(AsyncReader):
         """A plan that is one of two, so that a risk may be the other's."""
         return _part_for(await observe(self.host, uuid, _places(request)), request, await self._fresh())
 
-    async def _carry_out(self, plan: Plan, held: Journal, recovered: Recovered | None) -> Result:
+    async def _carry_out(self, plan: Plan, held: Locks, recovered: Recovered | None) -> Result:
         self._announce(plan)
         told = await hooks.before(self.host, plan)
+        execution = Execution(self.host, plan, held.journal_of(DomainUuid(plan.domain_uuid)), self._watch)
         try:
-            await Execution(self.host, plan, held, self._watch).run()
+            await execution.run()
         except XensnapError as error:
             await hooks.after_failure(self.host, plan, error)
             raise
-        told += await hooks.after(self.host, plan, "done")
+        told += (*execution.left, *await hooks.after(self.host, plan, "done"))
         if _frees_images(plan):
             left = (await self._collect(plan.domain_uuid, held)).told()
         else:
             left = await self._let_go_older(plan, held)
         return Result(plan, (*plan.warnings, *told, *left), recovered)
 
-    async def _let_go_older(self, plan: Plan, held: Journal) -> tuple[str, ...]:
+    async def _let_go_older(self, plan: Plan, held: Locks) -> tuple[str, ...]:
         """What was given up before a revert goes, now that this one has kept what it gave up. What cannot is told."""
         keeping = given_up.kept_by(plan)
         if keeping is None or not keeping.older:
@@ -401,7 +467,7 @@ class AsyncEngine(AsyncReader):
         try:
             view = await self._once_unplugged(plan.domain_uuid)
             emptying = plan_empty(view, EmptyRequest(keeping.older), await self._fresh())
-            await Execution(self.host, emptying, held, self._watch).run()
+            await Execution(self.host, emptying, held.journal, self._watch).run()
         except XensnapError as error:
             if emptying is not None and error.exit_code in MORE_TO_DO:
                 raise
@@ -421,7 +487,7 @@ class AsyncEngine(AsyncReader):
             await self.host.machine.sleep(UNPLUG_PAUSE_S)
         return await observe(self.host, uuid)
 
-    async def _require_same(self, plan: Plan) -> None:
+    async def _same(self, plan: Plan) -> Plan:
         """Make the plan again from what is there now: it must come out the same, or somebody has changed something."""
         request = request_of(plan)
         if isinstance(request, RevertRequest) and request.save_current:
@@ -435,8 +501,9 @@ class AsyncEngine(AsyncReader):
             raise Refused([Reason("plan-is-stale", cause, remedy, ExitCode.BUSY)])
         if plan_for(view, request, Fresh(plan.operation, plan.planned_s)) != plan:
             raise Usage("the plan is not the one that was made for this request", id="plan-altered", remedy=remedy)
+        return plan
 
-    async def _collect(self, uuid: str, held: Journal, *, only: frozenset[str] | None = None) -> Compaction:
+    async def _collect(self, uuid: str, held: Locks, *, only: frozenset[str] | None = None) -> Compaction:
         """Merge what can be merged, one image after the other; what cannot is only told.
 
         What a revert gave up is let go where it keeps something from being merged. `only` are the paths of the images
@@ -461,9 +528,10 @@ class AsyncEngine(AsyncReader):
                 stays = tuple(left for left in kept(view) if left.base.path not in others)
                 return Compaction(tuple(merged), (*failed, *stays), advice=tuple(advice))
             try:
-                await Execution(self.host, plan, held, self._watch).run()
+                execution = Execution(self.host, plan, held.journal, self._watch)
+                await execution.run()
                 merged += [plan.image] if plan.image else []
-                advice += plan.warnings
+                advice += [*plan.warnings, *execution.left]
             except XensnapError as error:
                 if error.exit_code in MORE_TO_DO:
                     raise
@@ -471,15 +539,17 @@ class AsyncEngine(AsyncReader):
                 yields = yields and bool(plan.image)
 
     async def _recover(
-        self, domain: Domain, held: Journal, *, abort: bool | None, mends: bool = False
+        self, domain: Domain, held: Locks, *, abort: bool | None = None, mends: bool = False
     ) -> Recovered | None:
-        store = Store.of(self.host, domain.uuid)
-        begun = journal.pending(await journal.read(self.host, store.journal))
+        """End an interrupted operation, under the locks of all whose images or stores it works on, too."""
+        path = Store.of(self.host, domain.uuid).journal
+        begun = journal.pending(await journal.read(self.host, path))
+        while begun is not None and await _only_looking(held.hold_neighbours(beside(begun.plan))):
+            begun = journal.pending(await journal.read(self.host, path))
         if begun is None:
             return None
-        execution = Execution(self.host, begun.plan, held, self._watch, mends=mends)
-        async with self._also_locked(stores_besides(begun.plan), "recover"):
-            outcome = await execution.recover(abort=abort)
+        execution = Execution(self.host, begun.plan, held.journal_of(domain.uuid), self._watch, mends=mends)
+        outcome = await execution.recover(abort=abort)
         await hooks.after(self.host, begun.plan, outcome.value)
         return Recovered(domain.name, begun.plan.summary, outcome, execution.why)
 
@@ -487,37 +557,15 @@ class AsyncEngine(AsyncReader):
         return Fresh(await self.host.machine.fresh_id(), await self.now_s())
 
     @asynccontextmanager
-    async def _locked(self, domain: Domain, doing: str, *, wait_s: float | None = None) -> AsyncIterator[Journal]:
-        """Hold the domain's lock, and get its journal as it is from then on.
-
-        The lock is taken on a directory of ours, so it needs no rights on the images.
-        """
-        store = Store.of(self.host, domain.uuid)
-        lock = await _only_looking(self._lock(store, doing, self._wait_s if wait_s is None else wait_s))
+    async def _locked(self, domain: Domain, doing: str, *, wait_s: float | None = None) -> AsyncIterator[Locks]:
+        """Hold the domain's lock. It is taken on a directory of ours, so it needs no rights on the images."""
+        locks = Locks(self.host, domain, doing, self._wait_s if wait_s is None else wait_s)
         try:
-            yield await _only_looking(Journal.under_lock(self.host, store.journal))
+            await _only_looking(locks.hold([domain.uuid]))
+            self.held = True
+            yield locks
         finally:
-            await lock.release()
-
-    @asynccontextmanager
-    async def _also_locked(self, uuids: Iterable[DomainUuid], doing: str) -> AsyncIterator[None]:
-        """Hold the locks of other stores that are worked on, in the order of their UUIDs."""
-        async with AsyncExitStack() as held:
-            for uuid in sorted(uuids):
-                lock = await _only_looking(self._lock(Store.of(self.host, uuid), doing, self._wait_s))
-                held.push_async_callback(lock.release)
-            yield
-
-    async def _lock(self, store: Store, doing: str, wait_s: float) -> Lock:
-        if reasons := await trust.against_store(self.host, store):
-            raise Refused(reasons)
-        await self.host.files.mkdir(store.directory)
-        me = await self.host.machine.whoami()
-        since = await self.now_s()
-        note = f"`{doing}`, process {me.pid} of {me.user} (boot {me.boot_id}), since epoch second {since}"
-        lock = await self.host.files.lock(store.lock, note=note.encode(), wait_s=wait_s)
-        self.held = True
-        return lock
+            await locks.release()
 
 
 async def _only_looking(work: Awaitable[T]) -> T:
@@ -539,6 +587,15 @@ async def _at_once(work: Awaitable[T]) -> T:
         if isinstance(error, Unknown):
             raise Unknown(error.cause, id=error.id, remedy=remedy) from error
         raise Failed(error.cause, id=error.id, remedy=remedy, effect=error.effect) from error
+
+
+def _as_wanted(plan: Plan, wanted: Plan | None) -> Plan:
+    """The plan of a domain that is to be made. `Refused` where another one was wanted."""
+    if wanted is not None and plan != wanted:
+        cause = f"{plan.domain_name} would be made otherwise than when the plan was made"
+        remedy = "Make a new plan with --dry-run --json."
+        raise Refused([Reason("plan-is-stale", cause, remedy, ExitCode.BUSY)])
+    return plan
 
 
 _REQUESTS: dict[str, type[Request]] = {

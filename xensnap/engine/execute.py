@@ -19,6 +19,7 @@ from xensnap.engine import plan as plans
 from xensnap.engine import state as states
 from xensnap.engine.context import Context, directory
 from xensnap.engine.journal import Begin, Claim, End, Journal, Overtaken
+from xensnap.engine.others import needed_by_others
 from xensnap.engine.plan import Plan
 from xensnap.engine.records import Store, load
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
@@ -82,6 +83,7 @@ class Execution:
 
     Attributes:
         why: the reason for the end to which an interrupted one was brought.
+        left: what stays as it is, against the plan, since another domain has come to need it.
     """
 
     def __init__(
@@ -94,8 +96,9 @@ class Execution:
         uuid = DomainUuid(plan.domain_uuid)
         store = Store.of(host, uuid)
         self._journal = journal
-        self._at = Context(host, store, plan.operation, uuid, self._journal, self._tell)
+        self._at = Context(host, store, plan.operation, uuid, self._journal, self._tell, self._needed_by)
         self.why = ""
+        self.left: list[str] = []
         self._total = len(plan.prepare) + 1 + len(plan.finish)
         self._now = Progress(0, self._total, plan.summary)
 
@@ -152,6 +155,17 @@ class Execution:
     def _tell(self, done_bytes: int, total_bytes: int) -> None:
         """The step under way knows how far it is."""
         self._watch(msgspec.structs.replace(self._now, done_bytes=done_bytes, total_bytes=total_bytes))
+
+    async def _needed_by(self, path: str) -> str:
+        """A domain may have been defined by hand, or got a disk, since the plan was made: no lock keeps that off."""
+        stat = await self._host.files.stat(path)
+        if stat is None:
+            return ""
+        user = (await needed_by_others(self._host, self._at.domain_uuid)).get(stat.file, "")
+        if user:
+            self.left.append(f"{path} is left alone, since the domain {user} needs it now")
+            await self._journal.note(self._plan.operation, self.left[-1])
+        return user
 
     # Journal ---------------------------------------------------------------------------------------------------------
 

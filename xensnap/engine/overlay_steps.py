@@ -157,6 +157,7 @@ class CommitDown(StepBase, frozen=True):
         """See StepBase. Once the domain starts from the base, the overlay is old and must not be committed again."""
         if await self._switched(at):
             return
+        await at.require_unshared(self.base)
         await at.host.images.commit(self.top, into=self.base, progress=at.growing())
         base = await at.host.images.inspect(self.base)
         if base.virtual_size_bytes > self.size_bytes:
@@ -275,11 +276,16 @@ class RemoveImage(StepBase, frozen=True):
         await at.require_unused(self.layer)
 
     async def do(self, at: Context) -> None:
-        """See StepBase. Another file under its name is not the one that we made, and stays."""
+        """See StepBase. Another file under its name is not the one that we made, and stays.
+
+        So does one that another domain has come to stand on since this was planned.
+        """
         if await at.host.files.stat(self.layer.path) is not None:
             if not await at.is_still(self.layer.path, self.inode, self.generation):
                 return
             await at.host.images.require_unused(self.layer)  # not even the domain itself may have it open
+            if await at.needed_by(self.layer.path):
+                return
         await at.remove(self.layer.path)
 
 

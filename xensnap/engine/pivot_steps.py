@@ -73,11 +73,13 @@ class CopyDown(Lowering, frozen=True):
         """See StepBase. A job that an interrupted run has left is followed until it is ready, or over."""
         job = await left_job(at)
         if self.above is not None and await at.running() is None:
+            await at.require_unshared(self.base)
             # QEMU 7.2.22 writes the header above before it makes the base durable: a power cut may keep only the first.
             await at.host.images.commit(self.top, into=self.base)
             await at.host.files.sync(self.base.path)
             return
         if job is None and not await self._is_over(at):
+            await at.require_unshared(self.base)
             domain = await at.required()
             job = await at.host.blocks.commit(domain, self.vdev, top=self.top, base=self.base, job_id=job_id(at))
         if job is not None:

@@ -27,8 +27,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     `observed` is the hash of the view that it was made from; `apply` refuses when that has moved. `bytes_needed` is an
     upper bound of what the operation writes. `snapshot` is the one that it is about; a collection is about an `image`
-    instead. `accepted` are the risks that were taken for it. `request` (JSON) and `planned_s` (seconds since the epoch)
-    are what it was made from besides, so that whoever applies it can make it again and compare.
+    instead. `neighbours` are the domains that share images with it, whose locks are held, too. `accepted` are the risks
+    that were taken for it. `request` (JSON) and `planned_s` (seconds since the epoch) are what it was made from
+    besides, so that whoever applies it can make it again and compare.
     """
 
     verb: str
@@ -49,6 +50,7 @@ class Plan(msgspec.Struct, frozen=True):
     bytes_needed: int = 0
     accepted: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    neighbours: tuple[DomainUuid, ...] = ()
 
     @property
     def point_of_no_return(self) -> bool:
@@ -73,9 +75,10 @@ def copies(plan: Plan) -> frozenset[str]:
     return frozenset(step.path for step in steps if isinstance(step, WriteSidecar))
 
 
-def stores_besides(plan: Plan) -> frozenset[DomainUuid]:
-    """The stores that the plan changes besides that of its domain: their locks have to be held, too."""
-    return frozenset(step.former for step in each(plan.prepare + plan.finish) if isinstance(step, FormerStep))
+def beside(plan: Plan) -> frozenset[DomainUuid]:
+    """Whose locks have to be held besides that of its domain: who shares images, and whose store it changes, too."""
+    former = frozenset(step.former for step in each(plan.prepare + plan.finish) if isinstance(step, FormerStep))
+    return former.union(plan.neighbours)
 
 
 def encode(plan: Plan) -> bytes:

@@ -60,4 +60,5 @@ def plan_for(
         bytes_needed=bytes_needed,
         accepted=taken.ids,
         warnings=(*taken.warnings, *warnings),
+        neighbours=view.neighbours,
     )

@@ -89,9 +89,12 @@ class Park(StepBase, frozen=True):
         return f"park {self.layer.path} as {self.to}"
 
     async def do(self, at: Context) -> None:
-        """See StepBase. QEMU opens images by name, so not even the domain itself may have it open."""
+        """See StepBase. QEMU opens images by name, so not even the domain itself may have it open.
+
+        One that another domain has come to stand on since this was planned keeps its name.
+        """
         stat = await at.host.files.stat(self.layer.path)
-        if stat is not None and stat.file.inode == self.inode:
+        if stat is not None and stat.file.inode == self.inode and not await at.needed_by(self.layer.path):
             if await in_use(at, self.vdev, self.layer.path) and await at.running() is not None:
                 raise Failed(f"a guest works on {self.layer.path}", id="image-open", remedy="Shut it down.")
             await at.host.files.rename(self.layer.path, self.to)
@@ -112,7 +115,7 @@ class RemoveParked(StepBase, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase."""
         stat = await at.host.files.stat(self.path)
-        if stat is not None and stat.file.inode == self.inode:
+        if stat is not None and stat.file.inode == self.inode and not await at.needed_by(self.path):
             await at.remove(self.path)
 
 

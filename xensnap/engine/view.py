@@ -13,11 +13,11 @@ from xensnap.engine.archive import Archive
 from xensnap.engine.context import directory
 from xensnap.engine.formers import Former
 from xensnap.engine.opened import Opened, opened_by
-from xensnap.engine.records import Contents, Store
+from xensnap.engine.others import Others, Reach, changeable_in, images_of, inspected, kept_in, others_than
+from xensnap.engine.records import Store
 from xensnap.engine.spelling import one_name_each
 from xensnap.engine.state import DomainState
-from xensnap.engine.unborn import unborn
-from xensnap.errors import Damaged, NotFound, Reason, Refused, XensnapError
+from xensnap.errors import NotFound, Reason, XensnapError
 from xensnap.formats.trashed import Trashed
 from xensnap.hypervisor import Capability, Hypervisor
 from xensnap.model import (
@@ -72,6 +72,8 @@ class View(msgspec.Struct, frozen=True):
     """Where those records are: nothing may be written over them."""
     reached: Mapping[FileId, str] = {}
     """As `foreign`, and what other domains only read: none of it may be removed, or show something else."""
+    neighbours: tuple[DomainUuid, ...] = ()
+    """Who shares an image with the domain that an operation on either may change: sorted."""
     unseen: tuple[str, ...] = ()
     """Other domains whose stores cannot be read, so that nobody knows which images they need."""
     memories: Mapping[str, int] = {}
@@ -153,9 +155,10 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
     wanted = None
     if places.configuration:
         wanted = await host.toolstack.described(places.configuration, source=places.configuration_file)
-    images = {image.layer.path: image for view in disks if view.chain for image in view.chain}
-    others = await _others(host, domain, known)
+    chains = {image.layer.path: image for view in disks if view.chain for image in view.chain}
+    others = await others_than(host, domain.uuid, known)
     free = await free_bytes(host, disks, places, store)
+    images = await images_of(host, contents.state, kept_in(contents), chains)
     view = View(
         host=host.name,
         root=host.root,
@@ -164,9 +167,10 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         state=contents.state,
         snapshots=contents.snapshots,
         disks=tuple(disks),
-        images=await _images(host, contents.state, _all(contents), images),
+        images=images,
         foreign=others.written,
         reached=others.read | others.written,
+        neighbours=others.sharing_with(Reach.of(images, changeable_in(contents, domain))),
         unseen=tuple(others.unseen),
         free_bytes=free,
         file_systems=await devices(host, free),
@@ -185,9 +189,10 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         archive=await archive.opened(host, places.archive) if places.archive else None,
         state_problem=contents.state_problem,
         stored=frozenset(f"{store.directory}/{name}" for name in await host.files.names(store.directory)),
-        formers=tuple([await _former(host, uuid, others) for uuid in others.formers]),
+        formers=tuple([await _former(host, uuid, others) for uuid in formers.of_name(domain, known, others.stores)]),
     )
-    return one_name_each(view)
+    view = one_name_each(view)
+    return replace(view, neighbours=tuple(sorted({*view.neighbours, *(each.uuid for each in formers.shared(view))})))
 
 
 def digest(view: View) -> str:
@@ -234,91 +239,13 @@ async def _disk(host: Hypervisor, disk: Disk) -> DiskView:
         return DiskView(disk, problem=Reason("image-unreadable", f"{disk.vdev}: {error.cause}", remedy))
 
 
-async def _images(
-    host: Hypervisor, state: DomainState, snapshots: Iterable[Snapshot], known: Mapping[str, Image]
-) -> dict[str, Image | None]:
-    """The images that are not in an active chain now: branches that were left, and hidden bases."""
-    images: dict[str, Image | None] = dict(known)
-    layers = [disk.image for snapshot in snapshots for disk in snapshot.disks]
-    layers += [base.layer for base in state.hidden]
-    # Also overlays of ours that no disk uses now: a disk that was detached may come back, and needs what it stands on.
-    layers += [Layer(entry.path, Format.QCOW2) for entry in state.ours if entry.role == "overlay"]
-    while layers:
-        layer = layers.pop()
-        if layer.path not in images:
-            image = images[layer.path] = await _inspect(host, layer)
-            if image is not None and image.backing is not None:
-                layers.append(Layer(image.backing.path, image.backing.format or Format.RAW))
-    return images
-
-
-def _all(contents: Contents) -> tuple[Snapshot, ...]:
-    """The snapshots, those in the trash, which need their images as much, and those that were let go."""
-    thrown = (each.snapshot for each in contents.trashed.values())
-    return (*contents.snapshots.values(), *thrown, *contents.state.let_go)
-
-
-async def _inspect(host: Hypervisor, layer: Layer) -> Image | None:
-    try:
-        return await host.images.inspect(layer)
-    except (NotFound, Damaged, Refused):
-        return None
-
-
-class _Others(msgspec.Struct, frozen=True):
-    """Images of the other domains: in the chains of disks that they write and in their stores, or only read."""
-
-    written: dict[FileId, str] = {}
-    read: dict[FileId, str] = {}
-    unseen: list[str] = []
-    names: frozenset[str] = frozenset()
-    stores: dict[DomainUuid, Contents] = {}
-    known: tuple[Domain, ...] = ()
-    formers: tuple[DomainUuid, ...] = ()
-
-
-async def _others(host: Hypervisor, domain: Domain, known: Iterable[Domain]) -> _Others:
-    others = [other for other in known if other.uuid != domain.uuid]
-    found = _Others(
-        names=frozenset(other.name for other in others),
-        stores=await formers.of_nobody(host, known),
-        known=tuple(others),
-    )
-    for uuid, contents in found.stores.items():
-        who = f"{contents.state.domain_name or 'somebody'} ({host.root}/{uuid}, whom the host does not know)"
-        for image in (await _images(host, contents.state, _all(contents), {})).values():
-            if image is not None:
-                found.written[image.file] = who
-    for making in await unborn(host, known):
-        for image in (await _images(host, making.state, (), {})).values():
-            if image is not None:
-                found.written[image.file] = making.domain_name
-    for other in others:
-        for disk in other.disks:
-            into = found.read if disk.readonly else found.written
-            for file in await _reached(host, disk.layer) if disk.path else ():
-                into[file] = other.name
-        try:
-            contents = await records.load(host, other.uuid)
-        except XensnapError:
-            found.unseen.append(other.name)
-            continue
-        found.stores[other.uuid] = contents
-        if contents.damaged:
-            found.unseen.append(other.name)
-        for image in (await _images(host, contents.state, _all(contents), {})).values():
-            if image is not None:
-                found.written[image.file] = other.name
-    return replace(found, formers=formers.of_name(domain, known, found.stores))
-
-
-async def _former(host: Hypervisor, uuid: DomainUuid, others: _Others) -> Former:
+async def _former(host: Hypervisor, uuid: DomainUuid, others: Others) -> Former:
     contents, store = others.stores[uuid], Store.of(host, uuid)
     there = next((each for each in others.known if each.uuid == uuid), None)
-    images = await _images(host, contents.state, _all(contents), {})
+    images = await images_of(host, contents.state, kept_in(contents))
     layers: dict[str, FileId] = {}
     for disk in there.disks if there else ():
-        image = images.get(disk.path) or (await _inspect(host, disk.layer) if disk.path else None)
+        image = images.get(disk.path) or (await inspected(host, disk.layer) if disk.path else None)
         if image is not None:
             images[disk.path] = image
             layers[disk.vdev] = image.file
@@ -334,20 +261,6 @@ async def _former(host: Hypervisor, uuid: DomainUuid, others: _Others) -> Former
         journal.due(await journal.read(host, store.journal)),
         {name: stat for name, stat in stats.items() if stat is not None},
     )
-
-
-async def _reached(host: Hypervisor, layer: Layer) -> list[FileId]:
-    """All files of a chain, as far down as they can be followed: also where a header does not tell a format."""
-    found: list[FileId] = []
-    while (image := await _inspect(host, layer)) is not None and image.file not in found:
-        found.append(image.file)
-        backing = image.backing
-        if backing is None or not backing.path:
-            break
-        layer = Layer(backing.path, backing.format or Format.QCOW2)
-        if backing.format is None and await _inspect(host, layer) is None:
-            layer = Layer(backing.path, Format.RAW)  # only its identity is looked at
-    return found
 
 
 async def _memories(host: Hypervisor, snapshots: Iterable[Snapshot]) -> dict[str, int]:
@@ -375,7 +288,7 @@ async def _prepared(host: Hypervisor, places: Places) -> dict[str, Image]:
     found: dict[str, Image] = {}
     for path in sorted(places.files):
         layer = Layer(path, Format.QCOW2)
-        image = await _inspect(host, layer)
+        image = await inspected(host, layer)
         if image is not None and not image.snapshots and not await host.images.holds_data(layer):
             found[path] = image
     return found
