@@ -366,7 +366,7 @@ def test_a_directory_that_all_may_write_to_makes_no_file_of_ours_readable(guest)
 
 
 AS_NOBODY = """
-import asyncio, asyncio.subprocess, os, sys, tomlkit
+import asyncio, asyncio.subprocess, encodings.ascii, os, sys, tomlkit
 import xensnap.backends.qemu.host, xensnap.cli.output, xensnap.engine.engine
 from xensnap.cli import create, delete, list, operate, revert
 from xensnap.cli.main import main
