@@ -6,6 +6,7 @@ from tests.crash.harness import CLUSTER, GUEST, held_by, scribble
 from tests.discovery.interleave import AsyncOperation
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CloneRequest, CreateRequest, DeleteRequest, RevertRequest
+from xensnap.engine.view import View
 from xensnap.model import Disk, Format, Kind, Layer
 
 BESIDE = "beside"
@@ -53,17 +54,22 @@ BESIDE_IT: dict[str, AsyncOperation] = {
 }
 
 
-def seen(host: SimulatedHost) -> object:
-    """All that anybody can tell of all domains; nothing is pending or open, and no file is there that nobody needs."""
+def at_rest(host: SimulatedHost, *directories: str) -> list[View]:
+    """Every domain; nothing is pending or open, and in these directories no file is there that nobody needs."""
     engine = Engine(host)
     assert not list(unclean(host.world.fs))
     assert not engine.unborn()
     views = [engine.view(domain.uuid) for domain in engine.domains()]
     assert not any(view.pending for view in views)
     needed = {path for view in views for path, image in view.images.items() if image}
-    needed |= {entry.path for view in views for entry in view.state.ours}
-    there = {path for path, _ in files(host.world.fs) if path.startswith("/images")}
+    needed |= {entry.path for view in views for entry in (*view.state.ours, *view.state.parked)}
+    there = {path for path, _ in files(host.world.fs) if path.startswith(directories)}
     assert there <= needed, f"orphans {there - needed}"
+    return views
+
+
+def seen(host: SimulatedHost) -> object:
+    """All that anybody can tell of all domains at rest."""
     return {
         view.domain.name: (
             host.visible(view.domain.name),
@@ -71,5 +77,5 @@ def seen(host: SimulatedHost) -> object:
             sorted(name.partition("-")[0] for name in view.trashed),
             len(view.state.hidden),
         )
-        for view in views
+        for view in at_rest(host, "/images")
     }

@@ -13,7 +13,7 @@ from simulator.core.effects import Cut
 from tests.crash import harness, running
 from tests.crash.test_meanwhile import interrupted, judged
 from tests.crash.test_meanwhile import test_the_guest_ends_meanwhile as the_guest_ends
-from tests.discovery.judgements import Effort, Judgement, Trial, counted, died, known, named
+from tests.discovery.judgements import Dies, Effort, Judgement, Trial, counted, died, known, named
 from tests.discovery.mutants import Instead, Mutant, nothing
 from xensnap.engine import live, live_steps
 from xensnap.engine.engine import Engine
@@ -24,15 +24,8 @@ from xensnap.hypervisor import Then
 
 
 @dataclass(frozen=True)
-class DiesBelowAGuest:
+class DiesBelowAGuest(Dies):
     """The engine dies at one place of an operation on a guest that runs, and `recover` follows."""
-
-    kinds: str
-    verb: str
-    effect: str
-    nth: int
-    cut: Cut
-    death: str
 
     def trial(self) -> Callable[[], object]:
         """See Plan."""

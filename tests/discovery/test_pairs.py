@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import SimulatedHost, after_engine_crash
-from simulator.checkers.leaks import files, unclean
 from simulator.faults.damage import Vanish, damaged
 from tests.conftest import PROFILE
 from tests.crash.harness import GUEST, every_crash, scribble, truth
@@ -26,6 +25,7 @@ from tests.discovery.interleave import (
     one_after_the_other,
     some_preemptions,
 )
+from tests.discovery.neighbours import at_rest
 from xensnap.engine.engine import Engine
 from xensnap.engine.execute import Outcome
 from xensnap.engine.request import (
@@ -85,17 +85,7 @@ OPERATIONS: dict[str, AsyncOperation] = {
 
 
 def seen(host: SimulatedHost) -> object:
-    """All that anybody can tell of the domains; nothing is open, and no file is there that nobody needs."""
-    engine = Engine(host)
-    assert not list(unclean(host.world.fs))
-    assert not engine.unborn()
-    views = [engine.view(domain.uuid) for domain in engine.domains()]
-    assert not any(view.pending for view in views)
-    needed = {path for view in views for path, image in view.images.items() if image}
-    needed |= {entry.path for view in views for entry in view.state.ours}
-    needed |= {entry.path for view in views for entry in view.state.parked}
-    there = {path for path, _ in files(host.world.fs) if path.startswith((ELSEWHERE, "/images"))}
-    assert there <= needed, f"orphans {there - needed}"
+    """All that anybody can tell of the domains at rest."""
     shown = {
         view.domain.name: (
             host.visible(view.domain.name),
@@ -105,9 +95,9 @@ def seen(host: SimulatedHost) -> object:
             len(view.state.hidden),
             len(view.state.parked),
         )
-        for view in views
+        for view in at_rest(host, ELSEWHERE, "/images")
     }
-    found = {(each.id, each.subject) for each in engine.diagnose(GUEST, check=True).found}
+    found = {(each.id, each.subject) for each in Engine(host).diagnose(GUEST, check=True).found}
     return truth(host), shown, found
 
 
