@@ -6,7 +6,7 @@ copied, so a mutant follows the engine or, where it no longer fits, fails loudly
 
 import builtins
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +28,10 @@ from tests.discovery.judgements import (
 from xensnap.engine import collect, context, delete, engine, execute, names, revert
 from xensnap.engine.execute import Execution
 from xensnap.engine.journal import Journal
+from xensnap.engine.locks import Locks
 from xensnap.engine.overlay_steps import CommitDown, MakeOverlay, Reback, RemoveImage, SwitchLayers
 from xensnap.engine.plan import Plan
 from xensnap.engine.point_steps import DropPoint, TakePoint
-from xensnap.engine.records import Store
 from xensnap.engine.step import StepBase
 from xensnap.engine.steps import Step, Together
 from xensnap.engine.store_steps import RemoveRecord, RemoveSidecar, RewriteRecord, WriteRecord
@@ -229,10 +229,14 @@ def forward(_: Any) -> Any:
     return tuple
 
 
-def no_lock(_: Any) -> Any:
-    @asynccontextmanager
-    async def wrong(self: Any, domain: Any, *_: Any, **__: Any) -> Any:
-        yield await Journal.under_lock(self.host, Store.of(self.host, domain.uuid).journal)
+def no_lock(take: Any) -> Any:
+    async def nobodys(*_: Any, **__: Any) -> Any:
+        return Instead(None, release=nothing)
+
+    async def wrong(self: Any, uuid: Any) -> None:
+        open_to_all = copy(self)
+        open_to_all._host = Instead(self._host, files=Instead(self._host.files, lock=nobodys))
+        await take(open_to_all, uuid)
 
     return wrong
 
@@ -708,8 +712,8 @@ MUTANTS = (
         "takes no lock",
         "two engines at once do what neither would do alone",
         "5.6",
-        engine.AsyncEngine,
-        "_locked",
+        Locks,
+        "_take",
         no_lock,
         at_once("e", "two creates"),
     ),

@@ -62,7 +62,8 @@ def at_rest(host: SimulatedHost, *directories: str) -> list[View]:
     views = [engine.view(domain.uuid) for domain in engine.domains()]
     assert not any(view.pending for view in views)
     needed = {path for view in views for path, image in view.images.items() if image}
-    needed |= {entry.path for view in views for entry in (*view.state.ours, *view.state.parked)}
+    needed |= {entry.path for view in views for entry in view.state.ours}
+    needed |= {entry.path for view in views for entry in view.state.parked}
     there = {path for path, _ in files(host.world.fs) if path.startswith(directories)}
     assert there <= needed, f"orphans {there - needed}"
     return views
