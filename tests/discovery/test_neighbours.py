@@ -76,11 +76,14 @@ def test_whoever_waits_is_served_whichever_domain_he_came_from(uuid: str, names:
 @UUIDS
 def test_who_holds_a_neighbours_lock_is_told_with_what_he_does_and_to_whom(uuid: str) -> None:
     host = shared(uuid).fork()
+    me, since_s = host.run(host.machine.whoami()), host.world.clock.now_ns // 10**9
     work = OF_THE_GUEST["create"](AsyncEngine(host))
     for _ in range(effects(host, OF_THE_GUEST["create"]) // 2):
         work.send(None)
-    with pytest.raises(Busy, match=rf"{uuid}/lock is locked by `create {GUEST}`, process \d+ of ") as told:
+    with pytest.raises(Busy) as told:
         drive(BESIDE_IT["delete"](AsyncEngine(host.another())))
+    who = f"process {me.pid} of {me.user} (boot {me.boot_id}), since epoch second {since_s}"
+    assert f"{uuid}/lock is locked by `create {GUEST}`, {who}" in str(told.value)
     assert told.value.id == LOCKED
     with suppress(StopIteration):
         while True:
