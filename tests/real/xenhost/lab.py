@@ -22,6 +22,8 @@ VERB_S = 240.0
 
 FIND_TIMES_MAX = 100
 """Questions to a guest, each of which gives it time to find a disk."""
+STEP_TIMES_MAX = 100
+"""Questions to a guest, each of which gives its worker time for a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,11 @@ class Face:
         words = self.ask("worked").split()
         assert (words[2], words[4]) == ("0", "0"), f"steps, bad, errors: {words}"
         return int(words[0])
+
+    def works_on(self) -> None:
+        """The worker goes on as well as before, however many questions the guest answers within one of its steps."""
+        before = self.works_well()
+        assert any(self.works_well() > before for _ in range(STEP_TIMES_MAX)), f"it stands at step {before}"
 
 
 class XenLab:
