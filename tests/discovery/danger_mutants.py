@@ -19,7 +19,7 @@ from simulator.faults import damage
 from simulator.tools.qemu_img import SnapshotCreate
 from tests.crash import harness
 from tests.crash.harness import GUEST, Operation
-from tests.discovery.judgements import Effort, Judgement, Trial, _fresh, counted, walk
+from tests.discovery.judgements import Judgement, Trial, _fresh, trying, walk
 from tests.discovery.mutants import Instead, Mutant, answers, answers_later, left_out, of_changed
 from tests.discovery.running_mutants import deaths as on_running
 from tests.unit.engine.test_live_plans import running
@@ -80,16 +80,13 @@ def spared(made: Callable[[], tuple[SimulatedHost, Any]], act: str, sound: Calla
     def prepare() -> Trial:
         host, known = made()
 
-        def run() -> Effort:
-            with counted("operations", harness.TRIED, plan=lambda _: plan) as effort:
-                effort.count = 1
-                after = host.fork()
-                with contextlib.suppress(XensnapError):
-                    ACTS[act](Engine(after))
-                sound(after, known)
-            return effort
+        def in_danger() -> None:
+            after = host.fork()
+            with contextlib.suppress(XensnapError):
+                ACTS[act](Engine(after))
+            sound(after, known)
 
-        return run
+        return trying("operations", harness.TRIED, in_danger, lambda _: plan, count=1)
 
     return prepare
 

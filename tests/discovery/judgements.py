@@ -112,6 +112,25 @@ def counted(
             counter.update(old)
 
 
+def trying(
+    unit: str,
+    counter: "dict[str, int]",
+    work: Callable[[], object],
+    plan: Callable[[BaseException], Plan | None],
+    *,
+    count: int = 0,
+) -> Trial:
+    """What a judgement comes to: this work, counted as `counted` does, or as so many where no test counts it."""
+
+    def run() -> Effort:
+        with counted(unit, counter, plan=plan) as effort:
+            effort.count = count
+            work()
+        return effort
+
+    return run
+
+
 def known(error: BaseException, **kinds: type) -> dict[str, Any]:
     """The local variables of the judge itself when it came to this, found by their names and types."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
@@ -222,12 +241,7 @@ class Walk:
         def plan(error: BaseException) -> Plan:
             return Walk(self.disk, tuple(known(error, taken=list, machine=OnTheSimulator)["taken"]))
 
-        def run() -> Effort:
-            with counted("steps", machines.STEPS, plan=plan) as effort:
-                self._walk()
-            return effort
-
-        return run
+        return trying("steps", machines.STEPS, self._walk, plan)
 
     def _walk(self) -> object:
         machine: Any = OnTheSimulator()
@@ -335,15 +349,10 @@ def _deaths(kinds: str, verb: str, judge: Callable[[SimulatedHost, Operation], o
     def prepare() -> Trial:
         host = _world(kinds, verb)
 
-        def run() -> Effort:
-            def plan(error: BaseException) -> Plan:
-                return dies(kinds, verb, *died(error, harness.every_crash(host, CRASHED[verb])))
+        def plan(error: BaseException) -> Plan:
+            return dies(kinds, verb, *died(error, harness.every_crash(host, CRASHED[verb])))
 
-            with counted("deaths", harness.TRIED, plan=plan) as effort:
-                judge(host, CRASHED[verb])
-            return effort
-
-        return run
+        return trying("deaths", harness.TRIED, lambda: judge(host, CRASHED[verb]), plan)
 
     return prepare
 
@@ -373,15 +382,12 @@ def stranger(verb: str) -> Judgement:
         (theirs,) = (entry.id for entry in tags.tagged("middle") if entry.id != ours)
         held = host.visible_snapshot(image, theirs)
 
-        def run() -> Effort:
-            with counted("operations", harness.TRIED, plan=lambda _: Strange(verb)) as effort:
-                effort.count = 1
-                after = host.fork()
-                CRASHED[verb](Engine(after))
-                assert after.visible_snapshot(image, theirs) == held, "a stranger's tag is gone"
-            return effort
+        def beside() -> None:
+            after = host.fork()
+            CRASHED[verb](Engine(after))
+            assert after.visible_snapshot(image, theirs) == held, "a stranger's tag is gone"
 
-        return run
+        return trying("operations", harness.TRIED, beside, lambda _: Strange(verb), count=1)
 
     return prepare
 
@@ -413,12 +419,8 @@ def faults(kinds: str, verb: str, cut: Cut) -> Judgement:
     """Every effect of an operation fails once, as in tests/crash."""
 
     def prepare() -> Trial:
-        def run() -> Effort:
-            with counted("faults", harness.TRIED, plan=lambda _: first_to_fail(kinds, verb, cut)) as effort:
-                one_effect_fails(kinds, verb, cut)
-            return effort
-
-        return run
+        work = partial(one_effect_fails, kinds, verb, cut)
+        return trying("faults", harness.TRIED, work, lambda _: first_to_fail(kinds, verb, cut))
 
     return prepare
 
@@ -476,16 +478,10 @@ def overtaken(kinds: str, pair: str) -> Judgement:
     def prepare() -> Trial:
         host = _history(kinds)
 
-        def run() -> Effort:
-            with counted(
-                "schedules",
-                interleave.SCHEDULES,
-                plan=lambda error: LosesItsLock(kinds, pair, known(error, cut=int, endings=list)["cut"]),
-            ) as effort:
-                judge_overtaken(host, PAIRS[pair])
-            return effort
+        def plan(error: BaseException) -> Plan:
+            return LosesItsLock(kinds, pair, known(error, cut=int, endings=list)["cut"])
 
-        return run
+        return trying("schedules", interleave.SCHEDULES, lambda: judge_overtaken(host, PAIRS[pair]), plan)
 
     return prepare
 
@@ -497,15 +493,12 @@ def at_once(kinds: str, pair: str) -> Judgement:
     def prepare() -> Trial:
         host = _history(kinds)
 
-        def run() -> Effort:
-            with counted(
-                "schedules",
-                interleave.SCHEDULES,
-                plan=lambda error: TakesTurns(kinds, pair, known(error, each=tuple, endings=list)["each"]),
-            ) as effort:
-                judge_interleavings(host, PAIRS[pair], some_preemptions(host, PAIRS[pair], 100))
-            return effort
+        def work() -> None:
+            judge_interleavings(host, PAIRS[pair], some_preemptions(host, PAIRS[pair], 100))
 
-        return run
+        def plan(error: BaseException) -> Plan:
+            return TakesTurns(kinds, pair, known(error, each=tuple, endings=list)["each"])
+
+        return trying("schedules", interleave.SCHEDULES, work, plan)
 
     return prepare

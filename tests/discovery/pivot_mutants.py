@@ -10,7 +10,7 @@ from simulator import CrashPoint
 from simulator.core.effects import Cut
 from tests.crash import harness
 from tests.crash.test_pivot import hidden, judge_under_a_writer
-from tests.discovery.judgements import Effort, Trial, counted, died, known, named
+from tests.discovery.judgements import Trial, died, known, named, trying
 from tests.discovery.mutants import Instead, Mutant, nothing
 from tests.discovery.running_mutants import deaths
 from xensnap.engine import pivot_steps
@@ -44,13 +44,7 @@ def _plan(error: BaseException) -> DiesBelowAWriter:
 def under_a_writer() -> Trial:
     """Death at every effect of a pivot below a guest that never rests, as in tests/crash."""
     host = hidden()
-
-    def run() -> Effort:
-        with counted("deaths", harness.TRIED, plan=_plan) as effort:
-            judge_under_a_writer(host.fork(), harness.DEATHS)
-        return effort
-
-    return run
+    return trying("deaths", harness.TRIED, lambda: judge_under_a_writer(host.fork(), harness.DEATHS), _plan)
 
 
 def without_pause(go_over: Any) -> Any:

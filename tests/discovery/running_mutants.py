@@ -13,7 +13,7 @@ from simulator.core.effects import Cut
 from tests.crash import harness, running
 from tests.crash.test_meanwhile import interrupted, judged
 from tests.crash.test_meanwhile import test_the_guest_ends_meanwhile as the_guest_ends
-from tests.discovery.judgements import Dies, Effort, Judgement, Trial, counted, died, known, named
+from tests.discovery.judgements import Dies, Judgement, Trial, died, known, named, trying
 from tests.discovery.mutants import Instead, Mutant, nothing
 from xensnap.engine import live, live_steps
 from xensnap.engine.engine import Engine
@@ -75,16 +75,11 @@ def deaths(kinds: str, verb: str) -> Judgement:
     def prepare() -> Trial:
         host = running.guest_for(verb, kinds)
 
-        def run() -> Effort:
-            def plan(error: BaseException) -> DiesBelowAGuest:
-                points = harness.every_crash(host, running.OPERATIONS[verb])
-                return DiesBelowAGuest(kinds, verb, *died(error, points))
+        def plan(error: BaseException) -> DiesBelowAGuest:
+            points = harness.every_crash(host, running.OPERATIONS[verb])
+            return DiesBelowAGuest(kinds, verb, *died(error, points))
 
-            with counted("deaths", harness.TRIED, plan=plan) as effort:
-                running.judge(host, running.OPERATIONS[verb])
-            return effort
-
-        return run
+        return trying("deaths", harness.TRIED, lambda: running.judge(host, running.OPERATIONS[verb]), plan)
 
     return prepare
 
@@ -94,15 +89,10 @@ def reboots(kinds: str, verb: str) -> Judgement:
     """A guest that reboots at every effect of an operation, as in tests/crash."""
 
     def prepare() -> Trial:
-        def run() -> Effort:
-            def plan(error: BaseException) -> Ends:
-                return Ends(kinds, verb, "reboot", **_place(error, kinds, verb))
+        def plan(error: BaseException) -> Ends:
+            return Ends(kinds, verb, "reboot", **_place(error, kinds, verb))
 
-            with counted("reboots", harness.TRIED, plan=plan) as effort:
-                the_guest_ends(kinds, verb, "reboot")
-            return effort
-
-        return run
+        return trying("reboots", harness.TRIED, lambda: the_guest_ends(kinds, verb, "reboot"), plan)
 
     return prepare
 
@@ -121,16 +111,13 @@ def one_moment() -> Trial:
     host = running.running("i")
     host.guest_never_rests(harness.GUEST, "xvda", length_bytes=harness.CLUSTER, end_bytes=4 * harness.CLUSTER)
 
-    def run() -> Effort:
-        with counted("operations", harness.TRIED, plan=lambda _: OneMoment()) as effort:
-            effort.count = 2
-            back = host.fork()
-            Engine(back).create(harness.GUEST, CreateRequest("second"))
-            Engine(back).revert(harness.GUEST, RevertRequest("second", Then.PAUSED))
-            assert not list(torn(back.world)), "memory and disks are of two moments"
-        return effort
+    def there_and_back() -> None:
+        back = host.fork()
+        Engine(back).create(harness.GUEST, CreateRequest("second"))
+        Engine(back).revert(harness.GUEST, RevertRequest("second", Then.PAUSED))
+        assert not list(torn(back.world)), "memory and disks are of two moments"
 
-    return run
+    return trying("operations", harness.TRIED, there_and_back, lambda _: OneMoment(), count=2)
 
 
 def guest_runs_before_the_points(save: Any) -> Any:
