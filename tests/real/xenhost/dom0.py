@@ -7,13 +7,17 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 PATIENCE_S = 3600.0
 """How long an answer may take by our clock. What a question may take in dom0 is counted there, by dom0's clock."""
+BUSY_S_MAX = 900.0
+"""How long the machine may keep a processor busy over one question, which another's load does not change much: five
+times the longest, all conformance cases of a profile. One whose guest or Xen stands still does so for ever."""
+LOOK_S = 5.0
 
 WAITING = "/run/xensnap-waiting"
 """Where the process listens that commands are forked from (`recipe/waiting.py`)."""
@@ -43,10 +47,11 @@ class Answer:
 
 
 class Dom0:
-    """A connection to the agent. Several threads may ask at once."""
+    """A connection to the agent of a machine that tells how long it was busy. Several threads may ask at once."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, cpu_s: Callable[[], float]) -> None:
         self._connection = connection
+        self._cpu_s = cpu_s
         self._stream = connection.makefile("rb")
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[dict[str, Any]]] = {0: Future()}
@@ -118,7 +123,7 @@ class Dom0:
 
     def wait_for_agent(self) -> None:
         """A machine that was just booted: its agent has said that it is there."""
-        self._waiting[0].result(PATIENCE_S)
+        self.wait(self._waiting[0])
 
     def close(self) -> None:
         # The listener sees the end, and takes its half of the connection with it.
@@ -128,7 +133,18 @@ class Dom0:
         self._stream.close()
 
     def _now(self, work: str, limit_s: float, question: Mapping[str, Any]) -> dict[str, Any]:
-        return self._ask(work, limit_s, question).result(PATIENCE_S)
+        return self.wait(self._ask(work, limit_s, question))
+
+    def wait(self, future: Future[dict[str, Any]]) -> dict[str, Any]:
+        """What becomes of a question; `Dom0Failed` where the machine has gone, or works on it without end."""
+        deadline, busy_before = time.monotonic() + PATIENCE_S, self._cpu_s()
+        while True:
+            try:
+                return future.result(LOOK_S)
+            except TimeoutError:
+                busy_s = self._cpu_s() - busy_before
+                if busy_s > BUSY_S_MAX or time.monotonic() > deadline:
+                    raise Dom0Failed(f"the machine stands still: no answer after {busy_s:.0f} s of work") from None
 
     def _ask(self, work: str, limit_s: float, question: Mapping[str, Any]) -> Future[dict[str, Any]]:
         number = next(self._numbers)
@@ -147,6 +163,8 @@ class Dom0:
                 future.set_exception(Dom0Failed(answer["failed"]))
             else:
                 future.set_result(answer)
+        while self._waiting:
+            self._waiting.popitem()[1].set_exception(Dom0Failed("the machine has gone, and with it the answer"))
 
     def _read(self, length: int) -> bytes:
         try:
@@ -168,7 +186,7 @@ class Running:
         return self.future.done()
 
     def __call__(self) -> Answer:
-        raw = self.future.result(PATIENCE_S)
+        raw = self.dom0.wait(self.future)
         out, err = (base64.b64decode(raw[name]).decode(errors="replace") for name in ("out", "err"))
         answer = Answer(tuple(self.argv), raw["status"], out, err, raw["seconds"])
         self.dom0.said.append(answer)

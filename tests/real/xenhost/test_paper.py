@@ -1,11 +1,14 @@
 """What of the harness is only text: filters, the page of results, the guests' files. Needs no Xen."""
 
+import itertools
 import json
+import socket
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from tests.real.xenhost import cache, filters, report
+from tests.real.xenhost import cache, dom0, filters, report
 from tests.real.xenhost.guests import GUESTS
 from tests.real.xenhost.scenarios import OTHER_GUESTS, SCENARIOS
 from tests.real.xenhost.test_session import PAGE, typed
@@ -44,6 +47,34 @@ def test_a_guests_file_is_one_that_xl_reads(guest) -> None:
     assert not read.warnings
     assert (read.string("name"), read.string("type")) == (guest.name, guest.type)
     assert len(read.items("disk") or ()) == len(guest.disks)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_a_machine_that_goes_leaves_nobody_waiting(pair) -> None:
+    ours, theirs = pair
+    host = dom0.Dom0(ours, lambda: 0.0)
+    running = host.start("xl", "list")
+    theirs.close()
+    with pytest.raises(dom0.Dom0Failed, match="has gone"):
+        running()
+    host.close()
+
+
+def test_a_machine_that_only_works_and_never_answers_is_given_up(pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _ = pair
+    monkeypatch.setattr(dom0, "LOOK_S", 0.0)
+    looks = itertools.count()
+    host = dom0.Dom0(ours, lambda: next(looks) * dom0.BUSY_S_MAX / 10)
+    with pytest.raises(dom0.Dom0Failed, match=f"stands still.*{1.1 * dom0.BUSY_S_MAX:.0f} s"):
+        host.run("xl", "list")
+    assert next(looks) == 12
+    host.close()
 
 
 def test_each_scenario_has_a_name_of_its_own() -> None:
