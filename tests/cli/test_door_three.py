@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_sim_run import IMAGE, LIMIT_S, XENSNAP, Host
-from tests.conftest import PROFILE
+from tests.deep import EXHAUSTIVE
 
-DEEP = PROFILE == "deep"
-SEEDS = range(30) if DEEP else range(1)
-STEPS = 10 if DEEP else 2
+SEEDS = range(30) if EXHAUSTIVE else range(1)
+STEPS = 10 if EXHAUSTIVE else 2
 READ = 'xensnap --host "$SIM" sim read --json pv1 xvda | tr -d "\\n "; echo'
 
 

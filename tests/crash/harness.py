@@ -21,6 +21,7 @@ from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import DeleteRequest, Fresh, RevertRequest
 from xensnap.engine.view import View, digest
 from xensnap.errors import Damaged
+from xensnap.formats import libxl_json
 from xensnap.model import DescribedBy, Disk, DiskSnapshot, Format, Kind, Layer, Snapshot
 
 GUEST = "guest"
@@ -81,8 +82,9 @@ def truth(host: SimulatedHost) -> Truth:
 
 
 def configured(host: SimulatedHost) -> object:
-    """What is stored of the domain besides its disks."""
-    return settings.read(host.run(host.toolstack.configuration(Engine(host).list(GUEST).domain.uuid)))
+    """What is stored of the domain but for its disks and what libxl adds where the guest runs, such as its weight."""
+    told = settings.read(host.run(host.toolstack.configuration(Engine(host).list(GUEST).domain.uuid)))
+    return {key: value for key, value in told.items() if not libxl_json.is_filled_in(key)}
 
 
 def held_by(host: SimulatedHost, snapshots: Mapping[str, Snapshot]) -> dict[tuple[str, str], object]:

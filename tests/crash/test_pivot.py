@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from simulator import CrashPoint, SimulatedHost, crash_points
 from simulator.checkers import guests, starts
-from tests.conftest import PROFILE
 from tests.crash.harness import (
     CLUSTER,
     DEATHS,
@@ -22,6 +21,7 @@ from tests.crash.harness import (
     there,
 )
 from tests.crash.running import UUID, judge, sound
+from tests.deep import EXHAUSTIVE
 from xensnap.doors import DoorHost
 from xensnap.engine.collect import Compaction
 from xensnap.engine.engine import Engine
@@ -31,7 +31,7 @@ from xensnap.errors import Refused, XensnapError
 from xensnap.model import DescribedBy, Disk, Format, Layer, RunState
 
 SIZE = 16 * CLUSTER
-DOOR_EVERY = 1 if PROFILE == "deep" else 11
+DOOR_EVERY = 1 if EXHAUSTIVE else 11
 """That code is slower than the simulator's own ports: ordinary runs try every so many of the deaths."""
 BASE = Layer("/images/xvda.raw", Format.RAW)
 

@@ -5,7 +5,6 @@ so many seconds are tried, in an order that does not favour any, and the share t
 """
 
 import itertools
-import os
 import random
 import time
 from collections.abc import Iterable
@@ -15,14 +14,13 @@ import pytest
 from simulator import SimulatedHost
 from tests.crash.harness import COVERED, DEATHS, GUEST, HOST_DEATHS, Operation, judge, scribble, truth
 from tests.crash.test_every_effect import OPERATIONS, with_history
+from tests.deep import DEEP_S
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest, DeleteRequest, EmptyRequest, ForgetRequest, RestoreRequest
 from xensnap.errors import Refused
 
 SHARES = 2
 """Into how many parts the sequences are dealt: one for each core of a small machine."""
-
-DEEP_S = float(os.environ.get("XENSNAP_DEEP_S", "0"))
 
 EACH: dict[str, Operation] = {
     **OPERATIONS,

@@ -5,9 +5,9 @@ The list of places is the source of the engine itself: whoever adds one says whe
 
 import pytest
 
-from tests.conftest import PROFILE
 from tests.crash.syncs import CASES, SPARE, Case, noticed, passed, places
 from tests.crash.table import ROWS
+from tests.deep import EXHAUSTIVE
 
 FEW = ("clone", "unpin")
 """Operations on which ordinary runs try all places that they pass through; the profile `deep` takes all."""
@@ -40,7 +40,7 @@ def test_what_is_spare_is_passed_through_and_not_noticed(name: str) -> None:
     assert not noticed(SPARE[name].case, PLACES[name])
 
 
-@pytest.mark.parametrize("row", ROWS if PROFILE == "deep" else FEW)
+@pytest.mark.parametrize("row", ROWS if EXHAUSTIVE else FEW)
 def test_in_every_operation_each_lie_is_noticed_where_it_should_be(row: str) -> None:
     for name in passed(row):
         case = CASES[name] if name in CASES else SPARE[name].case

@@ -5,7 +5,6 @@ tries all. Of a second thing that goes wrong there are too many: with `XENSNAP_D
 row what time allows, in an order that favours none.
 """
 
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -16,17 +15,16 @@ import pytest
 
 from simulator.core.effects import Cut
 from simulator.faults.points import effects
-from tests.conftest import PROFILE
 from tests.crash.harness import TRIED
 from tests.crash.table import ROWS
 from tests.crash.trials import TWICE, WAYS, Trial, every, ready, replay, some
+from tests.deep import DEEP_S, EXHAUSTIVE
 from xensnap.engine.engine import AsyncEngine, Engine
 from xensnap.engine.journal import Begin
 from xensnap.engine.plan import each
 from xensnap.engine.request import Birth, Request
 from xensnap.engine.steps import OneStep
 
-DEEP_S = float(os.environ.get("XENSNAP_DEEP_S", "0"))
 FEW = 2
 """So many of each way are tried through the code of a real Xen host, which is slower than the simulator's own ports."""
 
@@ -83,7 +81,7 @@ def test_it_ends_as_before_or_after_and_the_error_says_the_truth(row: str, way: 
 def test_so_it_does_where_the_code_of_a_real_xen_host_works(row: str) -> None:
     it = ready(row, door=True)
     for way in WAYS:
-        for trial in every(it, way) if PROFILE == "deep" and way not in TWICE else islice(some(it, way), FEW):
+        for trial in every(it, way) if EXHAUSTIVE and way not in TWICE else islice(some(it, way), FEW):
             replay(row, trial, door=True)
             TRIED[f"table, through the door: {way}"] += 1
 
@@ -91,14 +89,12 @@ def test_so_it_does_where_the_code_of_a_real_xen_host_works(row: str) -> None:
 def trials(row: str, way: str) -> Iterator[Trial]:
     """Those of this run, some or all."""
     it = ready(row)
-    if PROFILE != "deep":
-        yield from some(it, way)
-    elif way not in TWICE or not DEEP_S:
-        yield from every(it, way)
-    else:
+    if way in TWICE and DEEP_S:
         until = time.monotonic() + DEEP_S * SHARE
         while time.monotonic() < until:
             yield from islice(some(it, way, seed=random.random()), 100)
+    else:
+        yield from every(it, way) if EXHAUSTIVE else some(it, way)
 
 
 def test_whatever_the_engine_can_be_asked_for_has_a_row() -> None:

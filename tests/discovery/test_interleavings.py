@@ -7,10 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from simulator import SimulatedHost
-from tests.conftest import PROFILE
 from tests.crash.harness import GUEST
 from tests.crash.running import running, seen, sound
 from tests.crash.test_every_effect import with_history
+from tests.deep import EXHAUSTIVE
 from tests.discovery.bystanders import DEEDS, happens
 from tests.discovery.interleave import (
     LOCKED,
@@ -81,7 +81,7 @@ PREEMPTIONS = 100
 
 
 def preempted(host: SimulatedHost, pair: Sequence[AsyncOperation]) -> Iterator[Turns]:
-    return every_preemption(host, pair) if PROFILE == "deep" else some_preemptions(host, pair, PREEMPTIONS)
+    return every_preemption(host, pair) if EXHAUSTIVE else some_preemptions(host, pair, PREEMPTIONS)
 
 
 def alive(host: SimulatedHost) -> object:

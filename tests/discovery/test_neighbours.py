@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import SimulatedHost
-from tests.conftest import PROFILE
 from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, every_crash
+from tests.deep import EXHAUSTIVE
 from tests.discovery.interleave import (
     DONE,
     LOCKED,
@@ -42,7 +42,7 @@ PAIRS |= {f"clone and {ours} of the source": (CLONE, OF_THE_GUEST[ours]) for our
 
 def places(host: SimulatedHost, pair: tuple[AsyncOperation, AsyncOperation], *, every: int = 1) -> Iterator[Turns]:
     """Effects of either at which the other is let run to its end; in deep runs all, and that one is preempted, too."""
-    if PROFILE == "deep":
+    if EXHAUSTIVE:
         yield from every_preemption(host, pair)
         return
     for first in (0, 1):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from simulator import SimulatedHost, after_engine_crash
 from simulator.faults.damage import Vanish, damaged
-from tests.conftest import PROFILE
 from tests.crash.harness import GUEST, every_crash, scribble, truth
 from tests.crash.test_every_effect import with_history
+from tests.deep import EXHAUSTIVE
 from tests.discovery.interleave import (
     DONE,
     AsyncOperation,
@@ -119,7 +119,7 @@ PAIRS = list(combinations_with_replacement(OPERATIONS, 2))
 
 def judged(host: SimulatedHost, verbs: tuple[str, str]) -> int:
     pair = tuple(OPERATIONS[verb] for verb in verbs)
-    turns = every_preemption(host, pair) if PROFILE == "deep" else some_preemptions(host, pair, SOME)
+    turns = every_preemption(host, pair) if EXHAUSTIVE else some_preemptions(host, pair, SOME)
     return judge_interleavings(host, pair, turns, look=seen)
 
 

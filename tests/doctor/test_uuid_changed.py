@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from simulator import SimulatedHost, World
 from simulator.checkers.leaks import files, unclean
 from simulator.faults import damage as d
-from tests.conftest import PROFILE
 from tests.crash.harness import (
     CLUSTER,
     DEATHS,
@@ -23,6 +22,7 @@ from tests.crash.harness import (
     scribble,
     truth,
 )
+from tests.deep import EXHAUSTIVE
 from tests.doctor.damages import OTHER, UUID, off, on
 from xensnap.doors import DoorHost
 from xensnap.engine import formers
@@ -33,7 +33,7 @@ from xensnap.errors import ExitCode, NotFound, Refused
 from xensnap.model import Disk, DomainUuid, Format, Layer, RunState
 
 ROOT = SimulatedHost.root
-EVERY = 1 if PROFILE == "deep" else 11
+EVERY = 1 if EXHAUSTIVE else 11
 THIRD = "7ea6cedd-df7a-4aac-b8f4-3b713d7bb010"
 
 

@@ -1,6 +1,5 @@
 """How many examples the differential tests try: a handful in ordinary runs, new ones for a time in deep runs."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,9 +8,7 @@ from contextlib import contextmanager
 from hypothesis import HealthCheck, settings
 
 from simulator import NotModelled
-
-DEEP_S = float(os.environ.get("XENSNAP_DEEP_S", "0"))
-"""How long a deep run goes on, in seconds; 0 in ordinary runs."""
+from tests.deep import DEEP_S
 
 DIFFERENTIAL_TESTS = 8
 """So many divide that time among themselves."""

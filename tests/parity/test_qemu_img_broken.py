@@ -9,8 +9,8 @@ import time
 import pytest
 
 from tests.conftest import require_tool
+from tests.deep import DEEP_S
 from tests.parity.broken import CACHED, OPERATIONS, Kind, Lab
-from tests.parity.rounds import DEEP_S
 from tests.parity.tools import WITH_QEMU_IMG
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_img", "qemu_io")]

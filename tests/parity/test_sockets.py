@@ -14,7 +14,7 @@ from simulator import SimulatedHost
 from simulator.qemu.wire import TOKENS_MAX
 from simulator.serve.held import HeldCell, HeldWorlds
 from simulator.serve.sockets import SocketServer
-from tests.parity.rounds import DEEP_S
+from tests.deep import DEEP_S
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_system")]
 

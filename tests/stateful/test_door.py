@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from hypothesis import HealthCheck, settings
 
-from tests.conftest import PROFILE
+from tests.deep import EXHAUSTIVE
 from tests.stateful.benches import SimBench
 from tests.stateful.machine import SnapshotMachine
 from xensnap.doors import DoorHost
@@ -19,5 +19,5 @@ class ByBothDoors(SnapshotMachine):
 
 TestByBothDoors = ByBothDoors.TestCase
 TestByBothDoors.settings = settings(
-    max_examples=500 if PROFILE == "deep" else 12, stateful_step_count=15, suppress_health_check=list(HealthCheck)
+    max_examples=500 if EXHAUSTIVE else 12, stateful_step_count=15, suppress_health_check=list(HealthCheck)
 )
