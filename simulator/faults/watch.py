@@ -19,8 +19,8 @@ _UNDONE = ("create", "replace", "rename", "remove", "set-flag", "set-layers", "t
 
 # What goes to xl, to QEMU's monitor or to a daemon, and is no file.
 _COMMANDS = ("xl.", "qmp.", "watcher.", "agent.")
-# What is done in several steps has a half between any two of them.
-_STEPPED = ("qemu-img.", "xl.create", "xl.restore", "xl.save", "xl.migrate", "qmp.transaction", "qmp.job-wait")
+STEPPED = ("qemu-img.", "xl.create", "xl.restore", "xl.save", "xl.migrate", "qmp.transaction", "qmp.job-wait")
+"""How effects begin that are done in several steps, and have a half between any two of them."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -97,7 +97,7 @@ class Watching:
             return
         if due.cut is Cut.BEFORE or (due.cut is Cut.PARTLY and _undoes_itself(effect)):
             self._fail(due, effect, Known.NONE)
-        if due.cut is Cut.PARTLY and not effect.name.startswith(_STEPPED):
+        if due.cut is Cut.PARTLY and not effect.name.startswith(STEPPED):
             halves = [world for partial in partials if (world := _tried(partial, cell.world)) is not None]
             cell.world = halves[-1] if halves else cell.world
             self._fail(due, effect, Known.UNKNOWN)

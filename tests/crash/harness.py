@@ -324,7 +324,8 @@ def nothing_is_left(
         in_store = name in store | records | set(also) or name.startswith("trashed-d.")
         # What libxl keeps is its own: its lock file stays where a power cut has brought its name back.
         libxls = directory == "/var/lib/xen" and name.lstrip(".").startswith("userdata-")
-        expected = path in known | ours if directory == "/images" else in_store or libxls
+        operators = directory == "/etc/xen"
+        expected = path in known | ours if directory == "/images" else in_store or libxls or operators
         assert expected, f"orphan {path}: {where}"
     assert ours <= there, f"{ours - there} of the ledger are gone: {where}"
     used = reached(host.world.fs, starts_from(view))

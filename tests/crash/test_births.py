@@ -27,6 +27,9 @@ from xensnap.model import Kind
 
 ARCHIVE = "/images/s.xensnap"
 STORE_FILES = {"lock", "reserve", "journal", "journal.1"}
+NOTES = re.compile(r"domain\.libxl-json|domain-userdata-lock")
+"""What an operation notes for itself, and the lock of libxl, whose name a power cut may bring back."""
+
 NEW = "new"
 
 
@@ -81,11 +84,17 @@ def everything(host: SimulatedHost) -> object:
         for name in listing.contents.snapshots:
             fork = host.fork()
             Engine(fork).revert(domain.name, RevertRequest(name))
-            domains[domain.name, name] = fork.visible(domain.name)
-        domains[domain.name, ""] = host.visible(domain.name)
+            domains[domain.name, name] = _shown(fork, domain.name)
+        domains[domain.name, ""] = _shown(host, domain.name)
     there = {path for path, _ in files(host.world.fs) if path.rpartition("/")[2] not in STORE_FILES}
     archive = host.run(host.files.read(ARCHIVE)) if ARCHIVE in there else None
-    return domains, archive and _whenever(archive), {path for path in there if "domain.libxl-json" not in path}
+    return domains, archive and _whenever(archive), {path for path in there if not NOTES.search(path)}
+
+
+def _shown(host: SimulatedHost, name: str) -> object:
+    """What each disk of a domain shows, also of one that a real host remembers by nothing but its store."""
+    disks = Engine(host).view(name).domain.disks
+    return {disk.vdev: host.visible_layer(disk.layer) for disk in disks if disk.path}
 
 
 def _whenever(archive: bytes) -> bytes:

@@ -7,11 +7,13 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from errno import EACCES, EIO, ENOSPC, EROFS
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import product
 
 from simulator import CrashPoint, Cut, SimulatedHost, after_engine_crash, crash_points
+from simulator.faults.watch import STEPPED
 from simulator.plans import LONG_S
+from simulator.world import life
 from tests.crash import running
 from tests.crash.harness import DEATHS, GUEST, MET, SOMETIMES, strange_tags
 from tests.crash.table import ROWS, Row
@@ -21,6 +23,9 @@ from xensnap.errors import ExitCode, NotFound, Unknown, Usage, XensnapError
 
 ERRNOS = (ENOSPC, EIO, EACCES, EROFS)
 CUTS = (Cut.BEFORE, Cut.PARTLY, Cut.UNACKNOWLEDGED)
+LEAVING = (ExitCode.SOMETHING_LEFT, ExitCode.UNKNOWN)
+"""How an operation ends that has left something to be brought to an end."""
+
 LATE_S = 30.0
 
 
@@ -53,6 +58,7 @@ class Ready:
         self.before = self.judge.look(self.host) if self.judge.both else None
         self.ends = [self.after, *([self.before] if self.judge.both else []), *map(self.judge.look, between)]
         self.after_death = cache(self._after_death)
+        self.after_destroy = cache(self._after_destroy)
         self.recovery = lru_cache(maxsize=1)(self._recovery)
 
     def again(self, host: SimulatedHost) -> SimulatedHost:
@@ -67,9 +73,19 @@ class Ready:
         """What may be seen after a death: after the host's, guests are off, with what they had cached or without."""
         if not DEATHS[how][0].startswith("host") or not self.host.world.qemus:
             return self.ends
+        return self.ends + [self.judge.look(type(self.host)(DEATHS[how][1](each.world))) for each in self._worlds()]
+
+    def _after_destroy(self) -> list[object]:
+        """What may be seen when a guest without its QEMU was ended by its operator, and all is brought to its end."""
+        worlds = [_destroyed(each) for each in self._worlds()]
+        for each in worlds:
+            self.judge.end(each)  # also what has no journal and is asked for again, such as a start
+        return [self.judge.look(each) for each in worlds]
+
+    def _worlds(self) -> list[SimulatedHost]:
+        """The ends, and the same with all that the guest had cached written out, as it may do at any time."""
         worlds = [self.host, self.ended, *self._between]
-        worlds += [flushed for each in worlds for flushed in _flushed(each)]
-        return self.ends + [self.judge.look(type(self.host)(DEATHS[how][1](each.world))) for each in worlds]
+        return worlds + [flushed for each in worlds for flushed in _flushed(each)]
 
     def _recovery(self, at: int, how: int) -> tuple[CrashPoint, ...]:
         """Every world on the way of the recovery from this death."""
@@ -91,7 +107,7 @@ class Ready:
             SOMETIMES["done all the same"] += 1
             if self.judge.both:
                 assert self.judge.look(left) == self.after, where
-        elif error.exit_code in (ExitCode.SOMETHING_LEFT, ExitCode.UNKNOWN):
+        elif error.exit_code in LEAVING:
             assert error.cause, where
             assert error.remedy, where
         else:
@@ -109,8 +125,9 @@ def ready(name: str, *, door: bool = False) -> Ready:
 
 
 def numbered(points: tuple[CrashPoint, ...]) -> dict[int, str]:
-    """Every effect that changes something and may fail: all but letting go of a lock."""
-    return {point.number: point.effect for point in points if point.effect != "lock.release"}
+    """Every effect that comes about, changes something and may fail: all but letting go of a lock."""
+    there = [point for point in points if point.cut is Cut.UNACKNOWLEDGED]  # where it fails by itself, nothing can
+    return {point.number: point.effect for point in there if point.effect != "lock.release"}
 
 
 def _strange(host: SimulatedHost) -> set[tuple[str, str]]:
@@ -125,6 +142,14 @@ def _flushed(host: SimulatedHost) -> list[SimulatedHost]:
         return [running.flushed(host)]
     except Usage:  # it is off, or stands still
         return []
+
+
+def _destroyed(host: SimulatedHost) -> SimulatedHost:
+    """As it is when its operator has ended the guest."""
+    world = host.world
+    for each in world.xen:
+        world = life.destroyed(world, each.domid)
+    return type(host)(world)
 
 
 def _raised(work: Callable[[], object]) -> XensnapError | None:
@@ -262,12 +287,64 @@ class IsLate:
         yield from map(cls, it.effects)
 
 
-Trial = Dies | DiesAgain | Fails | FailsAgain | TimesOut | IsLate
+@dataclass(frozen=True)
+class QemuDies:
+    """The QEMU of the guest dies at one effect, and the operation goes on with what there is.
+
+    Some of that can only be brought to an end when the operator has ended the guest, which he is told to do.
+    """
+
+    number: int
+    cut: Cut
+
+    def on(self, it: Ready) -> None:
+        host = it.host.fork()
+        met: list[bool] = []
+        host.meanwhile(self.number, partial(_loses_qemu, host, met), self.cut)
+        error = _raised(lambda: it.row.does(Engine(host)))
+        where = f"{self} is {it.effects[self.number]}; then {error}"
+        assert met, f"never met: {where}"
+        MET["QemuDies"] += 1
+        assert error is None or error.cause, where
+        left = it.again(host)
+        pending = _pending(Engine(left))
+        assert pending == (error is not None and error.exit_code in LEAVING), where
+        waiting = _raised(lambda: it.judge.end(left))
+        assert waiting is None or (pending and waiting.exit_code in LEAVING and waiting.remedy), f"{waiting}: {where}"
+        it.over(_destroyed(left), it.after_destroy(), where)
+
+    @classmethod
+    def all(cls, it: Ready) -> Iterator["QemuDies"]:
+        places: dict[tuple[int, Cut], bool] = {}
+        for point in it.ended.recorded:
+            begun = point.cut is Cut.BEFORE or (point.effect.startswith(STEPPED) and _at_work(point))
+            if point.cut in (Cut.BEFORE, Cut.PARTLY) and point.number in it.effects and begun:
+                places.setdefault((point.number, point.cut), bool(point.world.qemus))
+        yield from (cls(*place) for place, there in places.items() if there)
+
+
+def _at_work(point: CrashPoint) -> bool:
+    """Whether a child has done its first step."""
+    return any(each.counter for each in point.world.agenda)
+
+
+def _pending(engine: Engine) -> bool:
+    """Whether something of any domain waits to be brought to its end."""
+    return bool(engine.unborn()) or any(engine.list(domain.uuid).pending for domain in engine.domains())
+
+
+def _loses_qemu(host: SimulatedHost, met: list[bool]) -> None:
+    host.kill_qemu(GUEST)
+    met.append(True)
+
+
+Trial = Dies | DiesAgain | Fails | FailsAgain | TimesOut | IsLate | QemuDies
 WAYS: dict[str, type[Trial]] = {
     "dies": Dies,
     "fails": Fails,
     "times out": TimesOut,
     "is late": IsLate,
+    "loses QEMU": QemuDies,
     "dies again": DiesAgain,
     "fails again": FailsAgain,
 }
@@ -302,6 +379,9 @@ def some(it: Ready, way: str, *, seed: object = "") -> Iterator[Trial]:
             yield from (TimesOut(number, draw.choice(CUTS)) for number in _few(draw, it.effects, 4))
         case "is late":
             yield from map(IsLate, _few(draw, it.effects, 8))
+        case "loses QEMU":
+            places = [*QemuDies.all(it)]
+            yield from (places[each] for each in _few(draw, range(len(places)), 4))
         case _:
             for at in _few(draw, range(len(it.points)), 8):
                 how = draw.randrange(len(DEATHS))

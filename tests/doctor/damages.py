@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from simulator import SimulatedHost
 from simulator.faults import damage as d
@@ -20,9 +22,14 @@ REMEMBERED = {"whole-store-lost", "starts-from-a-base", "starts-from-a-base-with
 """Cases in which the very store is damaged that a real Xen host remembers a domain by which is off."""
 
 
-def off(kinds: str = "ie", described_by: DescribedBy = DescribedBy.US) -> SimulatedHost:
+def off(
+    kinds: str = "ie",
+    described_by: DescribedBy = DescribedBy.US,
+    *,
+    host_kind: type[SimulatedHost] = SimulatedHost,
+) -> SimulatedHost:
     """root - middle - leaf, and a branch beside leaf; one snapshot was deleted, and left a hidden base."""
-    host = guest(kinds, described_by=described_by)
+    host = guest(kinds, described_by=described_by, host_kind=host_kind)
     engine = Engine(host)
     for place, name in enumerate(("root", "gone", "middle", "leaf")):
         scribble(host, place)
@@ -36,37 +43,37 @@ def off(kinds: str = "ie", described_by: DescribedBy = DescribedBy.US) -> Simula
     return host
 
 
-def theirs(kinds: str) -> SimulatedHost:
+def theirs(kinds: str, **by: Any) -> SimulatedHost:
     """As `off`, of a domain that its operator starts from a file of his own."""
-    return off(kinds, described_by=DescribedBy.OPERATOR)
+    return off(kinds, described_by=DescribedBy.OPERATOR, **by)
 
 
-def taken_once(kinds: str) -> SimulatedHost:
+def taken_once(kinds: str, **by: Any) -> SimulatedHost:
     """A domain with a single snapshot."""
-    host = guest(kinds)
+    host = guest(kinds, **by)
     scribble(host, 0)
     Engine(host).create(GUEST, CreateRequest("root"))
     return host
 
 
-def thrown(kinds: str) -> SimulatedHost:
+def thrown(kinds: str, **by: Any) -> SimulatedHost:
     """As `off`, with a snapshot in the trash."""
-    host = off(kinds)
+    host = off(kinds, **by)
     Engine(host).perform(GUEST, ForgetRequest("leaf"))
     return host
 
 
-def gone_back(kinds: str) -> SimulatedHost:
+def gone_back(kinds: str, **by: Any) -> SimulatedHost:
     """As `taken_once`, and what came after was given up by a revert, which `undo` goes back to."""
-    host = taken_once(kinds)
+    host = taken_once(kinds, **by)
     scribble(host, 1)
     Engine(host).revert(GUEST, RevertRequest("root"))
     return host
 
 
-def on(kinds: str = "ie") -> SimulatedHost:
+def on(kinds: str = "ie", **by: Any) -> SimulatedHost:
     """A guest that runs, with a checkpoint."""
-    host = guest(kinds)
+    host = guest(kinds, **by)
     scribble(host, 0)
     Engine(host).create(GUEST, CreateRequest("root"))
     host.start(UUID)
@@ -118,12 +125,12 @@ class Scene:
 
 @dataclass(frozen=True)
 class Case:
-    """One way of damage."""
+    """One way of damage; `world` makes what is damaged, with `host_kind` by another door."""
 
     finding: str
     outcome: str
     damages: Callable[[Scene], list[d.Damage]]
-    world: Callable[[], SimulatedHost] = off
+    world: Callable[..., SimulatedHost] = off
 
 
 OVERLAY = "/images/xvdb.xvdb.0123456789ab.qcow2"
@@ -177,22 +184,22 @@ CASES: dict[str, Case] = {
         lambda s: [d.Garble(s.record("middle")), d.Garble(s.sidecar("middle")), d.Garble(s.store("journal"))],
     ),
     "record-garbled-without-copy": Case(
-        "record-damaged", REPAIRED, lambda s: [d.Garble(s.record("middle"))], lambda: off("i")
+        "record-damaged", REPAIRED, lambda s: [d.Garble(s.record("middle"))], partial(off, "i")
     ),
     "record-lost-without-copy": Case(
-        "record-lost", REPAIRED, lambda s: [d.Vanish(s.record("middle"))], lambda: off("i")
+        "record-lost", REPAIRED, lambda s: [d.Vanish(s.record("middle"))], partial(off, "i")
     ),
     "record-lost-with-its-tag": Case(
         "record-lost",
         TOLD,
         lambda s: [d.Vanish(s.record("middle")), d.DropTag(s.qcow2, "middle")],
-        lambda: off("i"),
+        partial(off, "i"),
     ),
     "whole-store-lost": Case(
         "record-lost",
         REPAIRED,
         lambda s: [d.Vanish(s.store(name)) for name in s.host.world.fs.names(s.store("."))],
-        lambda: off("e"),
+        partial(off, "e"),
     ),
     "record-lost": Case("record-lost", REPAIRED, lambda s: [d.Vanish(s.record("middle"))]),
     "record-under-the-name-of-a-document": Case(
@@ -260,7 +267,7 @@ CASES: dict[str, Case] = {
         "format-not-given",
         REPAIRED,
         lambda s: [d.Back(s.active(BASE), s.image("root").rpartition("/")[2], "")],
-        lambda: taken_once("ie"),
+        partial(taken_once, "ie"),
     ),
     "leaking": Case("leaked-clusters", REPAIRED, lambda s: [d.Leak(s.qcow2)]),
     "leaking-base": Case("leaked-clusters", REPAIRED, lambda s: [d.Leak(s.image("leaf"))]),
@@ -363,19 +370,19 @@ CASES: dict[str, Case] = {
         ],
     ),
     # the trash
-    "thrown-away-garbled": Case("record-damaged", TOLD, lambda s: [d.Garble(s.thrown("leaf"))], lambda: thrown("ie")),
-    "thrown-away-lost": Case("record-lost", REPAIRED, lambda s: [d.Vanish(s.thrown("leaf"))], lambda: thrown("ie")),
+    "thrown-away-garbled": Case("record-damaged", TOLD, lambda s: [d.Garble(s.thrown("leaf"))], partial(thrown, "ie")),
+    "thrown-away-lost": Case("record-lost", REPAIRED, lambda s: [d.Vanish(s.thrown("leaf"))], partial(thrown, "ie")),
     "thrown-away-of-another": Case(
-        "store-not-trusted", TOLD, lambda s: [d.Chown(s.thrown("leaf"))], lambda: thrown("ie")
+        "store-not-trusted", TOLD, lambda s: [d.Chown(s.thrown("leaf"))], partial(thrown, "ie")
     ),
     "thrown-away-readable-by-all": Case(
-        "open-to-others", TOLD, lambda s: [d.Chmod(s.thrown("leaf"), 0o644)], lambda: thrown("ie")
+        "open-to-others", TOLD, lambda s: [d.Chmod(s.thrown("leaf"), 0o644)], partial(thrown, "ie")
     ),
     "given-up-garbled": Case(
-        "record-damaged", TOLD, lambda s: [d.Garble(s.thrown(*s.view.trashed))], lambda: gone_back("ie")
+        "record-damaged", TOLD, lambda s: [d.Garble(s.thrown(*s.view.trashed))], partial(gone_back, "ie")
     ),
     "given-up-lost": Case(
-        "tag-unknown", TOLD, lambda s: [d.Vanish(s.thrown(*s.view.trashed))], lambda: gone_back("ie")
+        "tag-unknown", TOLD, lambda s: [d.Vanish(s.thrown(*s.view.trashed))], partial(gone_back, "ie")
     ),
     # guests that run
     "memory-gone": Case("memory-missing", TOLD, lambda s: [d.Vanish(s.store("checkpoint.save"))], on),
@@ -385,12 +392,12 @@ CASES: dict[str, Case] = {
     "memory-readable-by-all": Case("open-to-others", TOLD, lambda s: [d.Chmod(s.store("checkpoint.save"), 0o644)], on),
     "guest-left-suspended": Case("guest-suspended", REPAIRED, lambda s: [d.Suspend(UUID)], on),
     "nobody-watches": Case("watcher-lost", REPAIRED, lambda s: [d.LoseWatcher(UUID)], on),
-    "another-uuid": Case("uuid-changed", REPAIRED, lambda s: [d.NewUuid(UUID, OTHER)], lambda: off("e")),
+    "another-uuid": Case("uuid-changed", REPAIRED, lambda s: [d.NewUuid(UUID, OTHER)], partial(off, "e")),
     "flag-cleared": Case(
         "flag-missing",
         REPAIRED,
         lambda s: [d.Unflag(s.image("root")), d.Unflag(s.image("branch"))],
-        lambda: theirs("e"),
+        partial(theirs, "e"),
     ),
     "qemu-dead": Case("qemu-silent", TOLD, lambda s: [d.LoseQemu(UUID)], on),
     "header-written-under-a-guest": Case(
@@ -424,11 +431,11 @@ def scene(host: SimulatedHost) -> Scene:
     return Scene(host, Engine(host).view(GUEST))
 
 
-def damage(case: Case) -> SimulatedHost:
+def damage(case: Case, *, host_kind: type[SimulatedHost] = SimulatedHost) -> SimulatedHost:
     """The case's world, damaged."""
-    at = scene(case.world())
+    at = scene(case.world(host_kind=host_kind))
     damages = case.damages(at)
     world = at.host.world
     for each in damages:
         world = d.damaged(world, each)
-    return SimulatedHost(world)
+    return host_kind(world)
