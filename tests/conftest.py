@@ -109,6 +109,9 @@ def counters() -> dict[str, dict[str, int]]:
         "let fail": ("tests.crash.harness", "MET"),
         "must happen sometimes": ("tests.crash.harness", "SOMETIMES"),
         "power cuts on real files": ("tests.real.power_cuts", "CUT"),
+        "damages": ("tests.doctor.damages", "MET"),
+        "syncs": ("tests.crash.syncs", "LET_LIE"),
+        "time spent on what went wrong": ("tests.conftest", "SPENT"),
         "schedules": ("tests.discovery.interleave", "SCHEDULES"),
         "steps": ("tests.stateful.machine", "STEPS"),
         "through executables and sockets": ("xensnap.served", "PASSED"),
@@ -122,6 +125,16 @@ def counters() -> dict[str, dict[str, int]]:
         for title, (module, name) in sources.items()
         if module in sys.modules
     }
+
+
+SPENT: Counter[str] = Counter()
+"""Milliseconds in tests that have counted what went wrong, in one process."""
+
+
+def gone_wrong() -> int:
+    """How much has gone wrong on purpose by now in this process."""
+    module = sys.modules.get("tests.crash.harness")
+    return module.TRIED.total() if module else 0
 
 
 class Counting:
@@ -193,6 +206,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         marker = item.get_closest_marker(name)
         if marker is not None:
             pytest.skip(f"capability missing: {marker.args[0]}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol() -> Generator[None, None, bool | None]:
+    """Measure how long what went wrong was tried."""
+    before, began_s = gone_wrong(), time.monotonic()
+    try:
+        return (yield)
+    finally:
+        if gone_wrong() > before:
+            SPENT["ms"] += round(1000 * (time.monotonic() - began_s))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -44,6 +44,9 @@ ENGINE = Path(xensnap.engine.__file__).parent
 POWER_CUTS = tuple(DEATHS.index(each) for each in HOST_DEATHS if "kept" not in each[0])
 """The numbers of the deaths in which something is lost that was not durable."""
 
+LET_LIE: Counter[str] = Counter()
+"""How many places were let lie, and whether that was noticed."""
+
 PASSED: Counter["Place"] = Counter()
 """How often each was passed, since some were last let lie."""
 

@@ -5,7 +5,7 @@ The list of places is the source of the engine itself: whoever adds one says whe
 
 import pytest
 
-from tests.crash.syncs import CASES, SPARE, Case, noticed, passed, places
+from tests.crash.syncs import CASES, LET_LIE, SPARE, Case, noticed, passed, places
 from tests.crash.table import ROWS
 from tests.deep import EXHAUSTIVE
 
@@ -25,6 +25,7 @@ def test_each_place_has_where_it_is_noticed_or_why_it_is_not() -> None:
 def test_a_lie_is_noticed(name: str) -> None:
     case = CASES[name]
     assert noticed(case, *(PLACES[each] for each in (name, *case.beside)))
+    LET_LIE["noticed"] += 1
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.beside])
@@ -38,6 +39,7 @@ def test_what_lies_beside_another_is_not_noticed_alone(name: str) -> None:
 def test_what_is_spare_is_passed_through_and_not_noticed(name: str) -> None:
     assert SPARE[name].why
     assert not noticed(SPARE[name].case, PLACES[name])
+    LET_LIE["not noticed, since nothing can come of it"] += 1
 
 
 @pytest.mark.parametrize("row", ROWS if EXHAUSTIVE else FEW)

@@ -1,5 +1,6 @@
 """Worlds that are healthy, and each way in which one is damaged: which finding must tell it, and what comes of it."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,10 @@ REPAIRED = "repaired"
 TOLD = "told"
 REMEMBERED = {"whole-store-lost", "starts-from-a-base", "starts-from-a-base-with-two-branches", "another-uuid"}
 """Cases in which the very store is damaged that a real Xen host remembers a domain by which is off."""
+
+
+MET: Counter[str] = Counter()
+"""What has come of each damage of the cases that was done."""
 
 
 def off(

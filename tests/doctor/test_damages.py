@@ -6,7 +6,7 @@ from simulator import SimulatedHost
 from simulator.checkers.leaks import unclean
 from simulator.disk.chain import OpenError
 from tests.crash.harness import GUEST, held_by
-from tests.doctor.damages import CASES, REMEMBERED, REPAIRED, damage, gone_back, off, on
+from tests.doctor.damages import CASES, MET, REMEMBERED, REPAIRED, damage, gone_back, off, on
 from xensnap.engine import treatment
 from xensnap.engine.doctor import Severity
 from xensnap.engine.engine import Engine, plan_for
@@ -46,6 +46,7 @@ def test_damage_is_found_and_mended_or_told(name: str) -> None:
         assert case.finding in {each.id for each in diagnosis.found}
     for known, content in before.items():
         assert held(host, known) == content or content is None, f"the repair has changed {known!r}"
+    MET["found and mended" if case.outcome == REPAIRED else "found and told"] += 1
 
 
 def test_a_repair_that_is_done_has_nothing_to_do() -> None:
