@@ -23,7 +23,7 @@ PROGRAM = PROJECT / "xensnap" / "conformance" / "places" / "xen_guest.c"
 RAMDISK = f"{IMAGES}/counting.img"
 EVENTS = "/tmp/run.jsonl"
 RUN_S = 7200.0
-STRIDE = 37
+STRIDE = 111
 """Of the deaths of a process, which tests/real/xenhost/test_killed.py has many of, only so many-th ones."""
 
 
