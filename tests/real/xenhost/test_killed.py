@@ -149,9 +149,9 @@ def test_a_delete_that_is_killed_is_undone_or_finished(lab: XenLab, kind: str, s
     """It is several operations, and a death in a later one, which merges, leaves the snapshot gone either way."""
     before = lab.snapshots()
     died = die(lab, step, "delete", kind)
-    assert died or step.startswith("+")
     way = recovered(lab, record_property)
-    assert died is (way != "nothing")
+    # A moment after the last step has begun the delete may be over, and then the process, too.
+    assert (died and way != "nothing") or step == WITHIN["delete", kind]
     lab.face.holds("now", "now")
     left = [name for name in before if name != "one" or int(step) <= UNDONE_TO["delete", kind]]
     assert lab.snapshots() == left
