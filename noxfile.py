@@ -74,7 +74,7 @@ def xen(session: nox.Session) -> None:
         page.with_suffix(".json").unlink(missing_ok=True)  # the outcomes of runs before this one
     where = [] if any(word.startswith("tests/") for word in more) else ["tests/real/xenhost"]
     # Three on two processors: a host sleeps for a fifth of its time, as xl does while a device model ends.
-    session.run("pytest", *where, f"--xen={wanted}", f"--xen-report={page}", "-n3", "--dist=worksteal", *more)
+    session.run("pytest", *where, f"--xen={wanted}", f"--xen-report={page}", "-n3", "-v", *more)
 
 
 @nox.session

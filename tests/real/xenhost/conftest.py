@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.xenhost import report
+from tests.real.xenhost import report as page
 from tests.real.xenhost.cache import CannotMake
 from tests.real.xenhost.code import code_disk
 from tests.real.xenhost.guests import PV, Guest
@@ -31,29 +31,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class Reporting:
-    """Keeps the last outcome of each case beside the page that `--xen-report` names, and writes the page from it.
+    """Keeps the last outcome of each case beside the page that `--xen-report` names, and the page made from it.
 
-    In the process that sees all workers' reports.
+    In the process that sees all workers' reports, and after each: a run that is cut off has shown what it has shown.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        reports = [each for kind in ("passed", "failed", "error") for each in terminalreporter.stats.get(kind, [])]
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if "xen" not in report.keywords or not (report.failed or (report.passed and report.when == "call")):
+            return
         kept = self.path.with_suffix(".json")
-        known = report.read(kept.read_text(encoding="utf-8")) if kept.exists() else []
-        cases = report.merged(known, [case_of(each) for each in reports if "xen" in each.keywords])
-        kept.write_text(report.written(cases), encoding="utf-8")
-        self.path.write_text(report.page(cases), encoding="utf-8")
+        known = page.read(kept.read_text(encoding="utf-8")) if kept.exists() else []
+        cases = page.merged(known, case_of(report))
+        for path, text in ((kept, page.written(cases)), (self.path, page.page(cases))):
+            new = path.with_suffix(".new")
+            new.write_text(text, encoding="utf-8")
+            new.replace(path)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"written: {self.path}")
 
 
-def case_of(found: pytest.TestReport) -> report.Case:
+def case_of(found: pytest.TestReport) -> page.Case:
     path, _, test = found.nodeid.partition("::")
     name, _, parameters = test.partition("[")
     properties = {name: value for name, value in found.user_properties if isinstance(value, str)}
-    return report.Case(Path(path).stem, name, parameters.rstrip("]"), found.outcome, found.duration, properties)
+    return page.Case(Path(path).stem, name, parameters.rstrip("]"), found.outcome, found.duration, properties)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -43,10 +43,9 @@ def page(cases: Sequence[Case]) -> str:
     return "\n".join(line for part in parts for line in part(cases)) + "\n"
 
 
-def merged(known: Sequence[Case], new: Sequence[Case]) -> list[Case]:
-    """The last outcome of each case, in a stable order. Of two reports of one case the one that is no pass counts."""
-    cases = {case.id: case for case in known}
-    cases.update({case.id: case for case in sorted(new, key=lambda case: case.outcome != "passed")})
+def merged(known: Sequence[Case], new: Case) -> list[Case]:
+    """With the last outcome of one case, in a stable order."""
+    cases = {case.id: case for case in (*known, new)}
     return [cases[id] for id in sorted(cases)]
 
 

@@ -119,7 +119,7 @@ def test_a_page_tells_what_failed_and_the_ratios() -> None:
 def test_the_last_outcome_of_a_case_counts_and_others_stay() -> None:
     one, two = (report.Case("test_flow", "test_it", way, "passed") for way in ("one", "two"))
     failed = replace(one, outcome="failed")
-    assert report.merged([one, two], [failed, one]) == [failed, two]
+    assert report.merged([one, two], failed) == [failed, two]
     assert report.read(report.written([failed, two])) == [failed, two]
 
 
