@@ -49,6 +49,9 @@ SIMULATED = "XENSNAP_SIM_DIR"
 SOCKETS = "XENSNAP_QMP_DIR"
 """The variable that tells programs there where the monitors' sockets are."""
 
+LOGS = "XENSNAP_LOG_DIR"
+"""The variable that tells them where the files are that are /var/log/xen of a Xen host."""
+
 WORLD_FILE = "world"
 
 LOCK_FILE = ".world.lock"

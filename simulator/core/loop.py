@@ -11,6 +11,8 @@ from asyncio import transports
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from simulator.core.unmodelled import NotModelled
+
 
 class Deadlock(RuntimeError):
     """Every task waits for another."""
@@ -81,6 +83,13 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
             passed, self._told_s = now - self._told_s, now
             self._passes(passed)
         return now
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """What is not modelled ends the loop: who waits for an answer would take it for a peer that says nothing."""
+        error = context.get("exception")
+        if isinstance(error, NotModelled):
+            raise error
+        super().call_exception_handler(context)
 
     def listening(self, path: str, accept: Callable[[], Peer]) -> None:
         """From now on a connection to this UNIX socket reaches what `accept` makes; it may raise `OSError` instead."""

@@ -1,4 +1,4 @@
-"""Door three: the executables of a world in a directory for a PATH, and its monitors on sockets in another."""
+"""Door three: executables of a world in a directory for a PATH, its monitors on sockets and its logs in two more."""
 
 import tempfile
 import threading
@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from simulator.serve import programs
+from simulator.serve.logs import Logs
 from simulator.serve.sockets import SocketServer, Worlds
 from simulator.serve.tool_server import Runs, ToolServer, at_once
+from simulator.world import World
 
 
 class Doorway:
@@ -21,6 +23,7 @@ class Doorway:
     Attributes:
         tools: the directory of the executables.
         sockets: that of the monitors.
+        logs: that of what daemons and QEMUs write.
     """
 
     def __init__(
@@ -28,16 +31,24 @@ class Doorway:
     ) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="xensnap-sim-")
         place = Path(self._scratch.name)
-        self.tools, self.sockets = place / "bin", place / "qmp"
+        self.tools, self.sockets, self.logs = place / "bin", place / "qmp", place / "log"
         self.tools.mkdir()
         self.sockets.mkdir(mode=0o700)
-        self._monitors = SocketServer(worlds(), self.sockets)
+        self.logs.mkdir(mode=0o700)
+        self._files = Logs(self.logs)
+        self._monitors = SocketServer(worlds(), self.sockets, attending=self._files.attend)
         self._monitors.attend()
-        self._server = ToolServer(worlds(), place / "tools", runs=runs, after=self._monitors.serving)
+        self._server = ToolServer(worlds(), place / "tools", runs=runs, after=self._served)
         self._server.install(self.tools, names)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._monitors.run, args=(self._over.is_set,), daemon=True)
         self._thread.start()
+
+    def _served(self, world: World) -> None:
+        """Return when sockets and logs are those of this world."""
+        self._monitors.serving(world)
+        if not self._files.tells(world):
+            self._monitors.look()
 
     def look(self) -> None:
         """Return when whoever serves has seen the world as it is now."""

@@ -44,11 +44,19 @@ class SocketServer:
         worlds: where the world is kept.
         directory: where the sockets are made.
         complain: told in words what was asked and is not modelled.
+        attending: shown the world whenever it may be another.
     """
 
-    def __init__(self, worlds: Worlds, directory: Path, complain: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        worlds: Worlds,
+        directory: Path,
+        complain: Callable[[str], None] | None = None,
+        attending: Callable[[World], object] = id,
+    ) -> None:
         self._worlds = worlds
         self._directory = directory
+        self._attending = attending
         self._complain = complain or (lambda words: print(words, file=sys.stderr))  # noqa: T201 -- a server's log
         self._selector = selectors.DefaultSelector()
         self._listeners: dict[tuple[int, str], socket.socket] = {}
@@ -69,6 +77,7 @@ class SocketServer:
             kept = {(domid, which) for domid, which in there if cell.world.held(domid) == which}
             self._jobs = bool(cell.world.orphans())
             domids = set(cell.world.xen.there)
+            self._attending(cell.world)
         for key in there - set(self._listeners):
             self._listen(key)
         for key in set(self._listeners) - there:

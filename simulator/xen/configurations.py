@@ -126,7 +126,8 @@ def of_file(written: str, *, source: str) -> Written:
 def refusal(written: str, *, source: str) -> str:
     """What xl says of a file that it can read and that describes no domain (trace xen/configurations-refused).
 
-    That a kernel is named at all is not asked: simulated guests boot without one.
+    Whether a kernel is named is asked only of a file that gives no UUID: guests that were added to a simulated host
+    have none, so that what describes them names nothing of that host, and are made from files that give theirs.
 
     Raises:
         Usage: xl could not read it.
@@ -148,10 +149,14 @@ def refusal(written: str, *, source: str) -> str:
     for key in _ACTED_ON:
         if (action := file.string(key)) is not None and action not in _ACTIONS:
             return f'Unknown {key} action "{action}" specified'
+    # xl 4.17.7 (xl_parse.c): a PV guest has no BIOS, and that is said before any disk is looked at.
+    if uuid is None and kind in {GuestKind.PV, "generic"} and all(file.string(key) is None for key in _BOOTED_BY):
+        return "Neither kernel nor bootloader specified"
     return ""
 
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
+_BOOTED_BY = ("kernel", "bootloader", "firmware")
 _ACTED_ON = ("on_poweroff", "on_reboot", "on_watchdog", "on_crash", "on_soft_reset")
 _ACTIONS = frozenset(
     ["destroy", "restart", "rename-restart", "preserve", "coredump-destroy", "coredump-restart", "soft-reset"]

@@ -6,6 +6,7 @@ twice, since xl looks only when it makes a domain (xen.md 12).
 
 from collections.abc import Iterator
 from enum import StrEnum
+from itertools import pairwise
 
 import msgspec
 from immutables import Map
@@ -14,6 +15,9 @@ from xensnap.model import Disk, Domain, DomainUuid, DomId, GuestKind, RunState
 
 replace = msgspec.structs.replace
 
+
+_OLD_LOGS = 10
+"""So many logs of the same name are kept: `.log.1` is the latest of them (libxl_create_logfile of Xen 4.17)."""
 
 VIRT_CAPS = ("pv", "hvm", "hap", "gnttab-v1", "gnttab-v2")
 """What `xl info` tells of Debian's Xen, which is built without shadow paging (xen-live.md A1)."""
@@ -133,9 +137,9 @@ class Xen(msgspec.Struct, frozen=True):
     answers: bool = True
 
     def logged(self, file: str, text: str, *, anew: bool = False) -> "Xen":
-        """With this added to a log; a new daemon or QEMU begins its own."""
-        before = "" if anew else self.logs.get(file, "")
-        return replace(self, logs=self.logs.set(file, before + text))
+        """With this added to a log; a new daemon or QEMU begins its own, and those before it are turned over."""
+        logs = _turned_over(self.logs, file) if anew else self.logs
+        return replace(self, logs=logs.set(file, logs.get(file, "") + text))
 
     def logs_dirty(self, kind: GuestKind) -> bool:
         """Whether it can tell which pages of such a guest have changed (xen-live.md A1)."""
@@ -173,3 +177,14 @@ class Xen(msgspec.Struct, frozen=True):
     def without(self, domid: int) -> "Xen":
         """The domain is gone; its domid never comes back."""
         return replace(self, there=self.there.delete(domid))
+
+
+def _turned_over(logs: Map[str, str], file: str) -> Map[str, str]:
+    """The log of this name has become the first of the old ones, each of which is one older, and the oldest is gone."""
+    if file not in logs:
+        return logs
+    names = [file, *(f"{file}.{number}" for number in range(1, _OLD_LOGS + 1))]
+    turned = {older: logs[newer] for newer, older in pairwise(names) if newer in logs}
+    for name in names:
+        logs = logs.delete(name) if name in logs else logs
+    return logs.update(turned)

@@ -119,16 +119,9 @@ class Lab:
 
     def failing(self, operation: str) -> Iterator[tuple[str, End]]:
         """The step that fails, and the end: with what was there before that step, and with what it has written."""
-        program, fs = OPERATIONS[operation], self.fs
-        for name, step in qemu_img.steps(program):
-            after = step(fs, program, 0)
-            if after is not fs:
-                try:
-                    step(_Failing(**{field: getattr(fs, field) for field in fs.__struct_fields__}), program, 0)
-                except qemu_img.ToolError as error:
-                    for found in (fs, after):
-                        yield name, End(1, error.words, self._simulated(program, found))
-            fs = after
+        program = OPERATIONS[operation]
+        for name, words, fs in failing(program, self.fs):
+            yield name, End(1, words, self._simulated(program, fs))
 
     def dying(self, operation: str) -> Iterator[Left]:
         """What is left at each step where it can die, the first and the last state included."""
@@ -165,6 +158,19 @@ class Lab:
             )
         finally:
             host.cell.world = before
+
+
+def failing(program: Program, fs: FileSystem) -> Iterator[tuple[str, str, FileSystem]]:
+    """Each step that a disk can let fail, what is said then, and the two states that it may leave."""
+    for name, step in qemu_img.steps(program):
+        after = step(fs, program, 0)
+        if after is not fs:
+            try:
+                step(_Failing(**{field: getattr(fs, field) for field in fs.__struct_fields__}), program, 0)
+            except qemu_img.ToolError as error:
+                for found in (fs, after):
+                    yield name, error.words, found
+        fs = after
 
 
 class _Failing(FileSystem, frozen=True):

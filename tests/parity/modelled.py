@@ -26,6 +26,7 @@ from tests.parity.test_ledger import A_JOB_IN_A_GRAPH, LEDGER
 from tests.parity.test_mutants import MUTANTS
 from tests.parity.test_qemu_img_broken import FAILS_OTHERWISE as FAILS
 from tests.parity.test_qemu_img_broken import LEFT_OTHERWISE as LEFT
+from tests.parity.unmodelled import MESSAGES, PROGRAMS
 
 SOURCES = Path(simulator.__file__).parent
 _TOOLS = {"qemu": "QEMU", "xen": "Xen"}
@@ -48,7 +49,13 @@ and how often in a minute, is in {doc}`tried`.
 def page() -> str:
     """docs/reference/modelled.md."""
     return (
-        "\n".join([HEAD, *_numbers(), *_monitor(), *_images(), *_xl(), *_others(), *_mutants(), *_differences()]) + "\n"
+        "\n".join(
+            [
+                *(HEAD, *_numbers(), *_monitor(), *_images(), *_xl(), *_others(), *_refused()),
+                *(*_mutants(), *_differences()),
+            ]
+        )
+        + "\n"
     )
 
 
@@ -199,6 +206,19 @@ def _taken_by_xl(name: str) -> list[str]:
 def _others() -> Iterator[str]:
     yield "## Xenstore\n"
     yield ", ".join(f"`{name}`" for name in programs.NAMES if name.startswith("xenstore")) + "."
+
+
+def _refused() -> Iterator[str]:
+    yield "\n## What is refused\n"
+    yield "What the real tools have and somebody might miss. A test asks for each at every door. In process it raises"
+    yield "`NotModelled`; an executable ends with exit code 70 and says it; a client of a monitor is hung up on, and"
+    yield "the words are on the standard error of whoever serves, such as `xensnap sim run`.\n"
+    yield _row("of", "not modelled")
+    yield _row("---", "---")
+    yield from (_row(argv[0], f"`{what}`") for what, argv in PROGRAMS.items())
+    yield from (_row("QMP", f"`{what}`") for what in MESSAGES)
+    yield "\nThe commands of QEMU 7.2.22 that are not modelled, all of which are refused like that:"
+    yield ", ".join(f"`{name}`" for name in sorted(absent.NAMES)) + "."
 
 
 def _mutants() -> Iterator[str]:

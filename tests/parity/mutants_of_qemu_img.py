@@ -13,6 +13,8 @@ from simulator.disk.refcounts import lowered, may_snapshot
 from simulator.disk.snapshots import Entry, Table
 from simulator.tools.img import arguments, change, copy, create, look, mapping, opening, options, run, snapshot
 from simulator.tools.img.arguments import Failed, size_of
+from tests.parity import test_other_guests as guests
+from tests.parity.mutants_of_xl import Case
 
 replace = msgspec.structs.replace
 Mutate = Callable[[pytest.MonkeyPatch], None]
@@ -89,6 +91,11 @@ def a_long_tag_is_kept_whole(patch: pytest.MonkeyPatch) -> None:
 def a_snapshot_that_fails_leaks_nothing(patch: pytest.MonkeyPatch) -> None:
     """What could not be made has left no trace."""
     patch.setattr(operations, "snapshot_refused", lambda image: None if may_snapshot(image) else lowered(image))
+
+
+def a_snapshot_that_a_disk_stops_leaks_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Where a disk fails half-way the counts are put right again."""
+    patch.setattr(operations, "raised", lambda image, _clusters, **_more: image)
 
 
 def an_apply_keeps_the_size(patch: pytest.MonkeyPatch) -> None:
@@ -206,7 +213,7 @@ def a_program_is_told_even_quietly(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(run._SUBCOMMANDS, "check", checked)
 
 
-MUTANTS: dict[Mutate, str] = {
+MUTANTS: dict[Mutate, str | Case] = {
     on_is_on: "img-words",
     a_share_is_of_the_image: "img-words",
     a_program_is_told_even_quietly: "img-words",
@@ -218,6 +225,9 @@ MUTANTS: dict[Mutate, str] = {
     ids_are_never_used_again: "snapshot-ids",
     a_long_tag_is_kept_whole: "snapshot-tags",
     a_snapshot_that_fails_leaks_nothing: "narrow-refcounts",
+    a_snapshot_that_a_disk_stops_leaks_nothing: Case(
+        guests.FOUR_DISKS, guests.test_a_snapshot_that_a_disk_stops_leaves_nothing_or_has_leaked
+    ),
     an_apply_keeps_the_size: "snapshot-sizes",
     an_old_image_with_snapshots_grows: "snapshot-sizes",
     a_backing_format_is_guessed: "create",

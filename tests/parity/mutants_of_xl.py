@@ -16,7 +16,7 @@ from simulator.serve.xl import run as xl
 from simulator.serve.xl.words import Refused
 from simulator.tools.img.arguments import Call
 from simulator.world import World, life, programs
-from simulator.xen import configurations
+from simulator.xen import configurations, incarnations
 from simulator.xen.incarnations import Incarnation
 from tests.parity import test_other_guests as guests
 from xensnap.model import Backend, Disk, Domain
@@ -30,6 +30,7 @@ ATTACHED, FILE, RENAME, COMMAND = life.attached_disk, acting._file, acting.renam
 BEGUN, SUSPENDING, SAVING = programs._file_begun, programs._suspend_asked, programs._STEPS[programs.Save]
 OPENING, HAS, LOADVM = graph.opening, Call.has, machine.loadvm
 MADE, TOLD, PAUSED, LETTERS, REFUSED = life.made, configuration.config, life.paused, listing.letters, xl._refused
+REFUSAL = configurations.refusal
 
 
 def pauses_are_not_counted(patch: pytest.MonkeyPatch) -> None:
@@ -191,6 +192,21 @@ def a_named_backend_is_not_kept(patch: pytest.MonkeyPatch) -> None:
 def any_kernel_boots(patch: pytest.MonkeyPatch) -> None:
     """A kernel is looked for before a domain is made, or never."""
     patch.setattr(acting, "_require_kernel", lambda *_args: None)
+
+
+def a_guest_needs_nothing_to_boot_from(patch: pytest.MonkeyPatch) -> None:
+    """A PV guest without a kernel finds a boot loader on its first disk, as a PC does."""
+
+    def refusal(written: str, *, source: str) -> str:
+        said = REFUSAL(written, source=source)
+        return "" if "kernel" in said else said
+
+    patch.setattr(configurations, "refusal", refusal)
+
+
+def a_log_goes_on(patch: pytest.MonkeyPatch) -> None:
+    """A new daemon writes below what the one before has written."""
+    patch.setattr(incarnations, "_turned_over", lambda logs, _file: logs)
 
 
 def lines_are_counted_right(patch: pytest.MonkeyPatch) -> None:
@@ -437,6 +453,12 @@ MUTANTS: dict[Mutate, str | Case] = {
     no_image_is_looked_for: "disks-in-all-words",
     any_kernel_boots: "kernels-that-are-not-there",
     lines_are_counted_right: "kernels-that-are-not-there",
+    a_guest_needs_nothing_to_boot_from: Case(
+        guests.FOUR_DISKS, guests.test_a_guest_that_boots_from_nothing_is_not_made
+    ),
+    a_log_goes_on: Case(
+        guests.FOUR_DISKS, guests.test_each_daemon_has_a_log_of_its_own_and_the_one_before_is_turned_over
+    ),
     an_unpause_too_many_fails: "pause-is-counted",
     a_list_of_nobodys_disks_fails: "no-such-domain",
     a_full_disk_leaves_the_guest_suspended: _NO_SPACE,

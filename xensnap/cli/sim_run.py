@@ -30,8 +30,8 @@ from xensnap.testing.doors import doors
 def run(session: Session, words: tuple[str, ...]) -> None:
     """Run a program to which the simulated host is the machine: xl, qemu-img, xenstore-*, and monitors on sockets.
 
-    Its exit code is ours. The sockets are in the directory $XENSNAP_QMP_DIR. `xensnap --host xen` works there, too,
-    through those very programs and sockets.
+    Its exit code is ours. The sockets are in the directory $XENSNAP_QMP_DIR, the logs of xl and QEMU in
+    $XENSNAP_LOG_DIR. `xensnap --host xen` works there, too, through those very programs and sockets.
     """
     sys.exit(_ran(session, list(words)))
 

@@ -1,6 +1,7 @@
 """The doors of a simulated host that is kept in a directory: where programs find it that know nothing of a simulation.
 
-On their PATH stand `xl`, `qemu-img` and the xenstore tools, and the monitors of running domains listen on UNIX sockets.
+On their PATH stand `xl`, `qemu-img` and the xenstore tools, the monitors of running domains listen on UNIX sockets, and
+what xl's daemons and QEMU write is in files.
 `xensnap sim run` opens them for a command, the fixture `doors` for a test.
 """
 
@@ -23,7 +24,7 @@ def doors(place: hosts.SimulatedPlace, spec: str) -> Iterator[Mapping[str, str]]
     doorway = hosts.import_simulator("simulator.serve.doorway").Doorway(lambda: hosts.KeptWorld(place))
     with closing(doorway):
         path = os.pathsep.join([str(doorway.tools), os.environ.get("PATH", os.defpath)])
-        places = {hosts.SOCKETS: str(doorway.sockets), hosts.SIMULATED: place.directory}
+        places = {hosts.SOCKETS: str(doorway.sockets), hosts.LOGS: str(doorway.logs), hosts.SIMULATED: place.directory}
         yield {**os.environ, "PATH": path, hosts.VARIABLE: spec, **places}
 
 
@@ -31,7 +32,8 @@ class Doors:
     """A simulated host for a test of a program: set it up as `SimulatedHost`, then run programs on it.
 
     Attributes:
-        environment: for a program that shall see the host. `XENSNAP_QMP_DIR` names the directory of the sockets.
+        environment: for a program that shall see the host. `XENSNAP_QMP_DIR` names the directory of the sockets,
+            `XENSNAP_LOG_DIR` that of the logs of xl and QEMU.
     """
 
     def __init__(self, place: hosts.SimulatedPlace, environment: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from simulator import Cut, SimulatedHost, after_engine_crash, after_host_crash, crash_points, persist
 from simulator.checkers.guests import alone, standing, torn, twins
+from simulator.xen.incarnations import Xen
 from xensnap.errors import Busy, Failed, NotFound, Refused, Unknown, Usage
 from xensnap.hypervisor import Capability, TakeInternal, TakeOverlay, Then
 from xensnap.model import Backing, Domain, Format, Layer, RunState
@@ -351,3 +352,12 @@ def test_a_start_that_fails_leaves_no_domain(effect, cut, host):
     assert caught.value.id == "not-started"
     assert guest(host).state is RunState.OFF
     assert not host.world.qemus
+
+
+def test_ten_old_logs_are_kept_and_the_latest_is_the_first():
+    xen = Xen()
+    for number in range(13):
+        xen = xen.logged("xl-a.log", f"{number}\n", anew=True)
+    xen = xen.logged("xl-a.log", "more\n").logged("xl-b.log", "other\n", anew=True)
+    old = {f"xl-a.log.{age}": f"{12 - age}\n" for age in range(1, 11)}
+    assert dict(xen.logs) == {"xl-a.log": "12\nmore\n", "xl-b.log": "other\n", **old}

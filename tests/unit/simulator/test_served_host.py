@@ -1,5 +1,6 @@
 """A host that is worked on through executables and sockets does the same as one that is worked on in one process."""
 
+import re
 import socket
 from collections.abc import Iterator
 from errno import EIO
@@ -69,6 +70,29 @@ def test_a_monitor_is_there_as_soon_as_xl_says_so_and_gone_with_the_guest(doors:
     """
     done = doors.run("sh", "-euc", script)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_xl_and_qemu_write_is_in_files_as_soon_as_xl_has_ended(doors: Doors) -> None:
+    with doors.host() as host:
+        host.create_image("/images/a.qcow2")
+        path = host.write_configuration(host.add_domain("pv1", disks={"xvda": "/images/a.qcow2"}).name)
+    script = f"""
+        ls $XENSNAP_LOG_DIR
+        xl create -q {path}; cat $XENSNAP_LOG_DIR/xl-pv1.log
+        xl save -c pv1 /saved 2>/dev/null; tail -n +2 $XENSNAP_LOG_DIR/xl-pv1.log
+        xl destroy pv1; xl create -q {path}; cat $XENSNAP_LOG_DIR/xl-pv1.log
+        (cd $XENSNAP_LOG_DIR && ls)
+    """
+    done = doors.run("sh", "-euc", script)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.sub(r"pid \d+", "pid", done.stdout).splitlines() == [
+        "Waiting for domain pv1 (domid 1) to die [pid]",
+        "Domain 1 has shut down, reason code 2 0x2",
+        "Domain has suspended.",
+        "Done. Exiting now",
+        "Waiting for domain pv1 (domid 2) to die [pid]",
+        *("qemu-dm-pv1.log", "qemu-dm-pv1.log.1", "xl-pv1.log", "xl-pv1.log.1"),
+    ]
 
 
 @pytest.fixture
