@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from simulator import SimulatedHost, World
+from simulator import NotModelled, SimulatedHost, World
 from simulator.ports import reading
 from simulator.ports.machine import SimulatedMachine
 from simulator.ports.seat import Cell, Seat
@@ -67,6 +67,9 @@ class DoorHost(SimulatedHost):
         self._monitors = VirtualMonitors(self._cell)
         try:
             return self._monitors.loop.run_until_complete(work)
+        except NotModelled:
+            self._monitors.abandon()
+            raise
         finally:
             self._monitors.close()
             self._monitors = None

@@ -18,7 +18,7 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
-from simulator import World
+from simulator import NotModelled, World
 from simulator.ports.machine import SimulatedMachine
 from simulator.ports.seat import Cell, Seat
 from simulator.serve import programs
@@ -67,6 +67,17 @@ class ServedHost(DoorHost):
         self._seat = HeldSeat(self._cell, self.pid)
         doors = _Doors(self._cell, self.pid)
         return _through(self._seat, LocalRunner(environment=doors.environment), doors.monitor, run=self.run)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """As `DoorHost.run`. What is not modelled is raised, whatever was made of a tool or a monitor that failed."""
+        try:
+            return super().run(work)
+        finally:
+            doorway = _open.get(self._cell)
+            if doorway is not None and doorway.refused:
+                words = "; ".join(doorway.refused)
+                doorway.refused.clear()
+                raise NotModelled(words)
 
     def _looped(self, work: Coroutine[Any, Any, T]) -> T:
         import asyncio

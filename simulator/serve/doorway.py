@@ -1,5 +1,6 @@
 """Door three: executables of a world in a directory for a PATH, its monitors on sockets and its logs in two more."""
 
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ class Doorway:
         tools: the directory of the executables.
         sockets: that of the monitors.
         logs: that of what daemons and QEMUs write.
+        refused: what somebody has asked for that is not modelled, or that met an error of the simulator's own, in the
+            words that he or the standard error was told.
     """
 
     def __init__(
@@ -35,14 +38,22 @@ class Doorway:
         self.tools.mkdir()
         self.sockets.mkdir(mode=0o700)
         self.logs.mkdir(mode=0o700)
+        self.refused: list[str] = []
         self._files = Logs(self.logs)
-        self._monitors = SocketServer(worlds(), self.sockets, attending=self._files.attend)
+        self._monitors = SocketServer(worlds(), self.sockets, self._complained, attending=self._files.attend)
         self._monitors.attend()
-        self._server = ToolServer(worlds(), place / "tools", runs=runs, after=self._served)
+        self._server = ToolServer(
+            worlds(), place / "tools", runs=runs, after=self._served, refusing=self.refused.append
+        )
         self._server.install(self.tools, names)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._monitors.run, args=(self._over.is_set,), daemon=True)
         self._thread.start()
+
+    def _complained(self, words: str) -> None:
+        """Nobody but us can tell why a client was hung up on."""
+        self.refused.append(words)
+        print(words, file=sys.stderr)  # noqa: T201 -- a server's log
 
     def _served(self, world: World) -> None:
         """Return when sockets and logs are those of this world."""

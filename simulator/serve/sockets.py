@@ -7,7 +7,6 @@ as with QEMU's own backlog of one. What several programs do to the world at once
 import contextlib
 import selectors
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -51,13 +50,13 @@ class SocketServer:
         self,
         worlds: Worlds,
         directory: Path,
-        complain: Callable[[str], None] | None = None,
+        complain: Callable[[str], object] = id,
         attending: Callable[[World], object] = id,
     ) -> None:
         self._worlds = worlds
         self._directory = directory
         self._attending = attending
-        self._complain = complain or (lambda words: print(words, file=sys.stderr))  # noqa: T201 -- a server's log
+        self._complain = complain
         self._selector = selectors.DefaultSelector()
         self._listeners: dict[tuple[int, str], socket.socket] = {}
         self._clients: dict[tuple[int, str], _Client] = {}

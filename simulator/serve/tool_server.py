@@ -100,12 +100,20 @@ class ToolServer:
         path: the socket that the executables connect to.
         runs: how each is run.
         after: hears of the world after each, before whoever has called it goes on.
+        refusing: told in words what was asked and is not modelled, or met an error of the simulator's own.
     """
 
     def __init__(
-        self, worlds: Worlds, path: Path, *, runs: Runs = at_once, after: Callable[[World], object] = id
+        self,
+        worlds: Worlds,
+        path: Path,
+        *,
+        runs: Runs = at_once,
+        after: Callable[[World], object] = id,
+        refusing: Callable[[str], object] = id,
     ) -> None:
         self._worlds = worlds
+        self._refusing = refusing
         self._path = path
         self._runs = runs
         self._after = after
@@ -165,11 +173,29 @@ class ToolServer:
             self._after(done.world)
             return done
 
-        return _ended(ran)
+        return self._ended(ran)
 
     def _talk(self, line: socket.socket, heard: BinaryIO, argv: list[str]) -> None:
         with line, closing(migrating.talk(self._worlds, argv)) as talk, suppress(OSError, _Killed):
-            _say(line, _ended(lambda: _talked(talk, line, heard)))
+            _say(line, self._ended(lambda: _talked(talk, line, heard)))
+
+    def _ended(self, what: Callable[[], Ended]) -> dict[str, Any]:
+        """How a program ends, or that the simulator cannot tell."""
+        try:
+            done = what()
+        except (_Killed, Hangs):
+            raise
+        except NotImplementedError as error:
+            words = f"xensnap simulator: not modelled: {error}"
+            self._refusing(words)
+            return _told(NOT_MODELLED, "", f"{words}\n")
+        except XensnapError as error:
+            return _told(NOT_MODELLED, "", f"xensnap simulator: {error}\n")
+        except Exception as error:  # noqa: BLE001 -- whoever calls must hear of it, and others be served
+            words = f"xensnap simulator: an error of its own: {error!r}"
+            self._refusing(words)
+            return _told(NOT_MODELLED, "", f"{words}\n")
+        return _told(done.returncode, done.stdout, done.stderr)
 
 
 def _talked(talk: migrating.Talk, line: socket.socket, heard: BinaryIO) -> Ended:
@@ -194,21 +220,6 @@ class _Killed(Exception):
 
 def _say(line: socket.socket, what: dict[str, Any]) -> None:
     line.sendall(marshal.dumps(what))
-
-
-def _ended(what: Callable[[], Ended]) -> dict[str, Any]:
-    """How a program ends, or that the simulator cannot tell."""
-    try:
-        done = what()
-    except (_Killed, Hangs):
-        raise
-    except NotImplementedError as error:
-        return _told(NOT_MODELLED, "", f"xensnap simulator: not modelled: {error}\n")
-    except XensnapError as error:
-        return _told(NOT_MODELLED, "", f"xensnap simulator: {error}\n")
-    except Exception as error:  # noqa: BLE001 -- whoever calls must hear of it, and others be served
-        return _told(NOT_MODELLED, "", f"xensnap simulator: an error of its own: {error!r}\n")
-    return _told(done.returncode, done.stdout, done.stderr)
 
 
 def _told(code: int, out: str, err: str) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """Door two: the monitors of a world on the deterministic loop, for any asyncio client that connects to UNIX sockets."""
 
+import asyncio
 import errno
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
 
-from simulator.core.loop import Peer, SimulatedLoop
+from simulator.core.loop import Deadlock, Peer, SimulatedLoop
+from simulator.core.unmodelled import NotModelled
 from simulator.ports.seat import Cell
 from simulator.serve.low.said import said
 from simulator.world import line
@@ -17,6 +20,7 @@ from xensnap.errors import XensnapError
 
 replace = msgspec.structs.replace
 
+_CANCELS_MAX = 3
 POLL_S = 0.05
 """How often the world moves while QEMU has something to do and no client waits for a time of its own."""
 
@@ -58,6 +62,17 @@ class VirtualMonitors:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         self._require(domid)
         return path
+
+    def abandon(self) -> None:
+        """End everybody on the loop: with what is not modelled nobody can go on, nor can they wait for an answer."""
+        for _ in range(_CANCELS_MAX):
+            tasks = asyncio.all_tasks(self.loop)
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()
+            with suppress(NotModelled, Deadlock):  # who puts things right again may ask for it once more
+                self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
 
     def close(self) -> None:
         """Hang up on everybody, and end the loop with whatever was still on its way."""

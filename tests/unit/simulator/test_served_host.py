@@ -5,12 +5,15 @@ import socket
 from collections.abc import Iterator
 from errno import EIO
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from simulator import Cut, SimulatedHost
+from simulator import Cut, NotModelled, SimulatedHost
+from simulator.qemu import monitor
 from simulator.serve.doorway import Doorway
 from simulator.serve.held import HeldCell, HeldWorlds
+from simulator.serve.xl import run as xl
 from tests.crash.harness import GUEST
 from tests.crash.running import UUID, running, seen
 from xensnap import served
@@ -93,6 +96,22 @@ def test_what_xl_and_qemu_write_is_in_files_as_soon_as_xl_has_ended(doors: Doors
         "Waiting for domain pv1 (domid 2) to die [pid]",
         *("qemu-dm-pv1.log", "qemu-dm-pv1.log.1", "xl-pv1.log", "xl-pv1.log.1"),
     ]
+
+
+@pytest.mark.parametrize("kind", [DoorHost, ServedHost])
+def test_what_is_not_modelled_is_no_failure_of_a_tool_or_a_monitor(kind: type[SimulatedHost], monkeypatch) -> None:
+    def unknown(*_args: object) -> NoReturn:
+        raise NotModelled("that")
+
+    host = running("e", host_kind=kind)
+    with monkeypatch.context() as patch:
+        patch.setitem(xl.SUBCOMMANDS, "list", unknown)
+        with pytest.raises(NotModelled, match="that"):
+            Engine(host).domains()
+    with monkeypatch.context() as patch:
+        patch.setitem(monitor.COMMANDS, "transaction", monitor.COMMANDS["transaction"]._replace(do=unknown))
+        with pytest.raises(NotModelled, match="that"):
+            Engine(host).create(GUEST, CreateRequest("second", disk_only=True))
 
 
 @pytest.fixture
