@@ -51,6 +51,10 @@ class Capability(StrEnum):
 # --- Files -----------------------------------------------------------------------------------------------------------
 
 
+WHOLE_BYTES_MAX = 64 << 20
+"""What is read whole is text of ours, of libxl's or of an operator: no larger file is, whoever has put it there."""
+
+
 class FileStat(msgspec.Struct, frozen=True):
     """What the file system says of one name. Links are not followed: a symlink is not a regular file.
 
@@ -85,7 +89,10 @@ class Files(Protocol):
     """
 
     async def read(self, path: str) -> bytes:
-        """The whole content of a regular file. `NotFound` where there is none. One open, one read."""
+        """The whole content of a regular file of no more than `WHOLE_BYTES_MAX`. One open, one read.
+
+        `NotFound` where there is none; `FileFailed` with EFBIG where it is larger, of which nothing is read.
+        """
 
     async def read_part(self, path: str, *, offset: int, length_bytes: int) -> bytes:
         """As much of these bytes of a regular file as there is. `NotFound` without the file. One open, one read."""

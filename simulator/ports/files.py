@@ -15,7 +15,7 @@ from simulator.ports.roles import effect
 from simulator.ports.seat import Seat
 from simulator.world import World
 from xensnap.errors import Busy, Effect, FileFailed, NotFound, Reason, Refused
-from xensnap.hypervisor import FileStat, Lock
+from xensnap.hypervisor import WHOLE_BYTES_MAX, FileStat, Lock
 from xensnap.model import FileId
 
 _POLL_NS = 50_000_000
@@ -37,6 +37,12 @@ class SimulatedFiles:
 
     async def read(self, path: str) -> bytes:
         """The whole content of a regular file: bytes of ours, or an image as the qcow2 file that it would be."""
+        data = await self._content(path)
+        if len(data) > WHOLE_BYTES_MAX:
+            raise failure(OSError(errno.EFBIG, ""), "read", path)
+        return data
+
+    async def _content(self, path: str) -> bytes:
         fs = (await self._seat.look(effect(path, "read"), path)).fs
         try:
             stored = fs.inode(path).stored
@@ -48,7 +54,7 @@ class SimulatedFiles:
 
     async def read_part(self, path: str, *, offset: int, length_bytes: int) -> bytes:
         """These bytes of a regular file, as `read`."""
-        return (await self.read(path))[offset : offset + length_bytes]
+        return (await self._content(path))[offset : offset + length_bytes]
 
     async def create(self, path: str, data: bytes = b"", *, mode: int = 0o600) -> None:
         """A new file. A death halfway leaves it empty or short; a failure has removed it again."""

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from simulator.core.unmodelled import NotModelled
+
 NESTING_MAX = 1024
 TOKENS_MAX = 2 << 20
 TOKEN_BYTES_MAX = 64 << 20
@@ -194,6 +196,8 @@ def _parsed(tokens: list[Token]) -> Any:
         return _Parser(tokens).value()
     except _Refused as error:
         return WireError(f"JSON parse error, {error}")
+    except RecursionError:
+        raise NotModelled(f"a command nested so deep, up to the {NESTING_MAX} levels that QEMU takes") from None
 
 
 class _Parser:

@@ -219,6 +219,12 @@ class Guest:
         """Where its images are."""
         return self.domain().disks[0].path.rpartition("/")[0]
 
+    def read(self, path: str) -> bytes:
+        """Every byte of a file of its host, which may be larger than what `Files.read` takes for a text."""
+        found = self.host.run(self.host.files.stat(path))
+        assert found is not None, f"there is no {path}"
+        return self.host.run(self.host.files.read_part(path, offset=0, length_bytes=found.length_bytes))
+
     def record(self, name: str) -> Snapshot:
         """What is recorded of one of its snapshots."""
         return self.engine.list(self.name).contents.snapshots[name]

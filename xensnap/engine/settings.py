@@ -6,10 +6,11 @@ and so is the UUID, which is no setting but the identity.
 
 import json
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
-from xensnap.formats import libxl_json, secret
+from xensnap.errors import Damaged
+from xensnap.formats import domain_toml, libxl_json, secret
 
 _ABOUT_DISKS = {"disk", "disks"}
 _SETTING = re.compile(r"\s*(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(?P<value>.*?)\s*\Z", re.DOTALL)
@@ -40,16 +41,20 @@ def of_the_machine(saved: str, wanted: str) -> tuple[str, ...]:
 
 def read(text: str) -> dict[str, str]:
     """What a configuration says but for its disks, by key; parts of a whole by their path. Empty for an empty text."""
-    for parse in (json.loads, tomllib.loads):
+    for parse in (json.loads, domain_toml.loads):
         try:
             told = parse(text.rstrip("\0"))
-        except (ValueError, RecursionError):
+            if isinstance(told, dict):
+                return _items(told)
+        except (ValueError, RecursionError, Damaged):
             continue
-        if not isinstance(told, dict):
-            break
-        wanted = {key: value for key, value in told.items() if key not in _ABOUT_DISKS}
-        return {key: json.dumps(value, ensure_ascii=False, default=str) for key, value in libxl_json.items(wanted)}
+        break
     return dict(_lines(text))
+
+
+def _items(told: Mapping[str, Any]) -> dict[str, str]:
+    wanted = {key: value for key, value in told.items() if key not in _ABOUT_DISKS}
+    return {key: json.dumps(value, ensure_ascii=False, default=str) for key, value in libxl_json.items(wanted)}
 
 
 def name(text: str) -> str:

@@ -34,6 +34,9 @@ _FILLED_IN = (
     "b_info.device_model_version",
     "b_info.tee",
 )
+NESTING_MAX = 100
+"""So deep a configuration may be nested, as a file for xl may be (`xl_cfg.reader`)."""
+
 _EMPTY = "empty"
 _DEFAULT = "unknown"
 
@@ -133,14 +136,19 @@ def with_what_may_differ(config: Config, given: Config) -> Config:
     return kept | ({"nics": nics} if nics else {}) | events
 
 
-def items(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """All items of a configuration by their path; empty objects are nothing, and defaults are not spelled out."""
+def items(value: Any, path: str = "", *, deeper: int = NESTING_MAX) -> Iterator[tuple[str, Any]]:
+    """All items of a configuration by their path; empty objects are nothing, and defaults are not spelled out.
+
+    `Damaged` where it is nested deeper than `NESTING_MAX`.
+    """
+    if not deeper:
+        raise _bad("the configuration", path, f"it is nested deeper than {NESTING_MAX} levels")
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from items(inner, f"{path}.{key}" if path else key)
+            yield from items(inner, f"{path}.{key}" if path else key, deeper=deeper - 1)
     elif isinstance(value, list):
         for at, inner in enumerate(value):
-            yield from items(inner, f"{path}[{at}]")
+            yield from items(inner, f"{path}[{at}]", deeper=deeper - 1)
     elif value not in ("False", 0):
         yield path, value
 

@@ -9,12 +9,11 @@ from xensnap.errors import NotFound
 
 
 class XenFiles(SimulatedFiles):
-    """Names and bytes, the kept ones too. Those are read whole, replaced and removed; nothing else is done to them."""
+    """Names and bytes, the kept ones too. Those are read, replaced and removed; nothing else is done to them."""
 
-    async def read(self, path: str) -> bytes:
-        """As `SimulatedFiles.read`."""
+    async def _content(self, path: str) -> bytes:
         if not kept.is_kept(path):
-            return await super().read(path)
+            return await super()._content(path)
         data = kept.read(await self._seat.look(effect(path, "read"), path), path)
         if data is None:
             raise NotFound(f"{path}: no such file")

@@ -16,6 +16,7 @@ from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.runner import LocalRunner
 from xensnap.backends.local.waiting import run
 from xensnap.errors import Busy, Effect, FileFailed
+from xensnap.hypervisor import WHOLE_BYTES_MAX
 
 
 @pytest.fixture
@@ -33,6 +34,28 @@ def no_umask():
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.mark.parametrize("told_bytes", [None, 100])
+def test_of_what_is_larger_than_any_text_nothing_is_read_and_of_what_grows_no_more(
+    files, tmp_path, monkeypatch, told_bytes
+):
+    path, read, counted = tmp_path / "large", os.read, list[int]()
+
+    def counting(fd: int, length_bytes: int) -> bytes:
+        data = read(fd, length_bytes)
+        counted.append(len(data))
+        return data
+
+    path.touch()
+    os.truncate(path, 100 << 20)
+    if told_bytes:  # it is large only when somebody reads
+        monkeypatch.setattr("xensnap.backends.local.files._regular", lambda *_: told_bytes << 18)
+    monkeypatch.setattr(os, "read", counting)
+    with pytest.raises(FileFailed) as caught:
+        run(files.read(f"{path}"))
+    assert caught.value.errno == errno.EFBIG
+    assert sum(counted) == (WHOLE_BYTES_MAX + 1 if told_bytes else 0)
 
 
 def test_what_we_make_is_ours_alone_whatever_the_umask(files, tmp_path, no_umask):

@@ -10,7 +10,7 @@ import pytest
 
 from xensnap.backends.local.runner import LocalRunner
 from xensnap.backends.local.waiting import gather, run
-from xensnap.errors import Effect, Failed, Unknown
+from xensnap.errors import Effect, Failed, ToolFailed, Unknown
 
 
 @pytest.fixture(params=["without a lock", "under a lock"])
@@ -37,6 +37,12 @@ def test_it_is_fed_and_its_words_and_code_are_kept(runner):
 
 def test_one_that_does_not_read_is_no_error(runner):
     assert run(runner.run(["true"], stdin=b"x" * 1_000_000)).returncode == 0
+
+
+def test_what_says_more_than_any_text_is_not_read_and_has_come_about_somehow(runner):
+    with pytest.raises(ToolFailed, match="has said 65 MiB, of which 64 are read") as caught:
+        run(runner.run([sys.executable, "-c", "import os; os.ftruncate(1, 65 << 20)"]))
+    assert (caught.value.effect, caught.value.returncode) == (Effect.UNKNOWN, 0)
 
 
 def test_it_speaks_the_language_that_we_read_and_leads_a_session(runner):

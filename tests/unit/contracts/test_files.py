@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from xensnap.errors import Busy, Effect, FileFailed, NotFound
+from xensnap.hypervisor import WHOLE_BYTES_MAX
 from xensnap.model import Format, Layer
 
 
@@ -35,6 +36,17 @@ def test_a_part_of_a_file_is_read_as_far_as_it_goes(bench, files, directory):
     parts = [(0, 3, b"con"), (3, 100, b"tent"), (7, 1, b""), (100, 1, b""), (2, 0, b"")]
     for offset, length_bytes, expected in parts:
         assert bench.run(files.read_part(path, offset=offset, length_bytes=length_bytes)) == expected
+
+
+def test_what_is_larger_than_any_text_is_not_read_whole(bench, files, directory):
+    path = f"{directory}/large"
+    bench.run(files.create(path, b"x" * WHOLE_BYTES_MAX))
+    assert len(bench.run(files.read(path))) == WHOLE_BYTES_MAX
+    bench.run(files.append(path, b"y"))
+    with pytest.raises(FileFailed) as caught:
+        bench.run(files.read(path))
+    assert (caught.value.errno, caught.value.effect) == (errno.EFBIG, Effect.NONE)
+    assert bench.run(files.read_part(path, offset=WHOLE_BYTES_MAX - 1, length_bytes=9)) == b"xy"
 
 
 def test_a_name_is_given_once(bench, files, directory):

@@ -19,7 +19,7 @@ from time import monotonic
 
 from xensnap.backends.local.machine import openers_of
 from xensnap.errors import Busy, Effect, FileFailed, NotFound, Reason, Refused
-from xensnap.hypervisor import FileStat
+from xensnap.hypervisor import WHOLE_BYTES_MAX, FileStat
 from xensnap.model import FileId
 
 # _IOR('f', 1, long), _IOW('f', 2, long) and _IOR('v', 1, long) of linux/fs.h; a long's size is part of the number.
@@ -68,9 +68,12 @@ class LocalFiles:
         """See `Files.read`."""
         with _telling(path, "read"), _opened(path, os.O_RDONLY) as fd:
             length = _regular(fd, path)
-            parts = []
-            while part := os.read(fd, length + 1):
+            _require_small(length, path)
+            parts, left = [], WHOLE_BYTES_MAX + 1
+            while left and (part := os.read(fd, min(length + 1, left))):
                 parts.append(part)
+                left -= len(part)
+            _require_small(WHOLE_BYTES_MAX + 1 - left, path)  # it may have grown meanwhile
             return b"".join(parts)
 
     async def read_part(self, path: str, *, offset: int, length_bytes: int) -> bytes:
@@ -373,6 +376,11 @@ def _regular(fd: int, path: str) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL, "not a regular file", path)
     return found.st_size
+
+
+def _require_small(length_bytes: int, path: str) -> None:
+    if length_bytes > WHOLE_BYTES_MAX:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
 
 
 def _alone(fd: int, path: str) -> None:

@@ -133,12 +133,14 @@ class LocalMonitor:
 
         from qemu.qmp import QMPError
 
+        # A line of more than 10 MiB ends the library's reader with ValueError, one nested too deep with RecursionError.
+        wrong = (QMPError, OSError, EOFError, ValueError, RecursionError)
         hanging_up = asyncio.ensure_future(self._client.disconnect())
         try:
-            with contextlib.suppress(QMPError, OSError, EOFError):
+            with contextlib.suppress(*wrong):
                 await asyncio.shield(hanging_up)
         except asyncio.CancelledError:
-            with contextlib.suppress(QMPError, OSError, EOFError):
+            with contextlib.suppress(*wrong):
                 await hanging_up
             raise
         finally:

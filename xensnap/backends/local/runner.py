@@ -13,8 +13,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from xensnap.backends.local.waiting import alone, loop
-from xensnap.errors import Effect, Failed, Unknown
-from xensnap.hypervisor import Completed
+from xensnap.errors import Effect, Failed, ToolFailed, Unknown
+from xensnap.hypervisor import WHOLE_BYTES_MAX, Completed
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -68,6 +68,7 @@ class LocalRunner:
             finally:
                 if process.poll() is None:
                     _kill(process)
+            _require_small(argv, process.returncode, out, err)
             return Completed(tuple(argv), process.returncode, _content(out), _content(err))
 
     def _start(self, argv: Sequence[str], source: int, out: int, err: int) -> "Popen[bytes]":
@@ -108,6 +109,14 @@ def _file_of(content: bytes = b"") -> Iterator[int]:
 
 def _tell(heard: Callable[[bytes], None], out: int) -> None:
     heard(_content(out))
+
+
+def _require_small(argv: Sequence[str], returncode: int, out: int, err: int) -> None:
+    """What is larger than any text is not read: whatever it says, it has come about, and nobody knows how."""
+    said = os.fstat(out).st_size + os.fstat(err).st_size
+    if said > WHOLE_BYTES_MAX:
+        cause = f"{argv[0]} has said {said >> 20} MiB, of which {WHOLE_BYTES_MAX >> 20} are read at most"
+        raise ToolFailed(cause, argv=tuple(argv), returncode=returncode, stderr="")
 
 
 def _content(fd: int) -> bytes:

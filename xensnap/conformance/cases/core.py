@@ -270,7 +270,7 @@ def an_archive_holds_all_of_a_snapshot(trial: Trial) -> None:
     again.write(block=30)
     again.revert("s")
     trial.same(again.shows(), then, "the other domain, after a revert")
-    archive = guest.host.run(files.read(f"{place}/s.tar"))
+    archive = guest.read(f"{place}/s.tar")
     at = len(archive) // 3
     torn = archive[:at] + bytes([archive[at] ^ 0xFF]) + archive[at + 1 :]
     guest.host.run(files.create(f"{place}/torn.tar", torn))

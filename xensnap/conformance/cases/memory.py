@@ -136,7 +136,7 @@ def memory_that_is_not_whole_stops_a_revert_before_it_begins(trial: Trial) -> No
     guest = trial.guest(runs=True, xvda="qcow2")
     guest.create("s", kind=Kind.INTERNAL)
     files, memory = guest.host.files, guest.record("s").memory
-    whole = guest.host.run(files.read(memory))
+    whole = guest.read(memory)
     guest.host.run(files.replace(memory, whole[: len(whole) // 2]))
     trial.did("half of the memory file is lost")
     trial.refused(lambda: guest.revert("s"), "memory-changed")
