@@ -140,8 +140,10 @@ def _figures(sums: Sums) -> dict[str, str]:
         "tried in a second on one core": _count(round(rate)),
         f"that against the floor of G10, {RUNS_A_SECOND_MIN:,}": f"{rate / RUNS_A_SECOND_MIN:.2f}x" if rate else "",
         "interleavings of several processes": _count(sums["schedules"].total()),
-        "sequences of two that were covered": _share(sums, "pairs"),
+        "sequences of two on a domain that is off that were covered": _share(sums, "pairs"),
         "sequences of three": _share(sums, "threes"),
+        "sequences of two on a guest that runs": _share(sums, "of a guest that runs, pairs"),
+        "sequences of three on a guest that runs": _share(sums, "of a guest that runs, threes"),
         "ways of damage that were found": _count(damages),
         "ways of damage that were overlooked": "0" if damages else "",  # as above
         "places that must make something durable whose lie was noticed, of all": _noticed(sums["syncs"]),

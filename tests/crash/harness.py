@@ -26,6 +26,9 @@ from xensnap.model import DescribedBy, Disk, DiskSnapshot, Format, Kind, Layer, 
 
 GUEST = "guest"
 CLUSTER = 64 * 1024
+IMAGES = ("/images", "/elsewhere")
+"""Where images are; to the second they are only brought."""
+
 TRIED: Counter[str] = Counter()
 """How many deaths of each kind were tried, over all tests of this process."""
 MET: Counter[str] = Counter()
@@ -315,7 +318,7 @@ def nothing_is_left(
     assert not list(unclean(host.world.fs)), f"{list(unclean(host.world.fs))}: {where}"
     layers = [Layer(path, Format.RAW) for path, image in view.images.items() if image]
     known = {layer.path for layer in layers}
-    ours = {entry.path for entry in view.state.ours}
+    ours = {entry.path for entry in view.state.ours} | {each.path for each in view.state.parked}
     store = {"lock", "reserve", "journal", "journal.1", "domain.libxl-json", "description.json"}
     records = {f"snapshotdata-d.{name.replace('%', '%25')}.libxl-json" for name in view.snapshots}
     there = {path for path, _ in files(host.world.fs)}
@@ -325,7 +328,7 @@ def nothing_is_left(
         # What libxl keeps is its own: its lock file stays where a power cut has brought its name back.
         libxls = directory == "/var/lib/xen" and name.lstrip(".").startswith("userdata-")
         operators = directory == "/etc/xen"
-        expected = path in known | ours if directory == "/images" else in_store or libxls or operators
+        expected = path in known | ours if directory in IMAGES else in_store or libxls or operators
         assert expected, f"orphan {path}: {where}"
     assert ours <= there, f"{ours - there} of the ledger are gone: {where}"
     used = reached(host.world.fs, starts_from(view))

@@ -5,7 +5,7 @@ import pytest
 from simulator import SimulatedHost
 from simulator.checkers.leaks import files
 from tests.crash import test_flags as flags
-from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, every_crash, guest, scribble, truth
+from tests.crash.harness import CLUSTER, DEATHS, GUEST, IMAGES, TRIED, every_crash, guest, scribble, truth
 from tests.crash.test_every_effect import with_history
 from xensnap.engine.engine import Engine, plan_for
 from xensnap.engine.request import (
@@ -21,7 +21,7 @@ from xensnap.engine.request import (
 from xensnap.errors import NotFound, Refused
 from xensnap.model import Disk, Format, Layer
 
-TO = "/elsewhere"
+_, TO = IMAGES
 MOVE = RelocateRequest("xvda", TO)
 
 

@@ -19,7 +19,7 @@ from tests.crash.harness import DEATHS, GUEST, MET, SOMETIMES, strange_tags
 from tests.crash.table import ROWS, Row
 from xensnap.doors import DoorHost
 from xensnap.engine.engine import Engine
-from xensnap.errors import ExitCode, NotFound, Unknown, Usage, XensnapError
+from xensnap.errors import ExitCode, NotFound, Unknown, XensnapError
 
 ERRNOS = (ENOSPC, EIO, EACCES, EROFS)
 CUTS = (Cut.BEFORE, Cut.PARTLY, Cut.UNACKNOWLEDGED)
@@ -85,7 +85,7 @@ class Ready:
     def _worlds(self) -> list[SimulatedHost]:
         """The ends, and the same with all that the guest had cached written out, as it may do at any time."""
         worlds = [self.host, self.ended, *self._between]
-        return worlds + [flushed for each in worlds for flushed in _flushed(each)]
+        return worlds + [flushed for each in worlds for flushed in running.flushed(each)]
 
     def _recovery(self, at: int, how: int) -> tuple[CrashPoint, ...]:
         """Every world on the way of the recovery from this death."""
@@ -135,13 +135,6 @@ def _strange(host: SimulatedHost) -> set[tuple[str, str]]:
         return strange_tags(Engine(host).view(GUEST))
     except NotFound:  # it is still to be made
         return set()
-
-
-def _flushed(host: SimulatedHost) -> list[SimulatedHost]:
-    try:
-        return [running.flushed(host)]
-    except Usage:  # it is off, or stands still
-        return []
 
 
 def _destroyed(host: SimulatedHost) -> SimulatedHost:
