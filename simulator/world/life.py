@@ -14,8 +14,8 @@ from simulator.disk.content import SECTOR, Run
 from simulator.guest import Guest, Memory
 from simulator.qemu import graph
 from simulator.qemu.graph import Event, Qemu
+from simulator.xen import configurations, kernel
 from simulator.xen import domains as stored
-from simulator.xen import kernel
 from simulator.xen.incarnations import Incarnation, Shutdown, Traits
 from xensnap.model import Backend, Disk, Domain, DomainUuid, GuestKind, Layer, RunState
 
@@ -240,10 +240,11 @@ def watchers_looked(world: World) -> World:
 
 def _acted(world: World, incarnation: Incarnation) -> World:
     world = replace(world, xen=world.xen.logged(incarnation.log, _told(incarnation)))
-    if incarnation.shutdown is Shutdown.SUSPEND:
+    action = _action(incarnation)
+    if incarnation.shutdown is Shutdown.SUSPEND or action == "preserve":
         return without_watcher(world, incarnation)
     world = destroyed(world, incarnation.domid)
-    if incarnation.shutdown is not Shutdown.REBOOT:
+    if action != "restart":
         return world
     world = replace(world, clock=world.clock.after(WATCHER_NS))
     try:
@@ -259,6 +260,7 @@ def _acted(world: World, incarnation: Incarnation) -> World:
         return world if error.world is None else error.world
 
 
+_ACTIONS = ("destroy", "restart", "preserve")
 _REASONS = {Shutdown.POWEROFF: 0, Shutdown.REBOOT: 1, Shutdown.SUSPEND: 2, Shutdown.CRASH: 3}
 
 
@@ -268,12 +270,22 @@ def _told(incarnation: Incarnation) -> str:
     head = f"Domain {incarnation.domid} has shut down, reason code {reason} 0x{reason:x}\n"
     if incarnation.shutdown is Shutdown.SUSPEND:
         return f"{head}Domain has suspended.\nDone. Exiting now\n"
-    reboots = incarnation.shutdown is Shutdown.REBOOT
+    action = _action(incarnation)
+    head += f"Action for shutdown reason code {reason} is {action}\n"
+    if action == "preserve":
+        return f"{head}Done. Exiting now\n"
     return (
-        f"{head}Action for shutdown reason code {reason} is {'restart' if reboots else 'destroy'}\n"
-        f"Domain {incarnation.domid} needs to be cleaned up: destroying the domain\n"
-        f"Done. {'Rebooting' if reboots else 'Exiting'} now\n"
+        f"{head}Domain {incarnation.domid} needs to be cleaned up: destroying the domain\n"
+        f"Done. {'Rebooting' if action == 'restart' else 'Exiting'} now\n"
     )
+
+
+def _action(incarnation: Incarnation) -> str:
+    """What the configuration wants done when a guest ends like that."""
+    action = configurations.on_end(incarnation.traits.items, incarnation.shutdown)
+    if action not in _ACTIONS:
+        raise NotModelled(f"a guest that ends with on_{incarnation.shutdown} = {action}")
+    return action
 
 
 # --- configurations --------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Configurations of domains: the JSON that is stored, and what an operator's file says.
 
-Beside name, UUID, kind and disks a configuration has items that the simulator does nothing with but keep, compare and
-give back: memory, processors, network interfaces, what to do on events.
+Beside name, UUID, kind and disks a configuration has items that the simulator does little with but keep, compare and
+give back: memory, processors, network interfaces, what to do when a guest ends.
 """
 
 import json
@@ -284,6 +284,12 @@ def restored(saved: str, given: str) -> str:
     for nic, other in zip(after.get("nics", []), now.get("nics", []), strict=False):
         nic.update({"bridge": other["bridge"]} if "bridge" in other else {})
     return encoded(after)
+
+
+def on_end(items: str, reason: str) -> str:
+    """What is to be done with a domain with these items when it ends for this reason, such as `crash`."""
+    action: str = decoded(items).get(f"on_{reason}", _EVENTS.get(f"on_{reason}", "destroy"))
+    return action
 
 
 def decoded(items: str) -> dict[str, Any]:

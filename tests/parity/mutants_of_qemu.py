@@ -62,6 +62,17 @@ def a_message_needs_an_id(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(monitor, "_answered", answered)
 
 
+def a_qemu_that_dies_says_so(patch: pytest.MonkeyPatch) -> None:
+    """A command of which QEMU dies is answered by an error, so that a client knows what has become of it."""
+
+    def answered(session: monitor.Session, board: Board, value: Any) -> Any:
+        session, board, said = ANSWERED(session, board, value)
+        error = {"error": {"class": "GenericError", "desc": board.crashed}}
+        return session, board, [*said, error] if board.crashed else said
+
+    patch.setattr(monitor, "_answered", answered)
+
+
 def an_unknown_device_has_a_class_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """A device that is not there is DeviceNotFound, as the documentation has it."""
 
@@ -335,6 +346,7 @@ MUTANTS: dict[Mutate, str] = {
     a_newline_ends_a_message: "qmp-session",
     a_newline_ends_an_answer: "qmp-wire",
     a_message_needs_an_id: "qmp-wire",
+    a_qemu_that_dies_says_so: "qmp-abort",
     a_stream_of_nothing_changes_nothing: "qmp-stream-in-full",
     a_paused_job_can_be_cancelled: "qmp-paused",
     any_name_is_a_filters: "qmp-commit-in-full",

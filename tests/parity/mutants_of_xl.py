@@ -209,6 +209,11 @@ def a_log_goes_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(incarnations, "_turned_over", lambda logs, _file: logs)
 
 
+def every_end_is_cleaned_up(patch: pytest.MonkeyPatch) -> None:
+    """A guest that reboots is started again, and of any other that ends nothing is left."""
+    patch.setattr(configurations, "on_end", lambda _items, reason: "restart" if reason == "reboot" else "destroy")
+
+
 def lines_are_counted_right(patch: pytest.MonkeyPatch) -> None:
     """The line that a mistake in a configuration is told of is the line that it is in."""
     patch.setattr(acting, "_in_lines_of_xl", lambda cause: cause)
@@ -455,6 +460,10 @@ MUTANTS: dict[Mutate, str | Case] = {
     lines_are_counted_right: "kernels-that-are-not-there",
     a_guest_needs_nothing_to_boot_from: Case(
         guests.FOUR_DISKS, guests.test_a_guest_that_boots_from_nothing_is_not_made
+    ),
+    every_end_is_cleaned_up: Case(
+        guests.FOUR_DISKS,
+        guests.test_a_guest_that_has_ended_is_kept_or_started_again_where_its_configuration_says_so,
     ),
     a_log_goes_on: Case(
         guests.FOUR_DISKS, guests.test_each_daemon_has_a_log_of_its_own_and_the_one_before_is_turned_over

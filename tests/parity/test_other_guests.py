@@ -324,3 +324,27 @@ def test_a_snapshot_that_a_disk_stops_leaves_nothing_or_has_leaked(four: Dom0):
         ends.add((words, listed, programs.run(world, ("qemu-img", "check", image.path)).returncode))
     said = "qemu-img: Could not create snapshot 't': -5 (Input/output error)"
     assert {(said, "", 0), (said, "", 3)} <= ends
+
+
+def ends_with(**actions: str) -> Dom0:
+    """A guest whose configuration says what shall be done when it ends."""
+    return Dom0(FOUR_DISKS + "".join(f'{event} = "{action}"\n' for event, action in actions.items()))
+
+
+def test_a_guest_that_has_ended_is_kept_or_started_again_where_its_configuration_says_so(four: Dom0):
+    """Seen of a crash on Xen 4.17.7: `preserve` leaves the domain as it is, and nobody looks after it any more."""
+    four.host.guest_crash("pv3")
+    assert four.run("xl", "domid", "pv3").returncode == 1
+    stays = ends_with(on_crash="preserve")
+    stays.host.guest_crash("pv3")
+    assert stays.says("xl", "list", "pv3").split()[-2] == "---sc-"
+    assert stays.reads("/var/log/xen/xl-pv3.log").splitlines()[1:] == [
+        "Domain 1 has shut down, reason code 3 0x3",
+        "Action for shutdown reason code 3 is preserve",
+        "Done. Exiting now",
+    ]
+    again = ends_with(on_poweroff="restart", on_reboot="destroy")
+    again.host.guest_poweroff("pv3")
+    assert again.says("xl", "domid", "pv3") == "2\n"
+    again.host.guest_reboot("pv3")
+    assert again.run("xl", "domid", "pv3").returncode == 1
