@@ -1,4 +1,7 @@
-"""Death at every effect of export, import and clone. What is made is there whole, or nothing of it."""
+"""Death at every effect of export, import and clone. What is made is there whole, or nothing of it.
+
+What else can go wrong with them is tried from the table (`table.py`).
+"""
 
 import errno
 import re
@@ -9,7 +12,6 @@ import pytest
 
 from simulator import SimulatedHost, World, after_engine_crash
 from simulator.checkers.leaks import files, unclean
-from simulator.core.effects import Cut
 from simulator.host import crash_points
 from tests.crash.harness import DEATHS, ENGINE_DEATHS, GUEST, HOST_DEATHS, TRIED, Death, guest, scribble
 from xensnap.engine.engine import Engine
@@ -22,7 +24,7 @@ from xensnap.engine.request import (
     ImportRequest,
     RevertRequest,
 )
-from xensnap.errors import Busy, ExitCode, Failed, FileFailed, NotFound, Refused, XensnapError
+from xensnap.errors import Busy, ExitCode, Failed, FileFailed, NotFound, Refused
 from xensnap.model import Kind
 
 ARCHIVE = "/images/s.xensnap"
@@ -257,45 +259,6 @@ def test_die_again_while_recovering(verb: str) -> None:
             for second in crash_points(recovering):
                 TRIED["again while recovering"] += 1
                 assert recovered(death(second.world)) in (before, after), f"{point!r}; then {second!r}"
-
-
-@pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.PARTLY, Cut.UNACKNOWLEDGED])
-@pytest.mark.parametrize("verb", ["export", "import", "graft", "clone", "linked"])
-def test_one_effect_fails(verb: str, cut: Cut) -> None:
-    host, operation = {
-        "export": (source("ie"), lambda engine: engine.perform(GUEST, ExportRequest("s", ARCHIVE))),
-        "import": (target("i", memory=True), lambda engine: engine.make(ImportRequest(ARCHIVE, "/images"))),
-        "graft": (bereft("e", memory=True), graft),
-        "clone": (source("i"), lambda engine: engine.make(CloneRequest(GUEST, "s", NEW))),
-        "linked": (source("e"), lambda engine: engine.make(CloneRequest(GUEST, "s", NEW, linked=True))),
-    }[verb]
-    before = everything(host)
-    running = host.fork()
-    with running.recording():
-        operation(Engine(running))
-    after = everything(running)
-    for number in sorted({point.number for point in crash_points(running) if point.effect != "lock.release"}):
-        failing = host.fork()
-        failing.fail_at(number, cut, errno.ENOSPC)
-        TRIED["fault"] += 1
-        try:
-            operation(Engine(failing))
-        except XensnapError as error:
-            told(failing, error, before, after, f"{error.cause}: effect {number} {cut}")
-        else:
-            assert everything(failing) == after
-
-
-def told(host: SimulatedHost, error: XensnapError, before: object, after: object, where: str) -> None:
-    """The exit code says whether something is left; `recover` ends it if so."""
-    looking = SimulatedHost(host.world.ended(host.pid))
-    if error.exit_code in (ExitCode.SOMETHING_LEFT, ExitCode.UNKNOWN):
-        assert error.remedy, where
-        recover(Engine(looking))
-    else:
-        assert everything(looking) == before, where
-    assert everything(looking) in (before, after), where
-    assert not Engine(looking).unborn(), where
 
 
 def test_nothing_goes_that_a_clone_stands_on_whose_making_was_interrupted() -> None:
