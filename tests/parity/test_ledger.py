@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from simulator import NotModelled
+from simulator import NotModelled, SimulatedHost
 from simulator.qemu.commands import absent
+from simulator.serve import programs
 from tests.parity.monitors import File, RealQemu, SimulatedQemu
 from tests.parity.shells import Shells
 from tests.parity.traces import NEGOTIATE, made
@@ -61,6 +62,21 @@ A_JOB_IN_A_GRAPH = (
     "x-debug-query-block-graph while a job is at work",
     "which permissions a job and its filter hold, and its own nodes, are not modelled",
 )
+
+
+A_GUEST_WITHOUT_KERNEL = (
+    "xl create of a PV guest whose file gives a UUID and names neither kernel nor bootloader",
+    "guests that were added to a simulated host have no kernel, so that what describes them names nothing of that host",
+)
+
+
+def test_a_guest_without_a_kernel_is_made_here_where_its_file_gives_a_uuid() -> None:
+    """xl 4.17.7 says `Neither kernel nor bootloader specified` of either file."""
+    host = SimulatedHost.fresh()
+    host.create_image("/images/a.qcow2")
+    path = host.write_configuration(host.add_domain("pv1", disks={"xvda": "/images/a.qcow2"}).name)
+    assert "kernel" not in host.run(host.files.read(path)).decode()
+    assert programs.run(host.world, ("xl", "create", path)).returncode == 0, A_GUEST_WITHOUT_KERNEL
 
 
 def edges(said: list[Any]) -> set[tuple[str, ...]]:
