@@ -135,12 +135,16 @@ class Files(Protocol):
     async def rename(self, old: str, new: str, *, replace: bool = True) -> None:
         """Give a file a new name in the same file system. `FileFailed`: none.
 
-        What had the name is replaced, at once; without `replace` it stays, and the error is EEXIST. Durable after
-        `sync_dir` of both directories.
+        What had the name is replaced, at once; without `replace` it stays, and the error is EEXIST, unless it is that
+        very file already: a renaming may die between the two names. Durable after `sync_dir` of both directories.
         """
 
-    async def remove(self, path: str) -> None:
-        """Unlink one file. `NotFound` where there is none; `FileFailed`: none. Durable after `sync_dir`."""
+    async def remove(self, path: str, *, inode: int = 0, generation: int = 0) -> None:
+        """Unlink one file. `NotFound` where there is none; `FileFailed`: none. Durable after `sync_dir`.
+
+        With an inode number, and a generation where it is not 0, only that very file: another one stays, with errno
+        ESTALE. Nothing is between the look that tells and the call that unlinks.
+        """
 
     async def names(self, path: str) -> tuple[str, ...]:
         """The names in a directory, sorted; empty where there is no such directory."""

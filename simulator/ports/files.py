@@ -153,9 +153,16 @@ class SimulatedFiles:
 
         await self._alter("rename", "rename", old, renamed)
 
-    async def remove(self, path: str) -> None:
+    async def remove(self, path: str, *, inode: int = 0, generation: int = 0) -> None:
         """Unlinked; it lives on while a process has it open."""
-        await self._alter("remove", "remove", path, lambda fs: fs.link_away(path))
+
+        def removed(fs: FileSystem) -> FileSystem:
+            number = fs.find(path) or inode
+            if inode and (number != inode or (generation and _generation(fs, number) not in (0, generation))):
+                raise failed(errno.ESTALE, path)
+            return fs.link_away(path)
+
+        await self._alter("remove", "remove", path, removed)
 
     async def names(self, path: str) -> tuple[str, ...]:
         """Sorted names."""
@@ -195,8 +202,7 @@ class SimulatedFiles:
     async def generation(self, path: str) -> int:
         """Which of the files that had its inode number it is."""
         fs = (await self._seat.look(effect(path, "generation"), path)).fs
-        found = fs.inodes.get(fs.find(path) or 0)
-        return found.generation if isinstance(found, Inode) else 0
+        return _generation(fs, fs.find(path) or 0)
 
     async def lock(self, path: str, *, note: bytes, wait_s: float = 0.0) -> Lock:
         """The lock, or `Busy` after virtual time has passed, in which orphans go on."""
@@ -280,6 +286,11 @@ def _stat(fs: FileSystem, path: str) -> FileStat | None:
     if isinstance(found, Inode):
         return FileStat(file, length(found.stored), found.mode, uid=found.uid)
     return FileStat(file, len(found.target), 0o777, is_regular=False, uid=found.uid)
+
+
+def _generation(fs: FileSystem, number: int) -> int:
+    found = fs.inodes.get(number)
+    return found.generation if isinstance(found, Inode) else 0
 
 
 def _bytes(stored: Stored, path: str) -> bytes:

@@ -183,8 +183,7 @@ def named_at_once(do: Any) -> Any:
         if await files.stat(self.memory) is not None:
             return await do(copy(self), at)
         await files.create(self.memory)
-        stat = await files.stat(self.memory)
-        await at.facts.remember(at.operation, self._fact(stat.file.inode))
+        await at.note_made(self.memory, now=self.memory)
         await live_steps._save(at, self.memory, self.points, then=self.then, live=self.live)
         await files.sync(self.memory)
         await files.sync_dir(self.memory.rpartition("/")[0])

@@ -1,13 +1,15 @@
 """What a step may use, and the few looks at the host that several steps share."""
 
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from errno import ESTALE
 from typing import Protocol
 
 import msgspec
 
 from xensnap.engine.records import Store
-from xensnap.errors import Damaged, Failed, NotFound
+from xensnap.errors import Damaged, Failed, FileFailed, NotFound
 from xensnap.hypervisor import Hypervisor, JobState, Node
 from xensnap.model import Domain, DomainUuid, Image, Layer, RunState
 
@@ -165,11 +167,49 @@ class Context(msgspec.Struct, frozen=True):
             return False
         return not generation or await self.host.files.generation(path) in (0, generation)
 
-    async def remove(self, path: str) -> None:
-        """Unlink a file if it is there, and make that durable."""
-        if await self.host.files.stat(path) is not None:
-            await self.host.files.remove(path)
+    async def remove(self, path: str, *, inode: int = 0, generation: int = 0) -> None:
+        """Unlink a file if it is there, and make that durable; with an inode number only if it is that very file."""
+        try:
+            await self.host.files.remove(path, inode=inode, generation=generation)
+        except NotFound:
+            pass
+        except FileFailed as error:
+            if error.errno != ESTALE:
+                raise
         await self.host.files.sync_dir(directory(path))
+
+    async def note_made(self, path: str, *, now: str) -> None:
+        """Write down durably which file is going to be called `path`, and is called otherwise still.
+
+        So whoever undoes that knows it from a stranger's.
+        """
+        stat = await self.host.files.stat(now)
+        if stat is None:
+            raise unbelieved(f"{now} is not there")
+        generation = await self.host.files.generation(now)
+        await self.facts.remember(self.operation, f"{_made(path)}{stat.file.inode}, generation {generation}")
+
+    async def has_made(self, path: str) -> bool:
+        """Whether what is under a name is the very file that this operation has made to be called that."""
+        made = await self._made(path)
+        return any([await self.is_still(path, inode, generation) for inode, generation in made])
+
+    async def remove_made(self, path: str) -> None:
+        """Unlink what this operation has made to be called that, and make that durable; no other file."""
+        for inode, generation in await self._made(path):
+            await self.remove(path, inode=inode, generation=generation)
+
+    async def _made(self, path: str) -> tuple[tuple[int, int], ...]:
+        facts = [fact.removeprefix(_made(path)) for fact in await self.facts.of(self.operation)]
+        found = [_NUMBERS.fullmatch(fact) for fact in facts]
+        return tuple((int(each[1]), int(each[2])) for each in found if each)
+
+
+_NUMBERS = re.compile(r"([0-9]+), generation ([0-9]+)")
+
+
+def _made(path: str) -> str:
+    return f"{path} was made, inode "
 
 
 def directory(path: str) -> str:

@@ -634,7 +634,7 @@ def _places(request: Request) -> Places:
         case AdoptRequest():
             return Places(let_go=True)
         case RelocateRequest():
-            return Places(directories=frozenset([request.to]), within=frozenset([request.to]))
+            return Places(directories=frozenset([request.to]), within=frozenset([request.to]), generations=True)
         case RevertRequest():
             return Places(configuration=request.use_config, configuration_file=request.config_file)
         case ExportRequest():

@@ -157,7 +157,7 @@ class Checkpoint(LiveStep, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase. The file gets its name when it is complete; a name that somebody else has taken is not ours."""
-        if await self._is_complete(at):
+        if await at.has_made(self.memory):
             return
         await self._require_free(at)
         await self._require_free_tags(at)
@@ -168,10 +168,7 @@ class Checkpoint(LiveStep, frozen=True):
         await self._require_covered(at)
         await self._require_free(at)
         await at.host.files.sync(partial)
-        stat = await at.host.files.stat(partial)
-        if stat is None:
-            raise unbelieved(f"{partial} is not there")
-        await at.facts.remember(at.operation, self._fact(stat.file.inode))
+        await at.note_made(self.memory, now=partial)
         await at.host.files.rename(partial, self.memory, replace=False)
         await at.host.files.sync_dir(directory(self.memory))
 
@@ -180,16 +177,15 @@ class Checkpoint(LiveStep, frozen=True):
         await put_back(at, self.was)
         await self._drop_tags(at)
         await at.remove(self._partial(at))
-        if await self._is_complete(at):
-            await at.remove(self.memory)
+        await at.remove_made(self.memory)
 
     async def must_go_on(self, at: Context) -> bool:
         """A complete checkpoint whose overlays are in use already is finished rather than taken apart."""
-        return await self._is_complete(at) and bool(await self._in_use(at))
+        return await at.has_made(self.memory) and bool(await self._in_use(at))
 
     async def can_go_on(self, at: Context) -> bool:
         """Memory that was not saved at that moment cannot be had any more."""
-        return await self._is_complete(at)
+        return await at.has_made(self.memory)
 
     async def remains(self, at: Context) -> tuple[Remains, ...]:
         """See StepBase."""
@@ -203,11 +199,6 @@ class Checkpoint(LiveStep, frozen=True):
                 cause = f"{disk.vdev} was attached meanwhile, and the memory of the guest must not come back without it"
                 raise Failed(cause, id="disk-not-covered", remedy="Take the checkpoint again.", effect=Effect.UNKNOWN)
 
-    async def _is_complete(self, at: Context) -> bool:
-        """Whether the memory is there under its name, and is the very file that was written down before it got that."""
-        stat = await at.host.files.stat(self.memory)
-        return stat is not None and self._fact(stat.file.inode) in await at.facts.of(at.operation)
-
     async def _require_free(self, at: Context) -> None:
         """`Failed` where somebody has put a file there since this was planned."""
         if await at.host.files.stat(self.memory) is not None:
@@ -217,9 +208,6 @@ class Checkpoint(LiveStep, frozen=True):
     def _partial(self, at: Context) -> str:
         """What the file is called until it is complete: a name that only this operation gives."""
         return f"{self.memory}.{at.operation[-12:]}{PARTIAL}"
-
-    def _fact(self, inode: int) -> str:
-        return f"{self.memory} is the memory that was saved, inode {inode}"
 
 
 class SaveAway(StepBase, frozen=True):
@@ -391,9 +379,7 @@ class RemoveMemory(StepBase, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase."""
-        stat = await at.host.files.stat(self.memory)
-        if stat is None or not self.inode or await at.is_still(self.memory, self.inode, self.generation):
-            await at.remove(self.memory)
+        await at.remove(self.memory, inode=self.inode, generation=self.generation)
 
 
 async def end_unfinished(at: Context) -> None:

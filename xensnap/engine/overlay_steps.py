@@ -280,13 +280,12 @@ class RemoveImage(StepBase, frozen=True):
 
         So does one that another domain has come to stand on since this was planned.
         """
-        if await at.host.files.stat(self.layer.path) is not None:
-            if not await at.is_still(self.layer.path, self.inode, self.generation):
-                return
+        path = self.layer.path
+        if await at.is_still(path, self.inode, self.generation):
             await at.host.images.require_unused(self.layer)  # not even the domain itself may have it open
-            if await at.needed_by(self.layer.path):
+            if await at.needed_by(path):
                 return
-        await at.remove(self.layer.path)
+        await at.remove(path, inode=self.inode, generation=self.generation)
 
 
 async def require_off(at: Context) -> None:

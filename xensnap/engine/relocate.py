@@ -66,7 +66,14 @@ def plan_relocation(view: View, request: RelocateRequest, fresh: Fresh) -> Plan:
     active = Layer(moved.get(disk.path, disk.path), disk.format)
     switch = (SwitchLayers(view.domain.uuid, (LayerOf(disk.vdev, disk.layer),), (LayerOf(disk.vdev, active),)),)
     parked = tuple(
-        Parked(f"{path}{PARKED}{fresh.operation[-12:]}", image.file.inode, fresh.now_s, image.allocated_bytes)
+        Parked(
+            f"{path}{PARKED}{fresh.operation[-12:]}",
+            image.file.inode,
+            fresh.now_s,
+            image.allocated_bytes,
+            image.layer.format,
+            view.generations.get(path, 0),
+        )
         for path, image in images.items()
     )
     return plan_for(
@@ -89,7 +96,7 @@ def plan_relocation(view: View, request: RelocateRequest, fresh: Fresh) -> Plan:
             *(Thaw(path) for path in frozen if path in moved),
             *(Freeze(moved.get(path, path), required=False) for path in frozen),
             *(
-                Park(request.vdev, image.layer, image.file.inode, old.path)
+                Park(request.vdev, image.layer, old.inode, old.path, old.generation)
                 for image, old in zip(images.values(), parked, strict=True)
             ),
         ),

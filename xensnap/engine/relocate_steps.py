@@ -1,8 +1,6 @@
 """Steps that bring images elsewhere: an exact copy under its name there, and the old file out of the way."""
 
-from typing import ClassVar
-
-from xensnap.engine.context import Context, directory, unbelieved
+from xensnap.engine.context import Context, directory
 from xensnap.engine.overlay_steps import in_use
 from xensnap.engine.step import StepBase
 from xensnap.errors import Failed
@@ -38,7 +36,7 @@ class CopyImage(StepBase, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase."""
-        if await self._is_ours(at):
+        if await at.has_made(self.to):
             return
         files, partial = at.host.files, self._partial(at)
         if await files.stat(partial) is not None:
@@ -49,28 +47,20 @@ class CopyImage(StepBase, frozen=True):
         await files.sync_dir(directory(self.to))
         if await files.stat(self.to) is not None:
             raise Failed(f"{self.to} is there by now", id="image-exists", remedy="Choose another directory.")
-        stat = await files.stat(partial)
-        if stat is None:
-            raise unbelieved(f"{partial} is not there")
-        await at.facts.remember(at.operation, _fact(self.to, stat.file.inode))
+        await at.note_made(self.to, now=partial)
         await files.rename(partial, self.to, replace=False)
         await files.sync_dir(directory(self.to))
 
     async def undo(self, at: Context) -> None:
         """See StepBase."""
         await at.remove(self._partial(at))
-        if await self._is_ours(at):
-            await at.remove(self.to)
+        await at.remove_made(self.to)
 
     async def must_go_on(self, at: Context) -> bool:
         """Once the domain starts from the copy, a guest may have written there."""
         domain = await at.domain()
         disk = domain.disk(self.vdev) if domain else None
         return disk is not None and disk.layer == self.copy
-
-    async def _is_ours(self, at: Context) -> bool:
-        stat = await at.host.files.stat(self.to)
-        return stat is not None and _fact(self.to, stat.file.inode) in await at.facts.of(at.operation)
 
     def _partial(self, at: Context) -> str:
         return f"{directory(self.to)}/.{at.operation[-12:]}.{self.to.rpartition('/')[2]}"
@@ -83,6 +73,7 @@ class Park(StepBase, frozen=True):
     layer: Layer
     inode: int
     to: str
+    generation: int = 0
 
     def says(self) -> str:
         """See StepBase."""
@@ -93,31 +84,9 @@ class Park(StepBase, frozen=True):
 
         One that another domain has come to stand on since this was planned keeps its name.
         """
-        stat = await at.host.files.stat(self.layer.path)
-        if stat is not None and stat.file.inode == self.inode and not await at.needed_by(self.layer.path):
-            if await in_use(at, self.vdev, self.layer.path) and await at.running() is not None:
-                raise Failed(f"a guest works on {self.layer.path}", id="image-open", remedy="Shut it down.")
-            await at.host.files.rename(self.layer.path, self.to)
-        await at.host.files.sync_dir(directory(self.layer.path))
-
-
-class RemoveParked(StepBase, frozen=True):
-    """Remove an image that was parked, if it is that one still."""
-
-    destroys: ClassVar[bool] = True
-    path: str
-    inode: int
-
-    def says(self) -> str:
-        """See StepBase."""
-        return f"remove {self.path}"
-
-    async def do(self, at: Context) -> None:
-        """See StepBase."""
-        stat = await at.host.files.stat(self.path)
-        if stat is not None and stat.file.inode == self.inode and not await at.needed_by(self.path):
-            await at.remove(self.path)
-
-
-def _fact(path: str, inode: int) -> str:
-    return f"{path} is the copy that was made, inode {inode}"
+        path = self.layer.path
+        if await at.is_still(path, self.inode, self.generation) and not await at.needed_by(path):
+            if await in_use(at, self.vdev, path) and await at.running() is not None:
+                raise Failed(f"a guest works on {path}", id="image-open", remedy="Shut it down.")
+            await at.host.files.rename(path, self.to)
+        await at.host.files.sync_dir(directory(path))

@@ -63,10 +63,10 @@ class PutBack(StepBase, frozen=True):
         await self._move(at, self.layer.path, self.found)
 
     async def _move(self, at: Context, old: str, new: str) -> None:
-        stat = await at.host.files.stat(old)
-        if stat is not None and stat.file.inode == self.inode and await at.host.files.stat(new) is None:
+        stat, taken = await at.host.files.stat(old), await at.host.files.stat(new)
+        if stat is not None and stat.file.inode == self.inode and (taken is None or taken.file == stat.file):
             await at.host.images.require_unused(Layer(old, self.layer.format))
-            await at.host.files.rename(old, new)
+            await at.host.files.rename(old, new, replace=False)
         await at.host.files.sync_dir(directory(old))
         await at.host.files.sync_dir(directory(new))
 
@@ -77,6 +77,7 @@ class RemoveFile(StepBase, frozen=True):
     destroys: ClassVar[bool] = True
     path: str
     inode: int
+    generation: int = 0
 
     def says(self) -> str:
         """See StepBase."""
@@ -84,9 +85,7 @@ class RemoveFile(StepBase, frozen=True):
 
     async def do(self, at: Context) -> None:
         """See StepBase."""
-        stat = await at.host.files.stat(self.path)
-        if stat is None or stat.file.inode == self.inode:
-            await at.remove(self.path)
+        await at.remove(self.path, inode=self.inode, generation=self.generation)
 
 
 class GiveBackLeaks(StepBase, frozen=True):

@@ -37,6 +37,7 @@ def one_name_each(view: "View") -> "View":
         },
         disks=tuple(_disk_view(disk, spelled) for disk in view.disks),
         images={spelled.get(path, path): image and _image(image, spelled) for path, image in view.images.items()},
+        generations={spelled.get(path, path): number for path, number in view.generations.items()},
     )
 
 

@@ -45,6 +45,13 @@ class Parked(msgspec.Struct, frozen=True, order=True):
     inode: int
     since_s: int
     bytes: int
+    format: Format = Format.RAW
+    generation: int = 0
+
+    @property
+    def layer(self) -> Layer:
+        """The image."""
+        return Layer(self.path, self.format)
 
 
 class DomainState(msgspec.Struct, frozen=True):

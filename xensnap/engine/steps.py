@@ -28,7 +28,7 @@ from xensnap.engine.pivot_steps import CopyDown, Pivot
 from xensnap.engine.point_steps import ApplyPoint, DropPoint, DropSafety, TakePoint
 from xensnap.engine.quiet_steps import TakeQuietPoints
 from xensnap.engine.rebind_steps import KeepThrown, LeaveStore, MoveHere, StartAsNow
-from xensnap.engine.relocate_steps import CopyImage, Park, RemoveParked
+from xensnap.engine.relocate_steps import CopyImage, Park
 from xensnap.engine.repair_steps import GiveBackLeaks, PutBack, RemoveFile, ResumeGuest, SetAside, WatchGuest
 from xensnap.engine.step import StepBase
 from xensnap.engine.store_steps import (
@@ -93,7 +93,6 @@ OneStep = (
     | DefineDomain
     | CopyImage
     | Park
-    | RemoveParked
 )
 
 

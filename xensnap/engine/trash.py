@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from xensnap.engine import risks, tree
 from xensnap.engine.create import against_name
 from xensnap.engine.delete import against_pin, plan_removal
+from xensnap.engine.overlay_steps import RemoveImage
 from xensnap.engine.plan import Plan
 from xensnap.engine.planning import plan_for
-from xensnap.engine.relocate_steps import RemoveParked
 from xensnap.engine.request import EmptyRequest, ForgetRequest, Fresh, RestoreRequest, RevertRequest
 from xensnap.engine.revert import find, plan_revert
 from xensnap.engine.rewrite import rewritten
@@ -134,7 +134,7 @@ def plan_empty(view: View, request: EmptyRequest, fresh: Fresh) -> Plan:
         finish=(
             *plan.finish,
             *(RemoveTrashed(name) for name in names),
-            *(RemoveParked(each.path, each.inode) for each in old),
+            *(RemoveImage("", each.layer, each.inode, each.generation) for each in old),
         ),
     )
 

@@ -99,6 +99,8 @@ class View(msgspec.Struct, frozen=True):
     """Every file in the store of the domain: no new one may take its name."""
     formers: tuple[Former, ...] = ()
     """What is kept for a domain of this name under another UUID."""
+    generations: Mapping[str, int] = {}
+    """Which of the files that had its inode number each image is, by path, where that was asked for."""
 
     def chain(self, vdev: str) -> Chain | None:
         """What a disk stands on."""
@@ -130,6 +132,8 @@ class Places(msgspec.Struct, frozen=True):
     """The path of an archive, if any."""
     let_go: bool = False
     """Whether the memory files of snapshots are spoken of whose records were taken away."""
+    generations: bool = False
+    """Whether it has to be known which very file each image is."""
 
 
 ANYWHERE = Places()
@@ -190,6 +194,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
         state_problem=contents.state_problem,
         stored=frozenset(f"{store.directory}/{name}" for name in await host.files.names(store.directory)),
         formers=tuple([await _former(host, uuid, others) for uuid in formers.of_name(domain, known, others.stores)]),
+        generations={path: await host.files.generation(path) for path in images} if places.generations else {},
     )
     view = one_name_each(view)
     return replace(view, neighbours=tuple(sorted({*view.neighbours, *(each.uuid for each in formers.shared(view))})))

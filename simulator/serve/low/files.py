@@ -36,10 +36,10 @@ class XenFiles(SimulatedFiles):
         halves = tuple(lifted(half) for half in self.beside(path, data, mode))
         await self._seat.change(effect(path, "replace"), path, changed, halves)
 
-    async def remove(self, path: str) -> None:
+    async def remove(self, path: str, *, inode: int = 0, generation: int = 0) -> None:
         """As `SimulatedFiles.remove`."""
         if not kept.is_kept(path):
-            await super().remove(path)
+            await super().remove(path, inode=inode, generation=generation)
             return
         if kept.read(self._seat.world, path) is None:
             raise NotFound(f"{path}: no such file")

@@ -131,6 +131,18 @@ def test_a_file_system_that_is_full_leaves_no_half_written_file(files, tmp_path)
     assert (tmp_path / "record").read_bytes() == b"old".ljust(100_000, b"\0")
 
 
+def test_a_renaming_that_died_between_its_two_names_is_brought_to_its_end(files, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"ours")
+    new.hardlink_to(old)
+    run(files.rename(str(old), str(new), replace=False))
+    assert (old.exists(), new.read_bytes()) == (False, b"ours")
+    old.write_bytes(b"another")
+    with pytest.raises(FileFailed) as caught:
+        run(files.rename(str(old), str(new), replace=False))
+    assert (caught.value.errno, old.read_bytes(), new.read_bytes()) == (errno.EEXIST, b"another", b"ours")
+
+
 def test_a_file_larger_than_one_read_is_read_whole(files, tmp_path):
     data = os.urandom(3 << 20)
     run(files.create(f"{tmp_path}/large", data))

@@ -74,6 +74,21 @@ def test_what_is_not_there_cannot_be_read_or_removed(bench, files, directory):
             bench.run(work)
 
 
+def test_with_its_number_only_the_very_file_is_removed(bench, files, directory):
+    path = f"{directory}/file"
+    bench.run(files.create(path, b"ours"))
+    inode, generation = bench.run(files.stat(path)).file.inode, bench.run(files.generation(path))
+    others = [(inode + 1, 0), (inode + 1, generation)] + [(inode, generation + 1)] * bool(generation)
+    for other, which in others:
+        with pytest.raises(FileFailed) as caught:
+            bench.run(files.remove(path, inode=other, generation=which))
+        assert (caught.value.errno, caught.value.effect) == (errno.ESTALE, Effect.NONE)
+    assert bench.run(files.read(path)) == b"ours"
+    bench.run(files.remove(path, inode=inode, generation=generation))
+    with pytest.raises(NotFound):
+        bench.run(files.remove(path, inode=inode, generation=generation))
+
+
 def test_a_directory_is_no_file_to_read(bench, files, directory):
     with pytest.raises(FileFailed):
         bench.run(files.read(directory))

@@ -144,9 +144,11 @@ class LocalFiles:
             else:
                 _rename_to_free(old, new)
 
-    async def remove(self, path: str) -> None:
+    async def remove(self, path: str, *, inode: int = 0, generation: int = 0) -> None:
         """See `Files.remove`."""
         with _telling(path, "remove"):
+            if inode:
+                _require_still(path, inode, generation)
             os.unlink(path)
 
     async def names(self, path: str) -> tuple[str, ...]:
@@ -222,13 +224,7 @@ class LocalFiles:
         Who holds a lease on the file for a moment, as we do to look whether it is open, keeps us from it.
         """
         with _telling(path, "look at the generation of"):
-            try:
-                with _opened(path, os.O_RDONLY) as fd:
-                    return int(struct.unpack("l", fcntl.ioctl(fd, _GET_GENERATION, bytes(_LONG)))[0])
-            except OSError as error:
-                if error.errno in _NO_FLAGS | {errno.ENOENT, errno.ELOOP, errno.EWOULDBLOCK}:
-                    return 0
-                raise
+            return _generation(path)
 
     async def lock(self, path: str, *, note: bytes, wait_s: float = 0.0) -> LocalLock:
         """See `Files.lock`. Tries again after 2 ms, then less and less often, at last every 100 ms."""
@@ -281,6 +277,23 @@ def _flags(fd: int) -> int:
     return int(struct.unpack("l", fcntl.ioctl(fd, _GET_FLAGS, bytes(_LONG)))[0])
 
 
+def _generation(path: str) -> int:
+    try:
+        with _opened(path, os.O_RDONLY) as fd:
+            return int(struct.unpack("l", fcntl.ioctl(fd, _GET_GENERATION, bytes(_LONG)))[0])
+    except OSError as error:
+        if error.errno in _NO_FLAGS | {errno.ENOENT, errno.ELOOP, errno.EWOULDBLOCK}:
+            return 0
+        raise
+
+
+def _require_still(path: str, inode: int, generation: int) -> None:
+    """`OSError` with ESTALE where the name leads to another file than this one."""
+    same = os.lstat(path).st_ino == inode
+    if not same or (generation and _generation(path) not in (0, generation)):
+        raise OSError(errno.ESTALE, "another file has its name by now", path)
+
+
 def _create(path: str, data: bytes, mode: int, *, durable: bool = False) -> None:
     """A new file with this content, or none."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN, mode)
@@ -305,10 +318,15 @@ def _write(fd: int, data: bytes) -> None:
 def _rename_to_free(old: str, new: str) -> None:
     """A second name first, which fails where the name is taken, and then the old one goes.
 
-    A death between the two leaves both names. File systems without hard links (FAT, some of FUSE) say EPERM.
+    A death between the two leaves both names; done again, the old one goes. File systems without hard links (FAT, some
+    of FUSE) say EPERM.
     """
     try:
         os.link(old, new, follow_symlinks=False)
+    except FileExistsError:
+        if not os.path.samestat(os.lstat(old), os.lstat(new)):
+            raise
+        os.unlink(old)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
             raise

@@ -116,5 +116,9 @@ def _of_nobody(seen: Survey, path: str) -> Finding:
     stat = seen.beside[path]
     repair = None
     if stat.is_regular and not seen.blind and (ours is None or ours.inode == stat.file.inode):
-        repair = Repair(f"remove {path}", finish=(RemoveFile(path, stat.file.inode),), forgets=frozenset([path]))
+        repair = Repair(
+            f"remove {path}",
+            finish=(RemoveFile(path, stat.file.inode, seen.generation(path)),),
+            forgets=frozenset([path]),
+        )
     return Finding("copy-of-nobody", Severity.WARNING, path, cause, f"Look at it, and remove it: {path}", repair)

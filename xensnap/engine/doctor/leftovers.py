@@ -31,14 +31,14 @@ def files(seen: Survey) -> Iterator[Finding]:
             continue
         elif _what(name):
             if not _may_be_needed(seen, name):
-                yield _leftover(path, stat, f"{_what(name)}, which nobody needs")
+                yield _leftover(seen, path, stat, f"{_what(name)}, which nobody needs")
         elif names.is_overlay(name) or names.is_sidecar(name):
             continue  # images may be in the store, too, and are looked at as images
         else:
             yield Finding("unknown-file", Severity.NOTE, path, "it is none of ours", "Move it elsewhere.")
     for path, stat in seen.beside.items():
         if names.is_half_written(path) and not seen.begun and path not in seen.elsewhere:
-            yield _leftover(path, stat, "a copy of a record, half written")
+            yield _leftover(seen, path, stat, "a copy of a record, half written")
 
 
 def modes(seen: Survey) -> Iterator[Finding]:
@@ -50,8 +50,8 @@ def modes(seen: Survey) -> Iterator[Finding]:
             yield Finding("open-to-others", Severity.WARNING, path, cause, f"chmod {_MODE:o} {path}", _anew(seen, name))
 
 
-def _leftover(path: str, stat: FileStat, cause: str) -> Finding:
-    repair = Repair(f"remove {path}", finish=(RemoveFile(path, stat.file.inode),))
+def _leftover(seen: Survey, path: str, stat: FileStat, cause: str) -> Finding:
+    repair = Repair(f"remove {path}", finish=(RemoveFile(path, stat.file.inode, seen.generation(path)),))
     return Finding("leftover", Severity.WARNING, path, cause, repair=repair)
 
 

@@ -24,12 +24,12 @@ def strays(seen: Survey) -> Iterator[Finding]:
             continue
         stat = seen.beside[path]
         if not stray.holds_data and not seen.blind:
-            step = RemoveImage("", stray.image.layer, stat.file.inode)
+            step = RemoveImage("", stray.image.layer, stat.file.inode, seen.generation(path))
             repair = Repair(f"remove {path}", finish=(step,))
             cause = f"an overlay on {below.path} that nothing uses and that holds nothing"
             yield Finding("leftover", Severity.WARNING, path, cause, repair=repair)
         else:
-            claims = (OurFile(path, "overlay", stat.file.inode),)
+            claims = (OurFile(path, "overlay", stat.file.inode, seen.generation(path)),)
             repair = Repair("take it into the ledger, so that nothing is done to what it stands on", claims=claims)
             cause = f"an overlay on {below.path} that nothing knows of, and that holds data"
             yield Finding("overlay-unknown", Severity.WARNING, path, cause, repair=repair)
@@ -63,7 +63,7 @@ def ledger(seen: Survey) -> Iterator[Finding]:
 
 def _is_still(seen: Survey, entry: OurFile, stat: FileStat) -> bool:
     """Whether it is the very file that the ledger tells of, and not another under its name."""
-    same_generation = seen.generations.get(entry.path, 0) in (0, entry.generation)
+    same_generation = not entry.generation or seen.generation(entry.path) in (0, entry.generation)
     return not entry.inode or (stat.file.inode == entry.inode and same_generation)
 
 
@@ -75,7 +75,7 @@ def unclaimed(seen: Survey) -> Iterator[Finding]:
         if image is None or seen.view.state.made(path) or seen.view.state_problem or not names.is_overlay(path):
             continue
         if path in recorded or names.made_by(path) in operations:
-            claims = (OurFile(path, "overlay", image.file.inode),)
+            claims = (OurFile(path, "overlay", image.file.inode, seen.generation(path)),)
             cause = "we made it, and it is not in the ledger of our files"
             repair = Repair(f"take {path} into the ledger", claims=claims)
             yield Finding("overlay-unclaimed", Severity.WARNING, path, cause, repair=repair)

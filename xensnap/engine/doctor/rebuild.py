@@ -18,20 +18,23 @@ from xensnap.hypervisor import FileStat
 from xensnap.model import DomainUuid, Kind, Snapshot
 
 
-def rebuilt(view: View, entries: Iterable[Entry], stats: Mapping[str, FileStat | None]) -> DomainState:
+def rebuilt(
+    view: View, entries: Iterable[Entry], stats: Mapping[str, FileStat | None], generations: Mapping[str, int]
+) -> DomainState:
     """The state that the domain should have.
 
     Args:
         view: what was observed, without a state.
         entries: the journal, as far as it can be read.
         stats: what stands at each path that may have to enter the ledger.
+        generations: which of the files that had its inode number each of those is.
     """
     decided = last_decided(entries, view.domain.uuid)
     if decided is not None:
-        entries_left = tuple(entry for entry in (_seen(each, stats) for each in decided.ours) if entry)
+        entries_left = tuple(entry for entry in (_seen(each, stats, generations) for each in decided.ours) if entry)
         current = decided.current if decided.current in view.snapshots else _current(view)
         return msgspec.structs.replace(decided, ours=entries_left, current=current)
-    claimed = _claimed(view, stats)
+    claimed = _claimed(view, stats, generations)
     ours = {entry.path for entry in claimed}
     return DomainState(
         domain_uuid=view.domain.uuid,
@@ -74,12 +77,13 @@ def told(entries: Iterable[Entry]) -> dict[str, Snapshot]:
     return found
 
 
-def _seen(entry: OurFile, stats: Mapping[str, FileStat | None]) -> OurFile | None:
+def _seen(entry: OurFile, stats: Mapping[str, FileStat | None], generations: Mapping[str, int]) -> OurFile | None:
     """The entry of a ledger with the identity that the file has now, if it is still there."""
     stat = stats.get(entry.path)
     if stat is None or (entry.inode and entry.inode != stat.file.inode):
         return None
-    return msgspec.structs.replace(entry, inode=stat.file.inode)
+    generation = entry.generation if entry.inode else generations.get(entry.path, 0)
+    return msgspec.structs.replace(entry, inode=stat.file.inode, generation=generation)
 
 
 def _current(view: View) -> str | None:
@@ -92,7 +96,7 @@ def _current(view: View) -> str | None:
     return next(reversed(tree.by_name(view.snapshots.values())), None)
 
 
-def _claimed(view: View, stats: Mapping[str, FileStat | None]) -> tuple[OurFile, ...]:
+def _claimed(view: View, stats: Mapping[str, FileStat | None], generations: Mapping[str, int]) -> tuple[OurFile, ...]:
     """Files that records call ours, and overlays that bear our names and that the domain stands on."""
     found: dict[str, OurFile] = {}
     overlays = {d.overlay.path for snapshot in view.snapshots.values() for d in snapshot.disks if d.overlay}
@@ -101,7 +105,7 @@ def _claimed(view: View, stats: Mapping[str, FileStat | None]) -> tuple[OurFile,
         stat = stats.get(path)
         if stat is not None and stat.is_regular:
             role = "sidecar" if names.is_sidecar(path) else "overlay"
-            found[path] = OurFile(path, role, stat.file.inode)
+            found[path] = OurFile(path, role, stat.file.inode, generations.get(path, 0))
     return tuple(found.values())
 
 

@@ -66,9 +66,10 @@ def older_names(seen: Survey) -> Iterator[Finding]:
             path = f"{seen.store.directory}/{file_name}"
             if file_name in seen.stored and file_name not in right and path not in seen.view.damaged_paths:
                 cause = f"the record of {name!r} has an older file name"
+                remove = RemoveFile(path, seen.stored[file_name].file.inode, seen.generation(path))
                 repair = Repair(
                     f"write it as {names.record_file(name)}, and remove it under the older name",
-                    finish=(RewriteRecord(snapshot), RemoveFile(path, seen.stored[file_name].file.inode)),
+                    finish=(RewriteRecord(snapshot), remove),
                 )
                 yield Finding("record-older-name", Severity.NOTE, path, cause, repair=repair)
 

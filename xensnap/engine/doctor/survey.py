@@ -12,7 +12,7 @@ from xensnap.engine.doctor.rebuild import last_decided, rebuilt
 from xensnap.engine.journal import Begin, Entry
 from xensnap.engine.records import Store
 from xensnap.engine.view import View, observe
-from xensnap.errors import Damaged, NotFound, Reason, Refused, XensnapError
+from xensnap.errors import Damaged, FileFailed, NotFound, Reason, Refused, XensnapError
 from xensnap.formats import snapshot_record
 from xensnap.hypervisor import Capability, CheckResult, FileStat, Hypervisor
 from xensnap.model import DescribedBy, DomainUuid, Format, Image, Layer, Snapshot
@@ -40,7 +40,8 @@ class Survey(msgspec.Struct, frozen=True):
         elsewhere: of the files beside images those that an operation on another domain may be writing just now.
         strays: images by path that bear names of ours and that nothing in the view refers to.
         stats: what stands at the path of each image of the view, where something does.
-        generations: of each file of the ledger that has one there, the generation that it has now.
+        generations: of each file of the ledger that has one there, and of each that may have to be removed, the
+            generation that it has now; 0 where nobody can tell.
         around: every file in the directories of images, looked at only where an image is missing.
         checks: what a consistency check of each image said, where one was made.
         flags: whether each frozen image carries the immutable flag, where it should: a start from the operator's own
@@ -79,6 +80,10 @@ class Survey(msgspec.Struct, frozen=True):
     def store(self) -> Store:
         """Where the store of the domain is."""
         return Store(f"{self.view.root}/{self.view.domain.uuid}")
+
+    def generation(self, path: str) -> int:
+        """Which of the files that had its inode number it is; 0 where nobody can tell."""
+        return self.generations.get(path, 0)
 
     @property
     def kept(self) -> tuple[Snapshot, ...]:
@@ -122,7 +127,8 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
     decided = last_decided(entries, view.domain.uuid) is not None
     if view.state_problem or ("domain.libxl-json" not in stored and (view.snapshots or decided)):
         stats = {path: await host.files.stat(path) for path in _claimed(view, copies, entries)}
-        view = msgspec.structs.replace(view, state=rebuilt(view, entries, stats))
+        view = msgspec.structs.replace(view, state=rebuilt(view, entries, stats, await _which(host, stats)))
+    removable = {*beside, *(f"{store.directory}/{name}" for name, stat in stored.items() if stat.is_regular)}
     strays = {path: await _stray(host, path) for path in beside if names.is_overlay(path) and path not in view.images}
     missing = any(image is None for image in view.images.values()) or any(disk.problem for disk in view.disks)
     return Survey(
@@ -138,7 +144,7 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
         elsewhere=await _written_elsewhere(host, view, filter(names.is_half_written, beside)),
         strays=strays,
         stats=await _stats(host, view),
-        generations={each.path: await host.files.generation(each.path) for each in view.state.ours if each.generation},
+        generations=await _which(host, {*removable, *(each.path for each in view.state.ours if each.generation)}),
         around=await _around(host, view) if missing else {},
         checks=await _checks(host, view) if check else {},
         flags=await _flags(host, view),
@@ -200,6 +206,15 @@ async def _written_elsewhere(host: Hypervisor, view: View, halves: Iterable[str]
             return frozenset(left)  # nobody knows what is being done there
         found |= {names.half_written(path) for path in plans.copies(begun.plan)} if begun else set()
     return frozenset(left & found)
+
+
+async def _which(host: Hypervisor, paths: Iterable[str]) -> dict[str, int]:
+    """The generation of each of these files; without those of which nobody can tell."""
+    found: dict[str, int] = {}
+    for path in sorted(paths):
+        with suppress(FileFailed):
+            found[path] = await host.files.generation(path)
+    return found
 
 
 async def _stats(host: Hypervisor, view: View) -> dict[str, FileStat]:
