@@ -60,6 +60,9 @@ def openers(world: World, path: str, *, but: int = 0) -> tuple[Opener, ...]:
     for entry in world.fs.opens.get(number, ()) if number is not None else ():
         if entry.pid != but:
             found[entry.pid] = found.get(entry.pid, False) or entry.writing
+    for pid in world.fs.locks.get(number, ()) if number is not None else ():
+        if pid != but:
+            found[pid] = True
     return tuple(Opener(pid, _command(world, pid), writing) for pid, writing in found.items())
 
 

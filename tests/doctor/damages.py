@@ -122,6 +122,12 @@ class Scene:
         assert disk is not None
         return disk.path
 
+    def begun_last(self) -> int:
+        """Where in the journal the last operation begins."""
+        text = self.host.world.fs.inode(self.store("journal")).stored
+        assert isinstance(text, bytes)
+        return text.rindex(b"\n", 0, text.rindex(b'"type":"begin"')) + 1
+
     @property
     def qcow2(self) -> str:
         """The image with the internal snapshots."""
@@ -171,6 +177,11 @@ CASES: dict[str, Case] = {
     "journal-without-its-beginning": Case(
         "journal-damaged", REPAIRED, lambda s: [d.Garble(s.store("journal")), d.Grow(s.store("journal"), note())]
     ),
+    "journal-without-the-last-operation": Case(
+        "journal-incomplete", REPAIRED, lambda s: [d.Cut(s.store("journal"), s.begun_last())]
+    ),
+    # the lock
+    "lock-gone": Case("lock-gone", REPAIRED, lambda s: [d.Vanish(s.store("lock"))]),
     # records
     "record-garbled-with-copy": Case("record-damaged", REPAIRED, lambda s: [d.Garble(s.record("middle"))]),
     "record-cut-with-copy": Case("record-damaged", REPAIRED, lambda s: [d.Cut(s.record("root"))]),

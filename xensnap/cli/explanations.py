@@ -498,6 +498,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "nothing-to-adopt": ("The snapshot is what its record says.", "Leave it as it is."),
     "nothing-to-undo": ("Nothing has been done to the domain yet.", "There is nothing to take back."),
     # What the doctor finds
+    "at-work": ("An xensnap works on the domain; what it has not finished is not looked at.", "Ask later."),
     "base-forgotten": ("An image of ours that others stand on is noted nowhere.", "`xensnap doctor --repair`."),
     "base-gone": ("A hidden base is noted, and is not there.", "`xensnap doctor --repair` forgets it."),
     "chain-broken": (
@@ -531,8 +532,24 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The journal tells of an operation whose beginning cannot be read.",
         "`xensnap doctor --repair` begins anew, and finds what the operation has left.",
     ),
+    "journal-incomplete": (
+        "The journal does not tell any more what was done last: lines of it cannot be read, or are gone.",
+        "`xensnap doctor --repair` notes that. What is done next can be taken back again.",
+    ),
     "leaked-clusters": ("Clusters of an image are counted that nothing uses.", "`xensnap doctor --check --repair`."),
     "leftover": ("Something that an operation has left behind.", "`xensnap doctor --repair` removes it."),
+    "lock-damaged": (
+        "A lock file does not tell who holds the lock.",
+        "Wait for the process that has it open: the message names it.",
+    ),
+    "lock-gone": (
+        "The lock file was removed. Whoever holds a lock that has no file any more keeps nobody off.",
+        "See that no xensnap is at work; then `xensnap doctor --repair`. Never remove a lock file.",
+    ),
+    "lock-left": (
+        "Who took the lock is gone, and a program that it has started holds it still.",
+        "`xensnap recover` waits for that program; the message names it.",
+    ),
     "memory-changed": ("A memory file is not as long as it was.", "Put it back from a backup; the disks are there."),
     "next-start-differs": (
         "The guest runs on one image and would start from another the next time, as if what it writes had never been.",

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from xensnap.engine import formers, given_up, hooks, journal, let_go, risks, trust
+from xensnap.engine import formers, given_up, hooks, journal, let_go, records, risks, trust
 from xensnap.engine.adopt import plan_adopt
 from xensnap.engine.births import newborn, plan_birth
 from xensnap.engine.collect import Compaction, Kept, following, kept, plan_collection, plan_yielding
@@ -56,7 +56,7 @@ from xensnap.engine.request import (
 from xensnap.engine.revert import plan_revert
 from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
 from xensnap.engine.trash import plan_empty, plan_forget, plan_going_back, plan_restore
-from xensnap.engine.treatment import Diagnosis, examine, treat
+from xensnap.engine.treatment import Diagnosis, examine, of_the_lock, treat
 from xensnap.engine.unborn import unborn
 from xensnap.engine.undo import given_up_for, plan_undo
 from xensnap.engine.verify import Looked, look
@@ -268,14 +268,15 @@ class AsyncEngine(AsyncReader):
             NotFound: no such domain, or nothing was done to it.
             Refused: it cannot be taken back.
         """
-        return plan_undo((await self.audit(ref))[1])[1]
+        domain = await self.host.toolstack.inspect(ref)
+        contents = await records.load(self.host, domain.uuid)
+        trail = [entry for part in await self._journals(domain) for entry in journal.trail(part)]
+        return plan_undo(trail, contents.state.operation)[1]
 
     async def audit(self, ref: str) -> tuple[Domain, tuple[Entry, ...]]:
         """The domain, and what the journal and the generation before it tell of what was done to it."""
         domain = await self.host.toolstack.inspect(ref)
-        path = Store.of(self.host, domain.uuid).journal
-        parts = [await journal.read(self.host, each) for each in (f"{path}.1", path)]
-        return domain, tuple(entry for part in parts for entry in journal.decode(part))
+        return domain, tuple(entry for part in await self._journals(domain) for entry in journal.decode(part))
 
     async def diagnose(self, ref: str, *, check: bool = False) -> Diagnosis:
         """Tell what does not fit together of a domain and its snapshots. Changes nothing; `NotFound` without it.
@@ -294,9 +295,11 @@ class AsyncEngine(AsyncReader):
         domain = await self.host.toolstack.inspect(ref)
         if await trust.against_store(self.host, Store.of(self.host, domain.uuid)):
             return await examine(self.host, domain.uuid, check=check)
+        mended = await of_the_lock(self.host, domain.uuid)
         async with self._locked(domain, "repair") as held:
             await self._settled(held, lambda: observe(self.host, domain.uuid), mends=True)
-            return await treat(self.host, domain.uuid, held.journal, watch=self._watch, check=check)
+            done = await treat(self.host, domain.uuid, held.journal, watch=self._watch, check=check)
+            return msgspec.structs.replace(done, repaired=(*mended, *done.repaired))
 
     async def compact(self, ref: str) -> Compaction:
         """Merge away images that only snapshots needed which are gone. No snapshot changes."""
@@ -552,6 +555,11 @@ class AsyncEngine(AsyncReader):
         outcome = await execution.recover(abort=abort)
         await hooks.after(self.host, begun.plan, outcome.value)
         return Recovered(domain.name, begun.plan.summary, outcome, execution.why)
+
+    async def _journals(self, domain: Domain) -> tuple[bytes, bytes]:
+        """The journal of a domain, after the generation before it."""
+        path = Store.of(self.host, domain.uuid).journal
+        return await journal.read(self.host, f"{path}.1"), await journal.read(self.host, path)
 
     async def _fresh(self) -> Fresh:
         return Fresh(await self.host.machine.fresh_id(), await self.now_s())

@@ -91,6 +91,12 @@ def decode(data: bytes) -> tuple[Entry, ...]:
     return tuple(entry for entry in entries if entry is not None)
 
 
+def trail(data: bytes) -> tuple[Entry | None, ...]:
+    """All entries in order, and None for each line that was written whole and cannot be read any more."""
+    whole = (line for line in data.splitlines(keepends=True) if line.endswith(b"\n") and not line.endswith(TORN))
+    return tuple(map(_entry, whole))
+
+
 def pending(data: bytes) -> Begin | None:
     """The operation that began and has not ended. Reads from the end, so its cost does not grow with the past.
 

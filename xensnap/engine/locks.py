@@ -5,14 +5,86 @@ domain shares images with is only known after a look under its own lock. Then wh
 besides; for what comes before it all are let go and taken anew, and whoever did that has to look once more.
 """
 
+import re
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
 
 from xensnap.engine import trust
 from xensnap.engine.journal import Journal
 from xensnap.engine.records import Store
-from xensnap.errors import Refused
-from xensnap.hypervisor import Hypervisor, Lock
+from xensnap.errors import Refused, XensnapError
+from xensnap.hypervisor import Hypervisor, Lock, Opener
 from xensnap.model import Domain, DomainUuid
+
+
+class Holder(NamedTuple):
+    """Who holds a lock: what he does, which process he is, on which boot, and since which second of the epoch."""
+
+    doing: str
+    pid: int
+    user: str
+    boot_id: str
+    since_s: int
+
+    def note(self) -> bytes:
+        """What the lock file says of him."""
+        who = f"process {self.pid} of {self.user} (boot {self.boot_id})"
+        return f"`{self.doing}`, {who}, since epoch second {self.since_s}".encode()
+
+    @classmethod
+    def of(cls, note: bytes) -> "Holder | None":
+        """Whom a lock file tells of; None where it is not to be understood."""
+        found = _NOTE.fullmatch(note.decode("utf-8", "replace"))
+        return cls(found[1], int(found[2]), found[3], found[4], int(found[5])) if found else None
+
+
+_NOTE = re.compile(r"`(.*)`, process ([0-9]+) of (.*) \(boot (.*)\), since epoch second ([0-9]+)", re.DOTALL)
+
+
+class LockSeen(msgspec.Struct, frozen=True):
+    """A lock as it was looked at, without being touched.
+
+    Attributes:
+        path: of its file.
+        is_there: whether there is one.
+        note: what it says, also when nobody holds it any more.
+        openers: the other processes that have it open, as far as they can be seen: who holds it, and his heirs.
+        boot_id: of this boot.
+    """
+
+    path: str
+    is_there: bool = False
+    note: bytes = b""
+    openers: tuple[Opener, ...] = ()
+    boot_id: str = ""
+
+    @property
+    def at_work(self) -> Holder | None:
+        """Who holds it, if he has written so himself and lives."""
+        holder = Holder.of(self.note)
+        lives = holder is not None and holder.pid in {opener.pid for opener in self.openers}
+        return holder if holder is not None and lives and holder.boot_id == self.boot_id else None
+
+
+async def look(host: Hypervisor, store: Store) -> LockSeen:
+    """Look at the lock of a domain. Changes nothing, and keeps nobody from it."""
+    stat = await host.files.stat(store.lock)
+    if stat is None or not stat.is_regular:
+        return LockSeen(store.lock, is_there=stat is not None)
+    note = b""
+    openers: tuple[Opener, ...] = ()
+    with suppress(XensnapError):
+        note = (await host.files.read_part(store.lock, offset=0, length_bytes=_NOTE_BYTES_MAX)).strip(b"\0")
+    with suppress(XensnapError):
+        openers = await host.machine.openers(store.lock)
+    boot_id = (await host.machine.whoami()).boot_id
+    return LockSeen(store.lock, is_there=True, note=note, openers=openers, boot_id=boot_id)
+
+
+_NOTE_BYTES_MAX = 4096
 
 
 class Locks:
@@ -88,6 +160,6 @@ class Locks:
         me = await self._host.machine.whoami()
         since_s = await self._host.machine.now_ns() // 10**9
         doing = self._doing if uuid == self.domain.uuid else f"{self._doing} {self.domain.name}"
-        note = f"`{doing}`, process {me.pid} of {me.user} (boot {me.boot_id}), since epoch second {since_s}"
-        self._locks[uuid] = await self._host.files.lock(store.lock, note=note.encode(), wait_s=self._wait_s)
+        note = Holder(doing, me.pid, me.user, me.boot_id, since_s).note()
+        self._locks[uuid] = await self._host.files.lock(store.lock, note=note, wait_s=self._wait_s)
         self._journals[uuid] = await Journal.under_lock(self._host, store.journal)

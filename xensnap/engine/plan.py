@@ -28,8 +28,9 @@ class Plan(msgspec.Struct, frozen=True):
     `observed` is the hash of the view that it was made from; `apply` refuses when that has moved. `bytes_needed` is an
     upper bound of what the operation writes. `snapshot` is the one that it is about; a collection is about an `image`
     instead. `neighbours` are the domains that share images with it, whose locks are held, too. `accepted` are the risks
-    that were taken for it. `request` (JSON) and `planned_s` (seconds since the epoch) are what it was made from
-    besides, so that whoever applies it can make it again and compare.
+    that were taken for it. `follows` is the operation that was decided before it, as the domain's state told: by that a
+    journal shows that it has lost some. `request` (JSON) and `planned_s` (seconds since the epoch) are what it was made
+    from besides, so that whoever applies it can make it again and compare.
     """
 
     verb: str
@@ -51,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True):
     accepted: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     neighbours: tuple[DomainUuid, ...] = ()
+    follows: str = ""
 
     @property
     def point_of_no_return(self) -> bool:

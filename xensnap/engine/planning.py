@@ -61,4 +61,5 @@ def plan_for(
         accepted=taken.ids,
         warnings=(*taken.warnings, *warnings),
         neighbours=view.neighbours,
+        follows=view.state.operation,
     )

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from xensnap.engine.doctor import Finding, Survey, diagnose, plan_repair, survey
+from xensnap.engine import locks
+from xensnap.engine.doctor import Finding, Survey, diagnose, locked, plan_repair, survey
 from xensnap.engine.execute import MORE_TO_DO, Execution, Watch, nothing_changed
 from xensnap.engine.journal import Journal
+from xensnap.engine.records import Store
 from xensnap.errors import Effect, Failed, XensnapError
 from xensnap.hypervisor import Hypervisor
+from xensnap.model import DomainUuid
 
 ROUNDS_MAX = 200
 """So many repairs in one go are enough; each can bring another finding to light."""
@@ -28,6 +31,14 @@ async def examine(host: Hypervisor, ref: str, *, check: bool = False) -> Diagnos
     """Tell what does not fit. Changes nothing and takes no lock; `NotFound` without such a domain."""
     seen = await survey(host, ref, check=check)
     return Diagnosis(seen.view.domain.name, seen.view.domain.uuid, diagnose(seen))
+
+
+async def of_the_lock(host: Hypervisor, uuid: DomainUuid) -> tuple[Finding, ...]:
+    """What is wrong with the lock of a domain, and is right as soon as it is taken. Changes nothing."""
+    store = Store.of(host, uuid)
+    used = await host.files.stat(store.journal) is not None
+    found = locked.of_lock(await locks.look(host, store), used=used)
+    return tuple(finding for finding in found if finding.repair)
 
 
 async def treat(host: Hypervisor, ref: str, held: Journal, *, watch: Watch, check: bool = False) -> Diagnosis:

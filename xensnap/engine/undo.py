@@ -31,20 +31,25 @@ _INSTEAD = {
 }
 
 
-def plan_undo(entries: Iterable[Entry]) -> tuple[Plan, Request]:
+def plan_undo(trail: Iterable[Entry | None], decided: str) -> tuple[Plan, Request]:
     """The last operation that was done, and the request that takes it back.
 
     Args:
-        entries: the journal.
+        trail: the journal, with None for each line that cannot be read any more.
+        decided: the last operation that was decided, as the domain's state tells it; empty where it tells of none.
 
     Raises:
         NotFound: the journal tells of no operation.
-        Refused: it cannot be taken back, with what to do the next time.
+        Refused: it cannot be taken back, or nobody knows what was done last, with what to do the next time.
     """
-    done = list(_done(entries))
+    done = [plan for plan in _ended(trail, decided) if plan is None or _asked_for(plan)]
     if not done:
         raise NotFound("nothing has been done to this domain yet", id="nothing-to-undo")
     last, before = done[-1], done[-2] if len(done) > 1 else None
+    if last is None:
+        cause = "the journal cannot be read to its end any more, and nobody knows what was done last"
+        remedy = "What is done next can be taken back again."
+        raise Refused([Reason("cannot-undo", cause, remedy, ExitCode.REFUSED)])
     request = _back(last, before)
     if request is None:
         cause = f"it cannot be taken back: {last.summary}"
@@ -53,16 +58,44 @@ def plan_undo(entries: Iterable[Entry]) -> tuple[Plan, Request]:
     return last, request
 
 
-def _done(entries: Iterable[Entry]) -> Iterable[Plan]:
-    """What was carried out to its end and asked for by somebody; merges and repairs are not. Exports change nothing."""
+def is_last_lost(trail: Iterable[Entry | None], decided: str) -> bool:
+    """Whether the journal does not tell any more what was done last; arguments as of `plan_undo`."""
+    ended = _ended(trail, decided)
+    return bool(ended) and ended[-1] is None
+
+
+def _ended(trail: Iterable[Entry | None], decided: str) -> list[Plan | None]:
+    """What was carried out to its end, in order, and None where something may have been that nobody can tell of.
+
+    What cannot be read in the middle of an operation hides no other one: each begins when that before it has ended.
+    """
     begun: dict[str, Plan] = {}
-    for entry in entries:
-        if isinstance(entry, Begin):
-            begun[entry.operation] = entry.plan
-        elif isinstance(entry, End) and entry.outcome == "done" and entry.operation in begun:
-            plan = begun[entry.operation]
-            if plan.request and plan.verb != "export":
-                yield plan
+    ended: list[Plan | None] = []
+    under_way = last = ""
+    for entry in trail:
+        match entry:
+            case None if not under_way:
+                ended.append(None)
+            case Begin(operation, plan):
+                if last and plan.follows not in ("", last):
+                    ended.append(None)
+                begun[operation] = plan
+                under_way = operation
+            case End(operation, outcome):
+                under_way = "" if under_way == operation else under_way
+                if outcome == "done":
+                    last = operation
+                    ended.append(begun.get(operation))
+    if under_way and under_way == decided:
+        ended.append(begun[under_way])  # whoever recovers it brings it to its end
+    elif decided not in ("", last):
+        ended.append(None)
+    return ended
+
+
+def _asked_for(plan: Plan) -> bool:
+    """Whether somebody has asked for it, which nobody does for merges and repairs. Exports change nothing."""
+    return bool(plan.request) and plan.verb != "export"
 
 
 def _back(last: Plan, before: Plan | None) -> Request | None:

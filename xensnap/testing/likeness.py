@@ -173,7 +173,7 @@ class _Drawing:
             return image.file.inode if there and image and of == there.file.inode else of
 
         ours = tuple(replace(file, inode=inode(file.path, file.inode), generation=0) for file in known.ours)
-        return replace(known, ours=ours, parked=())
+        return replace(known, ours=ours, parked=(), operation="")  # the journal that tells of it is not here
 
 
 def _layers(domain: Domain) -> Iterator[Layer]:

@@ -9,6 +9,7 @@ from xensnap.engine.doctor import (
     leftovers,
     let_go,
     lineage,
+    locked,
     overlays,
     reach,
     rebind,
@@ -20,10 +21,18 @@ from xensnap.engine.doctor.survey import Survey
 
 Look = Callable[[Survey], Iterator[Finding]]
 
-ALWAYS: tuple[Look, ...] = (reach.store, store.state, store.journal, store.records, leftovers.modes)
+ALWAYS: tuple[Look, ...] = (
+    reach.store,
+    locked.lock,
+    store.state,
+    store.journal,
+    store.records,
+    leftovers.modes,
+)
 """What is true or not whatever goes on."""
 
 AT_REST: tuple[Look, ...] = (
+    store.trail,
     rebind.identity,
     store.twins,
     store.older_names,
@@ -62,5 +71,5 @@ AT_REST: tuple[Look, ...] = (
 
 def diagnose(seen: Survey) -> tuple[Finding, ...]:
     """Everything that does not fit. Pure. While an operation is not at its end, only what that does not explain."""
-    looks = ALWAYS if seen.begun else (*ALWAYS, *AT_REST)
+    looks = ALWAYS if seen.begun or seen.lock.at_work else (*ALWAYS, *AT_REST)
     return tuple(finding for look in looks for finding in look(seen))

@@ -20,7 +20,7 @@ def state(seen: Survey) -> Iterator[Finding]:
     if view.state_problem:
         repair = Repair(_ANEW, prepare=(SetAside(path),))
         yield Finding("state-damaged", Severity.ERROR, path, view.state_problem, repair=repair)
-    elif "domain.libxl-json" not in seen.stored:
+    elif "domain.libxl-json" not in seen.stored and not seen.lock.at_work:
         if view.snapshots or last_decided(seen.entries, view.domain.uuid):
             cause = "snapshots have been taken, and the state of the domain is gone"
             yield Finding("state-missing", Severity.ERROR, path, cause, repair=Repair(_ANEW))
@@ -35,11 +35,19 @@ def journal(seen: Survey) -> Iterator[Finding]:
     if seen.journal_problem:
         repair = Repair("begin anew; what the operation has left is told by the other findings")
         yield Finding("journal-damaged", Severity.ERROR, seen.store.journal, seen.journal_problem, repair=repair)
-    if seen.begun:
+    if seen.begun and not seen.lock.at_work:
         begun = seen.begun
         cause = f"not at its end yet: {begun.plan.summary}, by process {begun.pid} of {begun.user}"
         remedy = f"If that is not at work any more, run `xensnap recover {seen.view.domain.name}`."
         yield Finding("interrupted", Severity.ERROR, seen.view.domain.name, cause, remedy)
+
+
+def trail(seen: Survey) -> Iterator[Finding]:
+    """The journal tells what was done last, which `undo` goes by."""
+    if seen.last_lost and not seen.journal_problem:
+        cause = "it does not tell any more what was done last, so that nothing can take that back"
+        repair = Repair("note that")
+        yield Finding("journal-incomplete", Severity.WARNING, seen.store.journal, cause, repair=repair)
 
 
 def records(seen: Survey) -> Iterator[Finding]:

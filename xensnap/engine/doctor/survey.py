@@ -5,11 +5,12 @@ from contextlib import suppress
 
 import msgspec
 
-from xensnap.engine import journal, names, trust
+from xensnap.engine import journal, locks, names, trust, undo
 from xensnap.engine import plan as plans
 from xensnap.engine.context import directory
 from xensnap.engine.doctor.rebuild import last_decided, rebuilt
 from xensnap.engine.journal import Begin, Entry
+from xensnap.engine.locks import LockSeen
 from xensnap.engine.records import Store
 from xensnap.engine.view import View, observe
 from xensnap.errors import Damaged, FileFailed, NotFound, Reason, Refused, XensnapError
@@ -51,6 +52,8 @@ class Survey(msgspec.Struct, frozen=True):
         uid: who we are.
         watched: whether a running guest has the daemon that reboots it; None where it needs none.
         fresh: the id of the operation that would repair something.
+        lock: the lock of the domain.
+        last_lost: whether the journal does not tell any more what was done last.
         unmended: whether a repair has failed that may bring back what seems to be missing.
     """
 
@@ -74,6 +77,8 @@ class Survey(msgspec.Struct, frozen=True):
     places: Mapping[str, FileStat] = {}
     uid: int = 0
     watched: bool | None = None
+    lock: LockSeen = LockSeen("")
+    last_lost: bool = False
     unmended: bool = False
 
     @property
@@ -112,11 +117,15 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
     Raises:
         NotFound: no such domain.
     """
-    view = await observe(host, ref)
-    store = Store.of(host, view.domain.uuid)
+    domain = await host.toolstack.inspect(ref)
+    store = Store.of(host, domain.uuid)
+    lock = await locks.look(host, store)
+    view = await observe(host, domain.uuid)
     generations = await _generations(host, store)
     begun, problem = _pending(generations[-1])
-    entries = tuple(entry for data in generations for entry in journal.decode(data))
+    trail = tuple(entry for data in generations for entry in journal.trail(data))
+    entries = tuple(entry for entry in trail if entry is not None)
+    last_lost = undo.is_last_lost(trail, view.state.operation)
     beside = await _beside(host, view)
     uid = (await host.machine.whoami()).uid
     places = {place: await host.files.stat(place) for place in _places(view)}
@@ -152,6 +161,8 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
         places={place: stat for place, stat in places.items() if stat is not None},
         uid=uid,
         watched=await host.toolstack.watched(view.domain),
+        lock=lock,
+        last_lost=last_lost,
     )
 
 
