@@ -6,11 +6,12 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.documents.done import ApplyDocument
-from xensnap.cli.names import local_file
+from xensnap.cli.names import configuration_file, local_file
 from xensnap.cli.operate import interruptible, show_result
 from xensnap.cli.session import Session, accepting
 from xensnap.engine import plan as plans
 from xensnap.engine.risks import require_taken
+from xensnap.engine.shown import file_not_shown, with_file
 
 
 @command_with(
@@ -28,6 +29,8 @@ def command(session: Session, plan: str) -> None:
     """
     wanted = plans.decode(_text(plan), path="standard input" if plan == "-" else plan)
     require_taken(session.accept, wanted.accepted)
+    if file := file_not_shown(wanted):
+        wanted = with_file(wanted, configuration_file(file)[0])
     with session.engine(changes=True) as engine:
         result = interruptible(engine, wanted.domain_uuid, lambda: engine.apply(wanted))
     show_result(session, result, ApplyDocument)

@@ -163,8 +163,9 @@ def show_plan(session: Session, engine: Engine, domain: str, request: Request) -
 def _print_plan(session: Session, plan: Plan, following: tuple[Plan, ...] = ()) -> None:
     from xensnap.cli.plans import plan_text
     from xensnap.engine.plan import encode
+    from xensnap.engine.shown import without_secrets
 
-    session.print(encode(plan).decode() if session.json else f"{plan_text(plan, following)}\n")
+    session.print(encode(without_secrets(plan)).decode() if session.json else f"{plan_text(plan, following)}\n")
 
 
 def _show_nothing(session: Session, engine: Engine, domain: str, request: Request, **more: Any) -> None:

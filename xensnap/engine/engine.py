@@ -55,6 +55,7 @@ from xensnap.engine.request import (
 )
 from xensnap.engine.revert import plan_revert
 from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
+from xensnap.engine.shown import without_secrets
 from xensnap.engine.trash import plan_empty, plan_forget, plan_going_back, plan_restore
 from xensnap.engine.treatment import Diagnosis, examine, of_the_lock, treat
 from xensnap.engine.unborn import unborn
@@ -502,9 +503,10 @@ class AsyncEngine(AsyncReader):
         if digest(view) != plan.observed:
             cause = f"{plan.domain_name} is not what it was when the plan was made"
             raise Refused([Reason("plan-is-stale", cause, remedy, ExitCode.BUSY)])
-        if plan_for(view, request, Fresh(plan.operation, plan.planned_s)) != plan:
+        same = plan_for(view, request, Fresh(plan.operation, plan.planned_s))
+        if without_secrets(same) != without_secrets(plan):
             raise Usage("the plan is not the one that was made for this request", id="plan-altered", remedy=remedy)
-        return plan
+        return same
 
     async def _collect(self, uuid: str, held: Locks, *, only: frozenset[str] | None = None) -> Compaction:
         """Merge what can be merged, one image after the other; what cannot is only told.
@@ -599,7 +601,7 @@ async def _at_once(work: Awaitable[T]) -> T:
 
 def _as_wanted(plan: Plan, wanted: Plan | None) -> Plan:
     """The plan of a domain that is to be made. `Refused` where another one was wanted."""
-    if wanted is not None and plan != wanted:
+    if wanted is not None and without_secrets(plan) != without_secrets(wanted):
         cause = f"{plan.domain_name} would be made otherwise than when the plan was made"
         remedy = "Make a new plan with --dry-run --json."
         raise Refused([Reason("plan-is-stale", cause, remedy, ExitCode.BUSY)])

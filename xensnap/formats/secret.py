@@ -27,6 +27,11 @@ def shown(key: str, value: str, *, length_max: int = 0) -> str:
     return value if not length_max or len(value) <= length_max else f"{value[:length_max]}…"
 
 
+def is_in(text: str) -> bool:
+    """Whether there is anything in a text that looks like a password."""
+    return bool(_SECRET.search(text))
+
+
 def line_shown(line: str) -> str:
     """The same of one line of a configuration, or of a comparison of two: of a secret one only how it begins."""
     key = _KEY.match(line)
