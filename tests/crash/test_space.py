@@ -90,6 +90,20 @@ def test_memory_is_counted(request_, needs_memory) -> None:
     assert "the memory of the guest" in refused.value.cause
 
 
+def test_a_revert_that_saves_first_is_refused_where_only_one_of_both_has_room(needs_memory) -> None:
+    host: SimulatedHost = running("i")
+    alone = [Engine(host).plan(GUEST, each).bytes_needed for each in (CreateRequest("kept"), RevertRequest("first"))]
+    request = RevertRequest("first", save_current="kept")
+    assert Engine(host).plan(GUEST, request).bytes_needed == sum(alone)
+    host.set_capacity(free_bytes=max(alone))
+    before = truth(host)
+    with pytest.raises(Refused) as refused:
+        Engine(host).revert(GUEST, request)
+    assert [reason.id for reason in refused.value.reasons] == ["no-space"]
+    assert f"has {max(alone)} bytes free, and up to {sum(alone)} are needed" in refused.value.cause
+    assert truth(host) == before
+
+
 @pytest.fixture
 def needs_memory(monkeypatch) -> None:
     able = SimulatedHost.capabilities | {Capability.RUNNING, Capability.MEMORY}

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import SimulatedHost
-from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, every_crash
+from simulator.faults.damage import StartFrom, damaged
+from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, every_crash, guest, held_by
 from tests.deep import EXHAUSTIVE
 from tests.discovery.interleave import (
     DONE,
@@ -24,9 +25,9 @@ from tests.discovery.interleave import (
     judge_interleavings,
     one_after_the_other,
 )
-from tests.discovery.neighbours import AFTER, BEFORE, BESIDE, BESIDE_IT, CLONE, OF_THE_GUEST, seen, sharing
+from tests.discovery.neighbours import AFTER, BASE, BEFORE, BESIDE, BESIDE_IT, CLONE, OF_THE_GUEST, seen, sharing
 from xensnap.engine.engine import AsyncEngine, Engine
-from xensnap.engine.request import DeleteRequest
+from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
 from xensnap.errors import Busy
 from xensnap.hypervisor import drive
 from xensnap.model import Disk, Layer
@@ -71,6 +72,47 @@ def test_each_of_them_does_something(uuid: str, names: str) -> None:
 def test_whoever_waits_is_served_whichever_domain_he_came_from(uuid: str, names: str, turns: list[int]) -> None:
     found = at_once(shared(uuid), PAIRS[names], turns, wait_s=3600, look=seen)
     assert found in allowed(shared(uuid), PAIRS[names], waiting=True, look=seen)
+
+
+TAKES = (1, 2, 5, 9, 14)
+"""Of all takings of a lock the last before each look: there are two to hold first, and one more after each look."""
+
+
+def test_whoever_shares_images_with_more_and_more_domains_is_told_and_has_done_nothing() -> None:
+    host = shared(BEFORE).fork()
+    layers = [host.create_image(f"/images/over{n}.qcow2", "qcow2", 4 * CLUSTER, backing=BASE) for n in TAKES]
+    uuids = [f"{n:08x}-0000-4000-8000-000000000000" for n in range(1, len(TAKES) + 1)]
+    for n, uuid in enumerate(uuids):
+        own = host.create_image(f"/images/own{n}.qcow2", "qcow2", 4 * CLUSTER)
+        host.add_domain(f"other{n}", uuid, [Disk("xvda", own.path, own.format)])
+        Engine(host).create(f"other{n}", CreateRequest("own"))
+
+    def joins(uuid: str, layer: Layer) -> None:
+        host.cell.world = damaged(host.world, StartFrom(uuid, "xvda", layer))
+
+    for nth, uuid, layer in zip(TAKES, uuids, layers, strict=True):
+        host.meanwhile("lock.take", partial(joins, uuid, layer), nth=nth)
+    before = held_by(host, Engine(host).list(GUEST).contents.snapshots)
+    with pytest.raises(Busy, match="more and more domains share images with"):
+        Engine(host).create(GUEST, CreateRequest("third"))
+    assert held_by(host, Engine(host).list(GUEST).contents.snapshots) == before
+    assert not host.world.fs.locks
+    Engine(host).create(GUEST, CreateRequest("third"))
+
+
+@pytest.mark.parametrize("kinds", ["e", "eee"])
+def test_other_domains_are_looked_at_as_often_however_many_images_go(kinds: str) -> None:
+    host = guest(kinds)
+    Engine(host).create(GUEST, CreateRequest("first"))
+    other = host.create_image("/images/other.raw", "raw", 4 * CLUSTER)
+    host.add_domain("other", disks=[Disk("xvda", other.path, other.format)])
+    with host.recording() as seen_:
+        Engine(host).revert(GUEST, RevertRequest("first", no_undo=True))
+    removed = [event.number for event in seen_.trace if event.effect == "image.remove"]
+    looks = [event.number for event in seen_.trace if event.subject == other.path]
+    assert len(removed) == len(kinds)
+    assert [number for number in looks if removed[0] < number < removed[-1]] == []
+    assert looks
 
 
 @UUIDS

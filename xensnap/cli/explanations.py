@@ -610,6 +610,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The snapshots of another domain cannot be read, so nobody knows which images it needs.",
         "Run `xensnap doctor` for that domain.",
     ),
+    "next-start-moved": (
+        "Somebody has let the domain start from another image since this was planned.",
+        "Try again with the domain as it is now.",
+    ),
     "no-file": ("An image is a block device, which cannot be copied as a file.", "Copy it by hand."),
     "record-let-go": (
         "The record of a snapshot was taken away by `delete --metadata-only`; nothing protects its content.",

@@ -103,6 +103,15 @@ def plan_create(view: View, request: CreateRequest, fresh: Fresh) -> Plan:
     )
 
 
+def needed(view: View, request: CreateRequest, fresh: Fresh) -> tuple[space.Need, ...]:
+    """What it takes to take a snapshot; arguments as of `plan_create`. What is against that is not looked for."""
+    covered, _, _ = disks.choose(view, request)
+    store = Store(f"{view.root}/{view.domain.uuid}")
+    places = {disk.vdev: _overlay_path(disk, request, store, fresh) for disk in covered if disk.kind is Kind.EXTERNAL}
+    memory = live.memory_file(view, request, store, request.name or "")
+    return tuple(_needs(view, covered, places, request, memory))
+
+
 def sidecar_paths(snapshot: Snapshot) -> tuple[str, ...]:
     """Where the copies of a snapshot's record stand: for each frozen image, beside its overlay."""
     return tuple(

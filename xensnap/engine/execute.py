@@ -19,9 +19,11 @@ from xensnap.engine import plan as plans
 from xensnap.engine import state as states
 from xensnap.engine.context import Context, directory
 from xensnap.engine.journal import Begin, Claim, End, Journal, Overtaken
-from xensnap.engine.others import needed_by_others
+from xensnap.engine.others import Needs
+from xensnap.engine.overlay_steps import RemoveImage
 from xensnap.engine.plan import Plan
 from xensnap.engine.records import Store, load
+from xensnap.engine.relocate_steps import Park
 from xensnap.engine.state import DomainState, HiddenBase, OurFile
 from xensnap.engine.steps import Step
 from xensnap.errors import Busy, Damaged, Effect, ExitCode, Failed, FileFailed, NotFound, Reason, Refused, XensnapError
@@ -96,6 +98,7 @@ class Execution:
         uuid = DomainUuid(plan.domain_uuid)
         store = Store.of(host, uuid)
         self._journal = journal
+        self._needs = Needs(host, uuid)
         self._at = Context(host, store, plan.operation, uuid, self._journal, self._tell, self._needed_by)
         self.why = ""
         self.left: list[str] = []
@@ -161,7 +164,7 @@ class Execution:
         stat = await self._host.files.stat(path)
         if stat is None:
             return ""
-        user = (await needed_by_others(self._host, self._at.domain_uuid)).get(stat.file, "")
+        user = await self._needs.user_of(stat.file)
         if user:
             self.left.append(f"{path} is left alone, since the domain {user} needs it now")
             await self._journal.note(self._plan.operation, self.left[-1])
@@ -236,6 +239,8 @@ class Execution:
     async def _finish(self, steps: Sequence[Step], *, again: bool = False) -> None:
         first = len(self._plan.prepare) + 2
         try:
+            if any(isinstance(step, RemoveImage | Park) for step in plans.each(tuple(steps))):
+                await self._needs.look()  # once for all that goes, which may go side by side
             try:
                 await self._forward(steps, first=first)
             except XensnapError as error:

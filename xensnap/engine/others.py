@@ -102,10 +102,36 @@ async def others_than(host: Hypervisor, uuid: DomainUuid, known: Iterable[Domain
     return found
 
 
-async def needed_by_others(host: Hypervisor, uuid: DomainUuid) -> Mapping[FileId, str]:
-    """Images that others than this domain stand on or read now, with one such domain's name each. Changes nothing."""
-    others = await others_than(host, uuid, await host.toolstack.domains())
-    return others.read | others.written
+class Needs:
+    """What others than one domain need now, for whoever asks again and again.
+
+    The locks of those that share images with it are held meanwhile. What no lock keeps off is that a domain is defined
+    or ended by hand, or gets or loses a disk: so the host is asked each time which domains there are, and only where
+    that has changed all of them are looked at anew.
+
+    Args:
+        host: where.
+        uuid: of the domain that is left out.
+    """
+
+    def __init__(self, host: Hypervisor, uuid: DomainUuid) -> None:
+        self._host = host
+        self._uuid = uuid
+        self._known: tuple[Domain, ...] | None = None
+        self._users: Mapping[FileId, str] = {}
+
+    async def user_of(self, file: FileId) -> str:
+        """The name of a domain that stands on this image or reads it; empty where none does. Changes nothing."""
+        await self.look()
+        return self._users.get(file, "")
+
+    async def look(self) -> None:
+        """Look at all of them, if there are others than when they were looked at last. Changes nothing."""
+        known = tuple(await self._host.toolstack.domains())
+        if known != self._known:
+            others = await others_than(self._host, self._uuid, known)
+            self._users = others.read | others.written
+            self._known = known
 
 
 async def images_of(

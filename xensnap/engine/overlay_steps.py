@@ -107,10 +107,26 @@ class SwitchLayers(StepBase, frozen=True):
         return "let the domain start from " + ", ".join(f"{new.layer.path} ({new.vdev})" for new in self.after)
 
     async def do(self, at: Context) -> None:
-        """See StepBase."""
+        """See StepBase. Right before it is seen to that nobody has given the domain anything else meanwhile."""
+        await self._require_unmoved(at)
         await switch(at, {new.vdev: new.layer for new in self.after})
         if self.unwanted:
             await require_off(at)
+
+    async def _require_unmoved(self, at: Context) -> None:
+        """`Failed` where a disk starts from what it neither was found with nor shall have, or that is not there."""
+        domain = await at.host.toolstack.inspect(self.domain_uuid)
+        before = {old.vdev: old.layer for old in self.before}
+        for new in self.after:
+            disk, old = domain.disk(new.vdev), before.get(new.vdev, new.layer)
+            if disk is not None and not (
+                await at.same_image(disk.layer, old) or await at.same_image(disk.layer, new.layer)
+            ):
+                cause = f"{domain.name} starts {new.vdev} from {disk.path} by now, and not from {old.path}"
+                raise Failed(cause, id="next-start-moved", remedy="Try again with the domain as it is now.")
+            if await at.host.files.stat(new.layer.path) is None:
+                cause = f"{new.layer.path} is not there, and {domain.name} was to start {new.vdev} from it"
+                raise Failed(cause, id="image-missing", remedy="Look who has removed it, and try again.")
 
     async def undo(self, at: Context) -> None:
         """What stands as we found it or left it is put back; a domain that is gone has nothing to switch.

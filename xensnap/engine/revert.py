@@ -7,14 +7,14 @@ import msgspec
 from xensnap.engine import configurations, disks, elsewhere, flags, given_up, live, names, risks, settings, space, tree
 from xensnap.engine.configuration_steps import ConfigurationOf, Configure
 from xensnap.engine.context import directory
-from xensnap.engine.create import against_name, against_running, overlay_on
+from xensnap.engine.create import against_name, against_running, needed, overlay_on
 from xensnap.engine.flag_steps import Freeze
 from xensnap.engine.names import SAFETY
 from xensnap.engine.overlay_steps import LayerOf, MakeOverlay, RemoveImage, SwitchLayers
 from xensnap.engine.plan import Plan
 from xensnap.engine.planning import plan_for
 from xensnap.engine.point_steps import ApplyPoint, DropSafety, TakePoint
-from xensnap.engine.request import Fresh, RevertRequest
+from xensnap.engine.request import CreateRequest, Fresh, RevertRequest
 from xensnap.engine.state import OurFile
 from xensnap.engine.steps import OneStep, Step, Together
 from xensnap.engine.store_steps import fingerprint
@@ -45,7 +45,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
         reasons.extend(_against(view, disk))
     reasons.extend(live.against_revert(view, snapshot))
     reasons.extend(configurations.against(view, snapshot, request))
-    needs = tuple(space.for_revert(view, snapshot, live.safety_file(view, fresh)))
+    needs = (*space.for_revert(view, snapshot, live.safety_file(view, fresh)), *_saved_first(view, request, fresh))
     reasons.extend(space.against(view, needs))
     if request.save_current:
         reasons.extend(against_name(view, request.save_current))
@@ -103,6 +103,11 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
             *_told(view, snapshot, request),
         ),
     )
+
+
+def _saved_first(view: View, request: RevertRequest, fresh: Fresh) -> tuple[space.Need, ...]:
+    """What the snapshot takes of what is given up: the revert must not begin where only that has room."""
+    return needed(view, CreateRequest(request.save_current), fresh) if request.save_current else ()
 
 
 def _go_on(
