@@ -13,7 +13,7 @@ from simulator.faults.watch import Fault
 from simulator.guest import AgentManner
 from simulator.host import SimulatedHost
 from simulator.ports.toolstack import looked_up
-from xensnap.errors import Unknown, Usage
+from xensnap.errors import NotFound, Unknown, Usage
 
 LONG_S = 600.0
 """How long nobody hears anything of what times out, in seconds."""
@@ -95,7 +95,7 @@ class Armed:
         """The operation has come there."""
         try:
             _begins(self._host, plan)
-        except Usage:  # the guest is off, and nobody is there who could refuse
+        except (FileNotFoundError, NotFound, Usage):  # nobody is there who could refuse, or nothing to have open
             return
         self._met = True
 
@@ -109,7 +109,7 @@ def heal(host: SimulatedHost, domain: str = "guest") -> None:
         host.guest_agent(domain, AgentManner.ANSWERS)
         host.hold_monitor(domain, "")
         host.guest_rests(domain)
-    except Usage:  # it is off by now
+    except (NotFound, Usage):  # it is off by now, or was never made
         return
 
 

@@ -37,7 +37,7 @@ RUNS_A_SECOND_MIN = 6000
 WRONG = "deaths and faults"
 GROUPS = {
     "Where a sync lies": re.compile("where a sync lies"),
-    "Who was at work meanwhile, or did not play along": re.compile("meanwhile|hindrance|loses QEMU"),
+    "Who was at work meanwhile, or did not play along": re.compile("meanwhile|hindrance|hindered|loses QEMU"),
     "Damage": re.compile("damaged"),
     "Effects that failed, were late or never answered": re.compile(r"\bfaults?$|: fails$|is late|times out|^full$"),
     "Deaths": re.compile("engine|host|dies|again|a guest runs before the recovery"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from simulator import Cut, Hindered, Hindrance, Late, SimulatedHost, TimesOut, after_engine_crash, heal
 from tests.crash.harness import GUEST, MET, SOMETIMES, TRIED
 from tests.crash.running import OPERATIONS, Seen, guest_for, running, seen, sound
+from tests.crash.trials import REFUSING
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest, Quiesce
 from xensnap.errors import Busy, ExitCode, Failed, Refused, XensnapError
@@ -24,7 +25,6 @@ Plan = Late | TimesOut | Hindered | FaultPlan
 ANSWERED = ("agent.", "qemu-img.", "qmp.", "watcher.", "xl.")
 """Effects that somebody else has to answer to."""
 
-REFUSING = [each for each in Hindrance if each is not Hindrance.NEVER_RESTS]
 VERBS = ("checkpoint", "disks", "quiet disks", "revert", "revert disks", "delete")
 
 

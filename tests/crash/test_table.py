@@ -1,6 +1,6 @@
 """Every operation of the engine goes wrong in every way: it dies, fails, hears nothing, and does so while recovering.
 
-Beside a guest that runs it also loses that guest's QEMU.
+Others do not play along; and beside a guest that runs it loses that guest's QEMU.
 
 Ordinary runs let each effect of each operation fail once, and draw the rest by the name of the row; the profile `deep`
 tries all. Of a second thing that goes wrong there are too many: with `XENSNAP_DEEP_S` a deep run tries of those of one
@@ -82,7 +82,8 @@ def test_it_ends_as_before_or_after_and_the_error_says_the_truth(row: str, way: 
         replay(row, trial)
         tried += 1
     TRIED[f"table: {way}"] += tried
-    assert tried or (way == "loses QEMU" and not ready(row).host.world.qemus)
+    nobody_there = (way == "loses QEMU" and not ready(row).host.world.qemus) or (way, row) == ("is hindered", "import")
+    assert tried or nobody_there
 
 
 @pytest.mark.parametrize("row", [name for name, row in ROWS.items() if row.door])

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from errno import EACCES, EIO, ENOSPC, EROFS
 from functools import cache, lru_cache, partial
-from itertools import product
+from itertools import islice, product, starmap
 
 from simulator import CrashPoint, Cut, SimulatedHost, after_engine_crash, crash_points
 from simulator.faults.watch import STEPPED
-from simulator.plans import LONG_S
+from simulator.plans import LONG_S, Armed, Hindered, Hindrance, heal
 from simulator.world import life
 from tests.crash import running
 from tests.crash.harness import DEATHS, GUEST, MET, SOMETIMES, strange_tags
@@ -27,6 +27,8 @@ LEAVING = (ExitCode.SOMETHING_LEFT, ExitCode.UNKNOWN)
 """How an operation ends that has left something to be brought to an end."""
 
 LATE_S = 30.0
+REFUSING = [each for each in Hindrance if each is not Hindrance.NEVER_RESTS]
+"""Who does not play along so that an operation may have to give up."""
 
 
 class Ready:
@@ -35,6 +37,7 @@ class Ready:
     Attributes:
         points: every world on the way.
         effects: the name of every effect on the way that changes something, by its number.
+        begins: the world in which each begins.
         ends: what may be seen in the end.
     """
 
@@ -48,6 +51,7 @@ class Ready:
             self.row.does(Engine(self.ended))
         self.points = crash_points(self.ended)
         self.effects = numbered(self.points)
+        self.begins = {each.number: each.world for each in self.ended.recorded if each.cut is Cut.BEFORE}
         self.strange = _strange(self.host)
         between = [self.host.fork() for _ in self.row.parts]
         for number, each in enumerate(between, 1):
@@ -331,13 +335,43 @@ def _loses_qemu(host: SimulatedHost, met: list[bool]) -> None:
     met.append(True)
 
 
-Trial = Dies | DiesAgain | Fails | FailsAgain | TimesOut | IsLate | QemuDies
+@dataclass(frozen=True)
+class IsHindered:
+    """From one effect on somebody does not play along, until the operation is over and the world heals."""
+
+    number: int
+    what: Hindrance
+
+    def on(self, it: Ready) -> None:
+        host = it.host.fork()
+        armed = Armed(host)
+        host.meanwhile(self.number, lambda: armed.happened(Hindered(self.what, it.effects[self.number])))
+        error = _raised(lambda: it.row.does(Engine(host)))
+        where = f"{self} is {it.effects[self.number]}; then {error}"
+        assert armed.met, f"never met: {where}"
+        MET[self.what.name] += 1
+        heal(host)
+        it.told(host, error, where)
+
+    def can_be(self, it: Ready) -> bool:
+        """Whether there is somebody who can refuse, and nobody else has what he would take."""
+        armed = Armed(SimulatedHost(it.begins[self.number]))
+        armed.happened(Hindered(self.what, it.effects[self.number]))
+        return armed.met
+
+    @classmethod
+    def all(cls, it: Ready) -> Iterator["IsHindered"]:
+        yield from (each for each in starmap(cls, product(it.effects, REFUSING)) if each.can_be(it))
+
+
+Trial = Dies | DiesAgain | Fails | FailsAgain | TimesOut | IsLate | QemuDies | IsHindered
 WAYS: dict[str, type[Trial]] = {
     "dies": Dies,
     "fails": Fails,
     "times out": TimesOut,
     "is late": IsLate,
     "loses QEMU": QemuDies,
+    "is hindered": IsHindered,
     "dies again": DiesAgain,
     "fails again": FailsAgain,
 }
@@ -373,8 +407,12 @@ def some(it: Ready, way: str, *, seed: object = "") -> Iterator[Trial]:
         case "is late":
             yield from map(IsLate, _few(draw, it.effects, 8))
         case "loses QEMU":
-            places = [*QemuDies.all(it)]
-            yield from (places[each] for each in _few(draw, range(len(places)), 4))
+            all_of_them = [*QemuDies.all(it)]
+            yield from (all_of_them[each] for each in _few(draw, range(len(all_of_them)), 4))
+        case "is hindered":
+            places = [*product(it.effects, REFUSING)]
+            drawn = (IsHindered(*each) for each in draw.sample(places, len(places)))
+            yield from islice((each for each in drawn if each.can_be(it)), max(2, len(places) // 24))
         case _:
             for at in _few(draw, range(len(it.points)), 8):
                 how = draw.randrange(len(DEATHS))
