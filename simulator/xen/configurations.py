@@ -7,7 +7,7 @@ give back: memory, processors, network interfaces, what to do when a guest ends.
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,7 +16,12 @@ from xensnap.formats import libxl_json
 from xensnap.formats.device_disk import DeviceDisk
 from xensnap.model import Backend, Disk, Domain, Format, GuestKind
 
-_READ_APART = frozenset({"name", "uuid", "type", "builder", "disk", "vif", "memory", "maxmem", "vcpus"})
+if TYPE_CHECKING:
+    from xensnap.formats.xl_cfg import Config
+
+_READ_APART = frozenset(
+    {"name", "uuid", "type", "builder", "disk", "vif", "memory", "maxmem", "vcpus", "vga", "stdvga"}
+)
 _NAMED = {"extra": "cmdline"}
 _OF_HVM = {"vga": "cirrus", "vnc": "0"}
 """What an HVM guest has that is not told otherwise."""
@@ -118,9 +123,22 @@ def of_file(written: str, *, source: str) -> Written:
             items[key] = str(setting.value).replace("-", "_")
         elif key not in _READ_APART and _OF_HVM.get(key) != setting.value:
             machine[_NAMED.get(key, key)] = setting.value
+    if (graphics := _graphics(file)) not in {None, _OF_HVM["vga"]}:
+        machine["vga"] = graphics
     items |= {"b_info": machine} if machine else {}
     items |= {"nics": [_nic(each) for each in file.items("vif") or []]} if file.items("vif") else {}
     return Written(file.string("name") or "", file.string("uuid"), kind, disks, _beyond(items), served)
+
+
+_GRAPHICS = {"none": "none", "cirrus": "cirrus", "stdvga": "std", "qxl": "qxl"}
+"""What a file calls the kinds of graphics, and libxl's JSON (trace xen/graphics-of-hvm)."""
+
+
+def _graphics(file: "Config") -> str | None:
+    """The kind that a file gives, None where it gives none."""
+    if (named := file.string("vga")) is not None:
+        return _GRAPHICS.get(named)
+    return None if (standard := file.number("stdvga")) is None else "std" if standard else "cirrus"
 
 
 def refusal(written: str, *, source: str) -> str:
@@ -149,6 +167,8 @@ def refusal(written: str, *, source: str) -> str:
     for key in _ACTED_ON:
         if (action := file.string(key)) is not None and action not in _ACTIONS:
             return f'Unknown {key} action "{action}" specified'
+    if kind == GuestKind.HVM and (named := file.string("vga")) not in {None, *_GRAPHICS}:
+        return f'Unknown vga "{named}" specified'
     # xl 4.17.7 (xl_parse.c): a PV guest has no BIOS, and that is said before any disk is looked at.
     if uuid is None and kind in {GuestKind.PV, "generic"} and all(file.string(key) is None for key in _BOOTED_BY):
         return "Neither kernel nor bootloader specified"
@@ -215,12 +235,20 @@ def as_read(text: str, uuid: str, *, source: str) -> dict[str, Any]:
     if (memory := file.number("memory")) is not None:
         most = file.number("maxmem") or memory
         machine |= {"max_memkb": most * _KIB_PER_MIB, "target_memkb": memory * _KIB_PER_MIB}
-    machine |= items.pop("b_info", {})
-    machine |= {"sched_params": {}, "claim_mode": "True", f"type.{written.kind}": {}, "arch_arm": {}, "arch_x86": {}}
+    machine |= {key: value for key, value in items.pop("b_info", {}).items() if key not in _OF_HVM}
+    machine |= {"sched_params": {}, "claim_mode": "True", "arch_arm": {}, "arch_x86": {}}
+    machine[f"type.{written.kind}"] = _seen(file) if written.kind is GuestKind.HVM else {}
     told: dict[str, Any] = {"c_info": info, "b_info": machine, **_EVENTS, **items}
     disks = [_spelled(disk, served=disk.vdev in written.served, built=False) for disk in written.disks]
     told |= {"disks": disks} if disks else {}
     return in_order(told)
+
+
+def _seen(file: "Config") -> dict[str, Any]:
+    """What a file says of an HVM guest's screen."""
+    kind, vnc = _graphics(file), file.number("vnc")
+    told = {"vga": {} if kind is None else {"kind": kind}, "vnc": {} if vnc is None else {"enable": str(bool(vnc))}}
+    return told | {"sdl": {}, "spice": {}, "rdm": {}}
 
 
 def in_order(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Configurations: what `xl list -l` prints of a domain."""
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,7 +31,7 @@ def listed(world: World, chosen: Iterable[Incarnation], *, dom0: bool) -> str:
     """The JSON of `xl list -l`."""
     told = [_DOM0] if dom0 else []
     told += [{"domid": each.domid, "config": config(world, each)} for each in chosen]
-    return written(told, depth=16) + "\n\n"
+    return written(told) + "\n\n"
 
 
 def complaints(chosen: Iterable[Incarnation]) -> str:
@@ -42,9 +43,12 @@ def complaints(chosen: Iterable[Incarnation]) -> str:
     )
 
 
-def written(told: object, *, depth: int = 8) -> str:
-    """JSON as yajl writes it: an empty object over two lines. All that can be empty here stands at one depth."""
-    return json.dumps(told, indent=4).replace("{}", "{\n\n" + " " * depth + "}")
+def written(told: object) -> str:
+    """JSON as yajl writes it: an empty object over two lines."""
+    return _EMPTY.sub(r"\1\2{\n\n\1}\3", json.dumps(told, indent=4))
+
+
+_EMPTY = re.compile(r"^( *)(.*)\{\}(,?)$", re.MULTILINE)
 
 
 def config(world: World, each: Incarnation) -> dict[str, Any]:

@@ -448,6 +448,27 @@ WORDS = (
         ),
     ),
     Scenario(
+        "graphics-of-hvm",
+        "What xl understands of the graphics that a file gives an HVM guest.",
+        tuple(
+            step
+            for number, lines in enumerate(
+                (
+                    "",
+                    'vga = "std"\n',
+                    'vga = "stdvga"\n',
+                    'vga = "cirrus"\nvnc = 0\n',
+                    'vga = "qxl"\nvnc = 1\n',
+                    "stdvga = 1\n",
+                )
+            )
+            for step in (
+                Put(f"/etc/xen/seen{number}.cfg", f'name = "seen"\ntype = "hvm"\nmemory = 64\n{lines}'),
+                ("xl", "-N", "create", f"/etc/xen/seen{number}.cfg"),
+            )
+        ),
+    ),
+    Scenario(
         "disks-in-all-words",
         "Disks attached and detached, described in every way.",
         (

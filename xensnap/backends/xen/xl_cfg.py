@@ -23,6 +23,8 @@ _PLAIN = {
     "localtime": "localtime",
 }
 _HVM = {"bios": "bios", "boot": "boot", "usb": "usb", "usbdevice": "usbdevice", "serial": "serial"}
+_GRAPHICS = {"std": "stdvga"}
+"""What a file calls otherwise than libxl's JSON: xl refuses the other word (4.17.7)."""
 _NIC = {"mac": "mac", "bridge": "bridge", "model": "model", "script": "script", "ifname": "vifname"}
 
 
@@ -65,7 +67,8 @@ def _machine(config: Config) -> Iterator[str]:
                 yield f"{key} = {_value(of_kind[item])}"
         if "ms_vm_genid" in of_kind:
             yield 'ms_vm_genid = "generate"'  # xl takes no other (4.17): each start is a generation of its own
-        yield f"vga = {_quoted(of_kind.get('vga', {}).get('kind', 'cirrus'))}"
+        graphics = of_kind.get("vga", {}).get("kind", "cirrus")
+        yield f"vga = {_quoted(_GRAPHICS.get(graphics, graphics))}"
         yield f"vnc = {_value(of_kind.get('vnc', {}).get('enable', 'False'))}"
     for event in libxl_json.EVENTS:
         if event in config:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from simulator.xen import configurations
 from tests.unit.backends.xen.scripted import UUID, ScriptedXen, config, disk
+from xensnap.backends.xen import xl_cfg as files_for_xl
 from xensnap.errors import FileFailed, Refused
 from xensnap.formats import xl_cfg
 from xensnap.model import Disk, Domain, DomainUuid, Format, GuestKind, RunState
@@ -56,3 +58,13 @@ def test_neither_a_domain_nor_a_file_is_written_over(xen: ScriptedXen) -> None:
         xen.host.run(xen.host.toolstack.define(domain, configuration=text, file=file))
     assert Path(file).read_text() == "the operator's"
     assert [each.uuid for each in xen.host.run(xen.host.toolstack.domains())] == [UUID]
+
+
+@pytest.mark.parametrize("kind", ["none", "cirrus", "std", "qxl"])
+def test_the_file_of_an_hvm_guest_names_its_graphics_in_words_that_xl_takes(kind: str) -> None:
+    told = config("new", NEW, "hvm")
+    told["b_info"]["type.hvm"] = {"vga": {"kind": kind}, "vnc": {"enable": "False"}}
+    text = files_for_xl.write(told).decode()
+    assert configurations.refusal(text, source="new.cfg") == ""
+    seen = configurations.as_read(text, NEW, source="new.cfg")["b_info"]["type.hvm"]
+    assert (seen["vga"], seen["vnc"]) == ({"kind": kind}, {"enable": "False"})
