@@ -94,16 +94,15 @@ async def ask(path: Path) -> object:
 
 
 @pytest.mark.parametrize("says", [endlessly, deeply])
-def test_a_reply_that_never_ends_is_lost(tmp_path: Path, says: Says) -> None:
-    with monitor(tmp_path / "qmp", greets=True, says=says) as taken, pytest.raises(Unknown) as caught:
+@pytest.mark.parametrize(
+    ("greets", "error", "told"),
+    [(True, Unknown, "reply-lost"), (False, Failed, "monitor-gone")],
+    ids=["reply", "greeting"],
+)
+def test_what_never_ends_is_lost_as_a_reply_and_none_as_a_greeting(
+    tmp_path: Path, greets: bool, error: type[Failed | Unknown], told: str, says: Says
+) -> None:
+    with monitor(tmp_path / "qmp", greets=greets, says=says) as taken, pytest.raises(error) as caught:
         run(ask(tmp_path / "qmp"))
-    assert caught.value.id == "reply-lost"
-    assert taken[0] < TAKEN_MAX
-
-
-@pytest.mark.parametrize("says", [endlessly, deeply])
-def test_a_greeting_that_never_ends_is_none(tmp_path: Path, says: Says) -> None:
-    with monitor(tmp_path / "qmp", greets=False, says=says) as taken, pytest.raises(Failed) as caught:
-        run(ask(tmp_path / "qmp"))
-    assert caught.value.id == "monitor-gone"
+    assert caught.value.id == told
     assert taken[0] < TAKEN_MAX
