@@ -111,6 +111,16 @@ def test_a_domain_that_is_off_is_known_by_its_file_whether_that_is_named_before_
     assert any("--root and --domain-config are for the host xen" in line for line in told)
 
 
+def test_what_xl_and_qemu_keep_is_a_file_as_any_other(host: Host, tmp_path: Path):
+    """A log as its directory shows it, and what a domain is saved with."""
+    host("sim", "file", "get", "/var/log/xen/xl-pv1.log", str(tmp_path / "log"))
+    assert (tmp_path / "log").read_text() == host.script('cat "$XENSNAP_LOG_DIR/xl-pv1.log"') != ""
+    uuid = next(line for line in host.script("xl vm-list").splitlines() if line.endswith(f"{'pv1':<30}")).split()[0]
+    host("sim", "file", "get", f"/var/lib/xen/userdata-d.1.{uuid}.libxl-json", str(tmp_path / "json"))
+    assert json.loads((tmp_path / "json").read_text().rstrip("\0"))["c_info"]["name"] == "pv1"
+    assert "no such file" in host("sim", "file", "get", "/var/log/xen/none.log", str(tmp_path / "none"), code=3)
+
+
 def test_memory_is_copied_while_the_guest_runs(host: Host, tmp_path: Path):
     file = tmp_path / "pv1.cfg"
     host("sim", "file", "get", "/etc/xen/pv1.cfg", str(file))

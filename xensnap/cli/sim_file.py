@@ -24,11 +24,15 @@ def file() -> None:
 @verb
 @changing
 def get(session: Session, path: str, file: str) -> None:
-    """Copy the file PATH of the simulated host to the new FILE of this machine."""
+    """Copy the file PATH of the simulated host to the new FILE of this machine.
+
+    The logs in /var/log/xen and libxl's userdata in /var/lib/xen are files, too.
+    """
     path = full_path(path, host="sim")
+    files, seats = (hosts.import_simulator(f"simulator.{name}") for name in ("serve.low.files", "ports.seat"))
     with hosts.open_simulated(chosen(session), changes=False) as host:
         try:
-            data: bytes = host.run(host.files.read(path))
+            data: bytes = host.run(files.XenFiles(seats.Seat(host.cell, host.pid)).read(path))
         except NotImplementedError as error:
             remedy = "Take a qcow2 image, or a file that is no image."
             raise Refused(
