@@ -218,6 +218,8 @@ class SimulatedHost(Inside):
         compat: str = "1.1",
         backing: Layer | None = None,
         refcount_bits: int = 16,
+        *,
+        extended_l2: bool = False,
     ) -> Layer:
         """A new image, durable, as an operator had made it before. Directories are made as needed."""
         self.make_directory(split(path)[0])
@@ -232,6 +234,7 @@ class SimulatedHost(Inside):
                 refcount_bits=refcount_bits,
                 backing_name=backing.path if backing else "",
                 backing_format=backing.format.value if backing else "",
+                extended_l2=extended_l2,
             )
         else:
             raise Usage(f"no images in {format} format are simulated")

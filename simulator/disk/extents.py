@@ -1,6 +1,8 @@
 """Which clusters each state of an image has: what a reader of the cluster tables would find."""
 
-from simulator.disk.content import SECTOR, Content, Value
+from collections.abc import Hashable, Mapping
+
+from simulator.disk.content import SECTOR
 from simulator.disk.image import Image, Raw
 from xensnap.model import ZEROS, Extent
 
@@ -13,7 +15,8 @@ def by_state(image: Image) -> dict[str, tuple[Extent, ...]]:
     """
     if isinstance(image, Raw):
         return {"": _extents(image.content, image.sectors * SECTOR, {}, limit=image.size_bytes, raw=True)}
-    states = {"": image.content, **{str(entry.number): entry.content for entry in image.table}}
+    layers = {"": image.content, **{str(entry.number): entry.content for entry in image.table}}
+    states = {state: image.clusters(content) for state, content in layers.items()}
     known = sorted({item for content in states.values() for item in content.items()}, key=repr)
     places = {item: number * image.cluster_bytes for number, item in enumerate(known, 1)}
     sizes = {"": image.size_bytes, **{str(entry.number): entry.size_bytes for entry in image.table}}
@@ -23,7 +26,12 @@ def by_state(image: Image) -> dict[str, tuple[Extent, ...]]:
 
 
 def _extents(
-    content: Content, cluster_bytes: int, places: dict[tuple[int, Value], int], *, limit: int, raw: bool = False
+    content: Mapping[int, Hashable],
+    cluster_bytes: int,
+    places: dict[tuple[int, Hashable], int],
+    *,
+    limit: int,
+    raw: bool = False,
 ) -> tuple[Extent, ...]:
     joined: list[Extent] = []
     for index in sorted(content):

@@ -1,6 +1,6 @@
 """Image files as frozen values: raw and qcow2. What they know of their own space stands in `refcounts`."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import msgspec
 
@@ -13,6 +13,10 @@ COMPAT = {"0.10": 2, "1.1": 3}
 COMPRESSED = "an image whose file had compressed clusters: which they are is not kept"
 BLOCK = 4096
 """Raw files and the host's own files are counted in blocks of this size."""
+PARTS = 32
+"""How many parts of a cluster extended L2 entries tell of, each of which is allocated alone."""
+EXTENDED_LEAST = 16384
+"""How large clusters have to be for that, in bytes."""
 
 
 class Raw(msgspec.Struct, frozen=True, tag="raw"):
@@ -65,6 +69,8 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     that of compressed clusters. `compressed` has what was written so; a cluster that holds something else by now is not
     compressed any more, in the active layer as in a snapshot. The space that is saved so is not modelled. `inflated`
     says that the file that the image was read from had such clusters: what tells of them is not modelled.
+
+    With `extended_l2` the index of `content` and `own` is that of a part of a cluster, of which there are `PARTS`.
     """
 
     size_bytes: int
@@ -87,6 +93,22 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
     compression: str = "zlib"
     inflated: bool = False
     compressed: Content = EMPTY
+    extended_l2: bool = False
+
+    def clusters(self, content: Content) -> Mapping[int, Hashable]:
+        """What the clusters of the file hold of a layer, by index; 0 for zeros that are only marked.
+
+        Layers in which it is equal share the cluster. Of extended L2 entries that is neglected where parts of a shared
+        cluster were marked as zeros since. Costs the parts that are allocated.
+        """
+        if not self.extended_l2:
+            return content
+        parts: dict[int, list[tuple[int, Value]]] = {}
+        for index in sorted(content):
+            held = parts.setdefault(index // PARTS, [])
+            if value := content[index]:
+                held.append((index, value))
+        return {index: tuple(held) or 0 for index, held in parts.items()}
 
     @property
     def compressed_count(self) -> int:
@@ -95,8 +117,8 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
 
     @property
     def sectors(self) -> int:
-        """Sectors in one cluster."""
-        return self.cluster_bytes // SECTOR
+        """Sectors in what is allocated alone: one cluster, or one part of it."""
+        return self.cluster_bytes // (SECTOR * PARTS if self.extended_l2 else SECTOR)
 
     @property
     def compat(self) -> str:
@@ -118,17 +140,19 @@ class Qcow2(msgspec.Struct, frozen=True, tag="qcow2"):
 
         Those with None are not allocated any more.
         """
-        # That an L2 table may be added, and that a zero of version 3 needs no data cluster, is neglected.
+        # That an L2 table may be added, and that a zero of version 3 needs no data cluster, is neglected. Where a part
+        # of a cluster is marked as zeros, the cluster stays with those who share it (trace img-extended-l2).
         changing, owning = self.content.mutate(), self.own.mutate()
         for index, value in clusters.items():
             if value is None:
                 owning.pop(index, None)
                 changing.pop(index, None)
                 continue
-            owning[index] = 0
+            if value or not self.extended_l2:
+                owning[index] = 0
             changing[index] = value
         content, own = changing.finish(), owning.finish()
-        used = self.used + len(own) - len(self.own)
+        used = self.used + len(self.clusters(own)) - len(self.clusters(self.own))
         end = max(self.end, used + self.leaked)
         return msgspec.structs.replace(self, content=content, own=own, used=used, end=end)
 
@@ -146,6 +170,7 @@ def fresh_qcow2(
     backing_format: str = "",
     lazy: bool = False,
     compression: str = "zlib",
+    extended_l2: bool = False,
 ) -> Qcow2:
     """An empty qcow2 image as `qemu-img create` makes it: header, refcount table and block, and the L1 table."""
     if compat not in COMPAT:
@@ -159,10 +184,11 @@ def fresh_qcow2(
     if compat == "0.10" and lazy:
         words = "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)"
         raise ValueError(words)
+    if extended_l2 and (compat == "0.10" or cluster_bytes < EXTENDED_LEAST):
+        raise ValueError(f"Extended L2 entries need compatibility level 1.1 and clusters of {EXTENDED_LEAST} bytes")
     # QEMU 7.2.22 rounds a size up to whole sectors.
     size_bytes = -(-size_bytes // SECTOR) * SECTOR
-    l1_entries = -(-size_bytes // (cluster_bytes * (cluster_bytes // 8)))
-    metadata = 3 + max(1, -(-l1_entries * 8 // cluster_bytes))
+    tables = _tables_clusters(size_bytes, cluster_bytes, extended_l2=extended_l2)
     return Qcow2(
         size_bytes,
         cluster_bytes,
@@ -170,22 +196,36 @@ def fresh_qcow2(
         refcount_bits,
         backing_name=backing_name,
         backing_format=backing_format,
-        used=metadata,
-        end=metadata,
+        used=tables,
+        end=tables,
         lazy=lazy,
         compression=compression,
+        extended_l2=extended_l2,
     )
 
 
 _L1_ENTRIES_MAX = (32 << 20) // 8
 
 
-def too_large(size_bytes: int, cluster_bytes: int) -> bool:
+def l2_entry_bytes(*, extended_l2: bool) -> int:
+    """How much an L2 table has for one cluster."""
+    return 16 if extended_l2 else 8
+
+
+def _l1_entries(size_bytes: int, cluster_bytes: int, *, extended_l2: bool) -> int:
+    return -(-size_bytes // (cluster_bytes * (cluster_bytes // l2_entry_bytes(extended_l2=extended_l2))))
+
+
+def too_large(size_bytes: int, cluster_bytes: int, *, extended_l2: bool) -> bool:
     """Whether the first table of a qcow2 image would be longer than QEMU allows."""
-    return -(-size_bytes // (cluster_bytes * cluster_bytes // 8)) > _L1_ENTRIES_MAX
+    return _l1_entries(size_bytes, cluster_bytes, extended_l2=extended_l2) > _L1_ENTRIES_MAX
 
 
 def metadata(image: Qcow2) -> int:
     """Clusters for the header, the refcounts and the L1 table of the active layer."""
-    l1_entries = -(-image.size_bytes // (image.cluster_bytes * (image.cluster_bytes // 8)))
-    return 3 + max(1, -(-l1_entries * 8 // image.cluster_bytes))
+    return _tables_clusters(image.size_bytes, image.cluster_bytes, extended_l2=image.extended_l2)
+
+
+def _tables_clusters(size_bytes: int, cluster_bytes: int, *, extended_l2: bool) -> int:
+    l1_entries = _l1_entries(size_bytes, cluster_bytes, extended_l2=extended_l2)
+    return 3 + max(1, -(-l1_entries * 8 // cluster_bytes))

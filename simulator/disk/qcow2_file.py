@@ -3,12 +3,12 @@
 A sector of a file that is read comes from a simulated write, if it looks like one; else it stands for its own bytes.
 Compressed clusters are read as ordinary ones, and the image says that there were some. What has no place in a world is
 refused: dirty bitmaps, whose bits are not kept, the state of a machine, and every feature that older programs must not
-touch, such as another compression, a data file apart, subclusters and encryption.
+touch, such as another compression, a data file apart and encryption; but extended L2 entries are read and written.
 """
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from immutables import Map
@@ -16,6 +16,7 @@ from immutables import Map
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.content import (
     EMPTY,
+    RESERVED,
     SECTOR,
     Content,
     Run,
@@ -26,7 +27,7 @@ from simulator.disk.content import (
     pattern,
     runs_in,
 )
-from simulator.disk.image import Qcow2, metadata
+from simulator.disk.image import PARTS, Qcow2, l2_entry_bytes, metadata
 from simulator.disk.snapshots import Entry, Table
 
 _COPIED = 1 << 63
@@ -35,7 +36,8 @@ _OFFSET = 0x00FFFFFFFFFFFE00
 _COMPRESSED = 1 << 62
 _BACKING_FORMAT = 0xE2792ACA
 _WINDOW_BITS = 12
-_INCOMPATIBLE = ("dirty refcounts", "a mark of damage", "a data file apart", "another compression", "subclusters")
+_INCOMPATIBLE = ("dirty refcounts", "a mark of damage", "a data file apart", "another compression")
+_EXTENDED_L2 = 16
 
 MAGIC = b"QFI\xfb"
 """How a qcow2 file begins."""
@@ -65,7 +67,10 @@ def encoded(image: Qcow2) -> bytes:
 
 @lru_cache(maxsize=_KEPT_MAX)
 def places(image: Qcow2) -> Mapping[int, int]:
-    """Where that file would hold the clusters of the active layer, in bytes from its begin. Marked zeros have none."""
+    """Where that file would hold the clusters of the active layer, in bytes from its begin. Marked zeros have none.
+
+    With extended L2 entries that of each part of a cluster, whatever is in it.
+    """
     if image.corrupted or image.stale:
         raise NotModelled("where a damaged image holds what: what is damaged in it is not known")
     writer = _Writer(image)
@@ -79,7 +84,8 @@ class _Writer:
         self._size = image.cluster_bytes
         self._clusters: list[bytes] = [b""]
         self._counts: list[int] = [1]
-        self._data: dict[tuple[int, Value], int] = {}
+        self._entry_bytes = l2_entry_bytes(extended_l2=image.extended_l2)
+        self._data: dict[tuple[int, Hashable], int] = {}
 
     def file(self) -> bytes:
         image = self._image
@@ -96,8 +102,15 @@ class _Writer:
 
     def places(self) -> dict[int, int]:
         """Offsets by the index of the cluster, once the file is made."""
-        placed = ((index, self._data.get((index, value))) for index, value in self._image.content.items())
-        return {index: number * self._size for index, number in placed if number is not None}
+        image = self._image
+        parts = PARTS if image.extended_l2 else 1
+        placed = ((index, self._data.get((index, value))) for index, value in image.clusters(image.content).items())
+        return {
+            index * parts + part: number * self._size + part * image.sectors * SECTOR
+            for index, number in placed
+            if number is not None
+            for part in range(parts)
+        }
 
     def _new(self, data: bytes) -> int:
         self._clusters.append(data)
@@ -112,12 +125,15 @@ class _Writer:
 
     def _tables(self, content: Content, size_bytes: int, *, active: bool) -> list[int]:
         """The level 1 table of a layer, whose level 2 tables are placed."""
-        per_table = self._size // 8
+        per_table, words = self._size // self._entry_bytes, self._entry_bytes // 8
         clusters = -(-size_bytes // self._size)
         tables: dict[int, list[int]] = {}
-        for index in sorted(content):
-            entries = tables.setdefault(index // per_table, [0] * per_table)
-            entries[index % per_table] = self._pointer(index, content[index])
+        held = self._image.clusters(content)
+        for index in sorted(held):
+            entries = tables.setdefault(index // per_table, [0] * per_table * words)
+            entries[index % per_table * words] = self._pointer(index, held[index], content)
+            if self._image.extended_l2:
+                entries[index % per_table * words + 1] = _allocation(content, index)
         found = [0] * max(1, -(-clusters // per_table))
         for place, entries in tables.items():
             if place < len(found):
@@ -126,27 +142,32 @@ class _Writer:
             self._active = {place: at for place, at in enumerate(found) if at}
         return found
 
-    def _pointer(self, index: int, value: Value) -> int:
-        if value == 0 and self._image.version > 2:
-            return _ZERO
-        known = self._data.get((index, value))
+    def _pointer(self, index: int, held: Hashable, content: Content) -> int:
+        if held == 0 and self._image.version > 2:
+            return 0 if self._image.extended_l2 else _ZERO
+        known = self._data.get((index, held))
         if known is None:
-            start, sectors = index * self._image.sectors, self._image.sectors
-            runs = list(runs_in(value, start, sectors))
-            known = self._data[index, value] = self._new(bytes_of(runs, start * SECTOR, self._size))
+            known = self._data[index, held] = self._new(self._bytes(index, content))
         else:
             self._counts[known] += 1
         return known * self._size
+
+    def _bytes(self, index: int, content: Content) -> bytes:
+        """What stands in a cluster of the file: its parts, where it has any; those without data have zeros."""
+        parts, sectors = PARTS if self._image.extended_l2 else 1, self._image.sectors
+        values = ((part * sectors, content.get(part, 0)) for part in range(index * parts, (index + 1) * parts))
+        runs = [run for start, value in values for run in runs_in(value, start, sectors)]
+        return bytes_of(runs, index * self._size, self._size)
 
     def _marked(self, l1: list[int]) -> list[int]:
         """Pointers of the active layer to what nobody shares say so."""
         for at in self._active.values():
             number = at // self._size
-            entries = struct.unpack(f">{self._size // 8}Q", self._clusters[number])
-            self._clusters[number] = _words(
-                entry | _COPIED if entry & _OFFSET and self._counts[entry // self._size] == 1 else entry
-                for entry in entries
-            )
+            entries = list(struct.unpack(f">{self._size // 8}Q", self._clusters[number]))
+            for place in range(0, len(entries), self._entry_bytes // 8):
+                if entries[place] & _OFFSET and self._counts[entries[place] // self._size] == 1:
+                    entries[place] |= _COPIED
+            self._clusters[number] = _words(entries)
         return [at | _COPIED if at else 0 for at in l1]
 
     def _entry(self, entry: Entry, l1_at: int, l1_size: int) -> bytes:
@@ -205,8 +226,18 @@ class _Writer:
             image.size_bytes, 0, l1_size, l1_at, counts_at, counts_clusters, len(image.table.entries), table_at,
         )  # fmt: skip
         if third:
-            head += struct.pack(">QQQII", 0, image.lazy, 0, image.refcount_bits.bit_length() - 1, length)
+            incompatible = _EXTENDED_L2 if image.extended_l2 else 0
+            head += struct.pack(">QQQII", incompatible, image.lazy, 0, image.refcount_bits.bit_length() - 1, length)
         return head + extensions + name
+
+
+def _allocation(content: Content, index: int) -> int:
+    """The second half of an extended L2 entry: a bit for each part with data, then one for each of zeros."""
+    bits = 0
+    for part in range(PARTS):
+        value = content.get(index * PARTS + part)
+        bits |= 0 if value is None else 1 << (part if value else part + PARTS)
+    return bits
 
 
 def _words(values: Iterable[int]) -> bytes:
@@ -236,10 +267,12 @@ class _Reader:
         order = struct.unpack_from(">I", data, 96)[0] if self._version > 2 else 4
         self._refcount_bits = 1 << order
         incompatible, compatible, autoclear = struct.unpack_from(">QQQ", data, 72) if self._version > 2 else (0, 0, 0)
-        if crypt or incompatible:
-            raise NotModelled(f"an image with {_features(incompatible, crypt)} as a simulated one")
+        if crypt or incompatible & ~_EXTENDED_L2:
+            raise NotModelled(f"an image with {_features(incompatible & ~_EXTENDED_L2, crypt)} as a simulated one")
         if autoclear:
             raise NotModelled("an image with dirty bitmaps as a simulated one: which bits are set has no place there")
+        self._extended_l2 = bool(incompatible & _EXTENDED_L2)
+        self._sectors = self._size // SECTOR // (PARTS if self._extended_l2 else 1)
         self._lazy = bool(compatible & 1)
         self._inflated = False
 
@@ -250,7 +283,6 @@ class _Reader:
         for entry in entries:
             table = _holding(table, entry)
         name = self._data[self._name_at : self._name_at + self._name_length] if self._name_at else b""
-        clusters = {item for each in [content, *(e.content for e in entries)] for item in each.items()}
         image = Qcow2(
             self._disk_bytes,
             self._size,
@@ -264,7 +296,10 @@ class _Reader:
             own=EMPTY if entries else content,
             lazy=self._lazy,
             inflated=self._inflated,
+            extended_l2=self._extended_l2,
         )
+        layers = [content, *(entry.content for entry in entries)]
+        clusters = {item for each in layers for item in image.clusters(each).items()}
         used = metadata(image) + len(clusters) + len(entries)
         return Qcow2(**{name: getattr(image, name) for name in image.__struct_fields__} | {"used": used})
 
@@ -280,17 +315,33 @@ class _Reader:
         return ""
 
     def _layer(self, l1_at: int, l1_size: int) -> Content:
-        per_table = self._size // 8
+        words = l2_entry_bytes(extended_l2=self._extended_l2) // 8
+        per_table = self._size // 8 // words
         found: dict[int, Value] = {}
         for place, pointer in enumerate(struct.unpack_from(f">{l1_size}Q", self._data, l1_at)):
             at = pointer & _OFFSET
             if not at:
                 continue
-            for number, entry in enumerate(struct.unpack_from(f">{per_table}Q", self._data, at)):
-                value = self._value(place * per_table + number, entry)
-                if value is not None:
-                    found[place * per_table + number] = value
+            entries = struct.unpack_from(f">{self._size // 8}Q", self._data, at)
+            for number, entry in enumerate(entries[::words]):
+                index = place * per_table + number
+                if self._extended_l2:
+                    found.update(self._parts(index, entry, entries[number * words + 1]))
+                elif (value := self._value(index, entry)) is not None:
+                    found[index] = value
         return Map(found)
+
+    def _parts(self, index: int, entry: int, bits: int) -> Iterator[tuple[int, Value]]:
+        """What an extended L2 entry tells of, by part."""
+        raw, step = self._raw(entry & _OFFSET), self._sectors * SECTOR
+        if entry & _COMPRESSED:
+            raw, bits = self._unpacked(entry), (1 << PARTS) - 1
+        for number in range(PARTS):
+            part = index * PARTS + number
+            if bits >> number + PARTS & 1:
+                yield part, 0
+            elif bits >> number & 1:
+                yield part, self._cluster(part, raw[number * step : (number + 1) * step]) or RESERVED
 
     def _value(self, index: int, entry: int) -> Value | None:
         if entry & _COMPRESSED:
@@ -302,25 +353,30 @@ class _Reader:
             return None
         known = self._known.get((index, at))
         if known is None:
-            raw = self._data[at : at + self._size].ljust(self._size, b"\0")
-            known = self._known[index, at] = self._cluster(index, raw)
+            known = self._known[index, at] = self._cluster(index, self._raw(at))
         return known
 
+    def _raw(self, at: int) -> bytes:
+        return self._data[at : at + self._size].ljust(self._size, b"\0")
+
     def _inflate(self, index: int, entry: int) -> Value:
+        known = self._known.get((index, entry))
+        if known is None:
+            known = self._known[index, entry] = self._cluster(index, self._unpacked(entry))
+        return known
+
+    def _unpacked(self, entry: int) -> bytes:
         """A compressed cluster: its place, and how many sectors it reaches beyond its first, share one number."""
         self._inflated = True
         place_bits = 62 - (self._size.bit_length() - 1 - 8)
         at = entry & ((1 << place_bits) - 1)
         sectors = (entry & (_COMPRESSED - 1)) >> place_bits
         packed = self._data[at : at // SECTOR * SECTOR + (sectors + 1) * SECTOR]
-        known = self._known.get((index, at))
-        if known is None:
-            known = self._known[index, at] = self._cluster(index, _inflated(packed, self._size))
-        return known
+        return _inflated(packed, self._size)
 
     def _cluster(self, index: int, raw: bytes) -> Value:
-        start, sectors = index * (self._size // SECTOR), self._size // SECTOR
-        return cluster(list(_writes(raw, start)), start, sectors)
+        start = index * self._sectors
+        return cluster(list(_writes(raw, start)), start, self._sectors)
 
     def _snapshots(self) -> Iterator[Entry]:
         at = self._table_at

@@ -16,10 +16,9 @@ _EXACT_ENTRIES_MAX = 4096
 
 def most(image: Qcow2) -> int:
     """The highest reference that any cluster of the active layer has now. Costs clusters times snapshots."""
-    tables = [entry.content for entry in image.table]
-    return max(
-        (1 + sum(table.get(index) == value for table in tables) for index, value in image.content.items()), default=0
-    )
+    tables = [image.clusters(entry.content) for entry in image.table]
+    held = image.clusters(image.content)
+    return max((1 + sum(table.get(index) == value for table in tables) for index, value in held.items()), default=0)
 
 
 def may_snapshot(image: Qcow2) -> bool:
@@ -38,12 +37,12 @@ def may_apply(image: Qcow2, entry: Entry) -> bool:
     """
     if image.refcount_bits >= 16:
         return True
-    tables = [image.content, *(each.content for each in image.table)]
+    tables = [image.clusters(content) for content in (image.content, *(each.content for each in image.table))]
     most_allowed = (1 << image.refcount_bits) - 1
     return all(
         sum(table.get(index) == value for table in tables) < most_allowed
-        for index, value in entry.content.items()
-        if value or image.version == 2
+        for index, value in image.clusters(entry.content).items()
+        if value != 0 or image.version == 2
     )
 
 
@@ -86,11 +85,12 @@ def recounted(image: Qcow2, metadata: int) -> Qcow2:
     """The image with its space counted anew, after a snapshot went away."""
     table = image.table
     if not table.entries:
-        return msgspec.structs.replace(image, own=image.content, used=metadata + len(image.content))
+        used = metadata + len(image.clusters(image.content))
+        return msgspec.structs.replace(image, own=image.content, used=used)
     contents = [image.content, *(entry.content for entry in table)] if len(table) <= _EXACT_TABLES_MAX else []
     if not contents or sum(map(len, contents)) > _EXACT_ENTRIES_MAX:
         return msgspec.structs.replace(image, used=max(image.used - 1, metadata))
-    clusters = {item for content in contents for item in content.items()}
+    clusters = {item for content in contents for item in image.clusters(content).items()}
     used = metadata + len(table) + len(clusters) + sum(state_clusters(image, entry) for entry in table)
     return msgspec.structs.replace(image, used=used)
 

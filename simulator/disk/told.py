@@ -78,7 +78,7 @@ def snapshot_info(entry: Entry) -> Told:
 def _qcow2(image: Qcow2) -> Told:
     told: Told = {"compat": image.compat}
     if image.version > 2:
-        told |= {"extended-l2": False, "lazy-refcounts": image.lazy, "corrupt": False}
+        told |= {"extended-l2": image.extended_l2, "lazy-refcounts": image.lazy, "corrupt": False}
     told["refcount-bits"] = image.refcount_bits
     if image.bitmaps:
         told["bitmaps"] = [_bitmap(each) for each in image.bitmaps]

@@ -68,10 +68,14 @@ class Pair:
         compat: str = "1.1",
         backing: str = "",
         refcount_bits: int = 16,
+        *,
+        extended_l2: bool = False,
     ) -> None:
         options = ["-o", f"cluster_size={cluster},compat={compat}"] if format is Format.QCOW2 else []
         if refcount_bits != 16:
             options[1] += f",refcount_bits={refcount_bits}"
+        if extended_l2:
+            options[1] += ",extended_l2=on"
         below = ["-b", backing, "-F", self.formats[backing]] if backing else []
         words = self.real("qemu-img", "create", "-q", "-f", format, *options, *below, self.path(name), str(size))
         assert not words, words
@@ -84,6 +88,7 @@ class Pair:
             compat,
             Layer(backing, self.formats[backing]) if backing else None,
             refcount_bits,
+            extended_l2=extended_l2,
         )
 
     def write(self, name: str, offset: int, length: int) -> None:

@@ -1260,4 +1260,202 @@ IMAGES = [
         measure -O qcow2 -o encryption=no a
         """,
     ),
+    images(
+        "img-extended-l2",
+        "extended L2 entries: parts of clusters, each allocated alone, alone and over another image",
+        r"""
+        create -f qcow2 -o extended_l2=on a 1M
+        create -f qcow2 -o extended_l2 x 1M
+        create -f qcow2 -o extended_l2=maybe x 1M
+        create -f qcow2 -o extended_l2=on,cluster_size=8k x 1M
+        create -f qcow2 -o extended_l2=on,compat=0.10 x 1M
+        create -f raw -o extended_l2=on x 1M
+        create -q -f qcow2 -o extended_l2=on,cluster_size=16k x 64T
+        create -q -f qcow2 -o extended_l2=on,cluster_size=16k x 65T
+        create -q -f qcow2 -o extended_l2=on,cluster_size=16k b 64G
+        resize b 65T
+        info a
+        info --output=json a
+        measure -O qcow2 -o extended_l2=on,cluster_size=16k --size 1G
+        measure -O qcow2 -o extended_l2=on --size 1T
+        measure -O qcow2 -o extended_l2=off --size 1T
+        measure -O qcow2 -o extended_l2=on,cluster_size=4k --size 1G
+        measure -O qcow2 -o extended_l2=on,cluster_size=16k --size 65T
+        amend -o extended_l2=off a
+        amend -o compat=0.10 a
+        write a 4096 1024
+        map --output=json a
+        map a
+        check a
+        check --output=json a
+        measure -O qcow2 -o extended_l2=on a
+        snapshot -c one a
+        check a
+        write a 20480 2048
+        map --output=json a
+        write a 16384 512
+        write a 61440 512
+        map --output=json a
+        check a
+        snapshot -c two a
+        write a 0 512
+        write a 262144 65536
+        map --output=json a
+        snapshot -a one a
+        map --output=json a
+        snapshot -a two a
+        snapshot -d one a
+        check a
+        create -f qcow2 -b a -F qcow2 -o extended_l2=on o
+        write o 6144 1024
+        write o 131072 512
+        map --output=json o
+        map o
+        check o
+        info --backing-chain o
+        convert -O qcow2 -o extended_l2=on o c
+        compare o c
+        check c
+        convert -O qcow2 -o extended_l2=on -S 0 o full
+        map --output=json full
+        check full
+        convert -O qcow2 -B a -F qcow2 -o extended_l2=on o oo
+        map --output=json oo
+        convert -O qcow2 -B a -F qcow2 o os
+        map --output=json os
+        compare o os
+        create -q -f qcow2 -o extended_l2=on s 100k
+        create -q -f qcow2 -b a -F qcow2 -o extended_l2=on g 100k
+        resize g 1M
+        map --output=json g
+        resize --shrink a 21k
+        map --output=json a
+        check a
+        resize a 1M
+        map --output=json a
+        create -q -f qcow2 e 1M
+        create -q -f qcow2 -b e -F qcow2 -o extended_l2=on er
+        rebase -b o -F qcow2 er
+        compare er e
+        write oo 100352 2048
+        commit -d oo
+        compare a oo
+        amend -o lazy_refcounts=on,size=2M s
+        snapshot -c s s
+        resize s 1M
+        amend -o compat=0.10 s
+        amend -o refcount_bits=8 s
+        amend -o compat=0.10 s
+        bitmap --add s b
+        info s
+        create -q -f qcow2 -o extended_l2=on,refcount_bits=1 n 1M
+        write n 8192 2048
+        snapshot -c s n
+        check n
+        check -r leaks n
+        """,
+    ),
+    images(
+        "img-dd",
+        "dd, which counts from the begin of its input, and makes what it copies to anew",
+        r"""
+        create -q -f qcow2 a 1M
+        write a 65536 1024
+        create -q -f qcow2 -b a -F qcow2 o
+        write o 66048 512
+        create -q -f raw r 10k
+        write r 1024 512
+        dd
+        dd if=a
+        dd of=b
+        dd foo if=a of=b
+        dd conv=x if=a of=b
+        dd seek=1 if=a of=b
+        dd if=a of=b bs=0
+        dd if=a of=b bs=x
+        dd if=a of=b bs=
+        dd if=a of=b bs=-1
+        dd if=a of=b bs=1k,2
+        dd if=a of=b bs=2G
+        dd bs=x if=a of=b
+        dd if=a of=b count=x
+        dd if=a of=b count=1.5
+        dd if=a of=b count=-1
+        dd if=a of=b count=16E
+        dd if=a of=b skip=x
+        dd if=a of=b skip=16777216E
+        dd bs=x foo
+        dd if=a of=b
+        info b
+        compare -F raw a b
+        dd if=a of=b bs=2147483647
+        compare -F raw a b
+        dd -f qcow2 -O qcow2 if=o of=c
+        info c
+        compare o c
+        check c
+        dd -f qcow2 -O qcow2 if=o of=c
+        dd -O qcow2 bs=1k count=66 if=o of=d
+        info d
+        compare d o
+        check d
+        dd -O qcow2 bs=1k count=66 skip=64 if=o of=d
+        info d
+        map d
+        dd -O qcow2 bs=1k count=66 skip=65 if=a of=d
+        info d
+        dd -O qcow2 bs=1k count=66 skip=70 if=a of=d
+        info d
+        dd -O qcow2 skip=2048 if=a of=d
+        info d
+        dd skip=4096 if=a of=d
+        info d
+        dd skip=7E if=a of=d
+        dd bs=1M count=7E if=a of=d
+        dd count=0 if=a of=d
+        info d
+        dd -O qcow2 bs=3 count=5 skip=1 if=a of=d
+        info d
+        dd bs=1000 count=66 skip=65 if=a of=d
+        info d
+        dd -O qcow2 bs=1.5k if=a of=d
+        dd bs=0x200 if=a of=d
+        compare a d
+        dd -f raw -O qcow2 if=r of=d
+        compare -f raw -F qcow2 r d
+        dd if=a if=r of=d
+        info d
+        dd if=a of=d -O qcow2
+        dd -- if=a of=d
+        dd if=gone of=d
+        dd -f qcow2 if=gone of=d
+        dd -f qcow2 if=r of=d
+        dd -f bogus if=a of=d
+        dd -f '' if=a of=d
+        dd -O bogus if=a of=d
+        dd -O '' if=a of=d
+        dd -O bogus if=gone of=d
+        dd if=a of=a
+        dd if=o of=a
+        dd if=a of=gone/d
+        dd if=a of=foo:x
+        dd if=a of=json:x
+        dd if=a of=file:d
+        dd if=a of=
+        dd if= of=d
+        dd if=a of=.
+        dd if=a=b of=d
+        dd -n if=a of=d
+        dd -q if=a of=d
+        dd --foo if=a of=d
+        dd -f
+        dd -U -f qcow2 if=a of=d
+        dd --force-share if=a of=d
+        dd --image-opts if=driver=qcow2,file.filename=a of=d
+        dd --image-opts -f qcow2 if=driver=qcow2,file.filename=a of=d
+        dd --object secret,id=s,data=x if=a of=d
+        dd --object secret if=a of=d
+        dd -h
+        """,
+    ),
 ]

@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from simulator.disk import operations
+from simulator.disk import image, operations
 from simulator.disk.content import EMPTY
 from simulator.disk.image import Qcow2
 from simulator.disk.refcounts import lowered, may_snapshot
 from simulator.disk.snapshots import Entry, Table
-from simulator.tools.img import arguments, change, copy, create, look, mapping, opening, options, run, snapshot
-from simulator.tools.img.arguments import Failed, size_of
+from simulator.tools.img import arguments, change, copy, create, dd, look, mapping, opening, options, run, snapshot
+from simulator.tools.img.arguments import Failed, number, size_of
 from tests.parity import test_other_guests as guests
 from tests.parity.mutants_of_xl import Case
 
@@ -23,6 +23,7 @@ BY_TAG, REMOVED, RESIZED = Table.by_tag, Table.removed, operations.resized
 DONE, BACKED = snapshot._done, create._base
 OPENED = opening.opened
 HELD, IN_FILE = mapping._held, mapping._in_file
+OPERANDS = dd._operands
 WANTED, NUMBER, PARSED, SHOWN = copy._wanted, arguments.number, options.parsed, options.shown
 
 
@@ -213,7 +214,44 @@ def a_program_is_told_even_quietly(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(run._SUBCOMMANDS, "check", checked)
 
 
+def a_part_is_written_alone(patch: pytest.MonkeyPatch) -> None:
+    """With extended L2 entries a write takes no more than the parts that it touches, whoever shares the cluster."""
+    patch.setattr(operations, "_copied", lambda *_rest: {})
+
+
+def what_a_part_needs_is_a_cluster(patch: pytest.MonkeyPatch) -> None:
+    """A write to a part of a cluster allocates the cluster, whatever the L2 entries are."""
+    patch.setattr(image, "PARTS", 1)
+
+
+def blocks_are_counted_from_where_dd_begins(patch: pytest.MonkeyPatch) -> None:
+    """`dd skip=2 count=3` copies three blocks, as dd(1) does."""
+
+    def operands(words: Any) -> dict[str, str]:
+        given = OPERANDS(words)
+        both = [number(given[each], each) for each in ("count", "skip") if each in given]
+        return given | {"count": str(sum(both))} if len(both) == 2 else given
+
+    patch.setattr(dd, "_operands", operands)
+
+
+def too_far_a_skip_fails(patch: pytest.MonkeyPatch) -> None:
+    """What `dd` cannot skip it fails at, and makes nothing."""
+
+    def copied(*rest: Any) -> Any:
+        fs, out, err, code = dd.dd(*rest)
+        if err:
+            raise Failed("cannot skip to specified offset")
+        return fs, out, err, code
+
+    patch.setitem(run._SUBCOMMANDS, "dd", copied)
+
+
 MUTANTS: dict[Mutate, str | Case] = {
+    a_part_is_written_alone: "img-extended-l2",
+    what_a_part_needs_is_a_cluster: "img-extended-l2",
+    blocks_are_counted_from_where_dd_begins: "img-dd",
+    too_far_a_skip_fails: "img-dd",
     on_is_on: "img-words",
     a_share_is_of_the_image: "img-words",
     a_program_is_told_even_quietly: "img-words",

@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from simulator.disk.image import EXTENDED_LEAST
 from simulator.tools.qemu_img import Commit, Rebase, Resize, SnapshotApply, SnapshotCreate, SnapshotDelete
 from tests.parity.benches import SIMULATED, Pair
 from tests.parity.rounds import FEW, again
@@ -23,6 +24,7 @@ from xensnap.model import Format
 KIB = 1024
 CLUSTERS = st.sampled_from([512, 4 * KIB, 64 * KIB, 2048 * KIB])
 COMPAT = st.sampled_from(["0.10", "1.1", "1.1"])
+EXTENDED = st.sampled_from([False, False, True])
 # Tags that qemu-img treats in ways of its own: doubled, empty, like an id, longer than the table keeps.
 TAGS = st.sampled_from(["s", "s", "", "2", "x" * 300, "-x", "a b/ü"])
 SIZES = st.sampled_from([64 * KIB, 192 * KIB + 512, 1024 * KIB, 2048 * KIB + 1536])
@@ -55,16 +57,22 @@ class QemuImg(RuleBasedStateMachine):
         chain = self.pair.host.run(self.pair.host.images.chain(self.pair.layer(name)))
         return [image.layer.path.removeprefix(f"{SIMULATED}/") for image in chain.images[1:]]
 
-    @initialize(raw=st.booleans(), size=SIZES, cluster=CLUSTERS, compat=COMPAT)
-    def first(self, raw: bool, size: int, cluster: int, compat: str) -> None:
-        self.pair.create("i0", Format.RAW if raw else Format.QCOW2, size, cluster, compat)
+    def make(self, name: str, size: int, cluster: int, compat: str, extended: bool, backing: str = "") -> None:
+        extended_l2 = extended and cluster >= EXTENDED_LEAST and compat == "1.1"
+        self.pair.create(name, Format.QCOW2, size, cluster, compat, backing, extended_l2=extended_l2)
+
+    @initialize(raw=st.booleans(), size=SIZES, cluster=CLUSTERS, compat=COMPAT, extended=EXTENDED)
+    def first(self, raw: bool, size: int, cluster: int, compat: str, extended: bool) -> None:
+        if raw:
+            self.pair.create("i0", Format.RAW, size)
+        else:
+            self.make("i0", size, cluster, compat, extended)
 
     @precondition(lambda self: len(self.pair.formats) < 5)
-    @rule(on=PICK, size=SIZES, cluster=CLUSTERS, compat=COMPAT, alone=st.booleans())
-    def create(self, on: int, size: int, cluster: int, compat: str, alone: bool) -> None:
+    @rule(on=PICK, size=SIZES, cluster=CLUSTERS, compat=COMPAT, extended=EXTENDED, alone=st.booleans())
+    def create(self, on: int, size: int, cluster: int, compat: str, extended: bool, alone: bool) -> None:
         name = f"i{len(self.pair.formats)}"
-        backing = "" if alone else self.pick(on) or ""
-        self.pair.create(name, Format.QCOW2, size, cluster, compat, backing)
+        self.make(name, size, cluster, compat, extended, "" if alone else self.pick(on) or "")
         self.touched.add(name)
 
     @rule(on=PICK, start=st.integers(0, 4200), sectors=st.sampled_from([1, 3, 8, 64, 200, 1024]))

@@ -28,6 +28,8 @@ OPTIONS = st.sampled_from(
         "cluster_size=100",
         "refcount_bits=1",
         "refcount_bits=3",
+        "extended_l2=on",
+        "extended_l2=on,cluster_size=16k",
         "nosuch=on",
     ]
 )
@@ -80,6 +82,7 @@ AMENDS = st.lists(
 ).map(",".join)
 ACTIONS = st.sampled_from([["--add"], ["--add"], ["--remove"], ["--clear"], ["--enable"], ["--disable"]])
 JSON = st.sampled_from([[], ["--output=json"], ["--output", "json"]])
+BLOCKS = st.sampled_from(["bs=64k", "bs=512", "bs=1000", "bs=0", "count=2", "count=100", "skip=1", "skip=3", "x=1"])
 COMMANDS = st.one_of(
     words(fixed("create", "-f"), one(FORMATS), maybe("-q"), maybe("-o", OPTIONS), one(NAMES), one(SIZES)),
     words(fixed("create", "-f", "qcow2", "-F"), one(FORMATS), maybe("-u"), fixed("-b"), one(NAMES), one(NAMES)),
@@ -98,6 +101,14 @@ COMMANDS = st.one_of(
     words(fixed("bitmap", "--merge"), one(BITMAPS), maybe("-b", NAMES), maybe("-F", FORMATS), one(NAMES), one(BITMAPS)),
     words(
         fixed("bitmap"), maybe("--add"), maybe("-b", NAMES), maybe("-g", GRAINS), one(NAMES), maybe("-z"), one(NAMES)
+    ),
+    words(
+        fixed("dd"),
+        maybe("-f", FORMATS),
+        maybe("-O", FORMATS),
+        st.lists(BLOCKS, max_size=3),
+        one(NAMES.map("if={}".format)),
+        one(NAMES.map("of={}".format)),
     ),
     words(fixed("commit"), maybe("-q"), maybe("-p"), maybe("-d"), maybe("-b", NAMES), maybe("-t", CACHES), one(NAMES)),
     words(

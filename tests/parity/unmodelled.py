@@ -12,10 +12,15 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "xl save with another configuration": ("xl", "save", "pv1", "/images/saved", IMAGE),
     "xl migrate to another host": ("xl", "migrate", "pv1", "elsewhere"),
     "xl -vv": ("xl", "-vv", "list"),
-    "qemu-img create -o extended_l2=on": (*CREATE, "-o", "extended_l2=on", "/images/n", "1M"),
+    "qemu-img create -o extended_l2=on,preallocation=metadata": (
+        *(*CREATE, "-o", "extended_l2=on,preallocation=metadata", "/images/n", "1M"),
+    ),
+    "qemu-img convert -c -o extended_l2=on": (
+        *("qemu-img", "convert", "-c", "-U", "-O", "qcow2", "-o", "extended_l2=on", IMAGE, "/images/n"),
+    ),
     "qemu-img create -o data_file": (*CREATE, "-o", "data_file=/images/d", "/images/n", "1M"),
     "qemu-img bench": ("qemu-img", "bench", IMAGE),
-    "qemu-img dd": ("qemu-img", "dd", f"if={IMAGE}", "of=/images/n"),
+    "qemu-img dd into what it reads": ("qemu-img", "dd", "-U", f"if={IMAGE}", f"of={IMAGE}"),
 }
 """Each with a command line that asks for it, of a domain `pv1` that runs on an image."""
 

@@ -222,12 +222,14 @@ def _resized(image: Qcow2, lower: tuple[Image, ...], wanted: Wanted) -> Qcow2:
 def _downgraded(image: Qcow2, lower: tuple[Image, ...], wanted: Wanted) -> Qcow2:
     if _version(wanted, image) == image.version:
         return image
-    if image.compression != "zlib":
+    if image.compression != "zlib" and not image.extended_l2:
         raise NotModelled(f"qemu-img amend -o compat=0.10 of an image with {image.compression}")
     if image.refcount_bits != 16:
         raise op.QemuError("compat=0.10 requires refcount_bits=16")
     if any(entry.size_bytes != image.size_bytes for entry in image.table):
         raise op.QemuError("Internal snapshots prevent downgrade of image")
+    if image.extended_l2:
+        raise op.QemuError("Cannot downgrade an image with incompatible features 0x10 set")
     if image.bitmaps:
         raise NotModelled("qemu-img amend -o compat=0.10 of an image with dirty bitmaps, which loses them")
     if lower:

@@ -282,7 +282,10 @@ SIZE_WORDS = (
 """What is said of a size among the options of a format."""
 
 
-def number(text: str, what: str) -> int:
+_NUMBER_MAX = (1 << 63) - 1
+
+
+def number(text: str, what: str, *, least: int = 0, most: int = _NUMBER_MAX) -> int:
     """A number on the command line that messages call `what`."""
     value = size_of(text)
     if value is None:
@@ -290,8 +293,8 @@ def number(text: str, what: str) -> int:
             f"Invalid {what} specified. You may use k, M, G, T, P or E suffixes for\n"
             "qemu-img: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes."
         )
-    if value > _NUMBER_MAX:
-        raise Failed(f"Invalid {what} specified. Must be between 0 and {_NUMBER_MAX}.")
+    if not least <= value <= most:
+        raise Failed(f"Invalid {what} specified. Must be between {least} and {most}.")
     return value
 
 
@@ -306,7 +309,6 @@ def a_number(what: str) -> Callable[[str], int]:
     return lambda text: number(text, what)
 
 
-_NUMBER_MAX = (1 << 63) - 1
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50, "e": 1 << 60, "": 1}
 
 

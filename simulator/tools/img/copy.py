@@ -16,7 +16,7 @@ from simulator.disk.snapshots import Entry
 from simulator.tools.img import progress
 from simulator.tools.img.arguments import Call, Failed, a_number, number, read, require_list
 from simulator.tools.img.create import known, made_file, named
-from simulator.tools.img.fresh import made, preallocated
+from simulator.tools.img.fresh import made, zeros_written
 from simulator.tools.img.opening import Opened, format_given, opened
 from simulator.tools.img.options import FormatOptions, asks_for_help, lists, parsed
 from simulator.tools.img.options import shown as shown_options
@@ -118,8 +118,10 @@ def _converted(
     if isinstance(copied, Qcow2):
         copied = msgspec.structs.replace(copied, bitmaps=(*copied.bitmaps, *bitmaps))
     if call.get("S") is not None and not call.number("S"):
-        copied = preallocated(copied, 0)
+        copied = zeros_written(copied)
     if call.has("c") and isinstance(copied, Qcow2):
+        if copied.extended_l2:
+            raise NotModelled("qemu-img convert -c into an image with extended_l2")
         written = Map((index, value) for index, value in copied.content.items() if value)
         copied = msgspec.structs.replace(copied, compressed=written)
     fs = _made(fs, target, path, form, copied)

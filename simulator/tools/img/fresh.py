@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.content import RESERVED, SECTOR
 from simulator.disk.drivers import DRIVERS
-from simulator.disk.image import Image, Qcow2, Raw, fresh_qcow2, too_large
+from simulator.disk.image import EXTENDED_LEAST, Image, Qcow2, Raw, fresh_qcow2, too_large
 from simulator.tools.img.arguments import Failed
 from simulator.tools.img.options import FormatOptions, Value
 
@@ -28,7 +28,6 @@ def made(options: FormatOptions, size_bytes: int) -> Raw | Qcow2:
         return preallocated(raw, 0) if mode == "full" else raw
     _require_qcow2(options, mode)
     cluster = options.number("cluster_size")
-    _require_size(size_bytes, cluster)
     image = _fresh(options, size_bytes, cluster)
     return image if mode == "off" else preallocated(image, 0)
 
@@ -64,7 +63,6 @@ def _require_qcow2(options: FormatOptions, mode: str) -> None:
 
 
 _NEEDS_V3 = "with compatibility level 1.1 and above (use version=v3 or greater)"
-_EXTENDED_LEAST = 16384
 
 
 def _require_choice(name: str, value: str | None, among: Container[str], *, head: str = "") -> None:
@@ -78,9 +76,9 @@ def require_cluster(options: FormatOptions, *, old: bool) -> None:
     if not 512 <= cluster <= 2 << 20 or cluster & (cluster - 1):
         raise Failed("Cluster size must be a power of two between 512 and 2048k")
     if options.given.get("extended_l2"):
-        if cluster < _EXTENDED_LEAST:
+        if cluster < EXTENDED_LEAST:
             raise Failed(
-                f"Extended L2 entries are only supported with cluster sizes of at least {_EXTENDED_LEAST} bytes"
+                f"Extended L2 entries are only supported with cluster sizes of at least {EXTENDED_LEAST} bytes"
             )
         if old:
             raise Failed(f"Extended L2 entries are only supported {_NEEDS_V3}")
@@ -102,20 +100,21 @@ def _require_data_file(given: Mapping[str, Value], *, old: bool) -> None:
         raise Failed("data-file-raw requires data-file")
     if "data_file" in given and old:
         raise Failed(f"External data files are only supported {_NEEDS_V3}")
-    for name in ("extended_l2", "data_file"):
-        if given.get(name):
-            raise NotModelled(f"an image with {name}")
+    if given.get("data_file"):
+        raise NotModelled("an image with data_file")
 
 
-def _require_size(size_bytes: int, cluster: int) -> None:
+def _require_size(size_bytes: int, cluster: int, *, extended_l2: bool) -> None:
     whole = -(-size_bytes // SECTOR) * SECTOR
     if whole >= 1 << 63:
         raise Failed("Could not resize image: Image size cannot be negative")
-    if too_large(whole, cluster):
+    if too_large(whole, cluster, extended_l2=extended_l2):
         raise Failed("The image size is too large for file format 'qcow2' (try using a larger cluster size)")
 
 
 def _fresh(options: FormatOptions, size_bytes: int, cluster: int) -> Qcow2:
+    extended_l2 = bool(options.get("extended_l2"))
+    _require_size(size_bytes, cluster, extended_l2=extended_l2)
     return fresh_qcow2(
         size_bytes,
         cluster_bytes=cluster,
@@ -125,11 +124,19 @@ def _fresh(options: FormatOptions, size_bytes: int, cluster: int) -> Qcow2:
         backing_format=options.text("backing_fmt") or "",
         lazy=bool(options.get("lazy_refcounts")),
         compression=options.text("compression_type") or "zlib",
+        extended_l2=extended_l2,
     )
 
 
 def preallocated(image: Image, before_bytes: int) -> Image:
     """The image with room in its file for all of the disk from here on: clusters that were never written, yet data."""
+    if isinstance(image, Qcow2) and image.extended_l2:
+        raise NotModelled("an image with extended_l2 whose clusters are preallocated, none of whose parts are")
+    return zeros_written(image, before_bytes)
+
+
+def zeros_written(image: Image, before_bytes: int = 0) -> Image:
+    """The image with zeros written, as they are, wherever nothing is from here on."""
     cluster_bytes = image.sectors * SECTOR
     first, last = before_bytes // cluster_bytes, -(-image.size_bytes // cluster_bytes)
     if last - first > _CLUSTERS_MAX:

@@ -131,7 +131,7 @@ def _leaked(image: Qcow2, count: int) -> str:
 def _clusters(image: Qcow2) -> tuple[int, int]:
     total = -(-image.size_bytes // image.cluster_bytes)
     # What version 3 marks as zeros has no cluster of its own.
-    return sum(value != 0 or image.version < 3 for value in image.content.values()), total
+    return sum(held != 0 or image.version < 3 for held in image.clusters(image.content).values()), total
 
 
 def _checked(name: str, image: Qcow2, found: int, damage: int, fixed: Told) -> Told:

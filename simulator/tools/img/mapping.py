@@ -6,9 +6,9 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.chain import below_named, holes, sectors, shown_below
-from simulator.disk.content import RESERVED, SECTOR, runs_in
+from simulator.disk.content import RESERVED, SECTOR
 from simulator.disk.filesystem import FileSystem
-from simulator.disk.image import COMPRESSED, Image, Qcow2, Raw
+from simulator.disk.image import COMPRESSED, PARTS, Image, Qcow2, Raw
 from simulator.disk.qcow2_file import places
 from simulator.tools.img.arguments import Failed, a_number, read
 from simulator.tools.img.look import output_of
@@ -119,12 +119,26 @@ def extents(images: tuple[Image, ...]) -> list[Extent]:
             left += holes(each, low, min(high, limit))
             found += _held(each, low, min(high, limit), depth)
         gaps = left
-    found += [_blank(low, high, len(images) - 1, present=False) for low, high in gaps]
+    found += [each for low, high in gaps for each in _unheld(images[-1], low, high, len(images) - 1)]
     return _joined(sorted(found, key=lambda extent: extent.start))
 
 
-def _blank(low: int, high: int, depth: int, *, present: bool) -> Extent:
-    return Extent(low * SECTOR, (high - low) * SECTOR, depth, present, zero=True)
+def _blank(low: int, high: int, depth: int, *, present: bool, place: int | None = None) -> Extent:
+    return Extent(low * SECTOR, (high - low) * SECTOR, depth, present, zero=True, place=place)
+
+
+def _unheld(image: Image, low: int, high: int, depth: int) -> Iterator[Extent]:
+    """What no image of the chain has, of which the lowest yet tells a place where other parts of a cluster are."""
+    at, whole = low, image.sectors * PARTS
+    told = places(image) if isinstance(image, Qcow2) and image.extended_l2 else {}
+    for index in sorted({part // PARTS for part in told}):
+        start, end = max(index * whole, low), min((index + 1) * whole, high)
+        if start < end:
+            yield from [_blank(at, start, depth, present=False)] * (at < start)
+            place = told[index * PARTS] + (start - index * whole) * SECTOR
+            yield _blank(start, end, depth, present=False, place=place)
+            at = end
+    yield from [_blank(at, high, depth, present=False)] * (at < high)
 
 
 def _in_file(image: Raw, low: int, high: int, depth: int) -> Iterator[Extent]:
@@ -144,12 +158,13 @@ def _held(image: Qcow2, low: int, high: int, depth: int) -> Iterator[Extent]:
         value = image.content.get(index)
         if value is None:
             continue
-        if value == RESERVED:
+        if value == RESERVED and not image.extended_l2:
             raise NotModelled("qemu-img map of preallocated clusters, which tells holes of the host's file system")
         start, end = max(low, index * size), min(high, (index + 1) * size)
         # Version 2 has no marked zeros, so there they are data.
-        if image.version > 2 and all(write_id == 0 for _, _, write_id in runs_in(value, index * size, size)):
-            yield _blank(start, end, depth, present=True)
+        if image.version > 2 and value == 0:
+            # A part of a cluster has its place, whatever is in it.
+            yield _blank(start, end, depth, present=True, place=at.get(index))
         else:
             place = at[index] + (start - index * size) * SECTOR
             place_ = None if image.compressed.get(index) == value else place

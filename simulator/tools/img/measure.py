@@ -9,7 +9,7 @@ from simulator.disk.chain import holes, shown
 from simulator.disk.content import SECTOR
 from simulator.disk.drivers import DRIVERS
 from simulator.disk.filesystem import FileSystem
-from simulator.disk.image import Image, Qcow2, Raw, too_large
+from simulator.disk.image import Image, Qcow2, Raw, l2_entry_bytes, too_large
 from simulator.disk.qjson import pretty
 from simulator.tools.img.arguments import Call, Failed, a_number, helped, read, require_list
 from simulator.tools.img.copy import at_snapshot
@@ -84,8 +84,8 @@ def _wanted(form: str, parts: Sequence[str]) -> FormatOptions:
         raise
     if form == "raw":
         return options
-    if options.given.get("extended_l2") or options.given.get("encrypt.format"):
-        raise NotModelled("qemu-img measure of an image with larger tables")
+    if options.given.get("encrypt.format"):
+        raise NotModelled("qemu-img measure of an image that is encrypted")
     require_cluster(options, old=False)
     if (compat := options.text("compat")) is not None and compat not in COMPAT_NAMES:
         raise Failed(f"Invalid compatibility level: '{compat}'")
@@ -108,7 +108,8 @@ def _sizes(options: FormatOptions, size: int, images: tuple[Image, ...]) -> dict
     if options.form == "raw":
         return {"required": size, "fully-allocated": size}
     cluster = options.number("cluster_size")
-    if too_large(size, cluster):
+    extended_l2 = bool(options.get("extended_l2"))
+    if too_large(size, cluster, extended_l2=extended_l2):
         raise Failed("The image size is too large (try using a larger cluster size)")
     written = set[int]()
     for low, high, _ in shown(images) if images else ():
@@ -117,7 +118,8 @@ def _sizes(options: FormatOptions, size: int, images: tuple[Image, ...]) -> dict
         written.add(0)  # the first block of a raw image is there, whatever it holds
     whole = -(-size // cluster) * cluster
     data = whole if options.text("preallocation") in {"falloc", "full"} else len(written) * cluster
-    tables = _tables_bytes(size, cluster, options.number("refcount_bits"))
+    entries = cluster // l2_entry_bytes(extended_l2=extended_l2)
+    tables = _tables_bytes(size, cluster, entries, options.number("refcount_bits"))
     told = {"required": tables + data, "fully-allocated": tables + whole}
     top = images[0] if images else None
     if isinstance(top, Qcow2) and top.version > 2:
@@ -125,11 +127,11 @@ def _sizes(options: FormatOptions, size: int, images: tuple[Image, ...]) -> dict
     return told
 
 
-def _tables_bytes(size: int, cluster: int, refcount_bits: int) -> int:
-    """Header, refcounts and tables of a qcow2 image, as qcow2_measure counts."""
+def _tables_bytes(size: int, cluster: int, per_table: int, refcount_bits: int) -> int:
+    """Header, refcounts and tables of a qcow2 image, as qcow2_measure counts; an L2 table has `per_table` entries."""
     entries, per_block = cluster // 8, cluster * 8 // refcount_bits
     clusters = -(-size // cluster)
-    l2 = -(-clusters // entries)
+    l2 = -(-clusters // per_table)
     l1 = -(-l2 * 8 // cluster)
     total = 1 + l1 + l2 + clusters
     blocks = table = 0

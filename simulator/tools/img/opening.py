@@ -92,7 +92,7 @@ def opened(
     guessed = form is None
     opening: tuple[int, ...] = ()
     try:
-        form = _known(form) if form else probed(fs, path)
+        form = probed(fs, path) if form is None else _known(form)
         if writing and path in fs.dirs:
             raise OpenError(f"Could not open '{path}': Is a directory", path=path)  # noqa: TRY301 -- as from below
         layer = Layer(path, Format(form))

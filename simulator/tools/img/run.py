@@ -7,7 +7,7 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.filesystem import FileSystem
-from simulator.tools.img import amend, bitmap, change, compare, copy, create, look, mapping, measure, snapshot
+from simulator.tools.img import amend, bitmap, change, compare, copy, create, dd, look, mapping, measure, snapshot
 from simulator.tools.img.arguments import VERSION, Failed, Helped, helped, usage
 from simulator.tools.qemu_img import ToolError
 
@@ -31,6 +31,7 @@ _SUBCOMMANDS: dict[str, Subcommand] = {
     "compare": compare.compare,
     "convert": copy.convert,
     "create": create.create,
+    "dd": dd.dd,
     "info": look.info,
     "map": mapping.map_,
     "measure": measure.measure,
@@ -38,7 +39,7 @@ _SUBCOMMANDS: dict[str, Subcommand] = {
     "resize": change.resize,
     "snapshot": snapshot.snapshot,
 }
-NOT_MODELLED = frozenset({"bench", "dd"})
+NOT_MODELLED = frozenset({"bench"})
 
 OPTIONS = {
     "amend": "`-o` with compat, size, refcount_bits, lazy_refcounts and an unchanged backing file; `-f`, `-p`, `-q`",
@@ -48,7 +49,9 @@ OPTIONS = {
     "compare": "`-f`, `-F`, `-q`, `-U`; `-s` of different sizes",
     "convert": "`-f`, `-O qcow2` and `raw`, `-l`, `-n`, `-o`, `-B`, `-F`, `-S`, `-C`, `-c`, `-p`, `-q`, `-U`, "
     "`--target-image-opts`, of several images, too",
-    "create": "qcow2 and raw; `-b`, `-F`, `-u`, `-q`; `-o` with all but encryption, extended_l2 and data_file",
+    "create": "qcow2 and raw; `-b`, `-F`, `-u`, `-q`; `-o` with all but encryption, data_file and "
+    "preallocation together with extended_l2",
+    "dd": "`-f`, `-O qcow2` and `raw`, `-U`; `bs`, `count`, `if`, `of` and `skip`",
     "info": "`-f`, `--output`, `--backing-chain`, `-U`",
     "map": "`-f`, `--output`, `-s`, `-l`, `-U`; places are those of the file that a reader would get, and holes of a "
     "raw image are blocks of 4 KiB that nobody has written to",
