@@ -7,10 +7,10 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 PATIENCE_S = 3600.0
 """How long an answer may take by our clock. What a question may take in dom0 is counted there, by dom0's clock."""
@@ -18,6 +18,8 @@ BUSY_S_MAX = 900.0
 """How long the machine may keep a processor busy over one question, which another's load does not change much: five
 times the longest, all conformance cases of a profile. One whose guest or Xen stands still does so for ever."""
 LOOK_S = 5.0
+BULKY = {"data", "env", "input", "socket"}
+"""What of a question need not be told."""
 
 WAITING = "/run/xensnap-waiting"
 """Where the process listens that commands are forked from (`recipe/waiting.py`)."""
@@ -46,15 +48,27 @@ class Answer:
         return f"$ {' '.join(self.argv)}\n{self.out}{self.err}[{self.status} after {self.seconds:.2f} s]"
 
 
-class Dom0:
-    """A connection to the agent of a machine that tells how long it was busy. Several threads may ask at once."""
+class Busy(Protocol):
+    """What there is to know of a machine without its help."""
 
-    def __init__(self, connection: socket.socket, cpu_s: Callable[[], float]) -> None:
+    @property
+    def cpu_s(self) -> float:
+        """How long it has kept a processor busy."""
+
+    def stands(self) -> str:
+        """Where its processor is."""
+
+
+class Dom0:
+    """A connection to the agent of a machine. Several threads may ask at once."""
+
+    def __init__(self, connection: socket.socket, machine: Busy) -> None:
         self._connection = connection
-        self._cpu_s = cpu_s
+        self._machine = machine
         self._stream = connection.makefile("rb")
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[dict[str, Any]]] = {0: Future()}
+        self._asked: dict[int, Mapping[str, Any]] = {}
         self._writing = threading.Lock()
         self.said: list[Answer] = []
         """Every command so far: what a failing test shows."""
@@ -137,20 +151,28 @@ class Dom0:
 
     def wait(self, future: Future[dict[str, Any]]) -> dict[str, Any]:
         """What becomes of a question; `Dom0Failed` where the machine has gone, or works on it without end."""
-        deadline, busy_before = time.monotonic() + PATIENCE_S, self._cpu_s()
+        deadline, busy_before = time.monotonic() + PATIENCE_S, self._machine.cpu_s
         while True:
             try:
                 return future.result(LOOK_S)
             except TimeoutError:
-                busy_s = self._cpu_s() - busy_before
+                busy_s = self._machine.cpu_s - busy_before
                 if busy_s > BUSY_S_MAX or time.monotonic() > deadline:
-                    raise Dom0Failed(f"the machine stands still: no answer after {busy_s:.0f} s of work") from None
+                    raise Dom0Failed(self._standing(busy_s)) from None
+
+    def _standing(self, busy_s: float) -> str:
+        said = "\n".join(str(answer) for answer in self.said[-3:])
+        asked = "\n".join(f"asked: {question}" for question in self._asked.values())
+        still = f"the machine stands still: no answer after {busy_s:.0f} s of work"
+        return f"{still}\n{said}\n{asked}\n{self._machine.stands()}"
 
     def _ask(self, work: str, limit_s: float, question: Mapping[str, Any]) -> Future[dict[str, Any]]:
         number = next(self._numbers)
         future: Future[dict[str, Any]] = Future()
         self._waiting[number] = future
-        data = json.dumps({"id": number, "do": work, "timeout_s": limit_s, **question}).encode()
+        asked = {"id": number, "do": work, "timeout_s": limit_s, **question}
+        self._asked[number] = {name: asked[name] for name in asked.keys() - BULKY}
+        data = json.dumps(asked).encode()
         with self._writing:
             self._connection.sendall(struct.pack(">I", len(data)) + data)
         return future
@@ -159,6 +181,7 @@ class Dom0:
         while len(head := self._read(4)) == 4:
             answer = json.loads(self._read(struct.unpack(">I", head)[0]))
             future = self._waiting.pop(answer["number"])
+            self._asked.pop(answer["number"], None)
             if "failed" in answer:
                 future.set_exception(Dom0Failed(answer["failed"]))
             else:

@@ -30,6 +30,8 @@ ICOUNT = "shift=1,sleep=on"
 """Two nanoseconds an instruction: faster than TCG is on an idle machine, which gives time-outs inside some slack."""
 START_S = 120.0
 FREEZE_S = 600.0
+LOOKS = 8
+BETWEEN_LOOKS_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,15 @@ class Machine:
         assert self.process is not None
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def stands(self) -> str:
+        """The registers of its processor, a few times: where it is, and whether a guest of Xen is (`HFL` 0x200000)."""
+        return "\n".join(self._registers() for _ in range(LOOKS))
+
+    def _registers(self) -> str:
+        time.sleep(BETWEEN_LOOKS_S)
+        said: str = self.command("human-monitor-command", **{"command-line": "info registers"})
+        return "\n".join(line for line in said.splitlines() if line.startswith(("RAX", "RSI", "RIP", "CS", "CR0")))
 
     def boot(self) -> None:
         """Start from nothing; what is booted can be frozen."""

@@ -94,7 +94,7 @@ def start(dom0: Dom0, guest: Guest, boots: bytes) -> None:
 def enter(made: Machine, *, booting: bool = False, mounted: bool = False) -> Dom0:
     """Speak with the agent; while the machine boots, wait for it first. `mounted`, the code is in place already."""
     connection = made.connect_port()
-    dom0 = Dom0(connection, lambda: made.cpu_s)
+    dom0 = Dom0(connection, made)
     if booting:
         connection.sendall(b"begin\n")
         dom0.wait_for_agent()

@@ -49,6 +49,21 @@ def test_a_guests_file_is_one_that_xl_reads(guest) -> None:
     assert len(read.items("disk") or ()) == len(guest.disks)
 
 
+class Working:
+    """A machine that is busy for so long between two looks at it, and stands where it stands."""
+
+    def __init__(self, between_looks_s: float = 0.0) -> None:
+        self.between_looks_s = between_looks_s
+        self.looks = itertools.count()
+
+    @property
+    def cpu_s(self) -> float:
+        return next(self.looks) * self.between_looks_s
+
+    def stands(self) -> str:
+        return "RIP=1"
+
+
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
@@ -58,7 +73,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def test_a_machine_that_goes_leaves_nobody_waiting(pair) -> None:
     ours, theirs = pair
-    host = dom0.Dom0(ours, lambda: 0.0)
+    host = dom0.Dom0(ours, Working())
     running = host.start("xl", "list")
     theirs.close()
     with pytest.raises(dom0.Dom0Failed, match="has gone"):
@@ -69,11 +84,13 @@ def test_a_machine_that_goes_leaves_nobody_waiting(pair) -> None:
 def test_a_machine_that_only_works_and_never_answers_is_given_up(pair, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, _ = pair
     monkeypatch.setattr(dom0, "LOOK_S", 0.0)
-    looks = itertools.count()
-    host = dom0.Dom0(ours, lambda: next(looks) * dom0.BUSY_S_MAX / 10)
-    with pytest.raises(dom0.Dom0Failed, match=f"stands still.*{1.1 * dom0.BUSY_S_MAX:.0f} s"):
-        host.run("xl", "list")
-    assert next(looks) == 12
+    host = dom0.Dom0(ours, machine := Working(dom0.BUSY_S_MAX / 10))
+    with pytest.raises(dom0.Dom0Failed, match=f"stands still.*{1.1 * dom0.BUSY_S_MAX:.0f} s") as failed:
+        host.run("xl", "list", stdin=b"much")
+    assert next(machine.looks) == 12
+    assert "'xl', 'list'" in str(failed.value)
+    assert "input" not in str(failed.value)
+    assert str(failed.value).endswith("RIP=1")
     host.close()
 
 
