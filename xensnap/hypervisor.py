@@ -732,13 +732,10 @@ class Runner(Protocol):
 
 
 class Monitor(Protocol):
-    """One QMP connection, negotiated."""
+    """One QMP connection, negotiated. What QEMU tells unasked, its events, is not heard: state is looked at."""
 
     async def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
         """Send one command and return its reply. `Failed` keeps QEMU's words: none. `Unknown`: the reply was lost."""
-
-    async def event(self, *names: str, timeout_s: float) -> Mapping[str, Any]:
-        """The next event with one of these names. `Failed` with id `no-event` after the time-out."""
 
     async def close(self) -> None:
         """Hang up, so that others get the monitor: QEMU serves one client at a time."""

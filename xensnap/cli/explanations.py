@@ -442,7 +442,6 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     ),
     "watcher-not-stopped": ("The daemon that watches the guest could not be stopped for the save.", "Try again."),
     "xl-failed": ("xl ended with an error; its own words are in the message.", "Search for those words."),
-    "no-event": ("QEMU did not tell in time that it was done.", "Look at the domain; then `xensnap recover`."),
     "no-such-program": ("A tool is not installed.", "Install it; the message names it."),
     "not-as-asked": ("The domain is not in the state that was asked for.", "Look at it."),
     "not-done": ("A tool said that it had done its work, and had not.", "Try again; look at the host if it stays."),

@@ -86,23 +86,6 @@ def test_what_a_killed_client_asked_for_is_not_taken_for_our_own(lab):
     lab.heard(domain)
 
 
-def test_events_are_heard_in_whatever_order_one_asks(lab):
-    domain = lab.start()
-
-    async def work():
-        await loop()
-        async with connected(lab.connector, domain) as monitor:
-            await monitor.execute("stop")
-            await monitor.execute("cont")
-            assert (await monitor.event("RESUME", timeout_s=5))["event"] == "RESUME"
-            assert (await monitor.event("STOP", "RESUME", timeout_s=5))["event"] == "STOP"
-            with pytest.raises(Failed) as caught:
-                await monitor.event("STOP", timeout_s=0.05)
-            assert caught.value.id == "no-event"
-
-    lab.run(work())
-
-
 def test_a_reply_that_is_lost_is_unknown(lab):
     domain = lab.start()
     pid = lab.run(lab.processes.find(domain.uuid)).pid

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from xensnap.model import Disk, Domain, DomainUuid, DomId, Format, RunState
 
 MIB = 1 << 20
 SAID = 100 * MIB
+EVENTS = 64
 TAKEN_MAX = 32 * MIB
 """The library reads lines of 10 MiB, its stream twice as much before it pauses; some is in the socket by then."""
 
@@ -32,11 +34,12 @@ DOMAIN = Domain(
     domid=DomId(1),
 )
 
-Says = Callable[[socket.socket], int]
-"""Says something on a line; how many bytes of it were taken."""
+Command = dict[str, Any]
+Says = Callable[[socket.socket, Command], int]
+"""Says something on a line, where asked to a command; how many bytes of it were taken."""
 
 
-def endlessly(line: socket.socket) -> int:
+def endlessly(line: socket.socket, _asked: Command) -> int:
     taken = 0
     while taken < SAID:
         try:
@@ -46,23 +49,36 @@ def endlessly(line: socket.socket) -> int:
     return taken
 
 
-def deeply(line: socket.socket) -> int:
+def deeply(line: socket.socket, _asked: Command) -> int:
     line.sendall(DEEP)
     return len(DEEP)
 
 
-def heard(line: socket.socket) -> dict[str, Any]:
+def heard(line: socket.socket) -> Command:
     """The next command; the library ends none with a newline."""
     told = b""
     while not told.endswith(b"}"):
         told += line.recv(4096)
-    command: dict[str, Any] = json.loads(told)
+    command: Command = json.loads(told)
     return command
+
+
+def with_events_first(line: socket.socket, asked: Command) -> int:
+    for number in range(EVENTS):
+        event = {"event": "GUEST_PANICKED", "data": {"number": number, "words": "x" * MIB}}
+        line.sendall(json.dumps(event | {"timestamp": {"seconds": 0, "microseconds": 0}}).encode() + b"\r\n")
+    reply(line, asked)
+    return EVENTS * MIB
+
+
+def reply(line: socket.socket, asked: Command) -> None:
+    known = {"id": asked["id"]} if "id" in asked else {}
+    line.sendall(json.dumps({"return": {}} | known).encode() + b"\r\n")
 
 
 @contextmanager
 def monitor(path: Path, *, greets: bool, says: Says) -> Iterator[list[int]]:
-    """Somebody who listens there once, and what was taken of what he says, at last or as his greeting."""
+    """Somebody who listens there once, and what was taken of what he says, to a command or as his greeting."""
     taken: list[int] = []
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
@@ -71,13 +87,13 @@ def monitor(path: Path, *, greets: bool, says: Says) -> Iterator[list[int]]:
         def serve() -> None:
             line, _ = listening.accept()
             with line:
+                asked: Command = {}
                 if greets:
                     line.sendall(GREETING)
                     for _ in range(2):  # the negotiation, and what the line is tried with
-                        known = {key: told for key, told in heard(line).items() if key == "id"}
-                        line.sendall(json.dumps({"return": {}} | known).encode() + b"\r\n")
-                    heard(line)
-                taken.append(says(line))
+                        reply(line, heard(line))
+                    asked = heard(line)
+                taken.append(says(line, asked))
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -106,3 +122,23 @@ def test_what_never_ends_is_lost_as_a_reply_and_none_as_a_greeting(
         run(ask(tmp_path / "qmp"))
     assert caught.value.id == told
     assert taken[0] < TAKEN_MAX
+
+
+def test_what_a_monitor_tells_unasked_is_kept_nowhere(tmp_path: Path) -> None:
+    """The library keeps every event that it hears, for as long as the line stands."""
+
+    async def kept_by_asking() -> int:
+        async with connected(SocketConnector(lambda _: place()), DOMAIN, timeout_s=30) as there:
+            before = tracemalloc.get_traced_memory()[0]
+            await there.execute("query-status")
+            return tracemalloc.get_traced_memory()[0] - before
+
+    async def place() -> str:
+        return str(tmp_path / "qmp")
+
+    tracemalloc.start()
+    try:
+        with monitor(tmp_path / "qmp", greets=True, says=with_events_first):
+            assert run(kept_by_asking()) < EVENTS // 4 * MIB
+    finally:
+        tracemalloc.stop()

@@ -8,7 +8,6 @@ work and closed again, waiting for the greeting is bounded, and silence means th
 # ruff: noqa: PLC0415 -- asyncio, qemu.qmp and what they are made of load when they are used
 
 import contextlib
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -21,7 +20,7 @@ from xensnap.model import Domain
 if TYPE_CHECKING:
     import socket
 
-    from qemu.qmp import EventListener, QMPClient
+    from qemu.qmp import QMPClient
 
 Dial = Callable[[str, float], Awaitable["str | socket.socket"]]
 M = TypeVar("M", bound=Monitor)
@@ -56,7 +55,6 @@ class LocalMonitor:
 
     Args:
         client: the library's, connected.
-        listener: hears every event of this connection.
         line: the socket that the client was told to use, if it was told one.
         reply_s_max: seconds after which a command that got no reply counts as lost.
     """
@@ -64,16 +62,13 @@ class LocalMonitor:
     def __init__(
         self,
         client: "QMPClient",
-        listener: "EventListener",
         line: "socket.socket | None" = None,
         *,
         reply_s_max: float = _REPLY_S_MAX,
     ) -> None:
         self._client = client
-        self._listener = listener
         self._line = line
         self._reply_s_max = reply_s_max
-        self._unheard: deque[Mapping[str, Any]] = deque()
 
     async def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
         """See `Monitor.execute`."""
@@ -93,24 +88,6 @@ class LocalMonitor:
             raise Unknown(f"no reply to {command} within {self._reply_s_max} s", id="reply-lost") from error
         except (QMPError, OSError, EOFError) as error:
             raise Unknown(f"the monitor hung up before it replied to {command}: {error}", id="reply-lost") from error
-
-    async def event(self, *names: str, timeout_s: float) -> Mapping[str, Any]:
-        """See `Monitor.event`. Events of other names are kept for later calls."""
-        import asyncio
-
-        for kept in self._unheard:
-            if kept["event"] in names:
-                self._unheard.remove(kept)
-                return kept
-        try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    heard: Mapping[str, Any] = await self._listener.get()
-                    if heard["event"] in names:
-                        return heard
-                    self._unheard.append(heard)
-        except TimeoutError as error:
-            raise Failed(f"none of {', '.join(names)} came within {timeout_s} s", id="no-event") from error
 
     async def give(self, name: str, fd: int) -> None:
         """Let QEMU have a copy of one of our descriptors, which commands then call `fd:NAME`.
@@ -214,15 +191,15 @@ async def _negotiated(dial: "Callable[[], Awaitable[str | socket.socket]]", dead
     """
     import asyncio
 
-    from qemu.qmp import ConnectError, EventListener, ExecInterruptedError, QMPClient, StateError
+    from qemu.qmp import ConnectError, ExecInterruptedError, QMPClient, StateError
     from qemu.qmp.qmp_client import GreetingError, NegotiationError
 
     clock = asyncio.get_running_loop().time
     while True:
-        client, listener = QMPClient(), EventListener()
-        client.register_listener(listener)
+        client = QMPClient()
+        client.events.event_filter = lambda _: False  # nobody asks for events, and it would keep them all
         line = await dial()
-        monitor = LocalMonitor(client, listener, None if isinstance(line, str) else line)
+        monitor = LocalMonitor(client, None if isinstance(line, str) else line)
         try:
             async with asyncio.timeout_at(deadline):
                 await client.connect(line)

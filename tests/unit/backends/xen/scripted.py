@@ -17,7 +17,6 @@ from xensnap.backends.local.qemu_img import QemuImg
 from xensnap.backends.xen.host import Low, XenHost
 from xensnap.backends.xen.live import Stream
 from xensnap.backends.xen.supervisor import Feed
-from xensnap.errors import Failed
 from xensnap.formats import libxl_json, savefile
 from xensnap.hypervisor import Completed, drive
 from xensnap.model import Domain
@@ -243,10 +242,6 @@ class ScriptedXen:
         self.asked.append(command)
         answer = self.monitor.get(command, {})
         return answer(arguments) if callable(answer) else answer
-
-    async def event(self, *names: str, timeout_s: float) -> Mapping[str, Any]:
-        """None comes."""
-        raise Failed(f"none of {names} within {timeout_s}", id="no-event")
 
     async def close(self) -> None:
         """Nothing to do."""
