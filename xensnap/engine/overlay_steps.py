@@ -137,13 +137,15 @@ class SwitchLayers(StepBase, frozen=True):
             domain = await at.host.toolstack.inspect(self.domain_uuid)
         except NotFound:
             return
-        now = {disk.vdev: disk.layer for disk in domain.disks}
-        known = {(each.vdev, each.layer) for each in (*self.before, *self.after)}
-        ours = {vdev for vdev, layer in now.items() if (vdev, layer) in known}
-        used = {new.vdev for new in self.after if await in_use(at, new.vdev, new.layer.path)}
-        back = {old.vdev: old.layer for old in self.before if old.vdev in ours - used}
-        if back:
-            await switch(at, back)
+        after = {new.vdev: new.layer for new in self.after}
+        back = {}
+        for old in self.before:
+            disk, new = domain.disk(old.vdev), after.get(old.vdev, old.layer)
+            if disk is not None and not await in_use(at, old.vdev, new.path):
+                back[old.vdev] = await _back(at, disk.layer, old.layer, new)
+        layers = {vdev: layer for vdev, layer in back.items() if layer is not None}
+        if layers:
+            await switch(at, layers)
 
 
 class CommitDown(StepBase, frozen=True):
@@ -193,7 +195,7 @@ class CommitDown(StepBase, frozen=True):
         if not self.domain_uuid:
             return False
         disk = (await at.host.toolstack.inspect(self.domain_uuid)).disk(self.vdev)
-        return disk is not None and disk.layer == self.base
+        return disk is not None and await at.same_image(disk.layer, self.base)
 
 
 class PullUp(StepBase, frozen=True):
@@ -323,10 +325,17 @@ async def switch(at: Context, layers: Mapping[str, Layer]) -> None:
 
 async def in_use(at: Context, vdev: str, overlay: str) -> bool:
     """Whether a guest works on an overlay, or has worked on it."""
-    if tops := await at.tops(vdev):
-        return overlay in tops
     layer = Layer(overlay, Format.QCOW2)
+    if tops := await at.tops(vdev):
+        return overlay in tops or any([await at.same_image(Layer(top, layer.format), layer) for top in tops])
     return await at.image(layer) is not None and await at.host.images.holds_data(layer)
+
+
+async def _back(at: Context, now: Layer, old: Layer, new: Layer) -> Layer | None:
+    """What a disk has to start from again, whatever the two are called by now; None where it is neither of them."""
+    if now.path == new.path or (now.path != old.path and await at.same_image(now, new)):
+        return old
+    return now if await at.same_image(now, old) else None
 
 
 async def _set_backing(at: Context, layer: Layer, backing: Backing | None, *, copy: bool) -> None:

@@ -40,7 +40,7 @@ class Lowering(StepBase, frozen=True):
         disk = domain.disk(self.vdev) if domain else None
         if domain is None or disk is None:
             return False
-        if disk.layer == self.base:
+        if await at.same_image(disk.layer, self.base):
             return True
         return domain.state is not RunState.OFF and await self._writes_to_base(at, domain)
 

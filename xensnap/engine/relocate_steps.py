@@ -60,7 +60,7 @@ class CopyImage(StepBase, frozen=True):
         """Once the domain starts from the copy, a guest may have written there."""
         domain = await at.domain()
         disk = domain.disk(self.vdev) if domain else None
-        return disk is not None and disk.layer == self.copy
+        return disk is not None and await at.same_image(disk.layer, self.copy)
 
     def _partial(self, at: Context) -> str:
         return f"{directory(self.to)}/.{at.operation[-12:]}.{self.to.rpartition('/')[2]}"

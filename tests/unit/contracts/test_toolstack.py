@@ -60,6 +60,13 @@ def test_a_domain_starts_from_the_layers_it_was_given(bench, toolstack, guest, d
     assert bench.run(toolstack.inspect(guest.uuid)) == guest
 
 
+def test_a_layer_may_be_spelled_with_two_slashes(bench, toolstack, guest, directory):
+    file = bench.image("spelled.qcow2")
+    bench.run(toolstack.set_layers(guest.uuid, {"xvdb": Layer(f"{directory}//spelled.qcow2", Format.QCOW2)}))
+    disk = bench.run(toolstack.inspect(guest.uuid)).disk("xvdb")
+    assert bench.run(bench.host.files.stat(disk.path)).file == bench.run(bench.host.files.stat(file.path)).file
+
+
 def test_layers_are_switched_all_or_none(bench, toolstack, guest, directory):
     overlay = Layer(f"{directory}/overlay.qcow2", Format.QCOW2)
     for uuid, vdev, id in ((guest.uuid, "xvdz", "disk-not-found"), (NOBODY, "xvdb", "domain-not-found")):

@@ -189,8 +189,8 @@ class OffDomains:
 
     def _stored(self, path: str) -> str:
         """A path as the file has it: relative below the directory, so that the directory can move."""
-        inside = self._directory.rstrip("/") + "/"
-        return path.removeprefix(inside) if path != inside else path
+        inside = path.removeprefix(self._directory.rstrip("/") + "/")
+        return inside if inside and not inside.startswith("/") else path
 
 
 def _domain(directory: str, entry: DomainEntry) -> Domain:
