@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import SimulatedHost
-from simulator.faults.damage import StartFrom, damaged
+from simulator.faults.damage import Back, StartFrom, damaged
 from tests.crash.harness import CLUSTER, DEATHS, GUEST, TRIED, every_crash, guest, held_by
 from tests.deep import EXHAUSTIVE
 from tests.discovery.interleave import (
@@ -105,14 +105,16 @@ def test_other_domains_are_looked_at_as_often_however_many_images_go(kinds: str)
     host = guest(kinds)
     Engine(host).create(GUEST, CreateRequest("first"))
     other = host.create_image("/images/other.raw", "raw", 4 * CLUSTER)
-    host.add_domain("other", disks=[Disk("xvda", other.path, other.format)])
+    uuid = host.add_domain("other", disks=[Disk("xvda", other.path, other.format)]).uuid
+    Engine(host).create("other", CreateRequest("theirs"))
     with host.recording() as seen_:
         Engine(host).revert(GUEST, RevertRequest("first", no_undo=True))
     removed = [event.number for event in seen_.trace if event.effect == "image.remove"]
-    looks = [event.number for event in seen_.trace if event.subject == other.path]
+    between = [event for event in seen_.trace if removed[0] < event.number < removed[-1]]
+    headers = [event for event in between if event.subject == other.path]
     assert len(removed) == len(kinds)
-    assert [number for number in looks if removed[0] < number < removed[-1]] == []
-    assert looks
+    assert [event.effect for event in headers] == ["image.inspect"] * (len(kinds) - 1)
+    assert [event for event in between if str(uuid) in event.subject] == []
 
 
 @UUIDS
@@ -207,6 +209,30 @@ def test_what_a_domain_is_put_on_by_hand_meanwhile_is_not_removed() -> None:
         assert beside.visible("late")["xvda"] == host.visible_layer(goes)
         if number > decided + 1:
             assert f"{goes.path} is left alone, since the domain late needs it now" in result.warnings
+
+
+def test_what_an_image_of_another_is_put_on_by_hand_meanwhile_is_not_removed() -> None:
+    """As above, of a domain that is there all the time: at every effect up to the last look at its image."""
+    host = shared(AFTER).fork()
+    (goes,) = (disk.image for disk in Engine(host).view(GUEST).snapshots["second"].disks)
+    layer = host.create_image("/images/late.qcow2", "qcow2", 4 * CLUSTER)
+    host.add_domain("late", "11111111-1111-4111-8111-111111111111", [Disk("xvda", layer.path, layer.format)])
+    alone = host.fork()
+    with alone.recording() as watch:
+        Engine(alone).delete(GUEST, DeleteRequest("second"))
+    assert alone.world.fs.find(goes.path) is None
+    removed = max(number for number, event in enumerate(watch.trace) if event.effect == "image.remove")
+    looked = max(number for number, event in enumerate(watch.trace[:removed]) if event.subject == layer.path)
+
+    def rebased(beside: SimulatedHost) -> None:
+        beside.cell.world = damaged(beside.world, Back(layer.path, goes.path, goes.format.value))
+
+    for number in range(1, looked + 2):
+        beside = host.fork()
+        beside.meanwhile(number, partial(rebased, beside))
+        Engine(beside).delete(GUEST, DeleteRequest("second"))
+        assert beside.world.fs.find(goes.path) is not None, f"{number}: {watch.trace[number - 1]}"
+        assert beside.visible("late")["xvda"] == host.visible_layer(goes)
 
 
 def late(host: SimulatedHost, goes: Layer) -> None:

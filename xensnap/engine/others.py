@@ -40,7 +40,10 @@ class Reach(msgspec.Struct):
 
 
 class Others(msgspec.Struct, frozen=True):
-    """Images of the other domains: in the chains of disks that they write and in their stores, or only read."""
+    """Images of the other domains: in the chains of disks that they write and in their stores, or only read.
+
+    `images` are those of them that could be read, by path, as they were.
+    """
 
     known: tuple[Domain, ...]
     stores: dict[DomainUuid, Contents]
@@ -48,6 +51,7 @@ class Others(msgspec.Struct, frozen=True):
     read: dict[FileId, str] = {}
     unseen: list[str] = []
     reach: dict[DomainUuid, Reach] = {}
+    images: dict[str, Image] = {}
 
     @property
     def names(self) -> frozenset[str]:
@@ -62,6 +66,7 @@ class Others(msgspec.Struct, frozen=True):
         """Note the images of a store, by their paths."""
         reach = Reach.of(images, changeable)
         self.written.update(dict.fromkeys(reach.needs, who))
+        self.images.update({path: image for path, image in images.items() if image is not None})
         self.reach.setdefault(uuid, Reach(set(), set())).add(reach)
 
 
@@ -85,7 +90,9 @@ async def others_than(host: Hypervisor, uuid: DomainUuid, known: Iterable[Domain
             found.stands_on(DomainUuid(making.domain_uuid), making.domain_name, images, _changeable(making.state, ()))
     for other in found.known:
         for disk in other.disks:
-            files = await _files_of(host, disk.layer) if disk.path else []
+            chain = await _chain_of(host, disk.layer) if disk.path else []
+            files = [image.file for image in chain]
+            found.images.update({image.layer.path: image for image in chain})
             (found.read if disk.readonly else found.written).update(dict.fromkeys(files, other.name))
             active = set() if disk.readonly else set(files[:1])
             found.reach.setdefault(other.uuid, Reach(set(), set())).add(Reach(set(files), active))
@@ -106,8 +113,9 @@ class Needs:
     """What others than one domain need now, for whoever asks again and again.
 
     The locks of those that share images with it are held meanwhile. What no lock keeps off is that a domain is defined
-    or ended by hand, or gets or loses a disk: so the host is asked each time which domains there are, and only where
-    that has changed all of them are looked at anew.
+    or ended by hand, gets or loses a disk, or has an image put on another one: so the host is asked each time which
+    domains there are, the header of each image of theirs is read again, and only where something has changed all of
+    them are looked at anew, their records, too.
 
     Args:
         host: where.
@@ -119,6 +127,7 @@ class Needs:
         self._uuid = uuid
         self._known: tuple[Domain, ...] | None = None
         self._users: Mapping[FileId, str] = {}
+        self._images: Collection[Image] = ()
 
     async def user_of(self, file: FileId) -> str:
         """The name of a domain that stands on this image or reads it; empty where none does. Changes nothing."""
@@ -126,12 +135,21 @@ class Needs:
         return self._users.get(file, "")
 
     async def look(self) -> None:
-        """Look at all of them, if there are others than when they were looked at last. Changes nothing."""
+        """Look at all of them, if there is anything else than when they were looked at last. Changes nothing."""
         known = tuple(await self._host.toolstack.domains())
-        if known != self._known:
+        if known != self._known or await self._moved():
             others = await others_than(self._host, self._uuid, known)
             self._users = others.read | others.written
+            self._images = others.images.values()
             self._known = known
+
+    async def _moved(self) -> bool:
+        """Whether an image of theirs is another file by now, or stands on another one."""
+        for image in self._images:
+            now = await inspected(self._host, image.layer)
+            if now is None or (now.file, now.backing) != (image.file, image.backing):
+                return True
+        return False
 
 
 async def images_of(
@@ -186,11 +204,11 @@ async def inspected(host: Hypervisor, layer: Layer) -> Image | None:
         return None
 
 
-async def _files_of(host: Hypervisor, layer: Layer) -> list[FileId]:
-    """All files of a chain, as far down as they can be followed: also where a header does not tell a format."""
-    found: list[FileId] = []
-    while (image := await inspected(host, layer)) is not None and image.file not in found:
-        found.append(image.file)
+async def _chain_of(host: Hypervisor, layer: Layer) -> list[Image]:
+    """All images of a chain, as far down as they can be followed: also where a header does not tell a format."""
+    found: list[Image] = []
+    while (image := await inspected(host, layer)) is not None and image.file not in [each.file for each in found]:
+        found.append(image)
         backing = image.backing
         if backing is None or not backing.path:
             break
