@@ -58,9 +58,9 @@ def test_json_is_the_events(run) -> None:
         (("run", "--host", "nowhere"), 2, "cannot be tried"),
         (("run", "--host", "no.such:factory"), 2, "there is no factory"),
         (("run", "--shard", "3/2"), 2, "no such part"),
-        (("run", "--known-broken", "missing"), 3, "no such file"),
+        (("run", "--known-broken", "missing"), 3, "there is no file missing"),
         (("run", "core/disks-come-back", "--tap", "/"), 1, "cannot write"),
-        (("compare", "missing", "missing"), 3, "no such file"),
+        (("compare", "missing", "missing"), 3, "there is no file missing"),
     ],
 )
 def test_a_mistake_is_told_in_words(run, words, code, says) -> None:

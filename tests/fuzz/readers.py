@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 from simulator.core.unmodelled import NotModelled
@@ -10,6 +11,7 @@ from xensnap.backends.local.graph import Graph
 from xensnap.backends.local.reader import where
 from xensnap.backends.local.replies import BlockGraph, JobInfo, Migration, NamedNode, Status, converted
 from xensnap.backends.xen import listing, log
+from xensnap.cli import configuration as cli_configuration
 from xensnap.engine import journal, plan, settings, state
 from xensnap.formats import (
     archive,
@@ -149,4 +151,5 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "extents": lambda data: _stepped(qcow2_extents.extents("x"), data),
     "settings": lambda data: _settings(_text(data)),
     "backing name": lambda data: where("/images/a.qcow2", _text(data)),
+    "config.toml": lambda data: cli_configuration.decode(data, Path("config.toml")),
 }

@@ -69,6 +69,7 @@ def seeds() -> dict[str, bytes]:
         "extents": image(host),
         "settings": b'name = "g"\nvncpasswd = "a"\nname = "g"\nvncpasswd = "b"\n',
         "backing name": b"file:/images/b.qcow2",
+        "config.toml": b'wait = "1m"\n[[hook]]\nwhen = ["pre"]\nrun = ["true"]\n[retention.all]\nkeep-last = 2\n',
         "xl list": f'[{{"domid": 1, "config": {{"c_info": {{"name": "guest", "uuid": "{UUID}"}}}}}}]'.encode(),
     }
     engine.perform(UUID, ForgetRequest("first"))

@@ -6,7 +6,7 @@ import click
 
 from xensnap.cli.command import command_with
 from xensnap.cli.documents.done import ApplyDocument
-from xensnap.cli.names import configuration_file, local_file
+from xensnap.cli.names import configuration_file, local_file, said
 from xensnap.cli.operate import interruptible, show_result
 from xensnap.cli.session import Session, accepting
 from xensnap.engine import plan as plans
@@ -37,4 +37,4 @@ def command(session: Session, plan: str) -> None:
 
 
 def _text(path: str) -> bytes:
-    return sys.stdin.buffer.read() if path == "-" else local_file(path)
+    return said(sys.stdin.buffer, "standard input") if path == "-" else local_file(path)

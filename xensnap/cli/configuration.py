@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from xensnap.cli.names import said
 from xensnap.cli.times import span_s
 from xensnap.errors import Usage
 
@@ -89,7 +90,8 @@ def load() -> Configuration:
     found = Configuration()
     for path in paths():
         try:
-            text = path.read_bytes()
+            with path.open("rb") as file:
+                text = said(file, str(path))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError as error:
@@ -105,9 +107,11 @@ def load() -> Configuration:
 
 def decode(text: bytes, path: Path) -> Configuration:
     """Read one file; see `load`."""
+    from xensnap.formats import domain_toml
+
     try:
-        found: Configuration = msgspec.toml.decode(text, type=Configuration)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        found = msgspec.convert(domain_toml.loads(text.decode()), Configuration)
+    except (ValueError, msgspec.ValidationError) as error:
         raise _bad(path, str(error)) from error
     for number, hook in enumerate(found.hook):
         if span_s(hook.deadline) is None:

@@ -10,6 +10,7 @@ import click
 
 from xensnap.cli import conformance_files as files
 from xensnap.cli.command import Group
+from xensnap.cli.names import local_file
 from xensnap.cli.output import clean
 from xensnap.cli.session import Session, told, verb
 from xensnap.errors import ExitCode, NotFound, Usage
@@ -265,9 +266,7 @@ def _known(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
     lines = [
-        line.split(maxsplit=1)
-        for line in files.read_bytes(path).decode("utf-8", "replace").splitlines()
-        if line.strip()
+        line.split(maxsplit=1) for line in local_file(path).decode("utf-8", "replace").splitlines() if line.strip()
     ]
     if bad := [words[0] for words in lines if len(words) < 2]:
         raise Usage(f"{path}: {bad[0]} has no reference", remedy="Write an id and a reference in each line.")

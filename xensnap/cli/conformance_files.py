@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xensnap
-from xensnap.errors import Damaged, Failed, NotFound, Usage
+from xensnap.cli.names import local_file
+from xensnap.errors import Damaged, Failed, Usage
 
 if TYPE_CHECKING:
     from xensnap.conformance.capsule import Capsule
@@ -88,6 +89,7 @@ def read_run(path: str) -> "RunOutcome":
 
     Raises:
         NotFound: there is no such file.
+        Usage: it cannot be read.
         Damaged: it is no run, or was cut off.
     """
     import msgspec
@@ -96,7 +98,7 @@ def read_run(path: str) -> "RunOutcome":
     from xensnap.conformance.reports.outcomes import gather
 
     events = []
-    for number, line in enumerate(read_bytes(path).splitlines(), 1):
+    for number, line in enumerate(local_file(path).splitlines(), 1):
         try:
             events.append(decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -112,6 +114,7 @@ def read_capsule(path: str) -> "Capsule | MachineCapsule":
 
     Raises:
         NotFound: there is no such file.
+        Usage: it cannot be read.
         Damaged: it is no capsule, or is cut off; with the place in the JSON.
     """
     import msgspec
@@ -119,24 +122,9 @@ def read_capsule(path: str) -> "Capsule | MachineCapsule":
     from xensnap.conformance.capsule import Capsule
     from xensnap.testing.capsules import MachineCapsule
 
-    data = read_bytes(path)
+    data = local_file(path)
     try:
         return msgspec.json.decode(data, type=Capsule | MachineCapsule)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         remedy = "Take a file that `xensnap conformance run` or a test with the kit wrote, whole."
         raise Damaged(f"{path}: no replay capsule: {error}", path=path, remedy=remedy) from error
-
-
-def read_bytes(path: str) -> bytes:
-    """A file that somebody named.
-
-    Raises:
-        NotFound: there is no such file.
-        Failed: it cannot be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise NotFound(f"{path}: no such file", id="no-such-file") from error
-    except OSError as error:
-        raise Failed(f"cannot read {path}: {error.strerror}", id="file-failed") from error

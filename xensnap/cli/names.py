@@ -4,9 +4,10 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from xensnap.errors import NotFound, Usage
+from xensnap.hypervisor import WHOLE_BYTES_MAX
 
 if TYPE_CHECKING:
     from xensnap.engine.engine import Engine
@@ -49,14 +50,28 @@ def local_file(path: str) -> bytes:
 
     Raises:
         NotFound: there is no such file.
-        Usage: it cannot be read.
+        Usage: it cannot be read, or says more than any text.
     """
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return said(file, path)
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {path}", id="no-such-file") from error
     except OSError as error:
         raise Usage(f"{path}: {error.strerror}", id="unreadable-file") from error
+
+
+def said(file: BinaryIO, path: str) -> bytes:
+    """All that a file says that somebody has named, or that never ends.
+
+    Raises:
+        Usage: it says more than any text.
+    """
+    data = file.read(WHOLE_BYTES_MAX + 1)
+    if len(data) > WHOLE_BYTES_MAX:
+        cause = f"{path}: it is larger than {WHOLE_BYTES_MAX >> 20} MiB, which no text is that is read here"
+        raise Usage(cause, id="unreadable-file", remedy="Look at what it is.")
+    return data
 
 
 def configuration_file(path: str) -> tuple[str, str]:

@@ -47,9 +47,11 @@ def export(session: Session, path: str, file: str) -> None:
 def import_(session: Session, file: str, path: str) -> None:
     """Make the simulated image PATH, which must not exist, of a qcow2 FILE, with its snapshots."""
     codec = hosts.import_simulator("simulator.disk.qcow2_file")
-    data = Path(file).read_bytes()
-    if data[:4] != b"QFI\xfb":
-        raise Usage(f"{file} is no qcow2 image", id="not-qcow2")
+    with Path(file).open("rb") as source:
+        data = source.read(4)
+        if data != b"QFI\xfb":  # what is none may never end
+            raise Usage(f"{file} is no qcow2 image", id="not-qcow2")
+        data += source.read()
     try:
         stored = codec.decoded(data)
     except NotImplementedError as error:

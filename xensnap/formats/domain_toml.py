@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from xensnap.errors import Usage
+from xensnap.formats.limits import NESTING_MAX
 from xensnap.model import DomainUuid, Format, Layer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -32,8 +33,6 @@ _UNITS = {"M": 1 << 20, "G": 1 << 30}
 _DOMAIN_KEYS = {"name": str, "uuid": str, "memory": str, "boot": str, "disk": list}
 _DISK_KEYS = {"vdev": str, "path": str, "format": str, "mode": str, "cdrom": bool}
 _CONFIGURATION = "the configuration"
-NESTING_MAX = 100
-"""So many parts a key may have; ours have one or two."""
 
 _TYPE_NAMES = {str: "a string", list: "an array of tables, [[disk]]", bool: "true or false"}
 

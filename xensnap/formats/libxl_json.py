@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from xensnap.errors import Damaged
+from xensnap.formats.limits import NESTING_MAX
 from xensnap.model import Backend, Disk, DomainUuid, Format, GuestKind, Layer
 
 Config = dict[str, Any]
@@ -34,8 +35,6 @@ _FILLED_IN = (
     "b_info.device_model_version",
     "b_info.tee",
 )
-NESTING_MAX = 100
-"""So deep a configuration may be nested, as a file for xl may be (`xl_cfg.reader`)."""
 
 _EMPTY = "empty"
 _DEFAULT = "unknown"

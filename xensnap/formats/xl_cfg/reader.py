@@ -8,11 +8,9 @@ from lark import Token
 from lark.grammar import Rule
 from lark.parsers.lalr_analysis import Reduce, Shift
 
+from xensnap.formats.limits import NESTING_MAX
 from xensnap.formats.xl_cfg.config import Setting, Value
 from xensnap.formats.xl_cfg.grammar import SHOWN, Grammar, grammar
-
-NESTING_MAX = 100
-"""Lists within lists: bison ends at some thousands, and nothing that xl knows goes deeper than two."""
 
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|[^\n])", re.DOTALL)
 _ESCAPED = {'"': '"', "'": "'", "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -65,7 +63,7 @@ class Reader:
         if token.type == "NEWLINE" and token[-1] != "\n":
             self.warnings.append(f"{self.source}:{self._line}: xl would stumble over a comment whose line does not end")
         self._nesting += {"OPEN": 1, "CLOSE": -1}.get(token.type, 0)
-        if self._nesting > NESTING_MAX:
+        if self._nesting > NESTING_MAX:  # where bison ends at some thousands
             self._complain(token, "memory exhausted")
             self._ended = True
         if token.type in {"STRING", "NUMBER"}:
