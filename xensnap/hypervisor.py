@@ -65,6 +65,7 @@ class FileStat(msgspec.Struct, frozen=True):
         is_dir: whether it is a directory.
         is_regular: whether it is a regular file.
         uid: the number of the user that it belongs to.
+        links: how many names a regular file has; of more than one each is a hard link to it.
     """
 
     file: FileId
@@ -73,6 +74,7 @@ class FileStat(msgspec.Struct, frozen=True):
     is_dir: bool = False
     is_regular: bool = True
     uid: int = 0
+    links: int = 1
 
 
 class Lock(Protocol):
@@ -114,13 +116,13 @@ class Files(Protocol):
     async def append(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
         """Add `data` at the end, making the file if there is none. `FileFailed`: unknown, the tail may be torn.
 
-        Not durable until `sync`.
+        A file with a second name is left alone: EMLINK. Not durable until `sync`.
         """
 
     async def write_part(self, path: str, data: bytes, *, offset: int) -> None:
         """Write over these bytes of a regular file, which has to be there and to reach so far. `FileFailed`: unknown.
 
-        Not durable until `sync`.
+        A file with a second name is left alone: EMLINK. Not durable until `sync`.
         """
 
     async def sync(self, path: str) -> None:
@@ -182,7 +184,8 @@ class Files(Protocol):
         """Hold the exclusive lock on `path` (made if missing) and write `note` into it, so that others can name us.
 
         `Busy` after `wait_s` seconds, naming the holder from its note: none. The lock dies with its last holder
-        (flock, inherited by the children that ports start); it is never broken.
+        (flock, inherited by the children that ports start); it is never broken. A file with a second name is left
+        alone: `FileFailed` with EMLINK.
         """
 
 

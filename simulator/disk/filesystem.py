@@ -198,6 +198,17 @@ class FileSystem(msgspec.Struct, frozen=True):
             next_inode=self.next_inode + 1,
         )
 
+    def link(self, path: str, to: str) -> "FileSystem":
+        """A second name for a file, durable at once: only tests give one."""
+        number, inode = self.number(path), self.inode(path)
+        head, tail = split(to)
+        directory = self.dirs[head]
+        if tail in directory.entries:
+            raise failed(errno.EEXIST, to)
+        directory = replace(_with(directory, tail, number), durable=directory.durable.set(tail, number))
+        inodes = self.inodes.set(number, replace(inode, links=inode.links + 1))
+        return replace(self, inodes=inodes, dirs=self.dirs.set(head, directory))
+
     def link_away(self, path: str) -> "FileSystem":
         """The name is gone; the file lives on while a process has it open or a crash could bring the name back."""
         head, tail = split(path)

@@ -88,6 +88,13 @@ class Plant(msgspec.Struct, frozen=True, tag=True):
     target: str = ""
 
 
+class Link(msgspec.Struct, frozen=True, tag=True):
+    """`ln`: the file has a second name."""
+
+    path: str
+    to: str
+
+
 class Chmod(msgspec.Struct, frozen=True, tag=True):
     """Another mode, of a file or of a directory."""
 
@@ -182,6 +189,7 @@ Damage = (
     | Remake
     | Edit
     | Plant
+    | Link
     | Chmod
     | Chown
     | DropTag
@@ -236,6 +244,8 @@ def damaged(world: World, damage: Damage) -> World:
             stored = inode.stored if damage.content is None else damage.content
             anew = Inode(stored, generation=inode.generation + 1)
             return world.with_fs(replace(world.fs, inodes=world.fs.inodes.set(number, anew)))
+        case Link():
+            return world.with_fs(world.fs.link(damage.path, damage.to))
         case Chmod():
             return world.with_fs(_with(world.fs, damage.path, mode=damage.mode))
         case Chown():

@@ -83,8 +83,7 @@ class SimulatedFiles:
 
         def added(part: bytes) -> FsChange:
             def change(fs: FileSystem) -> FileSystem:
-                if fs.find(path) is None:
-                    fs = fs.create(path, mode=mode)
+                fs = fs.create(path, mode=mode) if fs.find(path) is None else _alone(fs, path)
                 return fs.update(path, lambda stored: _bytes(stored, path) + part)
 
             return change
@@ -98,7 +97,7 @@ class SimulatedFiles:
 
         def over(part: bytes) -> Callable[[FileSystem], FileSystem]:
             def change(fs: FileSystem) -> FileSystem:
-                old = _bytes(fs.inode(path).stored, path)
+                old = _bytes(_alone(fs, path).inode(path).stored, path)
                 if offset + len(data) > len(old):
                     raise failed(errno.EFBIG, path)
                 return fs.store(fs.number(path), old[:offset] + part + old[offset + len(part) :], path)
@@ -234,7 +233,7 @@ class SimulatedFiles:
                 fs = fs.create(path)
             elif number in fs.locks:
                 return world, None
-            fs = fs.locked(path, self._seat.pid)
+            fs = _alone(fs, path).locked(path, self._seat.pid)
             number = fs.number(path)
             return world.with_fs(fs.store(number, note, path)), number
 
@@ -253,11 +252,10 @@ class SimulatedFiles:
         try:
             await self._seat.alter(effect(path, verb), path, change, partials)
         except OSError as error:
-            if error.errno == errno.ENOENT:
-                if verb == "remove":
-                    raise NotFound(f"{path}: no such file") from None
-                known = Effect.NONE
-            raise failure(error, what, path, known) from None
+            if error.errno == errno.ENOENT and verb == "remove":
+                raise NotFound(f"{path}: no such file") from None
+            nothing = error.errno in (errno.ENOENT, errno.EMLINK)
+            raise failure(error, what, path, Effect.NONE if nothing else known) from None
 
 
 class _Held:
@@ -284,8 +282,15 @@ def _stat(fs: FileSystem, path: str) -> FileStat | None:
         place = fs.dirs[posixpath.normpath(path)]
         return FileStat(file, 4096, place.mode, is_dir=True, is_regular=False, uid=place.uid)
     if isinstance(found, Inode):
-        return FileStat(file, length(found.stored), found.mode, uid=found.uid)
+        return FileStat(file, length(found.stored), found.mode, uid=found.uid, links=found.links)
     return FileStat(file, len(found.target), 0o777, is_regular=False, uid=found.uid)
+
+
+def _alone(fs: FileSystem, path: str) -> FileSystem:
+    """The same; what has a second name is not written to under this one."""
+    if fs.inode(path).links > 1:
+        raise failed(errno.EMLINK, path)
+    return fs
 
 
 def _generation(fs: FileSystem, number: int) -> int:

@@ -167,6 +167,9 @@ CASES: dict[str, Case] = {
         lambda s: [d.Vanish(s.store("domain.libxl-json")), d.Vanish(s.store("journal"))],
     ),
     "state-readable-by-all": Case("open-to-others", REPAIRED, lambda s: [d.Chmod(s.store("domain.libxl-json"), 0o644)]),
+    "state-with-a-second-name": Case(
+        "hard-linked", REPAIRED, lambda s: [d.Link(s.store("domain.libxl-json"), "/images/state")]
+    ),
     "renamed": Case(
         "domain-renamed", REPAIRED, lambda s: [d.Edit(s.store("domain.libxl-json"), ("domain_name",), "old")]
     ),
@@ -180,6 +183,7 @@ CASES: dict[str, Case] = {
     "journal-without-the-last-operation": Case(
         "journal-incomplete", REPAIRED, lambda s: [d.Cut(s.store("journal"), s.begun_last())]
     ),
+    "journal-with-a-second-name": Case("hard-linked", TOLD, lambda s: [d.Link(s.store("journal"), "/images/journal")]),
     # the lock
     "lock-gone": Case("lock-gone", REPAIRED, lambda s: [d.Vanish(s.store("lock"))]),
     # records
@@ -234,6 +238,7 @@ CASES: dict[str, Case] = {
     "record-copied-under-a-wrong-name": Case(
         "record-damaged", TOLD, lambda s: [d.Copy(s.record("leaf"), s.record("twin"))]
     ),
+    "record-with-a-second-name": Case("hard-linked", REPAIRED, lambda s: [d.Link(s.record("leaf"), "/images/leaf")]),
     "record-writable-by-all": Case("open-to-others", REPAIRED, lambda s: [d.Chmod(s.record("leaf"), 0o666)]),
     "record-is-a-link": Case(
         "record-damaged",
@@ -403,6 +408,9 @@ CASES: dict[str, Case] = {
     # guests that run
     "memory-gone": Case("memory-missing", TOLD, lambda s: [d.Vanish(s.store("checkpoint.save"))], on),
     "memory-empty": Case("memory-missing", TOLD, lambda s: [d.Cut(s.store("checkpoint.save"), 0)], on),
+    "memory-with-a-second-name": Case(
+        "hard-linked", TOLD, lambda s: [d.Link(s.store("checkpoint.save"), "/images/memory")], on
+    ),
     "memory-cut": Case("memory-changed", TOLD, lambda s: [d.Cut(s.store("checkpoint.save"), 40)], on),
     "memory-grown": Case("memory-changed", TOLD, lambda s: [d.Grow(s.store("checkpoint.save"))], on),
     "memory-readable-by-all": Case("open-to-others", TOLD, lambda s: [d.Chmod(s.store("checkpoint.save"), 0o644)], on),

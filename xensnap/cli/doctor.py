@@ -47,6 +47,8 @@ def command(session: Session, domain: str | None, everywhere: bool, check: bool,
         host = engine.host.name
         refs = [domain] if domain is not None else [str(each.uuid) for each in engine.domains()]
         examined, errors = _everywhere(engine, refs, check=check, repair=repair, alone=domain is not None)
+        if domain is None:
+            examined += engine.diagnose_stores_of_nobody(repair=repair)
     document = DoctorDocument(host, tuple(map(_examined, examined)), errors)
     for each in errors:
         session.warn(f"{each.domain}: {each.cause}")

@@ -527,6 +527,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "The header of an image names another backing file than the guest that runs on it reads from.",
         "Write what the message says that it stood on into the header when the guest is off: `qemu-img rebase -u`.",
     ),
+    "hard-linked": (
+        "A file in the store has a second name elsewhere. The lock and the journal are not written to then.",
+        "Remove the other name: the message says how it is found.",
+    ),
     "journal-damaged": (
         "The journal tells of an operation whose beginning cannot be read.",
         "`xensnap doctor --repair` begins anew, and finds what the operation has left.",
@@ -548,6 +552,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "lock-left": (
         "Who took the lock is gone, and a program that it has started holds it still.",
         "`xensnap recover` waits for that program; the message names it.",
+    ),
+    "lock-of-nobody": (
+        "The host knows no domain of this UUID, and its store holds nothing but a lock that nobody holds.",
+        "Leave it, or `xensnap doctor --repair`, which takes the lock and removes it.",
     ),
     "memory-changed": ("A memory file is not as long as it was.", "Put it back from a backup; the disks are there."),
     "next-start-differs": (

@@ -57,7 +57,7 @@ from xensnap.engine.revert import plan_revert
 from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
 from xensnap.engine.shown import without_secrets
 from xensnap.engine.trash import plan_empty, plan_forget, plan_going_back, plan_restore
-from xensnap.engine.treatment import Diagnosis, examine, of_the_lock, treat
+from xensnap.engine.treatment import Diagnosis, examine, of_nobody, of_the_lock, treat
 from xensnap.engine.unborn import unborn
 from xensnap.engine.undo import given_up_for, plan_undo
 from xensnap.engine.verify import Looked, look
@@ -301,6 +301,14 @@ class AsyncEngine(AsyncReader):
             await self._settled(held, lambda: observe(self.host, domain.uuid), mends=True)
             done = await treat(self.host, domain.uuid, held.journal, watch=self._watch, check=check)
             return msgspec.structs.replace(done, repaired=(*mended, *done.repaired))
+
+    async def diagnose_stores_of_nobody(self, *, repair: bool = False) -> tuple[Diagnosis, ...]:
+        """What does not fit in the stores of domains that the host does not know, each under its UUID.
+
+        Args:
+            repair: also mend what can be, which takes the lock that is in each.
+        """
+        return await of_nobody(self.host, repair=repair)
 
     async def compact(self, ref: str) -> Compaction:
         """Merge away images that only snapshots needed which are gone. No snapshot changes."""
@@ -842,6 +850,10 @@ class Engine(Reader):
     def repair(self, ref: str, *, check: bool = False) -> Diagnosis:
         """See AsyncEngine."""
         return self.host.run(self.aio.repair(ref, check=check))
+
+    def diagnose_stores_of_nobody(self, *, repair: bool = False) -> tuple[Diagnosis, ...]:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.diagnose_stores_of_nobody(repair=repair))
 
     def compact(self, ref: str) -> Compaction:
         """See AsyncEngine."""

@@ -87,6 +87,29 @@ async def look(host: Hypervisor, store: Store) -> LockSeen:
 _NOTE_BYTES_MAX = 4096
 
 
+async def remove(host: Hypervisor, store: Store) -> None:
+    """Take the lock away from a store with nothing else in it, or leave it where there is more by now.
+
+    We hold it meanwhile, so that nobody does who could begin something; who waits for it, or comes, makes it anew.
+
+    Raises:
+        Busy: somebody holds it.
+        FileFailed: it cannot be taken, or be removed.
+    """
+    lock = await host.files.lock(store.lock, note=await _note(host, "repair"))
+    try:
+        if await host.files.names(store.directory) == ("lock",):
+            await host.files.remove(store.lock)
+            await host.files.sync_dir(store.directory)
+    finally:
+        await lock.release()
+
+
+async def _note(host: Hypervisor, doing: str) -> bytes:
+    me = await host.machine.whoami()
+    return Holder(doing, me.pid, me.user, me.boot_id, await host.machine.now_ns() // 10**9).note()
+
+
 class Locks:
     """What an operation on one domain holds, nothing at first.
 
@@ -157,9 +180,7 @@ class Locks:
         if reasons := await trust.against_store(self._host, store):
             raise Refused(reasons)
         await self._host.files.mkdir(store.directory)
-        me = await self._host.machine.whoami()
-        since_s = await self._host.machine.now_ns() // 10**9
         doing = self._doing if uuid == self.domain.uuid else f"{self._doing} {self.domain.name}"
-        note = Holder(doing, me.pid, me.user, me.boot_id, since_s).note()
+        note = await _note(self._host, doing)
         self._locks[uuid] = await self._host.files.lock(store.lock, note=note, wait_s=self._wait_s)
         self._journals[uuid] = await Journal.under_lock(self._host, store.journal)

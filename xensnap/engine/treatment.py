@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from xensnap.engine import locks
+from xensnap.engine import locks, records, trust
 from xensnap.engine.doctor import Finding, Survey, diagnose, locked, plan_repair, survey
 from xensnap.engine.execute import MORE_TO_DO, Execution, Watch, nothing_changed
 from xensnap.engine.journal import Journal
@@ -39,6 +39,30 @@ async def of_the_lock(host: Hypervisor, uuid: DomainUuid) -> tuple[Finding, ...]
     used = await host.files.stat(store.journal) is not None
     found = locked.of_lock(await locks.look(host, store), used=used)
     return tuple(finding for finding in found if finding.repair)
+
+
+async def of_nobody(host: Hypervisor, *, repair: bool) -> tuple[Diagnosis, ...]:
+    """What does not fit in stores of domains that the host does not know, each under its UUID; none where all does.
+
+    Args:
+        host: whose stores to look through.
+        repair: also mend what can be.
+    """
+    told: list[Diagnosis] = []
+    for uuid in await records.of_unknown(host, await host.toolstack.domains()):
+        store = Store.of(host, uuid)
+        if await host.files.names(store.directory) != ("lock",) or await trust.against_store(host, store):
+            continue
+        for finding in locked.of_nobody(await locks.look(host, store)):
+            if not repair or not finding.repair:
+                told.append(Diagnosis(uuid, uuid, (finding,)))
+                continue
+            try:
+                await locks.remove(host, store)
+                told.append(Diagnosis(uuid, uuid, (), (finding,)))
+            except XensnapError as error:
+                told.append(Diagnosis(uuid, uuid, (finding,), (), ((finding, error.cause),)))
+    return tuple(told)
 
 
 async def treat(host: Hypervisor, ref: str, held: Journal, *, watch: Watch, check: bool = False) -> Diagnosis:

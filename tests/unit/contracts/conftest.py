@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from simulator.faults.damage import Link, damaged
 from simulator.host import SimulatedHost
 from simulator.ports.seat import Seat
 from simulator.serve.low.runner import SimulatedRunner
@@ -57,6 +58,9 @@ class Workbench(Protocol):
     def opened(self, path: str, *, writing: bool) -> contextlib.AbstractContextManager[int]:
         """Another process has this file open; its pid."""
 
+    def second_name(self, path: str, to: str) -> None:
+        """`ln`."""
+
     def another_process(self) -> Files:
         """The files as another process of ours sees them."""
 
@@ -93,6 +97,9 @@ class SimulatedBench:
         pid = self.host.open_image(path, writing=writing)
         yield pid
         self.host.end_process(pid)
+
+    def second_name(self, path: str, to: str) -> None:
+        self.host.cell.world = damaged(self.host.world, Link(path, to))
 
     def another_process(self) -> Files:
         return self.host.another().files
@@ -150,6 +157,9 @@ class QemuBench:
             os.close(fd)
             yield process.pid
             process.kill()
+
+    def second_name(self, path: str, to: str) -> None:
+        Path(to).hardlink_to(path)
 
     def another_process(self) -> Files:
         # flock is held by descriptors: a second opening of the same file is as foreign as a second process.

@@ -129,6 +129,26 @@ def test_a_part_of_a_file_is_written_over_and_the_rest_stays(bench, files, direc
     assert bench.run(files.stat(path)).file == inode
 
 
+def test_what_has_a_second_name_is_not_written_to(bench, files, directory):
+    path = f"{directory}/file"
+    bench.run(files.create(path, b"ours"))
+    assert bench.run(files.stat(path)).links == 1
+    bench.second_name(path, f"{directory}/other")
+    assert {bench.run(files.stat(f"{directory}/{name}")).links for name in ("file", "other")} == {2}
+    for write in (
+        files.append(path, b"more"),
+        files.write_part(path, b"x", offset=0),
+        files.lock(path, note=b"us"),
+    ):
+        with pytest.raises(FileFailed) as caught:
+            bench.run(write)
+        assert (caught.value.errno, caught.value.effect) == (errno.EMLINK, Effect.NONE)
+    assert bench.run(files.read(path)) == b"ours"
+    bench.run(files.replace(path, b"new"))
+    assert [bench.run(files.read(f"{directory}/{name}")) for name in ("file", "other")] == [b"new", b"ours"]
+    assert {bench.run(files.stat(f"{directory}/{name}")).links for name in ("file", "other")} == {1}
+
+
 @pytest.mark.parametrize(("offset", "data"), [(8, b"xyz"), (11, b"x")])
 def test_nothing_is_written_beyond_the_end_of_a_file(bench, files, directory, offset, data):
     path = f"{directory}/file"

@@ -182,6 +182,7 @@ class LocalFiles:
             is_dir=stat.S_ISDIR(found.st_mode),
             is_regular=stat.S_ISREG(found.st_mode),
             uid=found.st_uid,
+            links=found.st_nlink if stat.S_ISREG(found.st_mode) else 1,
         )
 
     async def free_bytes(self, path: str) -> int:
@@ -429,7 +430,7 @@ def _telling(path: str, verb: str, effect: Effect = Effect.NONE) -> Iterator[Non
     except OSError as error:
         if verb in ("read", "remove") and error.errno == errno.ENAMETOOLONG:
             raise NotFound(f"{path}: no file can have such a long name") from error
-        raise _failed(error, path, verb, effect) from error
+        raise _failed(error, path, verb, Effect.NONE if error.errno == errno.EMLINK else effect) from error
 
 
 def _failed(error: OSError, path: str, verb: str, effect: Effect) -> FileFailed:

@@ -65,6 +65,7 @@ AT_REST: tuple[Look, ...] = (
     lineage.circles,
     lineage.current,
     leftovers.files,
+    leftovers.linked,
 )
 """What an operation under way may leave open until it has ended."""
 

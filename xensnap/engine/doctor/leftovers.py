@@ -12,6 +12,8 @@ from xensnap.hypervisor import FileStat
 
 _FIXED = {"reserve", "lock", "journal", "journal.1", "domain.libxl-json", "description.json"}
 """What is always in a store, or on some hosts: the last is what a Xen host remembers of a domain that is off."""
+_WRITTEN_TO = {"lock", "journal"}
+"""What is written to where it stands: all else is made anew, and takes the name."""
 _MODE = 0o600
 
 
@@ -48,6 +50,19 @@ def modes(seen: Survey) -> Iterator[Finding]:
             path = f"{seen.store.directory}/{name}"
             cause = f"others may read or write it: its mode is {stat.mode & 0o7777:o}, and should be {_MODE:o}"
             yield Finding("open-to-others", Severity.WARNING, path, cause, f"chmod {_MODE:o} {path}", _anew(seen, name))
+
+
+def linked(seen: Survey) -> Iterator[Finding]:
+    """No file in the store has a second name, by which it could be changed, or kept when it is removed here."""
+    for name, stat in seen.stored.items():
+        path = f"{seen.store.directory}/{name}"
+        if stat.links == 1 or path in seen.view.images or names.is_overlay(name) or names.is_sidecar(name):
+            continue
+        stops = name in _WRITTEN_TO
+        cause = f"it has {stat.links} names" + (", so that nothing is done to it, nor to the domain" if stops else "")
+        remedy = f"Remove the others: `find / -xdev -samefile {path}` shows them."
+        severity = Severity.ERROR if stops else Severity.WARNING
+        yield Finding("hard-linked", severity, path, cause, remedy, _anew(seen, name))
 
 
 def _leftover(seen: Survey, path: str, stat: FileStat, cause: str) -> Finding:

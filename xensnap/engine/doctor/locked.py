@@ -39,5 +39,14 @@ def of_lock(lock: LockSeen, *, used: bool) -> Iterator[Finding]:
         yield Finding("lock-left", Severity.WARNING, lock.path, cause, f"`xensnap recover` waits for it; or end {who}.")
 
 
+def of_nobody(lock: LockSeen) -> Iterator[Finding]:
+    """The lock in a store with nothing else in it, of a domain that the host does not know."""
+    if lock.openers:
+        yield from of_lock(lock, used=False)
+    elif lock.is_there:
+        cause = "the host knows no domain with this UUID, and nothing else is kept of one"
+        yield Finding("lock-of-nobody", Severity.NOTE, lock.path, cause, repair=Repair("take it, and remove it"))
+
+
 def _named(openers: Iterable[Opener]) -> str:
     return ", ".join(f"{opener.command[:80]!r} (pid {opener.pid})" for opener in openers)
