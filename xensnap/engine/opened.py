@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from xensnap.errors import Damaged, ExitCode, Failed, NotFound, Reason, Refused
+from xensnap.errors import Damaged, ExitCode, Failed, NotFound, Reason, Refused, Unknown
 from xensnap.hypervisor import Hypervisor, Node
 from xensnap.model import Backend, Disk, Domain, FileId, Layer, RunState
 
@@ -41,12 +41,12 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 async def opened_by(host: Hypervisor, domain: Domain) -> Opened:
-    """Ask the QEMU of a domain, if it has one. Changes nothing; one query over its monitor."""
+    """Ask the QEMU of a domain, if it has one. Changes nothing, whatever becomes of the reply; one query."""
     if domain.state is RunState.OFF:
         return Opened()
     try:
         nodes = await host.blocks.nodes(domain)
-    except (Failed, Refused) as error:
+    except (Failed, Refused, Unknown) as error:
         return Opened(unasked=error.cause)
     tops: dict[str, tuple[Top, ...]] = {}
     for node in nodes:

@@ -139,9 +139,14 @@ class Places(msgspec.Struct, frozen=True):
 ANYWHERE = Places()
 """For requests that do not care."""
 
+_ENDS_MAX = 3
+"""How often a guest may end or reboot while it is looked at."""
+
 
 async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View:
     """Read everything about one domain. Changes nothing and takes no lock.
+
+    A guest that ends or reboots meanwhile is looked at anew: what its QEMU could not be asked, it need not tell.
 
     Args:
         host: where.
@@ -151,6 +156,15 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
     Raises:
         NotFound: no such domain.
     """
+    view = await _observed(host, ref, places)
+    for _ in range(_ENDS_MAX):
+        if not view.opened.unasked or await host.toolstack.inspect(view.domain.uuid) == view.domain:
+            break
+        view = await _observed(host, view.domain.uuid, places)
+    return view
+
+
+async def _observed(host: Hypervisor, ref: str, places: Places) -> View:
     known = await host.toolstack.domains()
     domain = next((each for each in known if each.uuid == ref), None) or await host.toolstack.inspect(ref)
     store = Store.of(host, domain.uuid)

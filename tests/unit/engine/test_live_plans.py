@@ -7,10 +7,11 @@ from simulator.faults import damage
 from xensnap.engine.engine import Engine
 from xensnap.engine.live_steps import Checkpoint
 from xensnap.engine.names import SAFETY
+from xensnap.engine.opened import Opened
 from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
-from xensnap.errors import Refused
-from xensnap.hypervisor import TakeOverlay, Then
-from xensnap.model import Consistency, Disk, Format, GuestKind, Kind, Layer, RunState
+from xensnap.errors import Failed, Refused, Unknown, XensnapError
+from xensnap.hypervisor import Node, TakeOverlay, Then
+from xensnap.model import Consistency, Disk, Domain, Format, GuestKind, Kind, Layer, RunState
 
 UUID = "5c84adcc-bd59-488a-96d2-195f9b599cfe"
 
@@ -123,6 +124,32 @@ def test_a_guest_whose_qemu_does_not_answer_gives_no_snapshot() -> None:
     host.hold_monitor("guest", "")
     assert refusals(host, CreateRequest("s")) == ()
     host.kill_qemu("guest")
+    assert refusals(host, CreateRequest("s")) == ("qemu-not-asked",)
+
+
+@pytest.mark.parametrize("error", [Unknown("hung up", id="reply-lost"), Failed("nobody is there", id="no-monitor")])
+def test_a_guest_that_ends_while_its_qemu_is_asked_is_looked_at_anew(
+    monkeypatch: pytest.MonkeyPatch, error: XensnapError
+) -> None:
+    """Xen 4.17.7: whoever watches a guest that has shut down destroys it, its QEMU with it"""
+    host = running("pv")
+
+    async def ends(domain: Domain) -> tuple[Node, ...]:
+        await host.toolstack.destroy(domain)
+        raise error
+
+    monkeypatch.setattr(host.blocks, "nodes", ends)
+    view = Engine(host).view("guest")
+    assert (view.domain.state, view.opened) == (RunState.OFF, Opened())
+
+
+def test_a_guest_whose_qemu_hangs_up_gives_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = running("pv")
+
+    async def hangs_up(_: Domain) -> tuple[Node, ...]:
+        raise Unknown("hung up", id="reply-lost")
+
+    monkeypatch.setattr(host.blocks, "nodes", hangs_up)
     assert refusals(host, CreateRequest("s")) == ("qemu-not-asked",)
 
 
