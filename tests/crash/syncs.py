@@ -365,6 +365,7 @@ CASES: dict[str, Case] = {
     "live_steps:Checkpoint.do:sync": Case("checkpoint"),
     "live_steps:Checkpoint.do:sync_dir": Case("checkpoint in place of another"),
     "live_steps:SaveAway.do:sync": Case("revert to memory"),
+    "locks:remove:sync_dir": Case("repair of nobody's"),
     "overlay_steps:MakeOverlay.do:sync": Case("create", tools_sync=False),
     "overlay_steps:MakeOverlay.do:sync_dir": Case("revert"),
     "overlay_steps:ReuseOverlay.do:sync": Case("create on what is not durable", tools_sync=False),

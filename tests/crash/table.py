@@ -17,6 +17,7 @@ from tests.crash.test_births import ARCHIVE, NEW
 from tests.crash.test_every_effect import with_history
 from tests.doctor import damages
 from xensnap.engine.engine import RECOVER_WAIT_S, Engine
+from xensnap.engine.records import Store
 from xensnap.engine.request import (
     AdoptRequest,
     CloneRequest,
@@ -42,10 +43,11 @@ from xensnap.engine.request import (
 )
 from xensnap.engine.retention import Retention
 from xensnap.errors import NotFound, Refused
-from xensnap.model import DescribedBy, Format, Kind, Layer
+from xensnap.model import DescribedBy, DomainUuid, Format, Kind, Layer
 
 PREPARED = "/images/prepared.qcow2"
 NEW_CFG = "/etc/xen/new.cfg"
+GONE = tuple(map(DomainUuid, (damages.OTHER, "0e1a4b6e-58f7-4d0e-9b53-7f1f0c9d8a26")))
 World = Callable[[type[SimulatedHost]], SimulatedHost]
 
 
@@ -147,12 +149,22 @@ def _mend(host: SimulatedHost) -> None:
     Engine(host, wait_s=RECOVER_WAIT_S).repair(GUEST, check=True)
 
 
+def _of_nobody(host: SimulatedHost) -> object:
+    left = [host.run(host.files.stat(Store.of(host, uuid).lock)) is not None for uuid in GONE]
+    return running.seen(host), left, Engine(host).diagnose_stores_of_nobody()
+
+
+def _repair_stores_of_nobody(engine: Engine) -> object:
+    return engine.diagnose_stores_of_nobody(repair=True)
+
+
 DISKS = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _sound)
 BIRTH = Judge(test_births.everything, lambda host: test_births.recover(Engine(host)), _nothing_unclean)
 MOVE = Judge(_as_told, lambda host: Engine(host).recover(GUEST), _sound_elsewhere)
 MOVED = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _sound_elsewhere)
 CHANGED = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _no_orphans)
 REPAIR = Judge(_mended, _mend, _nothing_unclean, both=False)
+NOBODYS = Judge(_of_nobody, lambda host: _repair_stores_of_nobody(Engine(host)), _nothing_unclean, both=False)
 PREPARING = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _nothing_torn)
 ARCHIVED = Judge(_and_archive, lambda host: Engine(host).recover(GUEST), _sound_but_for_the_archive)
 
@@ -282,6 +294,17 @@ def _another_uuid(host_kind: type[SimulatedHost]) -> SimulatedHost:
     host = damages.off("e")
     Engine(host).perform(GUEST, ForgetRequest("leaf"))
     return host_kind(damage.damaged(host.world, damage.NewUuid(damages.UUID, damages.OTHER)))
+
+
+def with_locks_of_nobody(host_kind: type[SimulatedHost]) -> SimulatedHost:
+    """A guest that runs, beside locks that are left of domains which are gone."""
+    host = running.running("ie", host_kind=host_kind)
+    for store in (Store.of(host, uuid) for uuid in GONE):
+        host.run(host.files.mkdir(store.directory))
+        host.run(host.run(host.files.lock(store.lock, note=b"")).release())
+        for place in (store.directory, store.directory.rpartition("/")[0]):
+            host.run(host.files.sync_dir(place))
+    return host
 
 
 def _repairing(engine: Engine) -> object:
@@ -432,6 +455,7 @@ ROWS: dict[str, Row] = {
     ),
     "merge below a guest": Row("delete", lambda kind: test_pivot.four(host_kind=kind), test_pivot.delete_oldest, DISKS),
     # what has no journal
+    "repair of nobody's": Row("diagnose_stores_of_nobody", with_locks_of_nobody, _repair_stores_of_nobody, NOBODYS),
     # an `xl create` that is killed leaves the guest as it was built, standing still
     "start": Row(
         "start",

@@ -43,7 +43,7 @@ NOBODYS = {
     *(f"{kind}.{verb}" for kind in ROLES for verb in ("take", "release") if kind != "lock"),
     *(f"{kind}.set-flag" for kind in ROLES if kind != "image"),
     *(f"{kind}.{verb}" for kind in ("record", "domain", "sidecar") for verb in ("create", "fsync")),  # written at once
-    *(f"lock.{verb}" for verb in ("create", "fsync", "remove", "rename", "replace")),
+    *(f"lock.{verb}" for verb in ("create", "fsync", "rename", "replace")),
     *("image.replace", "journal.replace", "memory.replace", "memory.rename", "sidecar.rename"),
     *("xl.rename", "xl.shutdown"),
 }
@@ -57,7 +57,7 @@ AT_ONCE = {
     *("machine.fresh-id", "toolstack.define", "toolstack.set-configuration", "xl.pause", "xl.resume", "xl.unpause"),
     *("watcher.continue", "watcher.stand-in", "watcher.stop", "qmp.snapshot-delete"),
     *(f"qmp.{verb}" for verb in ("block-commit", "block-stream", "cont", "flush", "job-complete", "job-dismiss")),
-    *(f"{kind}.remove" for kind in ("domain", "file", "image", "memory", "record", "sidecar")),
+    *(f"{kind}.remove" for kind in ("domain", "file", "image", "lock", "memory", "record", "sidecar")),
     *(f"{kind}.rename" for kind in ("domain", "file", "image", "journal", "record")),
     *(f"{kind}.fsync" for kind in ("file", "image", "journal", "memory")),
     *("image.create", "journal.create"),
