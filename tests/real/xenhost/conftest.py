@@ -10,6 +10,7 @@ import pytest
 from tests.real.xenhost import report as page
 from tests.real.xenhost.cache import CannotMake
 from tests.real.xenhost.code import code_disk
+from tests.real.xenhost.dom0 import StandsStill
 from tests.real.xenhost.guests import PV, Guest
 from tests.real.xenhost.lab import Before, XenLab, thawed
 from tests.real.xenhost.states import image
@@ -111,6 +112,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     host = getattr(item, "funcargs", {}).get("lab")
     if call.when == "call" and host is not None:
         item.user_properties.append(("cpu_s", f"{host.host.cpu_s:.1f}"))
+        if call.excinfo is not None and isinstance(call.excinfo.value, StandsStill):
+            item.user_properties.append(("stood_still", str(call.excinfo.value)))  # told of the next try, too
     report = yield
     if report.failed and host is not None:
         report.sections.append(("last commands in dom0", "\n".join(map(str, host.dom0.said[-SHOWN:]))))

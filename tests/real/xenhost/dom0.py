@@ -29,6 +29,10 @@ class Dom0Failed(AssertionError):
     """A command ended otherwise than it should, with all that it said."""
 
 
+class StandsStill(Dom0Failed):
+    """The machine works and never answers: on what, and where it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What became of one command."""
@@ -150,7 +154,7 @@ class Dom0:
         return self.wait(self._ask(work, limit_s, question))
 
     def wait(self, future: Future[dict[str, Any]]) -> dict[str, Any]:
-        """What becomes of a question; `Dom0Failed` where the machine has gone, or works on it without end."""
+        """What becomes of a question. `Dom0Failed`: the machine has gone; `StandsStill`: it works without end."""
         deadline, busy_before = time.monotonic() + PATIENCE_S, self._machine.cpu_s
         while True:
             try:
@@ -158,7 +162,7 @@ class Dom0:
             except TimeoutError:
                 busy_s = self._machine.cpu_s - busy_before
                 if busy_s > BUSY_S_MAX or time.monotonic() > deadline:
-                    raise Dom0Failed(self._standing(busy_s)) from None
+                    raise StandsStill(self._standing(busy_s)) from None
 
     def _standing(self, busy_s: float) -> str:
         said = "\n".join(str(answer) for answer in self.said[-3:])

@@ -73,6 +73,8 @@ def _head(cases: Sequence[Case]) -> Iterator[str]:
     for found in [case.properties["versions"] for case in cases if "versions" in case.properties][:1]:
         told = ", ".join(f"{tool} {version}" for tool, version in json.loads(found).items())
         yield f"Versions: {told}."
+    if still := [f"`{case.name}[{case.parameters}]`" for case in cases if "stood_still" in case.properties]:
+        yield f"The emulated machine stood still in {', '.join(still)}: such a case is begun once more."
     yield ""
 
 

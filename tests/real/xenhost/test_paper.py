@@ -85,7 +85,7 @@ def test_a_machine_that_only_works_and_never_answers_is_given_up(pair, monkeypat
     ours, _ = pair
     monkeypatch.setattr(dom0, "LOOK_S", 0.0)
     host = dom0.Dom0(ours, machine := Working(dom0.BUSY_S_MAX / 10))
-    with pytest.raises(dom0.Dom0Failed, match=f"stands still.*{1.1 * dom0.BUSY_S_MAX:.0f} s") as failed:
+    with pytest.raises(dom0.StandsStill, match=f"stands still.*{1.1 * dom0.BUSY_S_MAX:.0f} s") as failed:
         host.run("xl", "list", stdin=b"much")
     assert next(machine.looks) == 12
     assert "'xl', 'list'" in str(failed.value)
@@ -120,17 +120,19 @@ def test_a_page_tells_what_failed_and_the_ratios() -> None:
         report.Case("test_pauses", "test_pauses_side_by_side", "pvh512", "passed", 60.0, both),
         report.Case("test_figures", "test_figures", "pvh512", "passed", 60.0, {"figures": figures}),
         report.Case("test_killed", "test_killed_while", "us", "passed", 60.0, {"recovered": "undone"}),
+        report.Case("test_endings", "test_ends", "hvm", "passed", 60.0, {"stood_still": "RIP=1"}),
         report.Case("test_killed", "test_killed_while", "xl", "passed", 60.0, {"recovered": "nothing"}),
     ]
     page = report.page(cases)
-    assert "5 of 6 passed" in page
+    assert "6 of 7 passed" in page
     assert "| internal | passed | not tried | failed |" in page
     assert "| what a snapshot covers comes back while the guest works | 1 | hvm-internal |" in page
     assert "| xl save -c | 1.00 | 3.00 | 1.00 |" in page
     assert "| pause | live | plain | 0.03x | ≤ 0.2x |" in page
     assert "| G4 | two disks | qemu-img | 1.25x | ≤ 1.35x |" in page
     assert "| killed while | 1 | 0 | 1 |" in page
-    assert "Together they took 6 minutes" in page
+    assert "Together they took 7 minutes" in page
+    assert "stood still in `test_ends[hvm]`" in page
 
 
 def test_the_last_outcome_of_a_case_counts_and_others_stay() -> None:
