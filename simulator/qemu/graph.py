@@ -14,7 +14,7 @@ from immutables import Map
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.chain import Link, OpenError, chain, image_in, sectors, shown
-from simulator.disk.content import Run
+from simulator.disk.content import SECTOR, Run, clip
 from simulator.disk.files import Inode, Open
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2, Raw
@@ -49,6 +49,8 @@ class Node(msgspec.Struct, frozen=True):
         expects: what its header calls its backing file, where QEMU has not opened that by this name itself; an image
             that stands on something else is called by all of its options (qemu.md 135). None where it has.
         bitmaps: its dirty bitmaps, the newest first.
+        detect_zeroes: what becomes of zeros that are written like data.
+        highest_bytes: where the highest write has ended that went through it since it was opened.
         file_readonly: whether its file is open for reading only, though it says that it can be written.
         below: what messages call the image that stands on it, where a job has put that there.
     """
@@ -67,6 +69,8 @@ class Node(msgspec.Struct, frozen=True):
     below: str = ""
     bitmaps: tuple[Bitmap, ...] = ()
     file_readonly: bool = False
+    detect_zeroes: str = "off"
+    highest_bytes: int = 0
 
     @property
     def writes(self) -> bool:
@@ -85,6 +89,7 @@ class Drive(msgspec.Struct, frozen=True):
         removable: whether the medium can be taken out.
         qdev: where QEMU has the device itself; empty where a backend has no device yet.
         kept: the job that keeps images which nothing stands on any more, until it is dismissed.
+        writes, written_bytes, flushes: what the guest has asked of the device.
     """
 
     vdev: str
@@ -95,6 +100,9 @@ class Drive(msgspec.Struct, frozen=True):
     removable: bool = False
     qdev: str = ""
     kept: str = ""
+    writes: int = 0
+    written_bytes: int = 0
+    flushes: int = 0
 
     @property
     def root(self) -> Node:
@@ -102,12 +110,16 @@ class Drive(msgspec.Struct, frozen=True):
         return self.chain[0]
 
 
+BACKUP = "backup"
+"""The kind of a job that copies a disk as it was at one moment."""
+
+
 class BlockJob(msgspec.Struct, frozen=True):
     """A block job as `query-jobs` tells it, and what it works on.
 
     Attributes:
-        source: the node it copies from (commit) or into (stream).
-        target: the node it copies into (commit) or stops above (stream); empty where a stream takes everything.
+        source: the node it copies from (commit, backup) or into (stream).
+        target: the node it copies into (commit, backup) or stops above (stream); empty where a stream takes everything.
         backing_name: what the image above shall call its backing file when all is done.
         total_bytes: how much there was to do, by QEMU's count; None where only sectors are counted.
         auto_finalize, auto_dismiss: whether it ends, and is forgotten, without being told.
@@ -117,6 +129,10 @@ class BlockJob(msgspec.Struct, frozen=True):
         ordered: it has been told to pivot, and has not yet.
         holds: the images that it does not let others change; a job that is over may, until it is dismissed.
         reopened: the image that it has opened for writing, and will close for writing at its end.
+        moment: what a backup copies: all that the disk has shown when it began.
+        granule_sectors: in pieces of which size it copies.
+        todo: from which piece to which it has not copied yet.
+        endless: whether it copies only what the guest is about to overwrite, until it is cancelled.
     """
 
     id: str
@@ -140,6 +156,10 @@ class BlockJob(msgspec.Struct, frozen=True):
     ordered: bool = False
     holds: tuple[str, ...] = ()
     reopened: str = ""
+    moment: tuple[Run, ...] = ()
+    granule_sectors: int = 0
+    todo: tuple[tuple[int, int], ...] = ()
+    endless: bool = False
 
     @property
     def over(self) -> bool:
@@ -424,11 +444,64 @@ def wrote(fs: FileSystem, qemu: Qemu, vdev: str, runs: Iterable[Run]) -> tuple[F
     stack = images(fs, drive)
     limit = sectors(stack[0])
     runs = [(low, min(high, limit), write_id) for low, high, write_id in runs if low < limit]
+    fs, qemu = _saved_before(fs, qemu, drive, runs)
     image = written(stack, runs)
     after, root = put(fs, drive.root, image)
+    highest = max((high * SECTOR for _, high, _ in runs), default=0)
     root = replace(root, bitmaps=tuple(marked(bitmap, runs) for bitmap in root.bitmaps))
-    qemu = qemu.having(replace(drive, chain=(root, *drive.chain[1:])))
-    if job := qemu.working(vdev):
+    root = replace(root, highest_bytes=max(root.highest_bytes, highest))
+    counted = replace(
+        drive,
+        writes=drive.writes + len(runs),
+        written_bytes=drive.written_bytes + SECTOR * sum(high - low for low, high, _ in runs),
+        flushes=drive.flushes + 1,
+    )
+    qemu = qemu.having(replace(counted, chain=(root, *drive.chain[1:])))
+    if (job := qemu.working(vdev)) and job.kind != BACKUP:
         # What it has to copy is looked at anew; until then it is surely not done.
         qemu = qemu.doing(replace(job, left_sectors=max(1, job.left_sectors)))
     return after.synced(root.number), qemu
+
+
+# --- backups ---------------------------------------------------------------------------------------------------------
+
+
+def _saved_before(fs: FileSystem, qemu: Qemu, drive: Drive, runs: Iterable[Run]) -> tuple[FileSystem, Qemu]:
+    """What a guest is about to overwrite is copied first, by every backup that has not got it yet.
+
+    Where that fails the guest's write does, which is what QEMU does of itself (`on-cbw-error` of 7.2.22).
+    """
+    for job in qemu.jobs:
+        if job.kind == BACKUP and not job.over and job.source == drive.root.name:
+            size = job.granule_sectors
+            pieces = {piece for low, high, _ in runs for piece in range(low // size, -(-high // size))}
+            fs, qemu = backed_up(fs, qemu, job, [piece for piece in sorted(pieces) if _among(job.todo, piece)])
+    return fs, qemu
+
+
+def backed_up(fs: FileSystem, qemu: Qemu, job: BlockJob, pieces: list[int]) -> tuple[FileSystem, Qemu]:
+    """These pieces of the moment of a backup are in its target, and are not copied again."""
+    if not pieces:
+        return fs, qemu
+    drive = next(drive for drive in qemu.drives if drive.root.name == job.target)
+    size = job.granule_sectors
+    runs = [run for piece in pieces for run in clip(job.moment, piece * size, (piece + 1) * size)]
+    fs, root = put(fs, drive.root, written(images(fs, drive), runs))
+    root = replace(root, highest_bytes=max(root.highest_bytes, runs[-1][1] * SECTOR))
+    qemu = qemu.having(replace(drive, chain=(root, *drive.chain[1:])))
+    todo, count = _but(job.todo, pieces), len(pieces) * size
+    return fs, qemu.doing(
+        replace(job, todo=todo, done_sectors=job.done_sectors + count, left_sectors=job.left_sectors - count)
+    )
+
+
+def _among(spans: tuple[tuple[int, int], ...], piece: int) -> bool:
+    return any(low <= piece < high for low, high in spans)
+
+
+def _but(spans: tuple[tuple[int, int], ...], pieces: list[int]) -> tuple[tuple[int, int], ...]:
+    """These spans without these pieces."""
+    for piece in pieces:
+        cut = ((part for part in ((low, min(high, piece)), (max(low, piece + 1), high))) for low, high in spans)
+        spans = tuple((low, high) for parts in cut for low, high in parts if low < high)
+    return spans

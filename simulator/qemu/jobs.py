@@ -12,14 +12,14 @@ import msgspec
 from simulator.core.unmodelled import NotModelled
 from simulator.disk import operations as op
 from simulator.disk.bitmaps import default_granularity
-from simulator.disk.chain import OpenError, holes, opened, sectors, segments
-from simulator.disk.content import Run, clip, over
+from simulator.disk.chain import OpenError, holes, opened, sectors, seen, segments
+from simulator.disk.content import SECTOR, Run, clip, filled, over
 from simulator.disk.files import Inode
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2
 from simulator.qemu import graph
 from simulator.qemu.bitmap import Bitmap
-from simulator.qemu.graph import BlockJob, Drive, Node, Qemu
+from simulator.qemu.graph import BACKUP, BlockJob, Drive, Node, Qemu
 from simulator.qemu.points import QmpError
 from xensnap.model import Layer
 
@@ -29,7 +29,8 @@ STEP_SECTORS = 512
 """How much a job copies at each step. A guest that writes more in that time is never caught up with."""
 COMMIT = "commit"
 STREAM = "stream"
-KINDS = frozenset({COMMIT, STREAM})
+_PIECES_MAX = 1 << 20
+KINDS = frozenset({COMMIT, STREAM, BACKUP})
 """The jobs that work on the images of one disk."""
 
 
@@ -101,8 +102,63 @@ def stream(
     return fs, _measured(fs, qemu, job)
 
 
+def backup(
+    fs: FileSystem, qemu: Qemu, drive: Drive, target: Drive, *, job_id: str, sync: str, granule_bytes: int
+) -> Qemu:
+    """`blockdev-backup`: the disk as it is at this moment is copied into the root of another drive.
+
+    Args:
+        sync: `full` for all of it, `top` for what the root itself holds, `none` for what the guest overwrites from now.
+    """
+    stack = graph.images(fs, drive)
+    size, granule = sectors(stack[0]), granule_bytes // SECTOR
+    count = -(-size // granule)
+    if count > _PIECES_MAX:
+        raise NotModelled("a backup of more than a million pieces")
+    todo: tuple[tuple[int, int], ...] = ((0, count),) if count else ()
+    if sync == "top" and isinstance(stack[0], Qcow2):
+        cluster = stack[0].sectors
+        held = ((at * cluster // granule, -(-(at + 1) * cluster // granule)) for at in stack[0].content)
+        pieces = {piece for low, high in held for piece in range(low, min(high, count))}
+        todo = tuple((piece, piece + 1) for piece in sorted(pieces))
+    left_sectors = granule * sum(high - low for low, high in todo)
+    job = BlockJob(
+        job_id,
+        BACKUP,
+        drive.vdev,
+        drive.root.name,
+        target.root.name,
+        left_sectors=left_sectors,
+        total_bytes=left_sectors * SECTOR,
+        holds=(drive.root.name, target.root.name),
+        moment=tuple(filled(seen(stack), 0, size)),
+        granule_sectors=granule,
+        todo=todo,
+        endless=sync == "none",
+    )
+    bitmap = Bitmap("", granule_bytes, recording=False)
+    source = graph.with_bitmaps(drive, 0, (bitmap, *drive.root.bitmaps))
+    return qemu.having(source).doing(job)
+
+
+def _backed_up(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
+    """Some pieces more, the first of those that are left; at its end what was opened for it alone is closed."""
+    if job.endless:
+        return fs, qemu
+    if not job.todo:
+        return _ended(fs, qemu, job, "")
+    count = max(1, STEP_SECTORS // job.granule_sectors)
+    pieces = [piece for low, high in job.todo[:count] for piece in range(low, min(high, low + count))][:count]
+    return graph.backed_up(fs, qemu, job, pieces)
+
+
 def worked(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
     """One step more. An error ends the job, and the command that looks at it next tells."""
+    if job.kind == BACKUP:
+        try:
+            return _backed_up(fs, qemu, job)
+        except OSError as error:
+            return _ended(fs, qemu, job, strerror(error.errno or errno.EIO))
     if job.ordered:
         return completed(fs, qemu, job)
     runs = left(fs, qemu, job)
@@ -304,6 +360,8 @@ def _ended(
     Args:
         holds: what a commit holds from now on; a stream goes on to hold what it did, however it has ended.
     """
+    if job.kind == BACKUP:
+        fs, qemu = _target_closed(fs, qemu, job)
     holds = job.holds if job.kind == STREAM else holds
     drive = _drive(qemu, job)
     for node in drive.chain[1:]:
@@ -311,6 +369,14 @@ def _ended(
     chain = tuple(replace(node, readonly=True) if node.name == job.reopened else node for node in drive.chain)
     qemu = qemu.having(unfollowed(_hung_anew(replace(drive, chain=chain), job.source)))
     return graph.opening(fs, qemu), qemu.doing(replace(job, status="concluded", error=error, holds=holds))
+
+
+def _target_closed(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
+    """What a backup has opened by itself is closed, and durable; an image of the monitor's is neither."""
+    opened_for_it = [drive for drive in qemu.drives if drive.kept == job.id]
+    for drive in opened_for_it:
+        fs = fs.synced(drive.root.number)
+    return fs, replace(qemu, drives=tuple(drive for drive in qemu.drives if drive not in opened_for_it))
 
 
 def _hung_anew(drive: Drive, source: str) -> Drive:

@@ -12,7 +12,20 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk.qjson import written
 from simulator.qemu import introspection
 from simulator.qemu.board import Board, Left
-from simulator.qemu.commands import absent, ask, bitmaps, edges, human, life, machine, nodes, snapshots, work
+from simulator.qemu.commands import (
+    absent,
+    ask,
+    backups,
+    bitmaps,
+    edges,
+    human,
+    life,
+    machine,
+    nodes,
+    snapshots,
+    stats,
+    work,
+)
 from simulator.qemu.commands.command import Command
 from simulator.qemu.commands.draining import drained
 from simulator.qemu.graph import Event
@@ -31,6 +44,8 @@ COMMANDS: dict[str, Command] = {
     **machine.COMMANDS,
     **bitmaps.COMMANDS,
     **life.COMMANDS,
+    **stats.COMMANDS,
+    **backups.COMMANDS,
     **human.COMMANDS,
 }
 _CAPABILITIES = {"enable?": many(enum("oob"))}
@@ -167,6 +182,8 @@ def _carried_out(
         raise QmpError(f"The command {name} has not been found", "CommandNotFound")
     if oob and not command.oob:
         raise QmpError(f"The command {name} does not support OOB")
+    if backups.at_work(board) and not backups.allowed(name):
+        raise NotModelled(f"QMP: {name} while a backup is at work")
     given = arguments if name == "blockdev-add" else checked(command.members, arguments)
     if name == "blockdev-add":
         given = nodes.BLOCKDEV(arguments, "", "")

@@ -56,7 +56,7 @@ def job_of(world: World, program: Work) -> BlockJob | None:
 def idle(world: World, program: QemuProgram) -> bool:
     """Whether a job has caught up with the guest and waits to be completed."""
     job = job_of(world, program) if isinstance(program, Work) else None
-    return job is not None and job.status == "ready" and not job.left_sectors and not job.ordered
+    return job is not None and work.waits(job) and not job.ordered
 
 
 def _worked(world: World, program: Work) -> World:

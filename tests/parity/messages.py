@@ -1,5 +1,7 @@
 """Messages to a monitor as clients send them, good and bad, each command in every spelling: one trace each."""
 
+from typing import Any
+
 from tests.parity.monitors import IMAGES as P
 from tests.parity.monitors import File
 from tests.parity.scenarios import MonitorStory, Qmp, q
@@ -25,6 +27,12 @@ QCOW2 = tuple(file for file in SIX if file.format == "qcow2")
 def human(*lines: str) -> tuple[Qmp, ...]:
     """Lines for the human monitor."""
     return tuple(q("human-monitor-command", command_line=line) for line in lines)
+
+
+def backup(device: str, target: str, **more: Any) -> dict[str, Any]:
+    """One of several actions."""
+    _, arguments = q("blockdev-backup", device=device, target=target, **{"sync": "full", **more})
+    return {"type": "blockdev-backup", "data": arguments}
 
 
 MONITORS = [
@@ -994,6 +1002,94 @@ MONITORS = [
             q("block-job-cancel", device="j", force=True),
             q("query-jobs"),
             q("block-job-dismiss", id="j"),
+        ),
+    ),
+    MonitorStory(
+        "qmp-blockstats",
+        "what has been read and written, of devices and of all nodes",
+        SIX,
+        (
+            q("query-blockstats"),
+            q("query-blockstats", query_nodes=True),
+            q("query-blockstats", query_nodes=False),
+            q("query-blockstats", query_nodes="x"),
+            q("blockdev-backup", device="n0", target="a", sync="full", job_id="j"),
+            q("query-blockstats", query_nodes=True),
+        ),
+    ),
+    MonitorStory(
+        "qmp-backup",
+        "a disk copied into another image, what is wrong with the others, and what such a job says",
+        (*SIX, File("half.qcow2", size=512 * 1024, node="h"), File("ro.qcow2", node="ro", readonly=True)),
+        (
+            q("blockdev-backup", device="d0", target="a", sync="full"),
+            q("blockdev-backup", device="d0", target="a", sync="top", job_id="j", auto_dismiss=False, speed=1 << 30),
+            q("query-block-jobs"),
+            q("job-dismiss", id="j"),
+            q("blockdev-backup", device="d0", target="nope", sync="full"),
+            q("blockdev-backup", device="nope", target="a", sync="full"),
+            q("blockdev-backup", device="d0", target="n0", sync="full"),
+            q("blockdev-backup", device="d0", target="h", sync="full"),
+            q("blockdev-backup", device="d0", target="ro", sync="full"),
+            q("blockdev-backup", device="a", target="h", sync="full"),
+            q("blockdev-backup", device="ro", target="a", sync="full"),
+            q("blockdev-backup", device="d0", target="a", sync="incremental"),
+            q("blockdev-backup", device="d0", target="a", sync="bogus"),
+            q("blockdev-backup", device="d0", target="a"),
+            q("blockdev-backup", device="d0", target="a", sync="full", speed=-1),
+            q("blockdev-backup", device="d0", target="a", sync="full", job_id="1"),
+            q("blockdev-backup", device="d0", target="a", sync="full", filter_node_name="n0"),
+            q("blockdev-backup", device="d0", target="a", sync="full", filter_node_name="f", auto_finalize=False),
+            q("query-named-block-nodes", flat=True),
+            q("query-block"),
+            q("job-complete", id="d0"),
+            q("job-finalize", id="d0"),
+            q("blockdev-backup", device="d0", target="a", sync="none", on_target_error="report"),
+            q("query-jobs"),
+            q("job-pause", id="d0"),
+            q("job-resume", id="d0"),
+            q("block-job-set-speed", device="d0", speed=5),
+            q("block-job-cancel", device="d0"),
+            q("query-block"),
+        ),
+    ),
+    MonitorStory(
+        "qmp-drive-backup",
+        "a disk copied into a file that is made for it, or is there",
+        SIX,
+        (
+            q("drive-backup", device="d0", target=f"{P}/b1", sync="full"),
+            q("drive-backup", device="d0", target=f"{P}/b2", sync="top", format="qcow2", job_id="j"),
+            q("drive-backup", device="d1", target=f"{P}/b3", sync="top", format="raw", job_id="j"),
+            q("drive-backup", device="d0", target=f"{P}/b4", sync="top", format="raw", job_id="j"),
+            q("drive-backup", device="d0", target=f"{P}/b1", sync="full", mode="existing", job_id="j"),
+            q("drive-backup", device="d0", target=f"{P}/gone", sync="full", mode="existing"),
+            q("drive-backup", device="d0", target=f"{P}/bare.qcow2", sync="full", mode="existing"),
+            q("drive-backup", device="d0", target=f"{P}/no/b", sync="full"),
+            q("drive-backup", device="d0", target=f"{P}/b5", sync="full", format="nosuch"),
+            q("drive-backup", device="d0", target=f"{P}/b5", sync="full", job_id="1"),
+            q("drive-backup", device="d0", target=f"{P}/b5", sync="full", mode="existing", job_id="j"),
+            q("drive-backup", device="d1", target=f"{P}/b6", sync="full", auto_finalize=False, auto_dismiss=False),
+            q("query-named-block-nodes", flat=True),
+            q("job-finalize", id="d1"),
+            q("query-named-block-nodes", flat=True),
+            q("job-dismiss", id="d1"),
+        ),
+    ),
+    MonitorStory(
+        "qmp-backups-together",
+        "two disks copied as they are at one moment, and lists that fail",
+        (*SIX, File("two.qcow2", node="b")),
+        (
+            q("transaction", actions=[backup("d0", "a"), backup("d1", "b", sync="none")]),
+            q("query-jobs"),
+            q("job-cancel", id="d1"),
+            q("transaction", actions=[backup("d0", "a"), backup("d1", "b"), {"type": "abort", "data": {}}]),
+            q("transaction", actions=[backup("d0", "a"), backup("d1", "nope")]),
+            q("transaction", actions=[backup("d0", "a"), backup("d1", "a")]),
+            q("transaction", actions=[{**backup("d0", f"{P}/b1"), "type": "drive-backup"}, backup("d1", "d1")]),
+            q("drive-backup", device="d0", target=f"{P}/b1", sync="full", mode="existing"),
+            q("query-block"),
         ),
     ),
 ]

@@ -22,7 +22,7 @@ from simulator.serve.xl.run import SUBCOMMANDS
 from simulator.serve.xl.words import Refused
 from simulator.tools.img.run import NOT_MODELLED, OPTIONS
 from tests.parity import traces, xen_traces
-from tests.parity.test_ledger import A_GUEST_WITHOUT_KERNEL, A_JOB_IN_A_GRAPH, LEDGER
+from tests.parity.test_ledger import A_GUEST_WITHOUT_KERNEL, A_JOB_IN_A_GRAPH, DISCARDS_OF_TABLES, LEDGER
 from tests.parity.test_mutants import MUTANTS
 from tests.parity.test_qemu_img_broken import FAILS_OTHERWISE as FAILS
 from tests.parity.test_qemu_img_broken import LEFT_OTHERWISE as LEFT
@@ -234,7 +234,7 @@ def _mutants() -> Iterator[str]:
 def _ledger() -> Iterator[tuple[str, str]]:
     """Every known difference between the simulator and the real tools, and why there is one."""
     yield from ((entry.__name__.replace("_", " "), why) for entry, (why, _) in LEDGER.items())
-    yield from (A_GUEST_WITHOUT_KERNEL, A_JOB_IN_A_GRAPH)
+    yield from (A_GUEST_WITHOUT_KERNEL, A_JOB_IN_A_GRAPH, DISCARDS_OF_TABLES)
     yield from ((f"{operation}, whose disk fails at `{event}`", why) for (operation, event), why in FAILS.items())
     for operation, left in LEFT.items():
         for (damage, tags, shows), why in left.items():

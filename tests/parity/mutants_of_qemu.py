@@ -10,7 +10,7 @@ from simulator.disk.snapshots import Table
 from simulator.qemu import board as boards
 from simulator.qemu import jobs, monitor, wire
 from simulator.qemu.board import Board, Left
-from simulator.qemu.commands import bitmaps, machine, snapshots, work
+from simulator.qemu.commands import ask, backups, bitmaps, machine, making, snapshots, work
 from simulator.qemu.commands.command import Result
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments
@@ -124,7 +124,7 @@ def a_bare_overlay_stays(patch: pytest.MonkeyPatch) -> None:
 
 def no_image_is_locked(patch: pytest.MonkeyPatch) -> None:
     """An image that is open may be opened once more for writing."""
-    for module in (boards, snapshots):
+    for module in (boards, making):
         patch.setattr(module, "require_lock", lambda *_args, **_named: None)
 
 
@@ -330,7 +330,7 @@ def a_stream_of_nothing_changes_nothing(patch: pytest.MonkeyPatch) -> None:
 
 def any_name_is_a_filters(patch: pytest.MonkeyPatch) -> None:
     """What a client calls the filter of a job is its own affair."""
-    patch.setattr(work, "_require_filter_name", lambda *_args: None)
+    patch.setattr(work, "require_filter_name", lambda *_args: None)
 
 
 def a_paused_job_can_be_cancelled(patch: pytest.MonkeyPatch) -> None:
@@ -342,7 +342,51 @@ def a_paused_job_can_be_cancelled(patch: pytest.MonkeyPatch) -> None:
     _instead(patch, "block-job-cancel", cancelled)
 
 
+# --- backups ---------------------------------------------------------------------------------------------------------
+
+
+def a_backup_makes_room_for_a_smaller_target(patch: pytest.MonkeyPatch) -> None:
+    """A backup fits its target to the disk, as a commit does."""
+    patch.setattr(backups, "sectors", lambda _image: 0)
+
+
+def a_failed_list_says_nothing_of_its_backups(patch: pytest.MonkeyPatch) -> None:
+    """Of a job that a list has made and that has never begun nobody hears."""
+    patch.setattr(backups, "taken_back", lambda board, _left: replace(board, events=()))
+
+
+def a_refused_backup_leaves_no_file(patch: pytest.MonkeyPatch) -> None:
+    """What is wrong with a `drive-backup` is found before its file is made."""
+
+    def refused(do: Do, board: Board, arguments: Arguments) -> Result:
+        try:
+            return do(board, arguments)
+        except Left as error:
+            raise QmpError(str(error)) from None
+
+    _instead(patch, "drive-backup", refused)
+
+
+def a_filter_is_never_a_devices_image(patch: pytest.MonkeyPatch) -> None:
+    """`query-block` leaves out the filter of a backup as it does that of a commit."""
+    patch.setattr(ask, "BACKUP", "none")
+
+
+def a_backup_of_what_the_guest_overwrites_ends(patch: pytest.MonkeyPatch) -> None:
+    """A backup that has nothing to copy yet is over."""
+
+    def ended(do: Do, board: Board, arguments: Arguments) -> Result:
+        return do(board, arguments | {"sync": "full"} if arguments["sync"] == "none" else arguments)
+
+    _instead(patch, "blockdev-backup", ended)
+
+
 MUTANTS: dict[Mutate, str] = {
+    a_backup_makes_room_for_a_smaller_target: "qmp-backup",
+    a_backup_of_what_the_guest_overwrites_ends: "qmp-backup",
+    a_filter_is_never_a_devices_image: "qmp-backup",
+    a_failed_list_says_nothing_of_its_backups: "qmp-backups-together",
+    a_refused_backup_leaves_no_file: "qmp-drive-backup",
     a_newline_ends_a_message: "qmp-session",
     a_newline_ends_an_answer: "qmp-wire",
     a_message_needs_an_id: "qmp-wire",

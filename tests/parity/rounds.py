@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from simulator import NotModelled
 from tests.deep import DEEP_S
 
-DIFFERENTIAL_TESTS = 8
+DIFFERENTIAL_TESTS = 9
 """So many divide that time among themselves."""
 
 EXAMPLES = 40

@@ -286,6 +286,7 @@ class Pair:
         self.real = RealQemu(directory, files, program)
         self.simulated = SimulatedQemu(files, daemon=program == DAEMON)
         self.over = False
+        self.order = ordered
         self.alike = WITH_STORAGE_DAEMON if program == DAEMON else WITH_QEMU
         assert self.real.greeting == self.simulated_greeting()
         self.both("qmp_capabilities", {})
@@ -302,7 +303,7 @@ class Pair:
         message = json.dumps({"execute": name, "arguments": arguments})
         real = normal(self.real.answers(message.replace(IMAGES, self.directory).encode()), self.directory)
         simulated = normal(self.simulated.answers(message.encode()))
-        assert ordered(simulated) == ordered(real), message
+        assert self.order(simulated) == self.order(real), message
         self.over = isinstance(real[-1], str)
 
 

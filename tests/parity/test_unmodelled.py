@@ -60,10 +60,10 @@ def test_a_client_on_the_virtual_loop_is_not_left_waiting(host: SimulatedHost) -
 
     async def asked() -> None:
         await client.connect(socket_path("libxl", host.incarnation("pv1").domid))
-        await client.execute("query-blockstats")
+        await client.execute("query-migrate")
 
     with closing(VirtualMonitors(host.cell)) as monitors:
-        with pytest.raises(NotModelled, match="query-blockstats"):
+        with pytest.raises(NotModelled, match="query-migrate"):
             monitors.loop.run_until_complete(asked())
         monitors.loop.run_until_complete(client.disconnect())
 

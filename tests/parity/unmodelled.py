@@ -29,20 +29,19 @@ def _asked(command: str, **arguments: Any) -> dict[str, Any]:
     return {"execute": command, "arguments": arguments}
 
 
-def _listed(action: str) -> dict[str, Any]:
-    return _asked("transaction", actions=[{"type": action, "data": {"device": NODE, "target": "t", "sync": "full"}}])
-
-
 MESSAGES: dict[str, dict[str, Any]] = {
     "blockdev-mirror": _asked("blockdev-mirror", device=NODE, target="t", sync="full"),
     "drive-mirror": _asked("drive-mirror", device=NODE, target="/images/n", sync="full"),
-    "blockdev-backup": _asked("blockdev-backup", device=NODE, target="t", sync="full"),
-    "drive-backup": _asked("drive-backup", device=NODE, target="/images/n", sync="full"),
-    "transaction blockdev-backup": _listed("blockdev-backup"),
-    "transaction drive-backup": _listed("drive-backup"),
+    "drive-backup, sync none": _asked("drive-backup", device=NODE, target="/images/n", sync="none"),
+    "drive-backup, compressed": _asked("drive-backup", device=NODE, target="/images/n", sync="full", compress=True),
+    "drive-backup, incremental": _asked("drive-backup", device=NODE, target="/n", sync="incremental", bitmap="b"),
+    "transaction drive-backup, grouped": _asked(
+        "transaction",
+        actions=[{"type": "drive-backup", "data": {"device": NODE, "target": "/images/n", "sync": "full"}}],
+        properties={"completion-mode": "grouped"},
+    ),
     "blockdev-create": _asked("blockdev-create", **{"job-id": "j", "options": {"driver": "file"}}),
     "blockdev-reopen": _asked("blockdev-reopen", options=[]),
-    "query-blockstats": _asked("query-blockstats"),
     "block-dirty-bitmap-add, persistent": _asked("block-dirty-bitmap-add", node=NODE, name="b", persistent=True),
     "migrate": _asked("migrate", uri="exec:cat"),
 }

@@ -2,15 +2,15 @@
 
 _NAMES = """
 add-fd add_client announce-self balloon block-export-add block-export-del block-latency-histogram-set
-block-set-write-threshold block_set_io_throttle blockdev-backup blockdev-change-medium blockdev-close-tray
+block-set-write-threshold block_set_io_throttle blockdev-change-medium blockdev-close-tray
 blockdev-create blockdev-insert-medium blockdev-mirror blockdev-open-tray blockdev-remove-medium blockdev-reopen
 calc-dirty-rate cancel-vcpu-dirty-limit change-vnc-password chardev-add chardev-change chardev-remove
 chardev-send-break client_migrate_info closefd device-list-properties device_add device_del display-reload
-display-update drive-backup drive-mirror dump-guest-memory dumpdtb eject expire_password getfd inject-nmi
+display-update drive-mirror dump-guest-memory dumpdtb eject expire_password getfd inject-nmi
 input-send-event memsave migrate migrate-continue migrate-incoming migrate-pause migrate-recover
 migrate-set-capabilities migrate-set-parameters migrate-start-postcopy migrate_cancel nbd-server-add nbd-server-remove
 nbd-server-start nbd-server-stop netdev_add netdev_del object-add object-del pmemsave qom-get qom-list
-qom-list-properties qom-list-types qom-set query-acpi-ospm-status query-balloon query-blockstats query-chardev
+qom-list-properties qom-list-types qom-set query-acpi-ospm-status query-balloon query-chardev
 query-chardev-backends query-colo-status query-command-line-options query-cpu-definitions query-cpu-model-expansion
 query-cpus-fast query-current-machine query-dirty-rate query-display-options query-dump
 query-dump-guest-memory-capability query-fdsets query-hotpluggable-cpus query-iothreads query-kvm query-machines
@@ -31,10 +31,10 @@ xen-set-global-dirty-log xen-set-replication yank
 """
 
 _OF_A_DAEMON = """
-block-export-add block-export-del block-set-write-threshold blockdev-backup blockdev-create blockdev-mirror
-blockdev-reopen chardev-add chardev-change chardev-remove chardev-send-break drive-backup drive-mirror nbd-server-add
+block-export-add block-export-del block-set-write-threshold blockdev-create blockdev-mirror
+blockdev-reopen chardev-add chardev-change chardev-remove chardev-send-break drive-mirror nbd-server-add
 nbd-server-remove nbd-server-start nbd-server-stop object-add object-del qom-get qom-list qom-list-properties
-qom-list-types qom-set query-blockstats query-chardev query-chardev-backends ringbuf-read ringbuf-write
+qom-list-types qom-set query-chardev query-chardev-backends ringbuf-read ringbuf-write
 x-blockdev-amend x-blockdev-change x-blockdev-set-iothread x-debug-block-dirty-bitmap-sha256
 """
 

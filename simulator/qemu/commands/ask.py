@@ -5,12 +5,13 @@ from typing import Any
 import msgspec
 
 from simulator.disk.chain import Link
+from simulator.disk.content import SECTOR
 from simulator.disk.told import Told, image_info, protocol_info
 from simulator.qemu import graph
 from simulator.qemu.bitmap import Bitmap
 from simulator.qemu.board import Board, Place, filename, places
 from simulator.qemu.commands.command import Command, Result
-from simulator.qemu.graph import BlockJob, Drive
+from simulator.qemu.graph import BACKUP, BlockJob, Drive
 from simulator.qemu.jobs import KINDS, STREAM
 from simulator.qemu.schema import Arguments, truth
 
@@ -44,8 +45,11 @@ def backend(board: Board, drive: Drive) -> Told:
         told |= {"io-status": "ok"} if drive.device else {}
         told |= {"tray_open": False} if drive.removable else {}
     told |= {"type": "unknown", "removable": drive.removable, "locked": False}
-    # The filters of jobs are left out here, and only here.
-    return told | {"inserted": device_info(board, Place(drive, 0), flat=False)}
+    # The filters of jobs are left out here, and only here; but those of backups are not.
+    place, job = Place(drive, 0), board.qemu.filtering(drive.root.name)
+    if job is not None and job.kind == BACKUP:
+        return told | {"inserted": _filter_info(board, place, job, flat=False)}
+    return told | {"inserted": device_info(board, place, flat=False)}
 
 
 STREAM_KILLS = "Segmentation fault: query-named-block-nodes after a stream that is over and not dismissed"
@@ -77,7 +81,7 @@ def device_info(board: Board, place: Place, *, flat: bool) -> Told:
     if lower:
         told["backing_file"] = filename(drive, at + 1)
     told["backing_file_depth"] = 0 if flat else len(lower)
-    told |= _limits() | {"image": _image(board, place, flat=flat), **_cache()}
+    told |= _limits(place.node.detect_zeroes) | {"image": _image(board, place, flat=flat), **_cache()}
     return told | ({"dirty-bitmaps": [_bitmap(each) for each in place.node.bitmaps]} if place.node.bitmaps else {})
 
 
@@ -108,15 +112,25 @@ def _file_info(board: Board, place: Place) -> Told:
 
 
 def _filter_info(board: Board, place: Place, job: BlockJob, *, flat: bool) -> Told:
-    active = job.source == place.drive.root.name
-    kind = "copy-on-read" if job.kind == STREAM else "mirror_top" if active else "commit_top"
+    kind = _filter_kind(place, job)
     told = _common(filename(place.drive, place.at), job.filter_name, kind == "commit_top", kind)
     below = _image(board, place, flat=flat)
     image = {key: value for key, value in below.items() if key in _OF_A_FILTER} | {"format": kind}
     if not flat:
         image["backing-image"] = below
     depth = 0 if flat else len(place.drive.chain) - place.at
-    return told | {"backing_file_depth": depth} | _limits() | {"image": image, **_cache()}
+    told |= {"backing_file_depth": depth} | _limits() | {"image": image, **_cache()}
+    if job.kind == BACKUP:
+        # What the guest may not overwrite yet, and what has been copied (QEMU 7.2.22).
+        bits = Bitmap("", job.granule_sectors * SECTOR, recording=False)
+        told["dirty-bitmaps"] = [_bitmap(bits), _bitmap(bits)]
+    return told
+
+
+def _filter_kind(place: Place, job: BlockJob) -> str:
+    if job.kind in {BACKUP, STREAM}:
+        return "copy-before-write" if job.kind == BACKUP else "copy-on-read"
+    return "mirror_top" if job.source == place.drive.root.name else "commit_top"
 
 
 _OF_A_FILTER = {"filename", "format", "dirty-flag", "actual-size", "virtual-size", "cluster-size", "snapshots"}
@@ -126,9 +140,9 @@ def _common(file: str, name: str, readonly: bool, driver: str) -> Told:  # noqa:
     return {"file": file, "node-name": name, "ro": readonly, "drv": str(driver)}
 
 
-def _limits() -> Told:
+def _limits(detect_zeroes: str = "off") -> Told:
     names = ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")
-    return {"encrypted": False, "detect_zeroes": "off", **dict.fromkeys(names, 0)}
+    return {"encrypted": False, "detect_zeroes": detect_zeroes, **dict.fromkeys(names, 0)}
 
 
 def _cache() -> Told:

@@ -15,7 +15,7 @@ from simulator.qemu.commands.ask import progress
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import status_told, works
 from simulator.qemu.commands.nodes import require_free_name
-from simulator.qemu.graph import BlockJob, Drive
+from simulator.qemu.graph import BACKUP, BlockJob, Drive
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments, Kind, enum, text, truth, whole
 
@@ -44,16 +44,16 @@ def _commit(board: Board, arguments: Arguments) -> Result:
     if active and "backing-file" in arguments:
         raise QmpError("'backing-file' specified, but 'top' is the active layer")
     if active:
-        _require_filter_name(board, arguments)
+        require_filter_name(board, arguments)
     elif words := busy_within(board.qemu, Place(bs.drive, top - 1), top, None):
         raise QmpError(words)
     jobs.require_alone(board.qemu, bs.drive)
-    job_id, before = _job_id(board, bs.drive, arguments), board
-    board = _created(board, job_id, arguments)
+    job_id, before = name_for_job(board, bs.drive, arguments), board
+    board = created(board, job_id, arguments)
     try:
         if not active:
             # Here the filter comes after the job, which is gone again without it.
-            _require_filter_name(board, arguments)
+            require_filter_name(board, arguments)
         if words := unreadable(board.qemu, Place(bs.drive, top), base, job_id):
             raise QmpError(words)  # noqa: TRY301 -- as from the filter's name
     except QmpError as error:
@@ -165,9 +165,9 @@ def _stream(board: Board, arguments: Arguments) -> Result:
     if base is None and "backing-file" in arguments:
         raise QmpError("backing file specified, but streaming the entire chain")
     jobs.require_alone(board.qemu, drive)
-    _require_filter_name(board, arguments, "Could not create node: ")
-    job_id, before = _job_id(board, drive, arguments), board
-    board = _created(board, job_id, arguments)
+    require_filter_name(board, arguments, "Could not create node: ")
+    job_id, before = name_for_job(board, drive, arguments), board
+    board = created(board, job_id, arguments)
     lower = None if base is None else drive.chain[base].layer
     name = "" if base is None else arguments.get("backing-file", filename(drive, base))
     try:
@@ -214,7 +214,7 @@ def _stop_above(board: Board, place: Place, arguments: Arguments) -> int | None:
     return None
 
 
-def _require_filter_name(board: Board, arguments: Arguments, prefix: str = "") -> None:
+def require_filter_name(board: Board, arguments: Arguments, prefix: str = "") -> None:
     """The filter of the job may be called so."""
     try:
         if (name := arguments.get("filter-node-name")) is not None:
@@ -223,7 +223,8 @@ def _require_filter_name(board: Board, arguments: Arguments, prefix: str = "") -
         raise QmpError(f"{prefix}{error}") from None
 
 
-def _job_id(board: Board, drive: Drive, arguments: Arguments) -> str:
+def name_for_job(board: Board, drive: Drive, arguments: Arguments) -> str:
+    """What the job shall be called: as it is asked for, or as the device."""
     return free_job_id(board, arguments.get("job-id", drive.device))
 
 
@@ -236,7 +237,8 @@ def free_job_id(board: Board, job_id: str) -> str:
     return job_id
 
 
-def _created(board: Board, job_id: str, arguments: Arguments) -> Board:
+def created(board: Board, job_id: str, arguments: Arguments) -> Board:
+    """The job is there, unless its speed is none."""
     board = board.happened("JOB_STATUS_CHANGE", status="created", id=job_id)
     if arguments.get("speed", 0) < 0:
         board = board.happened("JOB_STATUS_CHANGE", status="null", id=job_id)
@@ -286,7 +288,12 @@ def step(board: Board, job: BlockJob) -> Board:
 
 def busy(board: Board) -> bool:
     """Whether a job would do something at the next step."""
-    return any(works(job) and not (job.status == "ready" and not job.left_sectors) for job in board.qemu.jobs)
+    return any(works(job) and not waits(job) for job in board.qemu.jobs)
+
+
+def waits(job: BlockJob) -> bool:
+    """Whether a job does nothing more until the guest writes, or it is told to."""
+    return job.endless or (job.status == "ready" and not job.left_sectors)
 
 
 def _left_behind(before: Board, job: BlockJob, after: Board) -> Board:
@@ -335,6 +342,8 @@ def _told(board: Board, known: BlockJob, job: BlockJob) -> Board:
         return board
     if known.status != "pending":
         for status in ("aborting",) if job.error else ("waiting", "pending"):
+            if job.error and job.kind == BACKUP:
+                board = board.happened("BLOCK_JOB_ERROR", device=job.id, operation="write", action="report")
             board = status_told(board, job, status)
     ends = _ends(job) | ({"error": job.error} if job.error else {})
     board = status_told(board.happened("BLOCK_JOB_COMPLETED", **ends), job, "concluded")
