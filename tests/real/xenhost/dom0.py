@@ -14,9 +14,11 @@ from typing import Any, Protocol
 
 PATIENCE_S = 3600.0
 """How long an answer may take by our clock. What a question may take in dom0 is counted there, by dom0's clock."""
-BUSY_S_MAX = 900.0
-"""How long the machine may keep a processor busy over one question, which another's load does not change much: five
-times the longest, all conformance cases of a profile. One whose guest or Xen stands still does so for ever."""
+BUSY_S_MAX = 450.0
+"""How long the machine may keep a processor busy over one question, which another's load does not change much: several
+times the longest, a guest that boots. One whose guest or Xen stands still does so for ever."""
+BUSY_SHARE = 0.25
+"""A question that may take long by dom0's clock may keep the processor busy for this share of it, too."""
 LOOK_S = 5.0
 BULKY = {"data", "env", "input", "socket"}
 """What of a question need not be told."""
@@ -108,7 +110,7 @@ class Dom0:
         `forked`, it is `xensnap` or a Python program, and done by a fork of the process that waits (`waiting.py`).
         """
         question = {"argv": argv, "input": base64.b64encode(stdin).decode(), "env": dict(env or {}), "socket": WAITING}
-        return Running(self, argv, self._ask("fork" if forked else "run", timeout_s, question))
+        return Running(self, argv, timeout_s, self._ask("fork" if forked else "run", timeout_s, question))
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         self._now("put", 60.0, {"path": path, "data": base64.b64encode(data).decode(), "mode": mode})
@@ -151,17 +153,21 @@ class Dom0:
         self._stream.close()
 
     def _now(self, work: str, limit_s: float, question: Mapping[str, Any]) -> dict[str, Any]:
-        return self.wait(self._ask(work, limit_s, question))
+        return self.wait(self._ask(work, limit_s, question), limit_s)
 
-    def wait(self, future: Future[dict[str, Any]]) -> dict[str, Any]:
-        """What becomes of a question. `Dom0Failed`: the machine has gone; `StandsStill`: it works without end."""
+    def wait(self, future: Future[dict[str, Any]], limit_s: float = 0.0) -> dict[str, Any]:
+        """What becomes of a question that has so long by dom0's clock.
+
+        `Dom0Failed`: the machine has gone; `StandsStill`: it works without end.
+        """
         deadline, busy_before = time.monotonic() + PATIENCE_S, self._machine.cpu_s
+        busy_s_max = max(BUSY_S_MAX, limit_s * BUSY_SHARE)
         while True:
             try:
                 return future.result(LOOK_S)
             except TimeoutError:
                 busy_s = self._machine.cpu_s - busy_before
-                if busy_s > BUSY_S_MAX or time.monotonic() > deadline:
+                if busy_s > busy_s_max or time.monotonic() > deadline:
                     raise StandsStill(self._standing(busy_s)) from None
 
     def _standing(self, busy_s: float) -> str:
@@ -206,6 +212,7 @@ class Running:
 
     dom0: Dom0
     argv: Sequence[str]
+    limit_s: float
     future: Future[dict[str, Any]]
 
     @property
@@ -213,7 +220,7 @@ class Running:
         return self.future.done()
 
     def __call__(self) -> Answer:
-        raw = self.dom0.wait(self.future)
+        raw = self.dom0.wait(self.future, self.limit_s)
         out, err = (base64.b64decode(raw[name]).decode(errors="replace") for name in ("out", "err"))
         answer = Answer(tuple(self.argv), raw["status"], out, err, raw["seconds"])
         self.dom0.said.append(answer)

@@ -81,12 +81,19 @@ def test_a_machine_that_goes_leaves_nobody_waiting(pair) -> None:
     host.close()
 
 
-def test_a_machine_that_only_works_and_never_answers_is_given_up(pair, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("timeout_s", "busy_s_max"),
+    [(30.0, dom0.BUSY_S_MAX), (2 * dom0.BUSY_S_MAX / dom0.BUSY_SHARE, 2 * dom0.BUSY_S_MAX)],
+    ids=["soon", "may take long"],
+)
+def test_a_machine_that_only_works_and_never_answers_is_given_up(
+    pair, monkeypatch: pytest.MonkeyPatch, timeout_s: float, busy_s_max: float
+) -> None:
     ours, _ = pair
     monkeypatch.setattr(dom0, "LOOK_S", 0.0)
-    host = dom0.Dom0(ours, machine := Working(dom0.BUSY_S_MAX / 10))
-    with pytest.raises(dom0.StandsStill, match=f"stands still.*{1.1 * dom0.BUSY_S_MAX:.0f} s") as failed:
-        host.run("xl", "list", stdin=b"much")
+    host = dom0.Dom0(ours, machine := Working(busy_s_max / 10))
+    with pytest.raises(dom0.StandsStill, match=f"stands still.*{1.1 * busy_s_max:.0f} s") as failed:
+        host.run("xl", "list", stdin=b"much", timeout_s=timeout_s)
     assert next(machine.looks) == 12
     assert "'xl', 'list'" in str(failed.value)
     assert "input" not in str(failed.value)

@@ -67,7 +67,7 @@ def saves(lab: XenLab) -> set[str]:
     return {file for file in lab.files() if ".save" in file}
 
 
-OFF = ((PV, DISK_ONLY), (PVH, DISK_ONLY_EXTERNAL), (HVM, DISK_ONLY), (HVM, DISK_ONLY_EXTERNAL))
+OFF = ((PV, DISK_ONLY), (PVH, DISK_ONLY_EXTERNAL), (HVM, DISK_ONLY))
 """Of whom and how; the snapshot of a guest that is off goes the way of the one before it."""
 
 HOLDING = """
