@@ -176,7 +176,11 @@ def worked(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]
 
 
 def emptied(fs: FileSystem, qemu: Qemu, drive: Drive) -> tuple[FileSystem, Qemu]:
-    """The human monitor's `commit`: all at once into the next image, and nothing is left in the root."""
+    """The human monitor's `commit`: all at once into the next image, and nothing is left in the root.
+
+    The next image is as writable as it was before (QEMU 7.2.22), which a commit that was cancelled can have left it.
+    """
+    closed = drive.chain[1].readonly
     fs, qemu, drive = _reopened(fs, qemu, drive, 1)
     top, *lower = graph.images(fs, drive)
     try:
@@ -191,7 +195,7 @@ def emptied(fs: FileSystem, qemu: Qemu, drive: Drive) -> tuple[FileSystem, Qemu]
     drive = _same(qemu, drive)
     for node in drive.chain[:2]:
         fs = fs.synced(node.number)
-    qemu = qemu.having(_with(drive, 1, replace(drive.chain[1], readonly=True)))
+    qemu = qemu.having(_with(drive, 1, replace(drive.chain[1], readonly=closed)))
     return graph.opening(fs, qemu), qemu
 
 

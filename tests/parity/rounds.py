@@ -19,7 +19,7 @@ FEW = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(
 
 
 CUT_SHORT_MAX = 0.2
-"""The share of a round's examples that may come upon what is not modelled: the rest of such a one is untried."""
+"""The share of a test's examples that may come upon what is not modelled: the rest of such a one is untried."""
 
 _ENDED: Counter[str] = Counter()
 
@@ -37,14 +37,10 @@ def up_to_not_modelled() -> Iterator[None]:
 
 def again(differential_test: Callable[[], None]) -> None:
     """One round; in a deep run further ones, until the share of this test in its time is over."""
-    until = time.monotonic() + DEEP_S / DIFFERENTIAL_TESTS
-    _round(differential_test)
-    while time.monotonic() < until:
-        _round(differential_test)
-
-
-def _round(differential_test: Callable[[], None]) -> None:
     _ENDED.clear()
+    until = time.monotonic() + DEEP_S / DIFFERENTIAL_TESTS
     differential_test()
+    while time.monotonic() < until:
+        differential_test()
     cut_short = _ENDED.total() - _ENDED[""]
     assert cut_short <= CUT_SHORT_MAX * _ENDED.total(), _ENDED

@@ -157,6 +157,13 @@ def test_a_backup_is_of_the_moment_at_which_it_began(tmp_path: Path) -> None:
     assert (size, [(low, high, write) for low, high, write in runs if write]) == (1 << 20, [(0, 128, 1)])
 
 
+def test_what_stands_above_the_disk_meanwhile_shows_none_of_its_snapshots(tmp_path: Path) -> None:
+    asked = [q("query-block"), q("query-named-block-nodes", flat=True), q("query-named-block-nodes", flat=False)]
+    held = q("blockdev-backup", device="d0", target="t1", sync="full", job_id="j", auto_finalize=False)
+    snapshot = q("blockdev-snapshot-internal-sync", device="d0", name="s1")
+    back_up_the_same([snapshot, held, *asked, q("job-finalize", id="j")], tmp_path)
+
+
 def test_a_raw_target_is_not_locked_while_it_is_copied_to(tmp_path: Path) -> None:
     pair = Pair(tmp_path, TARGETS)
     info = ["info", "-f", "raw"]

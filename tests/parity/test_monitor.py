@@ -545,6 +545,12 @@ FOUND = {
         q("block-stream", device="d0", **PENDING),
         q("job-cancel", id="j"),
     ],
+    "and after the human monitor's commit, too": [
+        q("block-commit", device="d0", job_id="j"),
+        q("job-cancel", id="j"),
+        q("human-monitor-command", command_line="commit d0"),
+        q("query-named-block-nodes", flat=True),
+    ],
     "and also where only the monitor still keeps what stands on it": [
         A_OVER_N0,
         NAMED_OVER_D0,

@@ -82,6 +82,8 @@ AMENDS = st.lists(
 ).map(",".join)
 ACTIONS = st.sampled_from([["--add"], ["--add"], ["--remove"], ["--clear"], ["--enable"], ["--disable"]])
 JSON = st.sampled_from([[], ["--output=json"], ["--output", "json"]])
+STRICT = st.sampled_from([[]] * 7 + [["-s"]])
+"""Seldom: of images of one size, which most here are, it is not modelled."""
 BLOCKS = st.sampled_from(["bs=64k", "bs=512", "bs=1000", "bs=0", "count=2", "count=100", "skip=1", "skip=3", "x=1"])
 COMMANDS = st.one_of(
     words(fixed("create", "-f"), one(FORMATS), maybe("-q"), maybe("-o", OPTIONS), one(NAMES), one(SIZES)),
@@ -124,7 +126,7 @@ COMMANDS = st.one_of(
     words(fixed("measure", "--output=json"), maybe("-O", FORMATS), maybe("-l", TAGS), one(NAMES)),
     words(fixed("measure", "--output=json", "-O", "qcow2", "--size"), one(SIZES)),
     words(fixed("measure", "-O", "qcow2"), one(NAMES)),
-    words(fixed("compare"), maybe("-s"), maybe("-q"), maybe("-p"), maybe("-T", CACHES), one(NAMES), one(NAMES)),
+    words(fixed("compare"), STRICT, maybe("-q"), maybe("-p"), maybe("-T", CACHES), one(NAMES), one(NAMES)),
     words(fixed("map"), JSON, maybe("-f", FORMATS), maybe("-s", SIZES), maybe("-l", SIZES), one(NAMES)),
     words(fixed("map"), JSON, fixed("-f", "qcow2"), one(NAMES)),
     words(st.sampled_from([["bogus"], ["info"], ["create"], ["snapshot"], ["resize", "a"], ["compare", "a"]])),

@@ -115,7 +115,8 @@ def _filter_info(board: Board, place: Place, job: BlockJob, *, flat: bool) -> To
     kind = _filter_kind(place, job)
     told = _common(filename(place.drive, place.at), job.filter_name, kind == "commit_top", kind)
     below = _image(board, place, flat=flat)
-    image = {key: value for key, value in below.items() if key in _OF_A_FILTER} | {"format": kind}
+    passed_on = _OF_A_FILTER - ({"snapshots"} if job.kind == BACKUP else set())  # which has two children to ask
+    image = {key: value for key, value in below.items() if key in passed_on} | {"format": kind}
     if not flat:
         image["backing-image"] = below
     depth = 0 if flat else len(place.drive.chain) - place.at
