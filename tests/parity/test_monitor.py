@@ -531,6 +531,14 @@ FOUND = {
         q("job-finalize", id="j"),
         q("query-block"),
     ],
+    "the human monitor takes a snapshot away while the job works on": [
+        q("blockdev-snapshot-internal-sync", device="d1", name="s1"),
+        q("block-commit", device="d0", job_id="j"),
+        *(
+            q("human-monitor-command", command_line=f"snapshot_delete_blkdev_internal {names}")
+            for names in ("d0 s1", "d1 gone", "d1 s1")
+        ),
+    ],
     "what was paused is not when it has been cancelled": [
         q("block-commit", device="d0", job_id="j", auto_dismiss=False),
         q("job-pause", id="j"),

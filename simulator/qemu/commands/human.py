@@ -285,7 +285,7 @@ _DOING = {
         _SNAPSHOT, _as_qmp(snapshots.COMMANDS["blockdev-snapshot-internal-sync"], drains=True)
     ),
     "snapshot_delete_blkdev_internal": Line(
-        f"{_SNAPSHOT},id:s?", _as_qmp(snapshots.COMMANDS["blockdev-snapshot-delete-internal-sync"], drains=True)
+        f"{_SNAPSHOT},id:s?", _as_qmp(snapshots.COMMANDS["blockdev-snapshot-delete-internal-sync"])
     ),
     "block_resize": Line("device:B,size:o", _as_qmp(nodes.COMMANDS["block_resize"])),
     "block_stream": Line("device:B,speed:o?,base:s?", _streamed),

@@ -73,18 +73,10 @@ def _source(fs: FileSystem, call: Call, image: Opened) -> Image | None:
         return None
     plain = replace(call, given=tuple(each for each in call.given if each[0] != "image-opts"))
     try:
-        return _beside(image, opened(fs, plain, name, form=call.get("F"), writing=False, backing=False))
+        return opened(fs, plain, name, form=call.get("F"), writing=False, backing=False, beside=image).images[0]
     except Failed as error:
         error.stderr = image.warning + error.stderr
         raise
-
-
-def _beside(image: Opened, source: Opened) -> Image:
-    # One that is read as raw has no tables, and is in nobody's way (measured: 7.2.22).
-    if source.top.number == image.top.number and isinstance(source.images[0], Qcow2):
-        words = f'Failed to get shared "write" lock\nIs another process using the image [{source.name}]?'
-        raise Failed(f"Could not open '{source.name}': {words}")
-    return source.images[0]
 
 
 def _done(

@@ -64,6 +64,7 @@ def opened(
     backing: bool = True,
     content: bool = True,
     sharing: bool = True,
+    beside: Opened | None = None,
     words: str = "Could not open '{name}': ",
     status: int = 1,
 ) -> Opened:
@@ -72,6 +73,7 @@ def opened(
     Args:
         content: whether the disk is looked at, and not only what the header tells.
         sharing: whether `-U` is about this image.
+        beside: another that is open for writing already. One that is read as raw is not in its way.
     """
     shown = name
     head = words.format(name=shown)
@@ -96,9 +98,11 @@ def opened(
         if writing and path in fs.dirs:
             raise OpenError(f"Could not open '{path}': Is a directory", path=path)  # noqa: TRY301 -- as from below
         layer = Layer(path, Format(form))
+        if (number := fs.find(path)) is not None and not shared:  # before the header is read
+            _require_lock(fs, number, path, writing=writing, reading=content)
+            if beside and number == beside.top.number and form == "qcow2":
+                raise _locked('shared "write"', path)
         top = chains.opened(fs, layer)
-        if not shared:
-            _require_lock(fs, top, writing=writing, reading=content)
         opening = (top.number,) if writing else ()
         links = (top, *_below(fs, top, shared=shared)) if backing else (top,)
     except OpenError as error:
@@ -165,7 +169,7 @@ def _below(fs: FileSystem, top: Link, *, shared: bool) -> tuple[Link, ...]:
         links = chains.chain(fs, lower)
         if not shared:
             for link in links:
-                _require_lock(fs, link, writing=False)
+                _require_lock(fs, link.number, link.path, writing=False)
     except OpenError as error:
         if top.number in error.loop:
             raise chains.loop_through(top, error) from None
@@ -173,8 +177,8 @@ def _below(fs: FileSystem, top: Link, *, shared: bool) -> tuple[Link, ...]:
     return links
 
 
-def _require_lock(fs: FileSystem, link: Link, *, writing: bool, reading: bool = True) -> None:
-    locks = [entry for entry in fs.opens.get(link.number, ()) if entry.locked]
+def _require_lock(fs: FileSystem, number: int, path: str, *, writing: bool, reading: bool = True) -> None:
+    locks = [entry for entry in fs.opens.get(number, ()) if entry.locked]
     lock = ""
     if reading and any(entry.unread for entry in locks):
         lock = '"consistent read"'
@@ -183,8 +187,11 @@ def _require_lock(fs: FileSystem, link: Link, *, writing: bool, reading: bool = 
     elif any(entry.writing for entry in locks):
         lock = 'shared "write"'
     if lock:
-        words = f"Failed to get {lock} lock\nIs another process using the image [{link.path}]?"
-        raise OpenError(words, path=link.path)
+        raise _locked(lock, path)
+
+
+def _locked(lock: str, path: str) -> OpenError:
+    return OpenError(f"Failed to get {lock} lock\nIs another process using the image [{path}]?", path=path)
 
 
 class _Named(msgspec.Struct, frozen=True):

@@ -1,10 +1,11 @@
 """Guests and hosts in trouble: nothing is lost, and what is told is true."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from tests.real.xenhost import killing
+from tests.real.xenhost import failing, killing
 from tests.real.xenhost.dom0 import Running
 from tests.real.xenhost.guests import HVM, PV, PVH
 from tests.real.xenhost.lab import STORE, VERB_S, XenLab
@@ -57,6 +58,40 @@ def test_a_save_that_meets_a_full_disk_leaves_the_guest_running_and_no_fragment(
         lab.face.works_well()
         lab.face.holds("two", "two")
         room(lab, 450)
+    lab.xensnap("revert", name, "one")
+    lab.face.holds("one", "one")
+    lab.images_are_whole()
+
+
+def disk_that_can_fail(lab: XenLab, mib: int) -> str:
+    """A disk of this size, with a file system on it; what to call it."""
+    lab.dom0.put("/tmp/failing.py", Path(failing.__file__).read_bytes())
+    device = lab.dom0.shell(f"truncate -s {mib}M /srv/disk && losetup --find --show /srv/disk").strip()
+    lab.dom0.run("python3", "-E", "-S", "/tmp/failing.py", "make", device)
+    return device
+
+
+@EACH_GUEST
+def test_a_save_onto_a_disk_that_fails_leaves_the_guest_running_and_no_fragment(lab: XenLab) -> None:
+    """xl is satisfied once the kernel has taken what it writes; that the disk has not is seen by asking for it."""
+    name = lab.guest.name
+    device = disk_that_can_fail(lab, 1024)
+    watchers = lab.watchers()
+    lab.face.mark("one")
+    lab.xensnap("create", name, "--name", "one", "--memory", f"{failing.PLACE}/one")
+    lab.face.mark("two")
+    lab.dom0.run("python3", "-E", "-S", "/tmp/failing.py", "fail", device)
+    for options in [(), *([("--live",)] if lab.guest is not PV else [])]:
+        document = lab.refused("create", name, "--name", "two", "--memory", f"{failing.PLACE}/two", *options)
+        assert (document["exit_code"], document["effect"]) == (1, "none"), document
+        assert "Input/output error" in document["cause"]
+        assert lab.running()
+        assert lab.watchers() == watchers
+        assert lab.snapshots() == ["one"]
+        assert lab.dom0.shell(f"ls {failing.PLACE}").split() == ["lost+found", "one"]
+        lab.face.holds("two", "two")
+    lab.dom0.run("python3", "-E", "-S", "/tmp/failing.py", "heal", device)
+    lab.xensnap("create", name, "--name", "two", "--memory", f"{failing.PLACE}/two")
     lab.xensnap("revert", name, "one")
     lab.face.holds("one", "one")
     lab.images_are_whole()
