@@ -621,6 +621,16 @@ FOUND = {
         q("block-commit", device="d0", **PENDING),
         q("block-stream", device="d0", job_id="k", base_node="ov"),
     ],
+    **{
+        f"of two jobs that one stops first which stands on the older image: {first} and {second}, {name}": [
+            q("blockdev-snapshot-sync", device="d1", snapshot_file=f"{IMAGES}/new1"),
+            q("block-commit", device=first, job_id="k"),
+            q("block-commit", device=second, job_id="j"),
+            (name, arguments),
+        ]
+        for first, second in (("d0", "d1"), ("d1", "d0"))
+        for name, arguments in (q("stop"), q("quit"))
+    },
     "jobs are listed as they were begun": [
         q("block-commit", device="d0", job_id="j"),
         q("block-stream", device="n1", **(PENDING | {"job_id": "k"})),

@@ -175,6 +175,7 @@ FOUND = [
     ["rebase -u -b sub -F raw o", "check -T none o", "rebase -T none -b a o", "commit -t none o", "amend -t none o"],
     ["bitmap --merge s -b b b s", "bitmap --merge s -b b -F raw b t", "bitmap --merge s -b a a s"],
     ["bitmap --merge s -b b -F qcow2 b s", "bitmap --merge s -b sub/../b b s"],
+    ["rebase -b a -F qcow2 a", "rebase -b sub/../a a"],
     ["amend -o compat=v3, -z a", "create -o , -z n", "convert -o lazy_refcounts=on,,, -z a p"],
 ]
 """What random command lines have come to differ in."""

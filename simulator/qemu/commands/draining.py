@@ -14,10 +14,28 @@ def status_told(board: Board, job: BlockJob, status: str) -> Board:
     return board.happened("JOB_STATUS_CHANGE", status=status, id=job.id)
 
 
+def stopped(board: Board, vdev: str | None = None) -> tuple[BlockJob, ...]:
+    """The jobs, or those of one drive, that a drain lets stop, in that order: by the images they stand on.
+
+    QEMU goes through its nodes, the oldest first, and stops what works on one or above it (QEMU 7.2.22).
+    """
+    working = [job for job in board.qemu.jobs if works(job) and vdev in {None, job.vdev}]
+    return tuple(sorted(working, key=lambda job: _oldest(board, job)))
+
+
+def _oldest(board: Board, job: BlockJob) -> int:
+    chains = [[node.name for node in drive.chain] for drive in board.qemu.drives]
+    serials = {node.name: node.serial for drive in board.qemu.drives for node in drive.chain}
+    below = (names[names.index(job.source) :] for names in chains if job.source in names)
+    return min((serials[name] for names in below for name in names), default=0)
+
+
 def drained(board: Board, vdev: str | None = None) -> Board:
-    """Every job, or those of one drive, stops and goes on (qemu.md 166)."""
+    """Every job, or those of one drive, stops; then they go on in the order in which they were begun (qemu.md 166)."""
+    jobs = stopped(board, vdev)
+    for job in jobs:
+        board = status_told(board, job, "standby" if job.status == "ready" else "paused")
     for job in board.qemu.jobs:
-        if works(job) and vdev in {None, job.vdev}:
-            for status in ("standby", "ready") if job.status == "ready" else ("paused", "running"):
-                board = status_told(board, job, status)
+        if job in jobs:
+            board = status_told(board, job, "ready" if job.status == "ready" else "running")
     return board

@@ -13,7 +13,7 @@ from simulator.qemu.blockers import busy_within, root, unreadable
 from simulator.qemu.board import Board, Left, Place, by_device, by_node, filename, found, stands_elsewhere, valid_id
 from simulator.qemu.commands.ask import progress
 from simulator.qemu.commands.command import Command, Result
-from simulator.qemu.commands.draining import status_told, works
+from simulator.qemu.commands.draining import status_told, stopped, works
 from simulator.qemu.commands.nodes import require_free_name
 from simulator.qemu.graph import BACKUP, BlockJob, Drive
 from simulator.qemu.points import QmpError
@@ -446,9 +446,8 @@ def _abandoned(board: Board, job: BlockJob) -> Board:
 
 def given_up(board: Board) -> Board:
     """QEMU ends: every job stops, is cancelled and is forgotten, the newest first."""
-    for job in board.qemu.jobs:
-        if works(job):
-            board = _paused(board, job)[0]
+    for job in stopped(board):
+        board = _paused(board, job)[0]
     for job in reversed(board.qemu.jobs):
         board = _forgotten(board, job) if job.over else _abandoned(board, replace(job, auto_dismiss=True))
     return board

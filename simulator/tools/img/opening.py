@@ -98,11 +98,13 @@ def opened(
         if writing and path in fs.dirs:
             raise OpenError(f"Could not open '{path}': Is a directory", path=path)  # noqa: TRY301 -- as from below
         layer = Layer(path, Format(form))
-        if (number := fs.find(path)) is not None and not shared:  # before the header is read
+        if form == "qcow2" and (number := fs.find(path)) is not None and not shared:  # before the header is read
             _require_lock(fs, number, path, writing=writing, reading=content)
-            if beside and number == beside.top.number and form == "qcow2":
+            if beside and number == beside.top.number:
                 raise _locked('shared "write"', path)
         top = chains.opened(fs, layer)
+        if form == "raw" and not shared:
+            _require_lock(fs, top.number, path, writing=writing, reading=content)
         opening = (top.number,) if writing else ()
         links = (top, *_below(fs, top, shared=shared)) if backing else (top,)
     except OpenError as error:
