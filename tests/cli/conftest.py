@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from simulator import SimulatedHost, persist
+from simulator.faults.damage import Damage, damaged
 from simulator.tools.qemu_img import SnapshotCreate
 from xensnap import hosts
 from xensnap.cli import configuration
@@ -114,6 +115,12 @@ def tag_by_hand(shell: Shell, tag: str) -> None:
     layer = next(disk.layer for disk in host.run(host.toolstack.inspect("guest1")).disks if disk.format == "qcow2")
     assert not host.operate(SnapshotCreate(layer, tag))
     path.write_bytes(persist.encode(host.world.ended(host.pid)))
+
+
+def damage_by_hand(shell: Shell, damage: Damage) -> None:
+    """Do to the simulated host what its operator would not want."""
+    path = Path(shell.host.removeprefix("sim:")) / hosts.WORLD_FILE
+    path.write_bytes(persist.encode(damaged(persist.decode(path.read_bytes()), damage)))
 
 
 @pytest.fixture

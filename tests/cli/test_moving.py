@@ -112,8 +112,15 @@ def test_an_interrupted_import_is_found_and_ended_by_recover(sim) -> None:
     words = ["import", "/images/then.xensnap", "--directory", "/images", "--name", "copy", "--new-uuid"]
     sim.ok("sim", "crash", "--at", "80", *words)
     assert sim.error(*words)["id"] == "recovery-due"
+    result = sim.run("doctor", "--json")
+    (found,) = (each for domain in json.loads(result.stdout)["domains"] for each in domain["findings"])
+    assert (result.exit_code, found["id"], found["subject"]) == (5, "interrupted", "copy")
+    assert sim.error("domain", "start", "copy")["id"] == "recovery-due"
     (recovered,) = sim.json("recover")["recovered"]
     assert (recovered["domain"], recovered["outcome"]) == ("copy", "undone")
+    assert "all fits together" in sim.ok("doctor")
+    sim.ok("sim", "crash", "--at", "80", *words)
+    assert "repaired interrupted: copy" in sim.ok("doctor", "--repair")
     sim.ok(*words)
     assert sim.ok("list", "copy", "--name-only") == "then\n"
 

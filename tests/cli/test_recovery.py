@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from simulator.faults.damage import NewUuid
+from tests.cli.conftest import UUID, damage_by_hand
+from tests.doctor.damages import OTHER
 from xensnap.cli import progress
 from xensnap.engine.execute import Progress
 
@@ -56,6 +59,22 @@ def test_what_is_decided_cannot_be_undone(sim) -> None:
     failed = sim.run("recover", "--abort")
     assert failed.exit_code == 6
     assert "past its point of no return" in failed.stderr
+    assert sim.json("recover")["recovered"][0]["outcome"] == "done"
+
+
+def test_what_waits_for_a_domain_that_the_host_knows_no_more_is_told_by_all_who_are_asked(sim) -> None:
+    sim.ok("create", "guest1", "-n", "one")
+    sim.ok("sim", "crash", "--at", "50", "delete", "guest1", "one")
+    damage_by_hand(sim, NewUuid(UUID, OTHER))
+    failed = sim.run("recover", "--json")
+    (told,) = json.loads(failed.stdout)["failed"]
+    assert (failed.exit_code, told["domain"], told["id"]) == (3, UUID, "interrupted-of-nobody")
+    found = json.loads(sim.run("doctor", "--json").stdout)["domains"][-1]
+    assert (found["domain"], [each["id"] for each in found["findings"]]) == (UUID, ["interrupted-of-nobody"])
+    assert found["findings"][0]["remedy"] == told["remedy"]
+    for words in (["recover", UUID], ["domain", "start", UUID], ["doctor", UUID], ["create", UUID]):
+        assert sim.error(*words)["id"] == "interrupted-of-nobody"
+    damage_by_hand(sim, NewUuid(OTHER, UUID))
     assert sim.json("recover")["recovered"][0]["outcome"] == "done"
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from simulator import SimulatedHost
+from simulator import SimulatedHost, after_engine_crash
 from simulator.checkers.leaks import unclean
 from simulator.faults import damage
 from tests.crash import running, test_births, test_pivot, test_redefine, test_relocate
-from tests.crash.harness import CLUSTER, GUEST, Operation, Tag, guest, nothing_is_left, scribble
+from tests.crash.harness import CLUSTER, GUEST, Operation, Tag, every_crash, guest, nothing_is_left, scribble
 from tests.crash.test_births import ARCHIVE, NEW
 from tests.crash.test_every_effect import with_history
 from tests.doctor import damages
@@ -158,12 +158,21 @@ def _repair_stores_of_nobody(engine: Engine) -> object:
     return engine.diagnose_stores_of_nobody(repair=True)
 
 
+def _repair_all(host: SimulatedHost) -> None:
+    """As `xensnap doctor --repair` does it: first what makes domains, then each domain that there is."""
+    engine = Engine(host, wait_s=RECOVER_WAIT_S)
+    _repair_stores_of_nobody(engine)
+    for domain in engine.domains():
+        engine.repair(domain.uuid)
+
+
 DISKS = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _sound)
 BIRTH = Judge(test_births.everything, lambda host: test_births.recover(Engine(host)), _nothing_unclean)
 MOVE = Judge(_as_told, lambda host: Engine(host).recover(GUEST), _sound_elsewhere)
 MOVED = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _sound_elsewhere)
 CHANGED = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _no_orphans)
 REPAIR = Judge(_mended, _mend, _nothing_unclean, both=False)
+HALF_MADE = Judge(test_births.everything, _repair_all, _nothing_unclean, both=False)
 NOBODYS = Judge(_of_nobody, lambda host: _repair_stores_of_nobody(Engine(host)), _nothing_unclean, both=False)
 PREPARING = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _nothing_torn)
 ARCHIVED = Judge(_and_archive, lambda host: Engine(host).recover(GUEST), _sound_but_for_the_archive)
@@ -305,6 +314,22 @@ def with_locks_of_nobody(host_kind: type[SimulatedHost]) -> SimulatedHost:
         for place in (store.directory, store.directory.rpartition("/")[0]):
             host.run(host.files.sync_dir(place))
     return host
+
+
+def _half_made(which: int) -> World:
+    """A host on which a clone was being made, first or last of the deaths that leave something to be ended."""
+
+    def made(host_kind: type[SimulatedHost]) -> SimulatedHost:
+        host = test_births.source("e", host_kind=host_kind)
+        deaths = (after_engine_crash(point.world) for point in every_crash(host, _clone))
+        left = [world for world in deaths if Engine(host_kind(world)).unborn()]
+        return host_kind(left[which])
+
+    return made
+
+
+def _clone(engine: Engine) -> object:
+    return engine.make(CloneRequest(GUEST, "s", NEW, linked=True))
 
 
 def _repairing(engine: Engine) -> object:
@@ -455,6 +480,8 @@ ROWS: dict[str, Row] = {
     ),
     "merge below a guest": Row("delete", lambda kind: test_pivot.four(host_kind=kind), test_pivot.delete_oldest, DISKS),
     # what has no journal
+    "repair of what was begun": Row("diagnose_stores_of_nobody", _half_made(0), _repair_stores_of_nobody, HALF_MADE),
+    "repair of what was decided": Row("diagnose_stores_of_nobody", _half_made(-1), _repair_stores_of_nobody, HALF_MADE),
     "repair of nobody's": Row("diagnose_stores_of_nobody", with_locks_of_nobody, _repair_stores_of_nobody, NOBODYS),
     # an `xl create` that is killed leaves the guest as it was built, standing still
     "start": Row(

@@ -64,7 +64,9 @@ AT_ONCE = {
 }
 """Effects that have no half."""
 
-LOOKING = {"unborn", "view", "maps", "verify", "plan", "following", "plan_making", "undoing", "audit", "diagnose"}
+LOOKING = {
+    *("unborn", "bereft", "view", "maps", "verify", "plan", "following", "plan_making", "undoing", "audit", "diagnose")
+}
 """What the engine is asked for that changes nothing."""
 
 ASKING = {"perform", "make", "apply", "recover"}

@@ -45,10 +45,10 @@ def command(session: Session, domain: str | None, everywhere: bool, check: bool,
         raise Usage("--all and a domain contradict each other", id="contradiction", remedy="Give one of them.")
     with session.engine(changes=repair) as engine:
         host = engine.host.name
+        nobodys = engine.diagnose_stores_of_nobody(repair=repair) if domain is None else ()  # which may make a domain
         refs = [domain] if domain is not None else [str(each.uuid) for each in engine.domains()]
         examined, errors = _everywhere(engine, refs, check=check, repair=repair, alone=domain is not None)
-        if domain is None:
-            examined += engine.diagnose_stores_of_nobody(repair=repair)
+        examined += nobodys
     document = DoctorDocument(host, tuple(map(_examined, examined)), errors)
     for each in errors:
         session.warn(f"{each.domain}: {each.cause}")

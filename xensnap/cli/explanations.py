@@ -412,7 +412,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     ),
     "guest-gone": ("The guest ended while it was worked on.", "Try again with the domain as it is now."),
     "internal-error": ("A mistake of ours.", "Please report it, with what --debug prints."),
-    "interrupted": ("Somebody pressed Ctrl-C; the message says how the operation ended.", "Nothing, or `recover`."),
+    "interrupted": (
+        "Somebody pressed Ctrl-C; the message says how the operation ended. Or the doctor found one without an end.",
+        "Nothing, or `xensnap recover`.",
+    ),
     "job-failed": ("A block job in QEMU ended with an error.", "`xensnap chain show DOMAIN`; then try again."),
     "job-stalled": (
         "A block job in QEMU came no nearer to its end: the guest writes faster than its disk is copied. It was ended.",
@@ -552,6 +555,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "lock-left": (
         "Who took the lock is gone, and a program that it has started holds it still.",
         "`xensnap recover` waits for that program; the message names it.",
+    ),
+    "interrupted-of-nobody": (
+        "An operation on a domain was interrupted, and the host knows no domain with its UUID any more.",
+        "Start the domain again with `uuid=` in its file, then `xensnap recover UUID`; or move its store away.",
     ),
     "lock-of-nobody": (
         "The host knows no domain of this UUID, and its store holds nothing but a lock that nobody holds.",

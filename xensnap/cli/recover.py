@@ -57,6 +57,11 @@ def _everywhere(engine: Engine, insist: bool | None) -> Recovery:
             found.append(engine.recover(domain.uuid, abort=insist))
         except XensnapError as error:
             errors[domain.name] = error
+    for uuid in engine.bereft():
+        try:
+            found.append(engine.recover(uuid, abort=insist))
+        except XensnapError as error:
+            errors[uuid] = error
     for domain in engine.domains():
         try:
             if engine.list(domain.uuid).pending:

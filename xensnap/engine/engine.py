@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from xensnap.engine import formers, given_up, hooks, journal, let_go, records, risks, trust
+from xensnap.engine import formers, given_up, hooks, journal, let_go, records, risks, trust, unborn
 from xensnap.engine.adopt import plan_adopt
 from xensnap.engine.births import newborn, plan_birth
 from xensnap.engine.collect import Compaction, Kept, following, kept, plan_collection, plan_yielding
@@ -58,7 +58,6 @@ from xensnap.engine.rewrite import plan_edit, plan_pin, plan_rename, plan_unpin
 from xensnap.engine.shown import without_secrets
 from xensnap.engine.trash import plan_empty, plan_forget, plan_going_back, plan_restore
 from xensnap.engine.treatment import Diagnosis, examine, of_nobody, of_the_lock, treat
-from xensnap.engine.unborn import unborn
 from xensnap.engine.undo import given_up_for, plan_undo
 from xensnap.engine.verify import Looked, look
 from xensnap.engine.view import ANYWHERE, Places, View, digest, observe
@@ -150,7 +149,12 @@ class AsyncEngine(AsyncReader):
 
     async def unborn(self) -> tuple[Domain, ...]:
         """Domains that an interrupted operation was making, and that the host does not know. `recover` takes them."""
-        return tuple(newborn(plan) for plan in await unborn(self.host, await self.host.toolstack.domains()))
+        return tuple(newborn(plan) for plan in await unborn.unborn(self.host, await self.host.toolstack.domains()))
+
+    async def bereft(self) -> tuple[DomainUuid, ...]:
+        """Under which UUIDs an operation waits whose domain the host knows no more. `recover` tells why it waits."""
+        known = await self.host.toolstack.domains()
+        return tuple(each.uuid for each in await unborn.interrupted(self.host, known) if not each.making)
 
     async def view(self, ref: str) -> View:
         """Everything about a domain, its images included. Changes nothing."""
@@ -193,7 +197,7 @@ class AsyncEngine(AsyncReader):
 
     async def perform(self, ref: str, request: Request) -> Result:
         """Carry out any request: an interrupted operation is ended first, then it is planned and done."""
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._known(ref)
         async with self._locked(domain, type(request).__name__.removesuffix("Request").lower()) as held:
             plan, recovered = await self._settled(held, lambda: self.plan(domain.uuid, request))
             if isinstance(request, RevertRequest) and request.save_current:
@@ -213,7 +217,7 @@ class AsyncEngine(AsyncReader):
             NotFound: no such domain, or nothing was done to it.
             Refused: it cannot be taken back.
         """
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._known(ref)
 
         async def planned() -> Plan:
             request = msgspec.structs.replace(await self.undoing(domain.uuid), accept=accept)
@@ -246,7 +250,7 @@ class AsyncEngine(AsyncReader):
         birth = _birth_of(plan)
         if birth is not None:
             return await self._make(birth, Fresh(plan.operation, plan.planned_s), wanted=plan)
-        domain = await self.host.toolstack.inspect(plan.domain_uuid)
+        domain = await self._known(plan.domain_uuid)
         async with self._locked(domain, plan.verb) as held:
             same, recovered = await self._settled(held, lambda: self._same(plan))
             return await self._carry_out(same, held, recovered)
@@ -269,14 +273,14 @@ class AsyncEngine(AsyncReader):
             NotFound: no such domain, or nothing was done to it.
             Refused: it cannot be taken back.
         """
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._known(ref)
         contents = await records.load(self.host, domain.uuid)
         trail = [entry for part in await self._journals(domain) for entry in journal.trail(part)]
         return plan_undo(trail, contents.state.operation)[1]
 
     async def audit(self, ref: str) -> tuple[Domain, tuple[Entry, ...]]:
         """The domain, and what the journal and the generation before it tell of what was done to it."""
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._known(ref)
         return domain, tuple(entry for part in await self._journals(domain) for entry in journal.decode(part))
 
     async def diagnose(self, ref: str, *, check: bool = False) -> Diagnosis:
@@ -286,14 +290,14 @@ class AsyncEngine(AsyncReader):
             ref: the domain.
             check: also count the clusters of every image that nobody has open, which reads all its tables.
         """
-        return await examine(self.host, ref, check=check)
+        return await examine(self.host, (await self._known(ref)).uuid, check=check)
 
     async def repair(self, ref: str, *, check: bool = False) -> Diagnosis:
         """Repair what can be repaired without losing anything, and tell what is left. Takes the domain's lock.
 
         Where the store is not to be believed, nothing is repaired, and that is what is told.
         """
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._known(ref)
         if await trust.against_store(self.host, Store.of(self.host, domain.uuid)):
             return await examine(self.host, domain.uuid, check=check)
         mended = await of_the_lock(self.host, domain.uuid)
@@ -306,13 +310,13 @@ class AsyncEngine(AsyncReader):
         """What does not fit in the stores of domains that the host does not know, each under its UUID.
 
         Args:
-            repair: also mend what can be, which takes the lock that is in each.
+            repair: also mend what can be, which takes the lock that is in each. What was making a domain is ended.
         """
-        return await of_nobody(self.host, repair=repair)
+        return await of_nobody(self.host, recover=self.recover if repair else None)
 
     async def compact(self, ref: str) -> Compaction:
         """Merge away images that only snapshots needed which are gone. No snapshot changes."""
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._known(ref)
         async with self._locked(domain, "compact") as held:
             await self._settled(held, lambda: observe(self.host, domain.uuid))
             return await self._collect(domain.uuid, held)
@@ -321,7 +325,7 @@ class AsyncEngine(AsyncReader):
 
     async def start(self, ref: str, *, paused: bool = False) -> Domain:
         """Start a domain that is off, never in the middle of an operation: an interrupted one is ended first."""
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._known(ref)
         async with self._locked(domain, "start") as held:
             await self._recover(domain, held)
             domain = await self.host.toolstack.inspect(domain.uuid)
@@ -335,7 +339,7 @@ class AsyncEngine(AsyncReader):
 
         An operation that could not be recovered while the guest runs does not keep it running; it is tried again then.
         """
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._known(ref)
         async with self._locked(domain, "stop") as held:
             recovered = False
             try:
@@ -352,7 +356,7 @@ class AsyncEngine(AsyncReader):
 
     async def pause(self, ref: str) -> Domain:
         """Let the guest execute nothing."""
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._known(ref)
         async with self._locked(domain, "pause") as held:
             await self._recover(domain, held)
             await _at_once(self.host.toolstack.pause(await self.host.toolstack.inspect(domain.uuid)))
@@ -360,7 +364,7 @@ class AsyncEngine(AsyncReader):
 
     async def unpause(self, ref: str) -> Domain:
         """Take back one `pause`."""
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._known(ref)
         async with self._locked(domain, "unpause") as held:
             await self._recover(domain, held)
             await _at_once(self.host.toolstack.unpause(await self.host.toolstack.inspect(domain.uuid)))
@@ -375,7 +379,7 @@ class AsyncEngine(AsyncReader):
             return await plan_birth(self.host, request, fresh)
 
         if isinstance(request, CloneRequest):
-            source = await self.host.toolstack.inspect(request.domain)
+            source = await self._known(request.domain)
             async with self._locked(source, "clone") as held:
                 plan, first = await self._settled(held, planned)
                 await _only_looking(held.hold([DomainUuid(plan.domain_uuid)]))
@@ -423,14 +427,23 @@ class AsyncEngine(AsyncReader):
                     raise Busy(cause, id="recovery-due", remedy=f"Run `xensnap recover {name}`.")
 
     async def _meant(self, ref: str) -> Domain:
-        """A domain of the host, or one that an interrupted operation was making."""
+        """A domain of the host, or one that an interrupted operation was making. `NotFound` as `_known`."""
         try:
             return await self.host.toolstack.inspect(ref)
-        except NotFound:
-            for plan in await unborn(self.host, await self.host.toolstack.domains()):
-                if ref in (plan.domain_uuid, plan.domain_name):
-                    return newborn(plan)
-            raise
+        except NotFound as error:
+            waiting = await unborn.interrupted(self.host, await self.host.toolstack.domains())
+            for each in waiting:
+                if each.making and each.is_of(ref):
+                    return newborn(each.making)
+            raise unborn.told_of(error, ref, waiting) from error
+
+    async def _known(self, ref: str) -> Domain:
+        """A domain of the host. `NotFound` also tells of an interrupted operation on one that it does not know."""
+        try:
+            return await self.host.toolstack.inspect(ref)
+        except NotFound as error:
+            waiting = await unborn.interrupted(self.host, await self.host.toolstack.domains())
+            raise unborn.told_of(error, ref, waiting) from error
 
     async def _save_and_revert(
         self, uuid: DomainUuid, held: Locks, request: RevertRequest, recovered: Recovered | None
@@ -778,6 +791,10 @@ class Engine(Reader):
     def unborn(self) -> tuple[Domain, ...]:
         """See AsyncEngine."""
         return self.host.run(self.aio.unborn())
+
+    def bereft(self) -> tuple[DomainUuid, ...]:
+        """See AsyncEngine."""
+        return self.host.run(self.aio.bereft())
 
     def make(self, request: Birth) -> Result:
         """See AsyncEngine."""

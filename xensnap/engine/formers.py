@@ -37,6 +37,7 @@ class Former(msgspec.Struct, frozen=True):
         layers: which image each disk of that domain is in now, by vdev; empty where the host knows none.
         pending: what waits for `recover` in that store.
         files: all that is in it, by name.
+        is_known: whether the host knows a domain with this UUID.
     """
 
     uuid: DomainUuid
@@ -46,6 +47,7 @@ class Former(msgspec.Struct, frozen=True):
     layers: Mapping[str, FileId] = {}
     pending: str = ""
     files: Mapping[str, FileStat] = {}
+    is_known: bool = False
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
@@ -126,7 +128,8 @@ def against(view: "View", former: Former) -> Iterator[Against]:
         yield Against(cause, "Two guests on one disk destroy it: end the one that is not meant.")
     if former.pending:
         cause = f"an operation under {former.uuid} was interrupted: {former.pending}"
-        yield Against(cause, f"Shut the domain down, and run `xensnap recover {former.uuid}`.")
+        known = "Shut the domain down" if former.is_known else _again(former)
+        yield Against(cause, f"{known}, and run `xensnap recover {former.uuid}`.")
     if former.contents.damaged or view.damaged:
         damaged = "; ".join([*(error.cause for error in former.contents.damaged), *view.damaged])
         yield Against(f"what is kept cannot be read: {damaged}", "Put it back from a copy.")
@@ -142,7 +145,7 @@ def against(view: "View", former: Former) -> Iterator[Against]:
 
 def _against_disks(view: "View", former: Former) -> Iterator[Against]:
     """Each disk that has snapshots goes on in the file that they left it in."""
-    again = f'Write uuid = "{former.uuid}" into the file that it is started from, and start it anew'
+    again = _again(former)
     held = _held(former)
     vdevs = sorted({disk.vdev for snapshot in former.snapshots for disk in snapshot.disks})
     for vdev in vdevs:
@@ -162,6 +165,11 @@ def _against_disks(view: "View", former: Former) -> Iterator[Against]:
             yield Against(cause, f"{again}, with {_went_on(former, vdev)} as {vdev}.")
     if not vdevs:
         yield Against(f"{former.told} has no disk by which it could be known", f"{again}.")
+
+
+def _again(former: Former) -> str:
+    """How the domain gets the UUID back that it had."""
+    return f'Write uuid = "{former.uuid}" into the file that it is started from, and start it anew'
 
 
 def _held(former: Former) -> dict[FileId, str]:

@@ -1,11 +1,12 @@
 """The doctor at work: look, repair one finding after the other under the domain's lock, and look again."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import msgspec
 
-from xensnap.engine import locks, records, trust
-from xensnap.engine.doctor import Finding, Survey, diagnose, locked, plan_repair, survey
+from xensnap.engine import locks, records, trust, unborn
+from xensnap.engine.doctor import Finding, Survey, diagnose, locked, nobodys, plan_repair, reach, survey
 from xensnap.engine.execute import MORE_TO_DO, Execution, Watch, nothing_changed
 from xensnap.engine.journal import Journal
 from xensnap.engine.records import Store
@@ -41,28 +42,44 @@ async def of_the_lock(host: Hypervisor, uuid: DomainUuid) -> tuple[Finding, ...]
     return tuple(finding for finding in found if finding.repair)
 
 
-async def of_nobody(host: Hypervisor, *, repair: bool) -> tuple[Diagnosis, ...]:
+Recover = Callable[[DomainUuid], Awaitable[object]]
+"""Brings an interrupted operation to its end."""
+
+
+async def of_nobody(host: Hypervisor, *, recover: Recover | None = None) -> tuple[Diagnosis, ...]:
     """What does not fit in stores of domains that the host does not know, each under its UUID; none where all does.
 
     Args:
         host: whose stores to look through.
-        repair: also mend what can be.
+        recover: to mend what can be: what ends an operation that makes a domain. Without it nothing is changed.
     """
+    known = await host.toolstack.domains()
+    waiting = {each.uuid: each for each in await unborn.interrupted(host, known)}
     told: list[Diagnosis] = []
-    for uuid in await records.of_unknown(host, await host.toolstack.domains()):
+    for uuid in await records.of_unknown(host, known):
         store = Store.of(host, uuid)
-        if await host.files.names(store.directory) != ("lock",) or await trust.against_store(host, store):
+        doubts = await trust.against_store(host, store)
+        if uuid in waiting:
+            found = (*reach.of_store(store, doubts), *nobodys.interrupted(waiting[uuid], await locks.look(host, store)))
+            mend = partial(recover, uuid) if recover else None
+        elif not doubts and await host.files.names(store.directory) == ("lock",):
+            found = (*locked.of_nobody(await locks.look(host, store)),)
+            mend = partial(locks.remove, host, store) if recover else None
+        else:
             continue
-        for finding in locked.of_nobody(await locks.look(host, store)):
-            if not repair or not finding.repair:
-                told.append(Diagnosis(uuid, uuid, (finding,)))
-                continue
-            try:
-                await locks.remove(host, store)
-                told.append(Diagnosis(uuid, uuid, (), (finding,)))
-            except XensnapError as error:
-                told.append(Diagnosis(uuid, uuid, (finding,), (), ((finding, error.cause),)))
+        told += [await _mended(uuid, finding, mend) for finding in found]
     return tuple(told)
+
+
+async def _mended(uuid: DomainUuid, finding: Finding, mend: Callable[[], Awaitable[object]] | None) -> Diagnosis:
+    """One finding in a store of nobody's, and what has come of mending it, if it was to be and can be."""
+    if not finding.repair or mend is None:
+        return Diagnosis(uuid, uuid, (finding,))
+    try:
+        await mend()
+    except XensnapError as error:
+        return Diagnosis(uuid, uuid, (finding,), (), ((finding, error.cause),))
+    return Diagnosis(uuid, uuid, (), (finding,))
 
 
 async def treat(host: Hypervisor, ref: str, held: Journal, *, watch: Watch, check: bool = False) -> Diagnosis:

@@ -279,6 +279,7 @@ async def _former(host: Hypervisor, uuid: DomainUuid, others: Others) -> Former:
         layers,
         journal.due(await journal.read(host, store.journal)),
         {name: stat for name, stat in stats.items() if stat is not None},
+        is_known=there is not None,
     )
 
 

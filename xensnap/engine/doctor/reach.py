@@ -1,17 +1,24 @@
 """What others have in their reach: the store, memory elsewhere, files of ours beside images, and the directories."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from xensnap.engine import trust
 from xensnap.engine.context import directory
 from xensnap.engine.doctor.finding import Finding, Severity
 from xensnap.engine.doctor.survey import Survey
+from xensnap.engine.records import Store
+from xensnap.errors import Reason
 
 
 def store(seen: Survey) -> Iterator[Finding]:
+    """See `of_store`."""
+    yield from of_store(seen.store, seen.doubts)
+
+
+def of_store(store: Store, doubts: Iterable[Reason]) -> Iterator[Finding]:
     """Nobody else could have written what is in the store. As long as he could, nothing is mended by it."""
-    for doubt in seen.doubts:
-        yield Finding(doubt.id, Severity.ERROR, seen.store.directory, doubt.cause, doubt.remedy)
+    for doubt in doubts:
+        yield Finding(doubt.id, Severity.ERROR, store.directory, doubt.cause, doubt.remedy)
 
 
 def memories(seen: Survey) -> Iterator[Finding]:
