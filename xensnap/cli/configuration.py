@@ -107,10 +107,10 @@ def load() -> Configuration:
 
 def decode(text: bytes, path: Path) -> Configuration:
     """Read one file; see `load`."""
-    from xensnap.formats import domain_toml
+    from xensnap.formats import toml
 
     try:
-        found = msgspec.convert(domain_toml.loads(text.decode()), Configuration)
+        found = msgspec.convert(toml.loads(text.decode()), Configuration)
     except (ValueError, msgspec.ValidationError) as error:
         raise _bad(path, str(error)) from error
     for number, hook in enumerate(found.hook):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from xensnap.errors import Damaged
-from xensnap.formats import domain_toml, libxl_json, secret
+from xensnap.formats import libxl_json, secret, toml
 
 _ABOUT_DISKS = {"disk", "disks"}
 _SETTING = re.compile(r"\s*(?P<key>[A-Za-z_][A-Za-z0-9_.-]*)\s*=\s*(?P<value>.*?)\s*\Z", re.DOTALL)
@@ -41,7 +41,7 @@ def of_the_machine(saved: str, wanted: str) -> tuple[str, ...]:
 
 def read(text: str) -> dict[str, str]:
     """What a configuration says but for its disks, by key; parts of a whole by their path. Empty for an empty text."""
-    for parse in (json.loads, domain_toml.loads):
+    for parse in (json.loads, toml.loads):
         try:
             told = parse(text.rstrip("\0"))
             if isinstance(told, dict):

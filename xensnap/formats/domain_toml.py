@@ -16,14 +16,13 @@ Strict: an unknown key or a wrong type is an error that says where. A change kee
 """
 
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from xensnap.errors import Usage
-from xensnap.formats.limits import NESTING_MAX
+from xensnap.formats import toml
 from xensnap.model import DomainUuid, Format, Layer
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -57,21 +56,6 @@ class DomainEntry(msgspec.Struct, frozen=True):
     boot: str = ""
 
 
-def loads(text: str) -> dict[str, Any]:
-    """What a TOML text says.
-
-    Raises:
-        ValueError: it is none, or its nesting goes deeper than `NESTING_MAX`: for a key with many dots Python 3.11's
-            own reader takes a time that grows with their square.
-    """
-    if any(line.partition("=")[0].count(".") > NESTING_MAX for line in text.splitlines()):
-        raise ValueError(f"a key of more than {NESTING_MAX} parts")
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
-
-
 def parse(text: str, *, source: str, fresh_uuid: str) -> DomainEntry:
     """Read one domain file.
 
@@ -84,7 +68,7 @@ def parse(text: str, *, source: str, fresh_uuid: str) -> DomainEntry:
         Usage: id `bad-domain-file`; the cause names file, key and what was expected.
     """
     try:
-        content = loads(text)
+        content = toml.loads(text)
     except ValueError as error:
         raise _bad(source, "", f"no TOML: {error}") from error
     _keys(content, _DOMAIN_KEYS, source, "")
