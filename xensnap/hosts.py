@@ -13,18 +13,19 @@ never on a machine that shows any sign of Xen.
 import fcntl
 import os
 import signal
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
 import xensnap
-from xensnap.errors import Busy, Damaged, NotFound, Usage
+from xensnap.errors import Busy, Damaged, Failed, NotFound, Usage
 
 if TYPE_CHECKING:
     # For the commands about simulated hosts, too, so that the simulator has one door. Nothing is imported here.
@@ -53,6 +54,13 @@ LOGS = "XENSNAP_LOG_DIR"
 """The variable that tells them where the files are that are /var/log/xen of a Xen host."""
 
 WORLD_FILE = "world"
+
+WORLD_BYTES_MAX = 1 << 30
+"""How large the file of a world may be.
+
+Of a written cluster it takes 13 to 280 bytes, the less the more of them are beside each other, and of a file that was
+put there a third more than that has: the likeness of fifty real images of 64 GiB fits, and a machine can hold it.
+"""
 
 LOCK_FILE = ".world.lock"
 
@@ -198,9 +206,11 @@ def open_simulated(choice: Choice, *, changes: bool = True, wait_s: float = 0.0)
         try:
             yield host
         finally:
-            if changes:
-                place.write(host.world.ended(host.pid))
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            try:
+                if changes:
+                    place.write(host.world.ended(host.pid))
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class SimulatedPlace(msgspec.Struct, frozen=True):
@@ -222,10 +232,15 @@ class SimulatedPlace(msgspec.Struct, frozen=True):
     def exists(self) -> bool:
         """Whether there is a world here, damaged or not. A file that merely has its name is none."""
         try:
-            with self.path.open("rb") as file:
+            file = _regular(self.path)
+            if file is None:
+                return False
+            with file:
                 return b"xensnap simulated world" in file.read(100)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            raise _unreadable(self.path, str(error.strerror)) from error
 
     @property
     def strangers(self) -> tuple[str, ...]:
@@ -238,12 +253,20 @@ class SimulatedPlace(msgspec.Struct, frozen=True):
         return tuple(name for name in names if name not in (*ours, LOCK_FILE, f".{WORLD_FILE}.new"))
 
     def read(self) -> "World":
-        """The world as the last command left it. Readers need no lock, since it is only ever replaced whole."""
+        """The world as the last command left it. Readers need no lock, since it is only ever replaced whole.
+
+        Raises:
+            NotFound: there is none.
+            Usage: what is there cannot be read, or is larger than any world that is kept.
+            Damaged: it is no world.
+        """
         persist = import_simulator("simulator.persist")
         try:
-            data = self.path.read_bytes()
-        except FileNotFoundError as error:
+            data = _whole(self.path)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise _nothing_in(self.directory) from error
+        except OSError as error:
+            raise _unreadable(self.path, str(error.strerror)) from error
         try:
             world: World = persist.decode(data, path=str(self.path))
         except Damaged as error:
@@ -251,8 +274,16 @@ class SimulatedPlace(msgspec.Struct, frozen=True):
         return world
 
     def write(self, world: "World") -> None:
-        """Make this the world, durably and at once for every reader. Needs the lock."""
+        """Make this the world, durably and at once for every reader. Needs the lock.
+
+        Raises:
+            Failed: id `world-too-large`: nobody could read it again. The world is the one that it was.
+        """
         data: bytes = import_simulator("simulator.persist").encode(world)
+        if len(data) > WORLD_BYTES_MAX:
+            cause = f"the simulated host would need {len(data) >> 20} MiB, and {WORLD_BYTES_MAX >> 20} are kept at most"
+            remedy = "Write less to its disks, or put smaller files there; nothing of this command was kept."
+            raise Failed(cause, id="world-too-large", remedy=remedy)
         new = self.path.with_name(f".{WORLD_FILE}.new")
         with os.fdopen(_private(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
             file.write(data)
@@ -321,6 +352,30 @@ class KeptWorld:
 def _nothing_in(directory: str) -> NotFound:
     cause = f"there is no simulated host in {directory}"
     return NotFound(cause, id="no-simulated-host", remedy="Make one: xensnap sim init.")
+
+
+def _regular(path: Path) -> BinaryIO | None:
+    """For reading; None where it is no regular file. A pipe of that name lets nobody wait for whoever writes to it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    return None
+
+
+def _whole(path: Path) -> bytes:
+    file = _regular(path)
+    if file is None:
+        raise _unreadable(path, "it is no regular file")
+    with file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > WORLD_BYTES_MAX:
+            raise _unreadable(path, f"it is larger than {WORLD_BYTES_MAX >> 20} MiB, which no simulated host is")
+        return file.read(size_bytes)
+
+
+def _unreadable(path: Path, why: str) -> Usage:
+    return Usage(f"{path}: {why}", id="unreadable-file", remedy="Look at what it is.")
 
 
 def _private(path: Path, flags: int) -> int:

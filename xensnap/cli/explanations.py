@@ -172,6 +172,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "Nothing says which host to work on, and nothing is simulated unasked on a machine that may be a Xen host.",
         "Give --host, or set XENSNAP_HOST.",
     ),
+    "world-too-large": (
+        "The file of a simulated host would become larger than is read again; the command has changed nothing.",
+        "Write less to its disks, put smaller files there, or make the likeness of a smaller host.",
+    ),
     "no-simulated-host": ("There is no simulated host in that directory.", "Make one: xensnap sim init."),
     "no-such-disk": ("The domain has no disk of this name.", "`xensnap info DOMAIN` shows its disks."),
     "missing-package": ("An optional package is not installed.", "Install it; the message names it."),
