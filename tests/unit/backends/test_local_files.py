@@ -104,6 +104,17 @@ def test_replacing_a_link_leaves_alone_what_it_leads_to(files, tmp_path):
     assert link.read_bytes() == b"ours"
 
 
+def test_names_are_made_durable_in_a_directory_behind_a_link(files, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    run(files.create(f"{tmp_path}/link/a"))
+    run(files.sync_dir(f"{tmp_path}/link"))
+    assert run(files.names(f"{tmp_path}/images")) == ("a",)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileFailed):
+        run(files.sync_dir(f"{tmp_path}/pipe"))
+
+
 def test_a_pipe_holds_nobody_up(files, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FileFailed):

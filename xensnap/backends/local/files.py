@@ -1,8 +1,9 @@
 """Names and bytes on the file systems of this machine, through the operating system's own calls.
 
 Nothing is followed that could lead elsewhere: files are opened with O_NOFOLLOW and made with O_EXCL, mode 0600, in
-directories of mode 0700. The one exception is the immutable flag, which belongs on the image itself, not on a link to
-it. Locks are flocks on descriptors of ours; `held` lists them, so that programs we start inherit them.
+directories of mode 0700. There are two exceptions: the immutable flag, which belongs on the image itself, not on a link
+to it; and making the names in a directory durable, which an operator may well have put behind a link.
+Locks are flocks on descriptors of ours; `held` lists them, so that programs we start inherit them.
 """
 
 # ruff: noqa: FBT001, FBT003, PTH102, PTH104, PTH108, PTH112, PTH116, PTH118, PTH120, PTH208 -- descriptors and flags
@@ -127,9 +128,13 @@ class LocalFiles:
                 os.close(fd)
 
     async def sync_dir(self, path: str) -> None:
-        """See `Files.sync_dir`."""
-        with _telling(path, "sync", Effect.UNKNOWN), _opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
-            os.fsync(fd)
+        """See `Files.sync_dir`. Follows links: the names in a directory are the same, however one gets there."""
+        with _telling(path, "sync", Effect.UNKNOWN):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
     async def mkdir(self, path: str) -> None:
         """See `Files.mkdir`."""
