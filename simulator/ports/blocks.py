@@ -93,10 +93,11 @@ class SimulatedBlocks:
         await self._settled(domain)
 
         def started(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
-            drive = _require_own_names(fs, qemu, vdev, top, base)
-            above = drive.chain[max(0, jobs.place(drive, top) - 1)].layer if drive else base
-            name = _name_within(above, base)
-            return jobs.commit(fs, qemu, vdev=vdev, top=top, base=base, job_id=job_id, backing_name=name)
+            upper, lower = (_as_open(fs, qemu, vdev, layer) for layer in (top, base))
+            drive = _require_own_names(fs, qemu, vdev, upper, lower)
+            above = drive.chain[max(0, jobs.place(drive, upper) - 1)].layer if drive else lower
+            name = _name_within(above, lower)
+            return jobs.commit(fs, qemu, vdev=vdev, top=upper, base=lower, job_id=job_id, backing_name=name)
 
         return await self._started(_COMMIT, domain, job_id, started)
 
@@ -105,9 +106,10 @@ class SimulatedBlocks:
         await self._settled(domain)
 
         def started(fs: FileSystem, qemu: Qemu) -> tuple[FileSystem, Qemu]:
-            _require_own_names(fs, qemu, vdev, layer)
-            name = _name_within(layer, base) if base is not None else ""
-            return jobs.stream(fs, qemu, vdev=vdev, layer=layer, base=base, job_id=job_id, backing_name=name)
+            target, lower = _as_open(fs, qemu, vdev, layer), _as_open(fs, qemu, vdev, base) if base else None
+            _require_own_names(fs, qemu, vdev, target)
+            name = _name_within(target, lower) if lower is not None else ""
+            return jobs.stream(fs, qemu, vdev=vdev, layer=target, base=lower, job_id=job_id, backing_name=name)
 
         return await self._started(_STREAM, domain, job_id, started)
 
@@ -306,6 +308,14 @@ def _one_each(actions: Sequence[Action]) -> None:
         if twice := sorted({thing for thing in things if things.count(thing) > 1}):
             cause = f"one transaction would take two points of {', '.join(twice)}"
             raise Refused([Reason("one-point-each", cause, "Take them one after the other.")])
+
+
+def _as_open(fs: FileSystem, qemu: Qemu, vdev: str, layer: Layer) -> Layer:
+    """An image of a disk as its QEMU calls it: the file is what it is known by, as on a real host."""
+    drive, number = qemu.drive(vdev), fs.find(layer.path)
+    chain = [node.layer for node in drive.chain] if drive else []
+    called = [each for each in chain if number is not None and fs.find(each.path) == number]
+    return layer if layer in chain or not called else called[0]
 
 
 def _require_own_names(fs: FileSystem, qemu: Qemu, vdev: str, *layers: Layer) -> Drive | None:

@@ -35,6 +35,23 @@ def test_real_files_are_compared_and_mended(qemu) -> None:
     assert "all fits together" in qemu.ok("doctor", "--check")
 
 
+@pytest.mark.parametrize("other", ["link/b.raw", "images//b.raw"])
+def test_real_files_in_one_directory_that_is_spelled_in_two_ways_are_left_alone(qemu, tmp_path, other) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    description = tmp_path / "images" / "guest1.toml"
+    description.write_text(description.read_text().replace('"b.raw"', f'"{tmp_path}/{other}"'))
+    for name in ("one", "two", "three"):
+        qemu.ok("create", "guest1", "-n", name)
+        there = {path.name for path in (tmp_path / "images").iterdir()}
+        assert "all fits together" in qemu.ok("doctor", "--check")
+        assert "repaired" not in qemu.ok("doctor", "--repair")
+        assert {path.name for path in (tmp_path / "images").iterdir()} == there
+    qemu.ok("delete", "guest1", "two")
+    for name in ("one", "three"):
+        qemu.ok("revert", "guest1", name)
+        assert "all fits together" in qemu.ok("doctor", "--check")
+
+
 @pytest.mark.parametrize("words", [["doctor", "guest1", "--all"], ["doctor", "nobody"]])
 def test_what_makes_no_sense_is_refused(sim, words) -> None:
     assert sim.error(*words)["exit_code"] in (2, 3)

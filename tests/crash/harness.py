@@ -7,6 +7,7 @@ as after it, never between; nothing is orphaned, leaked or stuck (design 5.5).
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from posixpath import normpath
 
 from msgspec.structs import replace
 
@@ -317,8 +318,8 @@ def nothing_is_left(
     """
     assert not list(unclean(host.world.fs)), f"{list(unclean(host.world.fs))}: {where}"
     layers = [Layer(path, Format.RAW) for path, image in view.images.items() if image]
-    known = {layer.path for layer in layers}
-    ours = {entry.path for entry in view.state.ours} | {each.path for each in view.state.parked}
+    known = {normpath(layer.path) for layer in layers}  # however an operator spells it
+    ours = {normpath(path) for path in [*(x.path for x in view.state.ours), *(x.path for x in view.state.parked)]}
     store = {"lock", "reserve", "journal", "journal.1", "domain.libxl-json", "description.json"}
     records = {f"snapshotdata-d.{name.replace('%', '%25')}.libxl-json" for name in view.snapshots}
     there = {path for path, _ in files(host.world.fs)}

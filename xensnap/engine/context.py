@@ -1,7 +1,7 @@
 """What a step may use, and the few looks at the host that several steps share."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from errno import ESTALE
 from typing import Protocol
@@ -11,7 +11,7 @@ import msgspec
 from xensnap.engine.records import Store
 from xensnap.errors import Damaged, Failed, FileFailed, NotFound
 from xensnap.hypervisor import Hypervisor, JobState, Node
-from xensnap.model import Domain, DomainUuid, Image, Layer, RunState
+from xensnap.model import Backing, Domain, DomainUuid, Format, Image, Layer, RunState
 
 TOLD_PERCENT = 10
 """How much further a job is when it is told of again."""
@@ -114,11 +114,11 @@ class Context(msgspec.Struct, frozen=True):
         return node.backing.layer if node and node.backing else None
 
     async def _node(self, running: Domain, vdev: str, layer: Layer) -> Node | None:
-        """The node of this image of a disk in the domain's QEMU, wherever in the chain it is."""
+        """The node of this image of a disk in the domain's QEMU, wherever in the chain it is, whatever it is called."""
         for top in await self.host.blocks.nodes(running):
             node: Node | None = top
-            while node is not None:
-                if top.vdev == vdev and node.layer.path == layer.path:
+            while top.vdev == vdev and node is not None:
+                if await self.same_image(node.layer, layer):
                     return node
                 node = node.backing
         return None
@@ -145,6 +145,17 @@ class Context(msgspec.Struct, frozen=True):
             return True
         images = await self.image(one), await self.image(other)
         return images[0] is not None and images[1] is not None and images[0].file == images[1].file
+
+    async def is_one_of(self, paths: Collection[str], layer: Layer) -> bool:
+        """Whether one of these names leads to this image."""
+        return layer.path in paths or any([await self.same_image(Layer(path, layer.format), layer) for path in paths])
+
+    async def stands_on(self, image: Image, backing: Backing | None) -> bool:
+        """Whether an image has this backing file, in this format, whatever its header calls it."""
+        if image.backing is None or backing is None:
+            return image.backing is None and backing is None
+        one, other = (Layer(each.path, each.format or Format.RAW) for each in (image.backing, backing))
+        return image.backing.format == backing.format and await self.same_image(one, other)
 
     async def require_unused(self, layer: Layer) -> None:
         """Nobody but the domain itself may have the image open; one that is not there is not open either."""

@@ -84,7 +84,9 @@ class LiveStep(StepBase, frozen=True):
                 image = await at.image(point.image)
                 if image is not None and not image.tagged(point.tag):
                     raise unbelieved(f"{point.image.path} has no snapshot {point.tag!r}")
-            elif (tops := await at.tops(point.vdev)) and point.overlay not in tops:
+            elif (tops := await at.tops(point.vdev)) and not await at.is_one_of(
+                tops, Layer(point.overlay, Format.QCOW2)
+            ):
                 raise unbelieved(f"the guest works on {', '.join(tops)} as {point.vdev}, not on {point.overlay}")
 
     async def _require_free_tags(self, at: Context) -> None:

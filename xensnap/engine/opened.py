@@ -1,13 +1,14 @@
 """What the QEMU of a domain that runs writes to, and whether that is what the domain's configuration says."""
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from xensnap.errors import Damaged, ExitCode, Failed, NotFound, Reason, Refused, Unknown
 from xensnap.hypervisor import Hypervisor, Node
-from xensnap.model import Backend, Disk, Domain, FileId, Layer, RunState
+from xensnap.model import Backend, Disk, Domain, FileId, Image, Layer, RunState
 
 if TYPE_CHECKING:
     from xensnap.engine.view import View
@@ -29,19 +30,37 @@ class Top(msgspec.Struct, frozen=True):
 class Opened(msgspec.Struct, frozen=True):
     """By vdev what the QEMU writes to: more than one where a guest has not unplugged its emulated disks.
 
-    `unasked` is why it could not be asked; empty where it was, or where there is none.
+    `unasked` is why it could not be asked; empty where it was, or where there is none. `files` tells which file each
+    path leads to that is told here, as far as it leads to an image.
     """
 
     tops: Mapping[str, tuple[Top, ...]] = {}
     unasked: str = ""
+    files: Mapping[str, FileId] = {}
 
     def reads(self, path: str) -> bool:
         """Whether a disk of the guest is read from this image, beneath the one that it writes to."""
         return any(path in top.below for tops in self.tops.values() for top in tops)
 
+    def spelled(self, names: Mapping[str, str]) -> "Opened":
+        """The same with other names for some of the paths."""
+        tops = {vdev: tuple(_spelled(top, names) for top in each) for vdev, each in self.tops.items()}
+        return msgspec.structs.replace(self, tops=tops)
 
-async def opened_by(host: Hypervisor, domain: Domain) -> Opened:
-    """Ask the QEMU of a domain, if it has one. Changes nothing, whatever becomes of the reply; one query."""
+
+def _spelled(top: Top, names: Mapping[str, str]) -> Top:
+    layer = Layer(names.get(top.layer.path, top.layer.path), top.layer.format)
+    return msgspec.structs.replace(top, layer=layer, below=tuple(names.get(path, path) for path in top.below))
+
+
+async def opened_by(host: Hypervisor, domain: Domain, known: Mapping[str, Image | None]) -> Opened:
+    """Ask the QEMU of a domain, if it has one. Changes nothing, whatever becomes of the reply; one query.
+
+    Args:
+        host: where.
+        domain: whose QEMU.
+        known: images that were looked at already, by path. What QEMU calls otherwise is looked at besides.
+    """
     if domain.state is RunState.OFF:
         return Opened()
     try:
@@ -49,24 +68,38 @@ async def opened_by(host: Hypervisor, domain: Domain) -> Opened:
     except (Failed, Refused, Unknown) as error:
         return Opened(unasked=error.cause)
     tops: dict[str, tuple[Top, ...]] = {}
+    files: dict[str, FileId] = {}
     for node in nodes:
         if not node.readonly:
-            tops[node.vdev] = (*tops.get(node.vdev, ()), await _top(host, node))
-    return Opened(tops)
+            top = await _top(host, node)
+            tops[node.vdev] = (*tops.get(node.vdev, ()), top)
+            files |= {top.layer.path: top.file} if top.file else {}
+            files |= await _files(host, node, known)
+    return Opened(tops, files=files)
 
 
 async def _top(host: Hypervisor, node: Node) -> Top:
-    layer, below = node.layer, tuple(_below(node))
+    layer, below = node.layer, tuple(each.path for each in _below(node))
     try:
         return Top(layer, (await host.images.inspect(layer)).file, await host.images.in_use(layer), below)
     except (NotFound, Damaged):
         return Top(layer, None, below=below)
 
 
-def _below(node: Node) -> Iterator[str]:
+async def _files(host: Hypervisor, top: Node, known: Mapping[str, Image | None]) -> dict[str, FileId]:
+    """Which file each name below an image leads to."""
+    found: dict[str, FileId] = {}
+    for layer in _below(top):
+        with suppress(NotFound, Damaged):
+            image = known.get(layer.path) or await host.images.inspect(layer)
+            found[layer.path] = image.file
+    return found
+
+
+def _below(node: Node) -> Iterator[Layer]:
     while node.backing is not None:
         node = node.backing
-        yield node.layer.path
+        yield node.layer
 
 
 def against_opened(view: "View", vdevs: Collection[str]) -> Iterator[Reason]:

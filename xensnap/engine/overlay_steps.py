@@ -9,7 +9,7 @@ from xensnap.engine.block_jobs import end_job, follow, job_id, left_job
 from xensnap.engine.context import Context, directory, unbelieved
 from xensnap.engine.step import StepBase
 from xensnap.errors import Failed, NotFound
-from xensnap.model import Backing, Domain, Format, Image, Layer
+from xensnap.model import Backing, Domain, Format, Layer
 
 
 class MakeOverlay(StepBase, frozen=True):
@@ -59,7 +59,9 @@ class MakeOverlay(StepBase, frozen=True):
 
     async def _is_made(self, at: Context) -> bool:
         image = await at.image(self.layer)
-        return image is not None and image.backing is not None and image.backing.path == self.backing.path
+        below = image.backing if image else None
+        base = Layer(self.backing.path, self.backing.format or Format.RAW)
+        return below is not None and await at.same_image(Layer(below.path, base.format), base)
 
 
 class ReuseOverlay(MakeOverlay, frozen=True):
@@ -238,7 +240,7 @@ class PullUp(StepBase, frozen=True):
 
     async def _is_over(self, at: Context) -> bool:
         """Somebody else can write the header of an image in use: the QEMU that has it open tells what it reads."""
-        if not _stands_on(await at.host.images.inspect(self.layer), self.backing):
+        if not await at.stands_on(await at.host.images.inspect(self.layer), self.backing):
             return False
         below = await at.opened_below(self.vdev, self.layer)
         if below is None or self.backing is None:
@@ -327,7 +329,7 @@ async def in_use(at: Context, vdev: str, overlay: str) -> bool:
     """Whether a guest works on an overlay, or has worked on it."""
     layer = Layer(overlay, Format.QCOW2)
     if tops := await at.tops(vdev):
-        return overlay in tops or any([await at.same_image(Layer(top, layer.format), layer) for top in tops])
+        return await at.is_one_of(tops, layer)
     return await at.image(layer) is not None and await at.host.images.holds_data(layer)
 
 
@@ -340,14 +342,8 @@ async def _back(at: Context, now: Layer, old: Layer, new: Layer) -> Layer | None
 
 async def _set_backing(at: Context, layer: Layer, backing: Backing | None, *, copy: bool) -> None:
     image = await at.host.images.inspect(layer)
-    if not _stands_on(image, backing):
+    if not await at.stands_on(image, backing):
         await at.host.images.rebase(layer, backing=backing, copy=copy, progress=at.growing() if copy else None)
-        if not _stands_on(await at.host.images.inspect(layer), backing):
+        if not await at.stands_on(await at.host.images.inspect(layer), backing):
             raise unbelieved(f"{layer.path} does not stand on {backing.path if backing else 'nothing'}")
     await at.host.files.sync(layer.path)
-
-
-def _stands_on(image: Image, backing: Backing | None) -> bool:
-    if image.backing is None or backing is None:
-        return image.backing is backing
-    return image.backing.path == backing.path and image.backing.format == backing.format

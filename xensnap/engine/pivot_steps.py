@@ -101,7 +101,8 @@ class CopyDown(Lowering, frozen=True):
         if self.above is None:
             return await super()._is_over(at)
         image = await at.image(self.above)
-        if image is None or image.backing is None or image.backing.path != self.base.path:
+        below = image.backing if image else None
+        if below is None or not await at.same_image(Layer(below.path, self.base.format), self.base):
             return False
         # Somebody else can write the header of an image in use: only the QEMU that has it open tells what it reads.
         return await at.opened_by(self.vdev, self.top) is None

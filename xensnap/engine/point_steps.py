@@ -124,8 +124,8 @@ class DropSafety(DropPoint, frozen=True):
             domain = await at.running()
             if domain is None:
                 return True
-            nodes = await at.host.blocks.nodes(domain)
-            if sum(node.layer.path == self.path and not node.readonly for node in nodes) < 2:
+            written = [node.layer for node in await at.host.blocks.nodes(domain) if not node.readonly]
+            if sum([await at.same_image(layer, self.layer) for layer in written]) < 2:
                 return True
             if domain.state is not RunState.RUNNING:
                 return False

@@ -25,18 +25,21 @@ def one_name_each(view: "View") -> "View":
         if image is not None:
             names.setdefault(image.file, path)
     spelled = {path: names[image.file] for path, image in view.images.items() if image and image.file in names}
+    spelled |= {path: names[file] for path, file in view.opened.files.items() if file in names}
     if all(path == name for path, name in spelled.items()):
         return view
     return replace(
         view,
         domain=replace(view.domain, disks=tuple(_disk(disk, spelled) for disk in view.domain.disks)),
         state=_state(view.state, spelled),
-        snapshots={name: _snapshot(snapshot, spelled) for name, snapshot in view.snapshots.items()},
+        spelled=spelled,
+        snapshots={name: snapshot_as(snapshot, spelled) for name, snapshot in view.snapshots.items()},
         trashed={
-            name: replace(each, snapshot=_snapshot(each.snapshot, spelled)) for name, each in view.trashed.items()
+            name: replace(each, snapshot=snapshot_as(each.snapshot, spelled)) for name, each in view.trashed.items()
         },
         disks=tuple(_disk_view(disk, spelled) for disk in view.disks),
         images={spelled.get(path, path): image and _image(image, spelled) for path, image in view.images.items()},
+        opened=view.opened.spelled(spelled),
         generations={spelled.get(path, path): number for path, number in view.generations.items()},
     )
 
@@ -78,11 +81,12 @@ def _state(state: DomainState, spelled: Mapping[str, str]) -> DomainState:
         state,
         ours=tuple(msgspec.structs.replace(entry, path=path) for path, entry in reversed(ours.items())),
         hidden=tuple(msgspec.structs.replace(base, path=path) for path, base in reversed(hidden.items())),
-        let_go=tuple(_snapshot(snapshot, spelled) for snapshot in state.let_go),
+        let_go=tuple(snapshot_as(snapshot, spelled) for snapshot in state.let_go),
     )
 
 
-def _snapshot(snapshot: Snapshot, spelled: Mapping[str, str]) -> Snapshot:
+def snapshot_as(snapshot: Snapshot, spelled: Mapping[str, str]) -> Snapshot:
+    """What a record says, with the names that its files have in a view: those of `View.spelled`."""
     return replace(snapshot, disks=tuple(_disk_snapshot(disk, spelled) for disk in snapshot.disks))
 
 

@@ -56,6 +56,7 @@ async def of_nobody(host: Hypervisor, *, recover: Recover | None = None) -> tupl
     known = await host.toolstack.domains()
     waiting = {each.uuid: each for each in await unborn.interrupted(host, known)}
     told: list[Diagnosis] = []
+    mend: Callable[[], Awaitable[object]] | None
     for uuid in await records.of_unknown(host, known):
         store = Store.of(host, uuid)
         doubts = await trust.against_store(host, store)

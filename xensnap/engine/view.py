@@ -101,6 +101,8 @@ class View(msgspec.Struct, frozen=True):
     """What is kept for a domain of this name under another UUID."""
     generations: Mapping[str, int] = {}
     """Which of the files that had its inode number each image is, by path, where that was asked for."""
+    spelled: Mapping[str, str] = {}
+    """What a file is called here that is called otherwise elsewhere, such as in the copy of a record: by that name."""
 
     def chain(self, vdev: str) -> Chain | None:
         """What a disk stands on."""
@@ -175,7 +177,6 @@ async def _observed(host: Hypervisor, ref: str, places: Places) -> View:
         wanted = await host.toolstack.described(places.configuration, source=places.configuration_file)
     chains = {image.layer.path: image for view in disks if view.chain for image in view.chain}
     others = await others_than(host, domain.uuid, known)
-    free = await free_bytes(host, disks, places, store)
     images = await images_of(host, contents.state, kept_in(contents), chains)
     view = View(
         host=host.name,
@@ -190,8 +191,7 @@ async def _observed(host: Hypervisor, ref: str, places: Places) -> View:
         reached=others.read | others.written,
         neighbours=others.sharing_with(Reach.of(images, changeable_in(contents, domain))),
         unseen=tuple(others.unseen),
-        free_bytes=free,
-        file_systems=await devices(host, free),
+        free_bytes={},
         taken=await _taken(host, places, contents.state),
         prepared=await _prepared(host, places),
         damaged=tuple(error.cause for error in contents.damaged),
@@ -202,7 +202,7 @@ async def _observed(host: Hypervisor, ref: str, places: Places) -> View:
         configuration=await host.toolstack.configuration(domain.uuid),
         wanted=wanted,
         other_names=others.names,
-        opened=await opened_by(host, domain),
+        opened=await opened_by(host, domain, images),
         trashed=contents.trashed,
         archive=await archive.opened(host, places.archive) if places.archive else None,
         state_problem=contents.state_problem,
@@ -211,7 +211,13 @@ async def _observed(host: Hypervisor, ref: str, places: Places) -> View:
         generations={path: await host.files.generation(path) for path in images} if places.generations else {},
     )
     view = one_name_each(view)
-    return replace(view, neighbours=tuple(sorted({*view.neighbours, *(each.uuid for each in formers.shared(view))})))
+    free = await free_bytes(host, view.disks, places, store)  # of the directories as they are called everywhere
+    return replace(
+        view,
+        free_bytes=free,
+        file_systems=await devices(host, free),
+        neighbours=tuple(sorted({*view.neighbours, *(each.uuid for each in formers.shared(view))})),
+    )
 
 
 def digest(view: View) -> str:

@@ -144,6 +144,34 @@ def test_a_middle_layer_is_merged_while_the_guest_runs(lab) -> None:
         lab.heard(domain)
 
 
+@pytest.mark.parametrize("kind", [Kind.INTERNAL, Kind.EXTERNAL])
+def test_images_that_qemu_was_told_by_another_name_are_merged_and_rid_of_tags(lab, kind) -> None:
+    domain = lab.start()
+    engine = Engine(lab.host)
+    for name in ("root", "middle", "leaf"):
+        engine.create("guest", CreateRequest(name, kind=kind, disk_only=True))
+        lab.heard(domain)
+    engine.stop("guest")
+    (lab.directory / "link").symlink_to(lab.directory)
+    description = lab.directory / "guest.toml"
+    text = description.read_text()
+    for disk in engine.view("guest").domain.disks:
+        text = text.replace(f'"{Path(disk.path).name}"', f'"{lab.directory}/link/{Path(disk.path).name}"')
+    description.write_text(text)
+    lab.start(domain.uuid)
+    assert all("/link/" in node.layer.path for node in lab.run(lab.blocks.nodes(lab.seen(domain))))
+    assert not engine.diagnose("guest").found
+    for name in ("middle", "leaf", "root"):
+        result = engine.delete("guest", DeleteRequest(name))
+        assert result.warnings == ()
+        lab.heard(domain)
+        assert not engine.diagnose("guest").found
+    assert depths(engine) == [1, 1]
+    engine.stop("guest")
+    for disk in engine.view("guest").domain.disks:
+        lab.check(disk.layer)
+
+
 def depths(engine: Engine) -> list[int]:
     """How many images each disk stands on."""
     return [len(disk.chain.images) for disk in engine.view("guest").disks if disk.chain]

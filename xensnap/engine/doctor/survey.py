@@ -8,15 +8,17 @@ import msgspec
 from xensnap.engine import journal, locks, names, trust, undo
 from xensnap.engine import plan as plans
 from xensnap.engine.context import directory
+from xensnap.engine.create import sidecar_paths
 from xensnap.engine.doctor.rebuild import last_decided, rebuilt
 from xensnap.engine.journal import Begin, Entry
 from xensnap.engine.locks import LockSeen
 from xensnap.engine.records import Store
+from xensnap.engine.spelling import snapshot_as
 from xensnap.engine.view import View, observe
 from xensnap.errors import Damaged, FileFailed, NotFound, Reason, Refused, XensnapError
 from xensnap.formats import snapshot_record
 from xensnap.hypervisor import Capability, CheckResult, FileStat, Hypervisor
-from xensnap.model import DescribedBy, DomainUuid, Format, Image, Layer, Snapshot
+from xensnap.model import DescribedBy, DomainUuid, FileId, Format, Image, Layer, Snapshot
 
 
 class Stray(msgspec.Struct, frozen=True):
@@ -129,7 +131,7 @@ async def survey(host: Hypervisor, ref: str, *, check: bool = False) -> Survey:
     beside = await _beside(host, view)
     uid = (await host.machine.whoami()).uid
     places = {place: await host.files.stat(place) for place in _places(view)}
-    copies = {path: await _copy(host, path) for path in beside if names.is_sidecar(path)}
+    copies = {path: await _copy(host, path, view.spelled) for path in beside if names.is_sidecar(path)}
     doubted = {path: trust.against_file(path, beside[path], places[directory(path)], uid) for path in copies}
     copies |= dict.fromkeys((path for path, doubt in doubted.items() if doubt), None)
     stored = await host.files.listing(store.directory)
@@ -185,16 +187,21 @@ def _pending(data: bytes) -> tuple[Begin | None, str]:
 
 
 async def _beside(host: Hypervisor, view: View) -> dict[str, FileStat]:
-    """Files that bear our names, in every directory that an image of this domain is in or was."""
-    found: dict[str, FileStat] = {}
+    """Files that bear our names, in every directory that an image of this domain is in or was.
+
+    Where one directory is spelled in several ways, each file in it is called what it is called everywhere.
+    """
+    called = {*view.images, *(entry.path for entry in view.state.ours)}
+    called |= {path for snapshot in view.snapshots.values() for path in sidecar_paths(snapshot)}
+    found: dict[tuple[str, FileId], tuple[str, FileStat]] = {}
     for place in _places(view):
         for name in await host.files.names(place):
             path = f"{place}/{name}"
             if names.is_overlay(path) or names.is_sidecar(path) or names.is_half_written(path):
                 stat = await host.files.stat(path)
-                if stat is not None and not stat.is_dir:
-                    found[path] = stat
-    return found
+                if stat is not None and not stat.is_dir and ((name, stat.file) not in found or path in called):
+                    found[name, stat.file] = (path, stat)
+    return dict(found.values())
 
 
 def _places(view: View) -> tuple[str, ...]:
@@ -215,8 +222,13 @@ async def _written_elsewhere(host: Hypervisor, view: View, halves: Iterable[str]
             begun = journal.pending(await journal.read(host, Store.of(host, DomainUuid(uuid)).journal))
         except XensnapError:
             return frozenset(left)  # nobody knows what is being done there
-        found |= {names.half_written(path) for path in plans.copies(begun.plan)} if begun else set()
-    return frozenset(left & found)
+        found |= {_last(names.half_written(path)) for path in plans.copies(begun.plan)} if begun else set()
+    return frozenset(path for path in left if _last(path) in found)
+
+
+def _last(path: str) -> str:
+    """What a file is called within its directory, which others may spell otherwise."""
+    return path.rpartition("/")[2]
 
 
 async def _which(host: Hypervisor, paths: Iterable[str]) -> dict[str, int]:
@@ -242,9 +254,9 @@ async def _around(host: Hypervisor, view: View) -> dict[str, FileStat]:
     return found
 
 
-async def _copy(host: Hypervisor, path: str) -> Snapshot | None:
+async def _copy(host: Hypervisor, path: str, spelled: Mapping[str, str]) -> Snapshot | None:
     try:
-        return snapshot_record.decode(await host.files.read(path), path=path)
+        return snapshot_as(snapshot_record.decode(await host.files.read(path), path=path), spelled)
     except XensnapError:
         return None
 
