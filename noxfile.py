@@ -1,5 +1,6 @@
 """Everything a contributor runs: `nox -l` lists it, `nox` runs the tests, the types and the linters."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -33,7 +34,7 @@ def deep(session: nox.Session) -> None:
     from ten minutes on, and in less no more of it than in an ordinary run.
     """
     session.install("--editable", ".[test]")
-    seconds = session.env.get("XENSNAP_DEEP_S") or str(LONG_S)
+    seconds = os.environ.get("XENSNAP_DEEP_S") or str(LONG_S)
     deep = {"HYPOTHESIS_PROFILE": "deep", "XENSNAP_DEEP_S": seconds}
     places = session.posargs or ["tests/crash", "tests/doctor", "tests/stateful", "tests/discovery", "tests/parity"]
     session.run("pytest", "-n", "auto", *places, env=deep)
