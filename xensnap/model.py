@@ -191,6 +191,7 @@ class Image(msgspec.Struct, frozen=True):
     encrypted: bool = False
     dirty: bool = False
     corrupt: bool = False
+    extended_l2: bool = False
 
     def tagged(self, tag: str) -> tuple[InternalSnapshot, ...]:
         """All entries with this tag; qemu-img 7.2 allows several of one name."""

@@ -127,4 +127,5 @@ def told(fs: FileSystem, link: Link) -> Image:
         snapshots=image.table.told,
         bitmaps=len(image.bitmaps),
         corrupt=bool(image.corrupted),
+        extended_l2=image.extended_l2,
     )

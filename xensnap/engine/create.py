@@ -259,7 +259,8 @@ def _needs(
     """What it writes: tables for each disk, and the memory of a guest that gives it."""
     for disk in covered:
         path = places.get(disk.vdev, disk.image.layer.path)
-        yield space.for_tables(path, disk.image.virtual_size_bytes, disk.vdev)
+        tagged = None if disk.vdev in places else disk.image
+        yield space.for_tables(path, disk.image.virtual_size_bytes, disk.vdev, tagged)
     if live.wants_memory(view, request):
         yield from space.for_memory(view, memory)
 

@@ -156,6 +156,7 @@ def _read(layer: Layer, fd: int) -> Image:
         header.encrypted,
         header.incompatible & qcow2.DIRTY != 0,
         header.incompatible & qcow2.CORRUPT != 0,
+        header.incompatible & qcow2.EXTENDED_L2 != 0,
     )
 
 
