@@ -169,8 +169,8 @@ def refusal(written: str, *, source: str) -> str:
             return f'Unknown {key} action "{action}" specified'
     if kind == GuestKind.HVM and (named := file.string("vga")) not in {None, *_GRAPHICS}:
         return f'Unknown vga "{named}" specified'
-    # xl 4.17.7 (xl_parse.c): a PV guest has no BIOS, and that is said before any disk is looked at.
-    if uuid is None and kind in {GuestKind.PV, "generic"} and all(file.string(key) is None for key in _BOOTED_BY):
+    # Only a HVM guest has a BIOS; said before any disk is looked at (trace xen/kernels-that-are-not-there).
+    if uuid is None and kind != GuestKind.HVM and all(file.string(key) is None for key in _BOOTED_BY):
         return "Neither kernel nor bootloader specified"
     return ""
 

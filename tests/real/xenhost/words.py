@@ -615,7 +615,7 @@ WORDS = (
     ),
     Scenario(
         "kernels-that-are-not-there",
-        "A mistake behind another, and domains whose kernel or disk is not there: each has used a number up.",
+        "A mistake behind another, and domains whose kernel or disk is not there, or not told.",
         (
             Put("/etc/xen/syntax.cfg", 'name = "x\nmemory = \n'),
             ("xl", "create", "/etc/xen/syntax.cfg"),
@@ -627,6 +627,13 @@ WORDS = (
                 'name = "n1"\nmemory = 64\nkernel = "/nosuch"\ndisk = [ "format=qcow2,vdev=xvda,target=/nosuch" ]\n',
             ),
             ("xl", "create", "/etc/xen/baddisk3.cfg"),
+            Put("/etc/xen/nokernel.cfg", 'name = "n1"\nmemory = 64\n'),
+            ("xl", "create", "/etc/xen/nokernel.cfg"),
+            ("xl", "create", "-q", "/etc/xen/nokernel.cfg"),
+            ("xl", "list"),
+            Put("/etc/xen/nokernelpvh.cfg", 'name = "n1"\ntype = "pvh"\nmemory = 64\n'),
+            ("xl", "create", "/etc/xen/nokernelpvh.cfg"),
+            ("xl", "create", "-n", "/etc/xen/nokernelpvh.cfg"),
         ),
     ),
     Scenario(
