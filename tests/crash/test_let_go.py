@@ -3,7 +3,7 @@
 import pytest
 
 from simulator import SimulatedHost
-from tests.crash import running
+from tests.crash import running, test_relocate
 from tests.crash.harness import GUEST, guest, held_by, judge, scribble, truth
 from tests.crash.test_every_effect import with_history
 from xensnap.engine.engine import Engine
@@ -44,6 +44,25 @@ def test_die_at_every_effect(kinds: str) -> None:
     assert judge(host, lambda engine: engine.delete(GUEST, DeleteRequest("middle", metadata_only=True))) > 30
     let_go(host, "middle")
     assert judge(host, lambda engine: engine.perform(GUEST, AdoptRequest("middle"))) > 30
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kinds", LAYOUTS)
+def test_it_goes_with_the_images_to_another_directory_and_comes_back_there(kinds: str, name: str) -> None:
+    host = with_history(kinds)
+    host.make_directory(test_relocate.TO)
+    engine = Engine(host)
+    before = truth(host)
+    let_go(host, name)
+    assert judge(host, lambda engine: engine.perform(GUEST, test_relocate.MOVE)) > 30
+    engine.perform(GUEST, test_relocate.MOVE)
+    assert [(each.id, each.subject) for each in engine.diagnose(GUEST, check=True).found] == [("record-let-go", name)]
+    assert judge(host, lambda engine: engine.perform(GUEST, AdoptRequest(name))) > 30
+    engine.perform(GUEST, AdoptRequest(name))
+    after = truth(host)
+    assert (after.held, after.now, after.pins) == (before.held, before.now, before.pins)
+    assert not engine.diagnose(GUEST, check=True).found
+    engine.revert(GUEST, RevertRequest(name))
 
 
 def test_the_memory_of_a_checkpoint_stays_and_comes_back_with_it() -> None:

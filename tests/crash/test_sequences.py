@@ -117,6 +117,7 @@ FEW = [
     ("", "ie", "forget", "delete root"),
     ("", "e", "revert", "undo"),
     ("", "e", "relocate", "delete"),
+    ("", "ie", "let go", "relocate"),
     ("of a guest that runs, ", "ie", "disks", "delete oldest"),
     ("of a guest that runs, ", "e", "let go", "adopt"),
     ("of a guest that runs, ", "i", "revert", "undo"),

@@ -59,8 +59,11 @@ def plan_relocation(view: View, request: RelocateRequest, fresh: Fresh) -> Plan:
     other = moved.keys() | {link.layer.path for link in links}
     told = [(snapshot, _elsewhere(snapshot, moved, other)) for snapshot in _all(view)]
     touched = [after for before, after in told if before != after]
-    old_copies = [(path, before) for before, after in told if before != after for path in sidecar_paths(before)]
-    new_copies = {path for _, after in told for path in sidecar_paths(after)}
+    let_go = tuple(_elsewhere(snapshot, moved, other) for snapshot in view.state.let_go)
+    known = [each for each in zip(view.state.let_go, let_go, strict=True) if _has_copies(view, each[0])]
+    copied = [*told, *known]
+    old_copies = [(path, before) for before, after in copied if before != after for path in sidecar_paths(before)]
+    new_copies = {path for _, after in copied for path in sidecar_paths(after)}
     gone = [RemoveSidecar(path, s.name, s.domain_uuid) for path, s in old_copies if path not in new_copies]
     frozen = sorted(view.frozen(request.vdev)) if flags.elsewhere(view) else []
     active = Layer(moved.get(disk.path, disk.path), disk.format)
@@ -88,10 +91,11 @@ def plan_relocation(view: View, request: RelocateRequest, fresh: Fresh) -> Plan:
             *links,
             *(switch if disk.path in moved else ()),
         ),
-        state=_state(view, moved, {step.path for step in gone}, new_copies, parked),
+        state=replace(_state(view, moved, {step.path for step in gone}, new_copies, parked), let_go=let_go),
         finish=(
             *rewritten(snapshot for snapshot in touched if snapshot.name in view.snapshots),
             *_thrown_away_elsewhere(view, touched),
+            *(WriteSidecar(path, after) for old, after in known if old != after for path in sidecar_paths(after)),
             *gone,
             *(Thaw(path) for path in frozen if path in moved),
             *(Freeze(moved.get(path, path), required=False) for path in frozen),
@@ -107,6 +111,11 @@ def plan_relocation(view: View, request: RelocateRequest, fresh: Fresh) -> Plan:
 def _all(view: View) -> tuple[Snapshot, ...]:
     """The snapshots, and those in the trash, which go with them. No name is in both."""
     return (*view.snapshots.values(), *(trashed.snapshot for trashed in view.trashed.values()))
+
+
+def _has_copies(view: View, snapshot: Snapshot) -> bool:
+    """Whether the copies of a record that was taken away are beside its images."""
+    return all(view.state.made(path) for path in sidecar_paths(snapshot))
 
 
 def _thrown_away_elsewhere(view: View, touched: Iterable[Snapshot]) -> Iterator[Step]:
