@@ -262,7 +262,7 @@ class AsyncEngine(AsyncReader):
             ref: the domain; also one that an interrupted operation was making.
             abort: True to insist on undoing, False on finishing, None for what is usual.
         """
-        domain = await self._meant(ref)
+        domain = await self._known(ref, or_being_made=True)
         async with self._locked(domain, "recover", wait_s=max(self._wait_s, RECOVER_WAIT_S)) as held:
             return await self._recover(domain, held, abort=abort)
 
@@ -422,27 +422,24 @@ class AsyncEngine(AsyncReader):
             due = journal.due(await journal.read(self.host, Store.of(self.host, uuid).journal))
             if due:
                 with suppress(NotFound):  # of a domain that is gone it is in nobody's hands, and nobody goes on with it
-                    name = (await self._meant(uuid)).name
+                    name = (await self._known(uuid, or_being_made=True)).name
                     cause = f"{name}, which shares images with {held.domain.name}, has an interrupted operation: {due}"
                     raise Busy(cause, id="recovery-due", remedy=f"Run `xensnap recover {name}`.")
 
-    async def _meant(self, ref: str) -> Domain:
-        """A domain of the host, or one that an interrupted operation was making. `NotFound` as `_known`."""
+    async def _known(self, ref: str, *, or_being_made: bool = False) -> Domain:
+        """A domain of the host. `NotFound` also tells of an interrupted operation on one that it does not know.
+
+        Args:
+            ref: its name or UUID.
+            or_being_made: it may also be one that an interrupted operation was making.
+        """
         try:
             return await self.host.toolstack.inspect(ref)
         except NotFound as error:
             waiting = await unborn.interrupted(self.host, await self.host.toolstack.domains())
             for each in waiting:
-                if each.making and each.is_of(ref):
+                if or_being_made and each.making and each.is_of(ref):
                     return newborn(each.making)
-            raise unborn.told_of(error, ref, waiting) from error
-
-    async def _known(self, ref: str) -> Domain:
-        """A domain of the host. `NotFound` also tells of an interrupted operation on one that it does not know."""
-        try:
-            return await self.host.toolstack.inspect(ref)
-        except NotFound as error:
-            waiting = await unborn.interrupted(self.host, await self.host.toolstack.domains())
             raise unborn.told_of(error, ref, waiting) from error
 
     async def _save_and_revert(
