@@ -98,7 +98,8 @@ def opened(
         if writing and path in fs.dirs:
             raise OpenError(f"Could not open '{path}': Is a directory", path=path)  # noqa: TRY301 -- as from below
         layer = Layer(path, Format(form))
-        if form == "qcow2" and (number := fs.find(path)) is not None and not shared:  # before the header is read
+        # The lock of an image with a header is asked for before that is read; what is read as raw has none.
+        if form == "qcow2" and (number := fs.find(path)) is not None and not shared:
             _require_lock(fs, number, path, writing=writing, reading=content)
             if beside and number == beside.top.number:
                 raise _locked('shared "write"', path)
