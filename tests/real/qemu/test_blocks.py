@@ -120,7 +120,7 @@ def test_the_active_layer_is_committed_while_the_guest_writes_to_it(lab, domain)
     seen: list[JobState] = []
     state = lab.run(job.wait(progress=seen.append))
     assert (state.ready, state.concluded, seen[-1]) == (True, False, state)
-    assert state.done_bytes == state.total_bytes > 0
+    assert 0 < state.done_bytes <= state.total_bytes  # ready, though the guest has just written again
     lab.heard(domain)
     lab.run(job.complete())
     with pytest.raises(NotFound):
