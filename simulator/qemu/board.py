@@ -23,6 +23,7 @@ class Board(msgspec.Struct, frozen=True):
         crashed: the words with which this QEMU has died in the middle of a command.
         output: what it has printed on its standard output.
         later: what is told after the reply to the command under way.
+        made: the image files that it has made itself, the oldest first. They stay, whatever becomes of the command.
     """
 
     fs: FileSystem
@@ -32,6 +33,7 @@ class Board(msgspec.Struct, frozen=True):
     crashed: str = ""
     output: tuple[str, ...] = ()
     later: tuple[Event, ...] = ()
+    made: tuple[tuple[str, Image], ...] = ()
 
     def happened(self, name: str, **data: object) -> "Board":
         """One event more."""

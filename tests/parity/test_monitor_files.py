@@ -17,7 +17,20 @@ from simulator.qemu.board import by_device
 from tests.parity.monitors import IMAGES, WRITTEN_FROM, SimulatedQemu
 from tests.parity.rounds import FEW, again, up_to_not_modelled
 from tests.parity.shells import Shells
-from tests.parity.test_monitor import COMMANDS, COMMITTED, DATA, FILES, JOINED, WRITTEN, Pair, command, template
+from tests.parity.test_monitor import (
+    ABORT,
+    COMMANDS,
+    COMMITTED,
+    DATA,
+    EXTERNAL_BY_DEVICE,
+    FILES,
+    INTERNAL,
+    JOINED,
+    WRITTEN,
+    Pair,
+    command,
+    template,
+)
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_img", "qemu_system")]
 
@@ -34,7 +47,10 @@ WRITE = command(
 )
 SHOWN = "shown.tmp"
 """The file that a disk is copied to."""
-ALONE = st.one_of(WRITE, WRITE, WRITE, JOINED, JOINED, COMMANDS, DATA)
+TAKEN_BACK = st.tuples(EXTERNAL_BY_DEVICE, INTERNAL | EXTERNAL_BY_DEVICE, ABORT).map(
+    lambda actions: ("transaction", {"actions": [{"type": name, "data": data} for name, data in actions]})
+)
+ALONE = st.one_of(WRITE, WRITE, WRITE, JOINED, JOINED, COMMANDS, DATA, TAKEN_BACK)
 STEPS = st.one_of(ALONE.map(lambda step: (step,)), ALONE.map(lambda step: (step,)), COMMITTED)
 
 
@@ -124,5 +140,52 @@ def test_a_disk_has_whole_sectors(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     try:
         leave_the_same(pair, [("block_resize", {"size": 1000, "node-name": "nr"})])
+    finally:
+        pair.real.close()
+
+
+def onto(device: str, name: str, **more: Any) -> dict[str, Any]:
+    """An overlay of a device, in a file that may be there already."""
+    data = {"device": device, "snapshot-file": f"{IMAGES}/{name}", **more}
+    return {"type": "blockdev-snapshot-sync", "data": data}
+
+
+def inside(device: str) -> dict[str, Any]:
+    return {"type": "blockdev-snapshot-internal-sync", "data": {"device": device, "name": "s1"}}
+
+
+def copied(device: str, name: str, form: str = "qcow2") -> dict[str, Any]:
+    data = {"device": device, "target": f"{IMAGES}/{name}", "sync": "full", "format": form}
+    return {"type": "drive-backup", "data": data}
+
+
+GIVEN_UP: dict[str, Any] = {"type": "abort", "data": {}}
+KILLING = {"type": "block-dirty-bitmap-enable", "data": {"node": "n0", "name": "gone"}}
+TRANSACTIONS = {
+    "an overlay over an image": [onto("d0", "small.qcow2"), GIVEN_UP],
+    "two, one of them over an image of that size": [onto("d0", "small.qcow2"), onto("d1", "free.qcow2"), GIVEN_UP],
+    "one after an internal snapshot": [inside("d1"), onto("d0", "small.qcow2"), GIVEN_UP],
+    "one whose node may not be called so": [onto("d0", "small.qcow2", **{"snapshot-node-name": "bad name"})],
+    "a second one over the first": [onto("d0", "small.qcow2"), onto("d1", "small.qcow2")],
+    "one over an image that is opened as it is": [onto("d0", "small.qcow2", mode="existing"), GIVEN_UP],
+    "a backup over an image": [copied("d0", "small.qcow2"), GIVEN_UP],
+    "a backup that has no header": [copied("d1", "small.qcow2", "raw"), GIVEN_UP],
+    "a backup before what fails": [copied("d0", "small.qcow2"), onto("d1", "nodir/x")],
+    "death after an overlay and what is inside of it": [onto("d0", "small.qcow2"), inside("d0"), GIVEN_UP],
+    "death after two overlays": [onto("d0", "new1"), onto("d0", "small.qcow2"), GIVEN_UP],
+    "death, and other disks": [inside("d1"), onto("d0", "new1"), inside("d0"), inside("d2"), GIVEN_UP],
+    "death before anything is taken back": [inside("d1"), onto("d0", "small.qcow2"), KILLING],
+}
+"""Lists of which nothing is done, and after which a file is another all the same."""
+
+
+@pytest.mark.parametrize("actions", TRANSACTIONS.values(), ids=TRANSACTIONS)
+def test_what_is_taken_back_leaves_the_same_files(actions: list[dict[str, Any]], tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    try:
+        pair.both("transaction", {"actions": actions})
+        for each in (pair.real, pair.simulated) if not pair.over else ():
+            each.answers(b'{"execute":"quit"}')
+        Left(pair).agrees()
     finally:
         pair.real.close()

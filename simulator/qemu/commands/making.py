@@ -6,6 +6,7 @@ import msgspec
 
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.drivers import DRIVERS
+from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Raw, fresh_qcow2
 from simulator.qemu.board import Board, require_absolute, require_lock
 from simulator.qemu.points import QmpError
@@ -48,15 +49,18 @@ def image_made(board: Board, path: str, form: str, size: int, backing_name: str,
 
 
 def _stored(board: Board, path: str, image: Image, printed: str) -> Board:
-    fs = board.fs
-    number = fs.find(path)
+    number = board.fs.find(path)
     board = replace(board, output=(*board.output, f"Formatting '{path}', {printed}"))
+    if number is not None:
+        require_lock(board.fs, number, writing=True, reading=False)
     try:
-        if number is None:
-            fs = fs.create(path, image)
-        else:
-            require_lock(fs, number, writing=True, reading=False)
-            fs = fs.store(number, image, path)
-        return replace(board, fs=fs.sync(path))
+        return replace(board, fs=written_out(board.fs, path, image), made=(*board.made, (path, image)))
     except OSError as error:
         raise QmpError(f"Could not create '{path}': {error.strerror}") from None
+
+
+def written_out(fs: FileSystem, path: str, image: Image) -> FileSystem:
+    """The file under this name is that image, whatever it was before."""
+    number = fs.find(path)
+    fs = fs.create(path, image) if number is None else fs.store(number, image, path)
+    return fs.sync(path)

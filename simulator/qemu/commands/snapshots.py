@@ -1,6 +1,5 @@
 """Points in time: internal snapshots, overlays, and lists of both that are taken together or not at all."""
 
-import posixpath
 from typing import Any
 
 import msgspec
@@ -25,7 +24,7 @@ from simulator.qemu.board import (
 from simulator.qemu.commands import backups, bitmaps
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import drained
-from simulator.qemu.commands.making import FORMATS, image_made
+from simulator.qemu.commands.making import FORMATS, image_made, written_out
 from simulator.qemu.graph import Drive
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments, Kind, enum, many, record, tagged, text
@@ -281,13 +280,13 @@ def _touched(board: Board, data: Arguments) -> str:
 
 
 def _undone(before: Board, left: Board, actions: list[Arguments], done: list[str], error: QmpError) -> Left:
-    """The graph is as before, but overlays that were made stay as files, without a word (qemu.md 148).
+    """The graph is as before, but images that were made stay, and what they overwrote is lost (qemu.md 16, 148).
 
     Where several points of one device are taken back and the first was external, QEMU aborts (qemu.md 153).
     """
     board = replace(before, output=left.output)
-    for path, number in _made_files(before, left):
-        board = replace(board, fs=board.fs.create(path, left.fs.inodes[number].stored).sync(path))  # type: ignore[union-attr]
+    for path, image in left.made[len(before.made) :]:
+        board = replace(board, fs=written_out(board.fs, path, image))
     succeeded, failed = done[:-1], done[-1] if done else ""
     kinds = [action["type"] for action in actions]
     for place, vdev in enumerate(succeeded):
@@ -300,16 +299,6 @@ def _undone(before: Board, left: Board, actions: list[Arguments], done: list[str
     if not backups.PREPARED.keys().isdisjoint(kinds):
         board = backups.taken_back(replace(board, events=left.events), left)
     return Left(str(error), board, error.error_class)
-
-
-def _made_files(before: Board, left: Board) -> list[tuple[str, int]]:
-    made = []
-    for path, directory in left.fs.dirs.items():
-        known = before.fs.dirs[path].entries
-        for name, number in directory.entries.items():
-            if name not in known:
-                made.append((posixpath.join(path, name), number))
-    return made
 
 
 COMMANDS = {
