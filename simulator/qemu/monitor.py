@@ -167,21 +167,15 @@ def _request(session: Session, value: Any) -> tuple[str, Arguments, bool]:
 def _carried_out(
     session: Session, board: Board, name: str, arguments: Arguments, *, oob: bool
 ) -> tuple[Session, Board, Any]:
+    command = _looked_up(session, name)
+    if oob:
+        # Those that may be sent so are not modelled (qemu.md 106).
+        raise QmpError(f"The command {name} does not support OOB")
     if name == "qmp_capabilities":
         return *_negotiated(session, board, arguments), {}
-    if not session.negotiated:
-        words = "Expecting capabilities negotiation with 'qmp_capabilities'"
-        raise QmpError(words, "CommandNotFound")
-    if name in _OF_ITSELF:
+    if command is None:
         checked({}, arguments)
         return session, board, _OF_ITSELF[name](session)
-    command = COMMANDS.get(name)
-    if command is None or (session.daemon and not command.daemon):
-        if name in (absent.DAEMON_NAMES if session.daemon else absent.NAMES):
-            raise NotModelled(f"QMP: the command {name}")
-        raise QmpError(f"The command {name} has not been found", "CommandNotFound")
-    if oob and not command.oob:
-        raise QmpError(f"The command {name} does not support OOB")
     if backups.at_work(board) and not backups.allowed(name):
         raise NotModelled(f"QMP: {name} while a backup is at work")
     given = arguments if name == "blockdev-add" else checked(command.members, arguments)
@@ -198,10 +192,27 @@ def _carried_out(
     return session, board, result
 
 
+def _looked_up(session: Session, name: str) -> Command | None:
+    """The command of that name; None for what the monitor knows of itself."""
+    if name == "qmp_capabilities":
+        return None
+    if not session.negotiated:
+        words = "Expecting capabilities negotiation with 'qmp_capabilities'"
+        raise QmpError(words, "CommandNotFound")
+    if name in _OF_ITSELF:
+        return None
+    command = COMMANDS.get(name)
+    if command is None or (session.daemon and not command.daemon):
+        if name in (absent.DAEMON_NAMES if session.daemon else absent.NAMES):
+            raise NotModelled(f"QMP: the command {name}")
+        raise QmpError(f"The command {name} has not been found", "CommandNotFound")
+    return command
+
+
 def _negotiated(session: Session, board: Board, arguments: Arguments) -> tuple[Session, Board]:
+    enabled = checked(_CAPABILITIES, arguments).get("enable", [])
     if session.negotiated:
         raise QmpError("Capabilities negotiation is already complete, command ignored", "CommandNotFound")
-    enabled = checked(_CAPABILITIES, arguments).get("enable", [])
     return replace(session, negotiated=True, oob="oob" in enabled), board
 
 

@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_system")]
 _ANSWER_S_MAX = 600
 NEGOTIATE = b'{"execute":"qmp_capabilities"}'
 NAME = b'{"execute":"nosuch"}'
+OF_ITSELF = (b"qmp_capabilities", b"query-commands", b"query-qmp-schema")
+"""What a monitor knows without its machine."""
 
 
 class Client:
@@ -149,6 +151,8 @@ def one_works_out_of_band(path: Path) -> list[bytes]:
         second.asks(b'{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}'),
         second.asks(oob),
         second.asks(b'{"exec-oob":"nosuch","id":2}'),
+        *(second.asks(b'{"exec-oob":"%s","arguments":{"a":1}}' % name) for name in OF_ITSELF),
+        second.asks(b'{"execute":"qmp_capabilities","arguments":{"enable":1}}'),
         second.asks(b'{"exec-oob":"query-version","execute":"query-version"}'),
     ]
     second.goes()

@@ -14,11 +14,9 @@ class Command(NamedTuple):
 
     Attributes:
         do: `(board, arguments) -> (board, result)`; raises `QmpError`, which has changed nothing but what it says.
-        oob: whether it may be sent out of band.
         daemon: whether qemu-storage-daemon has it, too.
     """
 
     members: Mapping[str, Kind]
     do: Callable[[Board, Arguments], Result]
-    oob: bool = False
     daemon: bool = True
