@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xensnap.backends.local.waiting import loop
@@ -48,7 +49,7 @@ class LocalReceivers:
         try:
             path = os.path.join(place, "live")
             line: Future[tuple[StreamReader, StreamWriter]] = asyncio.get_running_loop().create_future()
-            server = await asyncio.start_unix_server(lambda r, w: line.set_result((r, w)), path)
+            server = await asyncio.start_unix_server(partial(_connected, line), path)
             command = ["exec", sys.executable, "-I", "-S", "-B", receive.__file__, path, to]
             argv = [program, "migrate", "-s", "", str(domid), shlex.join(command)]
             xl = asyncio.create_task(self._runner.run(argv))
@@ -93,7 +94,9 @@ class LocalStream:
         """See `Stream.let_go`."""
         import asyncio
 
-        if self._line.done():
+        # A receiver that has not come yet is let go of as soon as it does: xl would wait for it for ever.
+        self._line.cancel()
+        if not self._line.cancelled():
             self._line.result()[1].close()
         return await asyncio.shield(self._xl)
 
@@ -105,3 +108,13 @@ class LocalStream:
         told = await reader.readline()
         heard: dict[str, Any] = json.loads(told) if told else {}
         return heard
+
+
+def _connected(
+    line: "Future[tuple[StreamReader, StreamWriter]]", reader: "StreamReader", writer: "StreamWriter"
+) -> None:
+    """The receiver has come. Where nobody waits for it any more, it leaves at once, and xl resumes the guest."""
+    if line.done():
+        writer.close()
+    else:
+        line.set_result((reader, writer))

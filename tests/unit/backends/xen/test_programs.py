@@ -40,8 +40,10 @@ LIBXC = (
 STREAM = b"LibxlFmt" + bytes(8) + struct.pack("<2I", 1, 0) + LIBXC + record(2, b"emulator") + record(0)
 WHOLE = savefile.encode(savefile.Head(config("pv1"), 3, 0, b"", 0)) + STREAM
 
+ENDS_S_MAX = 20.0
+
 XL = """
-import fcntl, os, select, struct, subprocess, sys, termios
+import fcntl, os, select, struct, subprocess, sys, termios, time
 verb, words = sys.argv[1], sys.argv[2:]
 here = os.path.dirname(os.path.abspath(__file__))
 def note(name, data):
@@ -72,6 +74,8 @@ elif verb == "save":
             sys.exit("Failed to save domain, resuming domain")
     sys.exit("guest didn't acknowledge suspend, cancelling request")
 elif verb == "migrate":
+    while os.path.exists(os.path.join(here, "slow")):
+        time.sleep(0.01)
     child = subprocess.Popen(["sh", "-c", words[-1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     note("greeting", child.stdout.readline())
     data = open(os.path.join(here, "stream"), "rb").read()
@@ -172,6 +176,26 @@ def test_live_a6_a_file_that_cannot_be_written_is_told(xl: str, tmp_path: Path) 
     (tmp_path / "stream").write_bytes(WHOLE)
     with pytest.raises(Failed, match="No space left on device"):
         asyncio.run(received(xl, Path("/dev/full")))
+
+
+def test_a_save_that_is_given_up_before_its_receiver_has_come_is_over_when_it_comes(xl: str, tmp_path: Path) -> None:
+    """by Ctrl-C right at its start: the receiver would wait for us, xl for the receiver, and the guest for xl"""
+    (tmp_path / "stream").write_bytes(WHOLE)
+    (tmp_path / "slow").touch()
+    to = tmp_path / "m.save"
+    to.touch()
+
+    async def given_up() -> int:
+        async with LocalReceivers(LocalRunner()).receive(str(to), 1, xl) as stream:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stream.complete(), 0.01)
+            over = asyncio.create_task(stream.let_go())
+            await asyncio.sleep(0.01)
+            (tmp_path / "slow").unlink()
+            return (await asyncio.wait_for(over, ENDS_S_MAX)).returncode
+
+    assert asyncio.run(given_up()) == 1
+    assert (tmp_path / "ended").read_text() == "1"
 
 
 def test_an_xl_that_cannot_even_begin_is_told_in_its_words(tmp_path: Path) -> None:
