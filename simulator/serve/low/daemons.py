@@ -30,14 +30,17 @@ class SimulatedDaemons:
         """Whether this process watches a domain and writes into this log."""
         return any(each.watcher == pid and f"{kept.LOGS}/{each.log}" == log for each in self._seat.world.xen)
 
-    async def stop(self, pid: int) -> None:
-        """SIGSTOP."""
+    async def stop(self, pid: int) -> int:
+        """SIGSTOP. No pid is ever that of a second process here."""
         if not any(each.watcher == pid for each in self._seat.world.xen):
             raise Failed(f"cannot stop the xl that watches the guest (pid {pid}): No such process")
         await self._seat.change(effects.STOPPED, str(pid), lambda world: (_stopping(world, pid, stopped=True), None))
+        return pid
 
-    async def go_on(self, pid: int) -> None:
+    async def go_on(self, pid: int, started: int) -> None:
         """SIGCONT: it acts on what it finds."""
+        if not any(each.watcher == started for each in self._seat.world.xen):
+            return
 
         def continued(world: World) -> tuple[World, None]:
             return life.watchers_looked(_stopping(world, pid, stopped=False)), None

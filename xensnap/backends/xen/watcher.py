@@ -25,11 +25,11 @@ class Daemons(Protocol):
     async def is_watcher(self, pid: int, log: str) -> bool:
         """Whether this very process lives, is an xl or stands in for one, and writes into this log."""
 
-    async def stop(self, pid: int) -> None:
-        """Let it execute nothing (SIGSTOP). `Failed`: none."""
+    async def stop(self, pid: int) -> int:
+        """Let it execute nothing (SIGSTOP); when it was started, by which it is known again. `Failed`: none."""
 
-    async def go_on(self, pid: int) -> None:
-        """Let it go on (SIGCONT). One that is gone is fine."""
+    async def go_on(self, pid: int, started: int) -> None:
+        """Let it go on (SIGCONT), whatever its log is called by now. One that is gone is fine."""
 
     async def stand_in(self, domid: DomId, uuid: DomainUuid, log: str) -> None:
         """Start a process that watches a guest as xl would, says so in this log, and outlives us. `Failed`: none.
@@ -41,15 +41,14 @@ class Daemons(Protocol):
 class StoppedWatcher:
     """The `Watcher` port: one daemon that we have stopped."""
 
-    def __init__(self, daemons: Daemons, pid: int, log: str) -> None:
+    def __init__(self, daemons: Daemons, pid: int, started: int) -> None:
         self._daemons = daemons
         self._pid = pid
-        self._log = log
+        self._started = started
 
     async def resume(self) -> None:
         """See `Watcher.resume`."""
-        if await self._daemons.is_watcher(self._pid, self._log):
-            await self._daemons.go_on(self._pid)
+        await self._daemons.go_on(self._pid, self._started)
 
 
 class Watchers:
@@ -74,12 +73,10 @@ class Watchers:
 
     async def hold(self, domid: DomId) -> StoppedWatcher | None:
         """Stop the daemon of this domain; None where it has none (`xl create -e`, or lost before)."""
-        found = await self._find(domid)
-        if found is None:
+        pid = await self._find(domid)
+        if pid is None:
             return None
-        pid, path = found
-        await self._daemons.stop(pid)
-        return StoppedWatcher(self._daemons, pid, path)
+        return StoppedWatcher(self._daemons, pid, await self._daemons.stop(pid))
 
     async def replace(self, domain: Domain) -> None:
         """Let somebody watch a running guest that nobody watches any more. `Failed`: nobody does."""
@@ -87,10 +84,10 @@ class Watchers:
         log = os.path.join(self._place, f"{_LOG}{domain.name}.log")
         await self._daemons.stand_in(domain.domid, domain.uuid, log)
 
-    async def _find(self, domid: DomId) -> tuple[int, str] | None:
+    async def _find(self, domid: DomId) -> int | None:
         async for pid, path in self._told(domid):
             if await self._daemons.is_watcher(pid, path):
-                return pid, path
+                return pid
         return None
 
     async def _told(self, domid: DomId) -> AsyncIterator[tuple[int, str]]:

@@ -216,11 +216,12 @@ class ScriptedXen:
         """One more that watches."""
         self.stood_in.append((domid, uuid, log))
 
-    async def stop(self, pid: int) -> None:
+    async def stop(self, pid: int) -> int:
         """SIGSTOP."""
         self.stopped.add(pid)
+        return 0
 
-    async def go_on(self, pid: int) -> None:
+    async def go_on(self, pid: int, started: int) -> None:
         """SIGCONT."""
         self.stopped.discard(pid)
 

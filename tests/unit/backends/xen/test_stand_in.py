@@ -4,19 +4,25 @@ import asyncio
 import os
 import select
 import shutil
+import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.unit.backends.xen.scripted import UUID, ScriptedXen, config, disk
 from tests.unit.backends.xen.test_listing import HEADER
+from xensnap.backends.local.files import LocalFiles
+from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.runner import LocalRunner
 from xensnap.backends.xen import log
 from xensnap.backends.xen.daemons import LocalDaemons
 from xensnap.backends.xen.listing import Line
 from xensnap.backends.xen.stand_in import Deed, deed, looked
 from xensnap.backends.xen.supervisor import LocalSupervisor
+from xensnap.backends.xen.watcher import Watchers
 from xensnap.backends.xen.xl import Xl
 from xensnap.errors import Failed
 from xensnap.formats import libxl_json
@@ -160,3 +166,54 @@ def test_where_nobody_can_watch_it_is_said(tools: Path) -> None:
     with pytest.raises(Failed, match="xenstore-watch is not installed") as failed:
         stand_in(tools)
     assert failed.value.id == "watcher-not-replaced"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """A process whose program is called xl, and its log."""
+    shutil.copy(shutil.which("sleep") or "", tmp_path / "xl")
+    written = tmp_path / "xl-pv1.log"
+    with written.open("w") as log, subprocess.Popen([tmp_path / "xl", "1000"], stdout=log) as process:
+        yield process.pid, written
+        process.kill()
+
+
+def stopped(pid: int) -> bool:
+    """Whether it stands still, as soon as the signals that it has been sent have reached it."""
+    process = Path(f"/proc/{pid}/status")
+    told = process.read_text()
+    while "ShdPnd:\t0000000000000000" not in told or "State:\tR" in told:
+        time.sleep(0.001)
+        told = process.read_text()
+    return "State:\tT" in told
+
+
+def test_a_daemon_whose_program_was_replaced_by_an_update_watches_still(daemon: tuple[int, Path]) -> None:
+    """/proc then says "xl (deleted)"; a save would end it, and the doctor would start a second one"""
+    pid, written = daemon
+    assert is_watcher(pid, written)
+    (written.parent / "xl").unlink()
+    assert is_watcher(pid, written)
+
+
+@pytest.mark.parametrize("rotated", [lambda log: log.rename(f"{log}.1"), Path.unlink])
+def test_a_daemon_whose_log_is_rotated_while_it_stands_still_goes_on(
+    daemon: tuple[int, Path], rotated: Callable[[Path], object]
+) -> None:
+    pid, written = daemon
+    written.write_text(log.announcement("pv1", DomId(7), pid) + "\n")
+    watchers = Watchers(LocalFiles(sleep), LocalDaemons(LocalSupervisor(LocalRunner()), ""), str(written.parent))
+    watcher = asyncio.run(watchers.hold(DomId(7)))
+    assert watcher is not None
+    assert stopped(pid)
+    rotated(written)
+    asyncio.run(watcher.resume())
+    assert not stopped(pid)
+
+
+def test_another_process_that_has_the_pid_of_a_daemon_by_now_is_left_alone(daemon: tuple[int, Path]) -> None:
+    pid, _ = daemon
+    daemons = LocalDaemons(LocalSupervisor(LocalRunner()), "")
+    started = asyncio.run(daemons.stop(pid))
+    asyncio.run(daemons.go_on(pid, started - 1))
+    assert stopped(pid)
