@@ -554,7 +554,7 @@ class Watcher(Protocol):
     """The daemon that reboots and cleans up a guest, stopped so that it does not see the suspend."""
 
     async def resume(self) -> None:
-        """Let it go on. Must always be called; `recover` calls it for one that died."""
+        """Let it go on: always, but never beside a suspended guest. `recover` calls it for one that died."""
 
 
 class Toolstack(Protocol):

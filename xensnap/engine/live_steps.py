@@ -1,7 +1,7 @@
 """Steps on a domain that runs: points of all disks at one moment, and memory with them."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
 import msgspec
@@ -392,15 +392,11 @@ async def end_unfinished(at: Context) -> None:
 
 
 async def put_back(at: Context, was: RunState) -> None:
-    """Let a guest that we stopped be as it was.
-
-    Its watcher goes on in any case, but only when the guest is suspended no more: it would take that for its end
-    (Xen 4.17.7).
-    """
+    """Let a guest that we stopped be as it was."""
     if await at.running() is None:
         return
     domain, watcher = await _held(at)
-    try:
+    async with _continued(at, watcher):
         if domain.state is RunState.SUSPENDED:
             await at.host.toolstack.resume(domain)
             domain = await at.required()
@@ -408,9 +404,24 @@ async def put_back(at: Context, was: RunState) -> None:
             await at.host.toolstack.unpause(domain)
         elif was is RunState.PAUSED and domain.state is RunState.RUNNING:
             await at.host.toolstack.pause(domain)
-    finally:
-        if watcher is not None:
+
+
+@asynccontextmanager
+async def _continued(at: Context, watcher: Watcher | None) -> AsyncIterator[None]:
+    """Let a watcher go on in the end, but never beside a suspended guest: it takes that for the guest's end, and ends.
+
+    Where the guest could not be revived, or nobody can say, the watcher stands still until `recover`, which holds it
+    once more, has put the guest back (Xen 4.17.7).
+    """
+    try:
+        yield
+    except BaseException:
+        domain = await at.running()
+        if watcher is not None and (domain is None or domain.state is not RunState.SUSPENDED):
             await watcher.resume()
+        raise
+    if watcher is not None:
+        await watcher.resume()
 
 
 async def _held(at: Context) -> tuple[Domain, Watcher | None]:
@@ -443,13 +454,12 @@ async def _save(
 ) -> None:
     """The two phases of a save, the points of the disks between them; the guest's watcher sees nothing of it."""
     domain, watcher = await _held(at)
-    try:
-        async with at.host.toolstack.saving(domain, to=to, live=live, max_downtime_s=max_downtime_s) as save:
-            total, grown = domain.memory_bytes, at.growing()
-            await save.suspended(progress=(lambda done: grown(min(done, total), total)) if total else None)
-            if points:
-                await _take(at, domain, points)
-            await save.finish(then=then)
-    finally:
-        if watcher is not None:
-            await watcher.resume()
+    async with (
+        _continued(at, watcher),
+        at.host.toolstack.saving(domain, to=to, live=live, max_downtime_s=max_downtime_s) as save,
+    ):
+        total, grown = domain.memory_bytes, at.growing()
+        await save.suspended(progress=(lambda done: grown(min(done, total), total)) if total else None)
+        if points:
+            await _take(at, domain, points)
+        await save.finish(then=then)

@@ -8,13 +8,13 @@ from collections import Counter
 
 import pytest
 
-from simulator import Cut, SimulatedHost, after_engine_crash
+from simulator import Cut, SimulatedHost, after_engine_crash, crash_points
 from simulator.checkers.guests import alone, torn
 from simulator.checkers.leaks import unclean
 from simulator.tools.qemu_img import SnapshotCreate
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest, DeleteRequest, RevertRequest
-from xensnap.errors import Failed, Refused
+from xensnap.errors import Failed, Refused, XensnapError
 from xensnap.hypervisor import TakeInternal, Then
 from xensnap.model import DescribedBy, Format, GuestKind, Kind, Layer, RunState
 
@@ -219,3 +219,41 @@ def test_live_e1_a_guest_whose_save_is_whole_is_let_go_on_by_the_next_command() 
     assert engine.view("guest").domain.state is RunState.RUNNING
     assert not list(torn(after.world))
     assert not list(alone(after.world))
+
+
+def test_live_c1_who_watches_a_guest_that_is_still_suspended_goes_on_when_recover_has_revived_it() -> None:
+    """xen-live.md C1: beside a suspended guest it would end, and nobody would reboot the guest from then on"""
+    host = running("pvh")
+    host.fail_at("qmp.transaction")
+    for nth in (1, 2):
+        host.fail_at("xl.resume", nth=nth)
+    with pytest.raises(XensnapError):
+        Engine(host).create("guest", CreateRequest("s", live=True))
+    comes_back(host)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_live_c1_and_when_the_first_recover_could_not_revive_it(*, live: bool) -> None:
+    host = running("pvh")
+    with host.recording():
+        Engine(host).create("guest", CreateRequest("s", live=live))
+    worlds = [point.world for point in crash_points(host)]
+    suspended = next(
+        world for world in worlds if Engine(SimulatedHost(world)).view("guest").domain.state is RunState.SUSPENDED
+    )
+    after = SimulatedHost(after_engine_crash(suspended, "killed"))
+    after.fail_at("xl.resume")
+    with pytest.raises(XensnapError):
+        Engine(after).recover("guest")
+    comes_back(after)
+
+
+def comes_back(host: SimulatedHost) -> None:
+    """The suspended guest, by `recover`, with who reboots it."""
+    engine = Engine(host)
+    assert engine.view("guest").domain.state is RunState.SUSPENDED
+    assert not list(alone(host.world))
+    engine.recover("guest")
+    host.guest_reboot("guest")
+    assert engine.view("guest").domain.state is RunState.RUNNING
+    assert not list(alone(host.world))
