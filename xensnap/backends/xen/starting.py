@@ -13,14 +13,14 @@ from xensnap.backends.local.qmp import connected
 from xensnap.backends.xen import xl_cfg
 from xensnap.backends.xen.block_layer import XenBlocks
 from xensnap.backends.xen.domains import Found, XenDomains
-from xensnap.backends.xen.remembered import Description
+from xensnap.backends.xen.remembered import Description, Source
 from xensnap.backends.xen.supervisor import Feed, Supervisor
 from xensnap.backends.xen.xl import Xl, words
-from xensnap.errors import Effect, Failed, NotFound, Refused, XensnapError
+from xensnap.errors import Effect, Failed, FileFailed, NotFound, Refused, XensnapError
 from xensnap.formats import libxl_json, savefile
 from xensnap.formats.libxl_json import Config
 from xensnap.hypervisor import Files, ImageTool, Machine, MonitorConnector
-from xensnap.model import Backend, Domain, DomainUuid, Layer, RunState
+from xensnap.model import Backend, Domain, DomainUuid, DomId, Layer, RunState
 
 _START_S_MAX = 3600.0
 """A restore reads all of a guest's memory from a disk."""
@@ -98,7 +98,7 @@ class Starts:
 
     async def _start(self, uuid: DomainUuid, config: Config, argv: list[str], feed: Feed | None) -> Domain:
         name, attempts = libxl_json.name(config), _MORE_ATTEMPTS
-        await self._require_free(uuid, name)
+        before = await self._require_free(uuid, name)
         for disk in libxl_json.disks(config):
             if disk.path and disk.backend is Backend.QDISK:
                 await self._images.chain(disk.layer)  # xl restores a guest without its disk where this fails
@@ -116,18 +116,39 @@ class Starts:
                 raise Failed(words(done))
             await self._look_at_disks(found.domain)
         except XensnapError as error:
-            await self._xl.tell("destroy", str(found.domain.domid))
+            left = await self._end(uuid, before)
             complaints = await self._complaints(name)
-            cause = f"{name} did not start: {error.cause}" + (f"; QEMU says: {complaints}" if complaints else "")
+            cause = f"{name} did not start: {error.cause}" + (f"; QEMU says: {complaints}" if complaints else "") + left
             raise Failed(cause, id="start-failed", remedy="Look at the disk's image and at what xl says.") from error
         return found.domain
 
-    async def _require_free(self, uuid: DomainUuid, name: str) -> None:
-        """Two restores of one file at once both succeed: then two domains of one name are on the same images."""
-        for line in await self._xl.lines():
+    async def _require_free(self, uuid: DomainUuid, name: str) -> frozenset[DomId]:
+        """Two restores of one file at once both succeed: then two domains of one name are on the same images.
+
+        Returns:
+            All domains that are there before the start.
+        """
+        lines = await self._xl.lines()
+        for line in lines:
             if line.name == name or line.uuid == uuid:
                 cause = f"the domain {line.name} ({line.uuid}, domid {line.domid}) is there already"
                 raise Failed(cause, id="running-already", remedy="Destroy it first.")
+        return frozenset(line.domid for line in lines)
+
+    async def _end(self, uuid: DomainUuid, before: frozenset[DomId]) -> str:
+        """End what has come up; what cannot be ours stays, and is told of.
+
+        Ours is new, stands still and has executed nothing. xl takes back itself what it could not start, so whatever is
+        there may as well have been started by somebody else meanwhile.
+        """
+        found = await self._found(uuid)
+        if found is None:
+            return ""
+        domain = found.domain
+        if domain.domid not in before and domain.state is RunState.PAUSED and domain.never_ran:
+            await self._xl.tell("destroy", str(domain.domid))
+            return ""
+        return f"; {domain.name} (domid {domain.domid}), which is {domain.state}, is not what was started, and stays"
 
     async def _look_at_disks(self, domain: Domain) -> None:
         """Every disk that QEMU serves is open with the image that was meant. xl does not wait for that."""
@@ -166,13 +187,22 @@ class Starts:
         whole = savefile.length(fixed, path=memory)
         return savefile.parse(await self._files.read_part(memory, offset=0, length_bytes=whole), path=memory)
 
+    async def _operators(self, source: Source) -> bytes:
+        """The operator's own file; nothing where none is known, or where it is gone: what it said is remembered."""
+        if not source.path:
+            return b""
+        try:
+            return await self._files.read(source.path)
+        except (NotFound, FileFailed):
+            return b""
+
     async def _configuration(self, uuid: DomainUuid, description: Description) -> str:
         """A file that xl reads as the very configuration that we remember, in the domain's own store."""
         path = os.path.join(self._root, uuid, "start.cfg")
         await self._files.mkdir(os.path.dirname(path))
-        if description.source.path:
-            text = await self._files.read(description.source.path) + xl_cfg.changes(description.config)
-            await self._files.replace(path, text)
+        text = await self._operators(description.source)
+        if text:
+            await self._files.replace(path, text + xl_cfg.changes(description.config))
         else:
             await self._files.replace(path, xl_cfg.write(description.config))
             told = await self._xl.read_file(path)

@@ -44,8 +44,9 @@ def save_bytes(told: libxl_json.Config) -> bytes:
 class Guest:
     """One incarnation."""
 
-    def __init__(self, told: libxl_json.Config, letters: str = "r-----") -> None:
+    def __init__(self, told: libxl_json.Config, letters: str = "r-----", *, ran: bool = True) -> None:
         self.config = told
+        self.ran = ran
         self.letters = letters
         self.pauses = int(letters[2] == "p")
         self.connected = True
@@ -54,6 +55,11 @@ class Guest:
     def shown(self) -> str:
         """The six letters."""
         return self.letters if self.letters[3] == "s" else ("--p---" if self.pauses else "r-----")
+
+    @property
+    def seconds(self) -> float:
+        """The time that it has used."""
+        return 14.4 if self.ran else 0.0
 
 
 Reply = Callable[..., tuple[int, bytes]]
@@ -107,10 +113,10 @@ class ScriptedXen:
             path.write_bytes(bytes(1 << 16))
         return str(path)
 
-    def enter(self, told: libxl_json.Config, letters: str = "r-----") -> int:
+    def enter(self, told: libxl_json.Config, letters: str = "r-----", *, ran: bool = True) -> int:
         """A domain comes up, and libxl keeps its configuration."""
         domid, self.next_domid = self.next_domid, self.next_domid + 1
-        self.guests[domid] = Guest(told, letters)
+        self.guests[domid] = Guest(told, letters, ran=ran)
         self.userdata(domid).write_bytes(libxl_json.dump(told) + b"\0")
         return domid
 
@@ -146,7 +152,7 @@ class ScriptedXen:
     def _list(self, *words: str) -> tuple[int, bytes]:
         if words[0] == "-v":
             lines = [
-                f"{guest.config['c_info']['name']:<40} {domid:5d}   160     1     {guest.shown}      14.4 "
+                f"{guest.config['c_info']['name']:<40} {domid:5d}   160     1     {guest.shown}      {guest.seconds} "
                 f"{guest.config['c_info']['uuid']}        -                -\n"
                 for domid, guest in self.guests.items()
             ]
@@ -173,6 +179,7 @@ class ScriptedXen:
         if not guest.pauses:
             return 0, b"Unpausing domain: Invalid argument\n"
         guest.pauses -= 1
+        guest.ran |= not guest.pauses
         return 0, b""
 
     def _save(self, how: str, domid: str, path: str) -> tuple[int, bytes]:

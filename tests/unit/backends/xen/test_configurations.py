@@ -133,6 +133,24 @@ def test_a_file_that_cannot_be_heard_changes_nothing(xen: ScriptedXen, trouble: 
     assert disks_now(xen) == {"xvda": OVERLAY.path, "xvdb": "/images/b.qcow2"}
 
 
+def test_a_domain_whose_file_is_gone_starts_from_what_is_remembered_of_it(xen: ScriptedXen) -> None:
+    """else its next reboot would be its end, where one of ours watches it"""
+    path = Path(says(xen, disk("xvda", "/dev/vg/a", "raw") | {"backend": "phy"}))
+    xen.host.run(xen.host.learn(str(path), remember=True))
+    told: list[str] = []
+
+    def create(_paused: str, name: str) -> tuple[int, bytes]:
+        told.append(Path(name).read_text())
+        xen.enter(config("pv1"), "--p---", ran=False)
+        return 0, b""
+
+    xen.monitor |= {"query-named-block-nodes": [], "x-debug-query-block-graph": {"nodes": [], "edges": []}}
+    xen.instead["create"] = create
+    path.unlink()
+    xen.host.run(xen.host.toolstack.create(OWN, paused=True))
+    assert "xvda" in told[0]
+
+
 def test_a_domain_whose_uuid_is_made_up_at_each_start_is_told_so_and_how_to_pin_it(xen: ScriptedXen) -> None:
     """a file without `uuid=` gives another one at each `xl create`; the domain stays who it was"""
     off(xen)

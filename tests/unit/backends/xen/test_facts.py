@@ -245,7 +245,7 @@ def restored(xen: ScriptedXen, tops: list[Layer], *, code: int = 0) -> None:
 
     def restore(*_: str) -> tuple[int, bytes]:
         head = savefile.parse(xen.fed[: savefile.length(xen.fed[:48], path="x")], path="x")
-        xen.enter(head.config, "--p---")
+        xen.enter(head.config, "--p---", ran=False)
         return code, b"xc: info: Restore successful\n"
 
     xen.instead["restore"] = restore
@@ -328,6 +328,26 @@ def test_fact_12_nothing_is_restored_beside_a_domain_of_this_name_or_uuid(xen: S
         xen.host.run(work)
     assert caught.value.effect is Effect.NONE
     assert len(xen.guests) == 1
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_only_what_was_started_here_is_ended_when_the_start_has_failed(xen: ScriptedXen, *, ours: bool) -> None:
+    """xl takes back what it could not start; somebody else may have started the guest meanwhile, and works with it"""
+    layer = off(xen)
+    restored(xen, [layer], code=1)
+    restore = xen.instead["restore"]
+
+    def late(*words: str) -> tuple[int, bytes]:
+        told = restore(*words)
+        for guest in xen.guests.values():
+            guest.ran, guest.pauses = not ours, int(ours)
+        return told
+
+    xen.instead["restore"] = late
+    with pytest.raises(Failed) as caught:
+        bring_back(xen, layer)
+    assert ("stays" in caught.value.cause) is not ours
+    assert look(xen).state is (RunState.OFF if ours else RunState.RUNNING)
 
 
 def test_libxl_is_asked_again_where_it_had_no_patience_with_a_new_qemu(xen: ScriptedXen) -> None:
