@@ -118,7 +118,7 @@ def _doorway(cell: HeldCell) -> Doorway:
         for other in list(_open)[: 1 - _OPEN_MAX]:
             _open.pop(other).close()
         names = (*programs.NAMES, *_OF_THE_MACHINE)
-        _open[cell] = Doorway(lambda: HeldWorlds(cell), names=names, runs=step_by_step)
+        _open[cell] = Doorway(lambda: HeldWorlds(cell), names=names, runs=step_by_step, unattended=False)
     return _open[cell]
 
 

@@ -20,6 +20,7 @@ class Doorway:
         worlds: called for each of those who serve: where the world is kept.
         names: the programs there are executables of.
         runs: how each is run.
+        unattended: whether time passes while nobody is connected to a monitor, as in `SocketServer`.
 
     Attributes:
         tools: the directory of the executables.
@@ -30,7 +31,12 @@ class Doorway:
     """
 
     def __init__(
-        self, worlds: Callable[[], Worlds], *, names: Sequence[str] = programs.NAMES, runs: Runs = at_once
+        self,
+        worlds: Callable[[], Worlds],
+        *,
+        names: Sequence[str] = programs.NAMES,
+        runs: Runs = at_once,
+        unattended: bool = True,
     ) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="xensnap-sim-")
         place = Path(self._scratch.name)
@@ -40,7 +46,9 @@ class Doorway:
         self.logs.mkdir(mode=0o700)
         self.refused: list[str] = []
         self._files = Logs(self.logs)
-        self._monitors = SocketServer(worlds(), self.sockets, self._complained, attending=self._files.attend)
+        self._monitors = SocketServer(
+            worlds(), self.sockets, self._complained, attending=self._files.attend, unattended=unattended
+        )
         self._monitors.attend()
         self._server = ToolServer(
             worlds(), place / "tools", runs=runs, after=self._served, refusing=self.refused.append

@@ -1,15 +1,17 @@
 """Door three for QMP: the monitors of a world on real UNIX sockets.
 
-One thread, one selector. A second client of the same monitor may connect and hears nothing until the first has gone,
-as with QEMU's own backlog of one. What several programs do to the world at once is kept apart by `Worlds`.
+One thread, one selector, and nobody who keeps the others waiting. A second client of the same monitor may connect and
+hears nothing until the first has gone, as with QEMU's own backlog of one. What several programs do to the world at once
+is kept apart by `Worlds`.
 """
 
 import contextlib
 import selectors
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +46,8 @@ class SocketServer:
         directory: where the sockets are made.
         complain: told in words what was asked and is not modelled.
         attending: shown the world whenever it may be another.
+        unattended: whether time passes while nobody is connected, too: not in a world that others change then
+            without `worlds`.
     """
 
     def __init__(
@@ -52,8 +56,11 @@ class SocketServer:
         directory: Path,
         complain: Callable[[str], object] = id,
         attending: Callable[[World], object] = id,
+        *,
+        unattended: bool = True,
     ) -> None:
         self._worlds = worlds
+        self._unattended = unattended
         self._directory = directory
         self._attending = attending
         self._complain = complain
@@ -61,6 +68,9 @@ class SocketServer:
         self._listeners: dict[tuple[int, str], socket.socket] = {}
         self._clients: dict[tuple[int, str], _Client] = {}
         self._jobs = False
+        self._stirred = False
+        # The moment up to which the world has gone on.
+        self._reached_ns = time.monotonic_ns()
         # Of a QEMU that has died the sockets stay until xl cleans up after it, and nobody listens (xen.md 25).
         self._refusing: set[tuple[int, str]] = set()
         self._attended: frozenset[int] = frozenset()
@@ -77,6 +87,7 @@ class SocketServer:
             self._jobs = bool(cell.world.orphans())
             domids = set(cell.world.xen.there)
             self._attending(cell.world)
+        self._stirred = True
         for key in there - set(self._listeners):
             self._listen(key)
         for key in set(self._listeners) - there:
@@ -96,6 +107,7 @@ class SocketServer:
                 self.attend()
                 for key, _ in self._selector.select(0 if self._rounds.wanted else TICK_S):
                     key.data()
+                self._pass()
                 self._hear()
                 self._rounds.done()
         finally:
@@ -164,53 +176,101 @@ class SocketServer:
 
     def _accept(self, key: tuple[int, str]) -> None:
         connection, _ = self._listeners[key].accept()
+        connection.setblocking(False)  # noqa: FBT003 -- the library's own signature
+        with self._worlds.changing() as cell:
+            if key[0] not in cell.world.qemus:
+                # It has died since somebody last looked.
+                connection.close()
+                return
+            cell.world, opened, greeting = line.opened(cell.world, key[0], key[1])
         # Nobody else is listened to before this one has gone.
         self._hearing(key, wanted=False)
-        with self._worlds.changing() as cell:
-            cell.world, opened, greeting = line.opened(cell.world, key[0], key[1])
         client = _Client(key, connection, opened)
         self._clients[key] = client
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._said(client))
-        self._send(client, greeting)
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._ready(client))
+        client.unsent += greeting
+        self._send(client)
 
-    def _said(self, client: "_Client") -> None:
+    def _ready(self, client: "_Client") -> None:
+        """A client has said something, or can hear more."""
         try:
             data = client.connection.recv(_READ_BYTES)
+        except BlockingIOError:
+            self._send(client)
+            return
         except ConnectionResetError:
             data = b""
         if not data:
             self._hang_up(client)
             return
+        self._stirred = True
+        with self._conversing(client), self._worlds.changing() as cell:
+            client.line, answer = said(cell, client.line, data)
+            self._jobs = bool(cell.world.orphans())
+            client.unsent += answer
+        self._send(client)
+
+    @contextmanager
+    def _conversing(self, client: "_Client") -> Iterator[None]:
+        """Whatever goes wrong here ends this conversation, and no other."""
         try:
-            with self._worlds.changing() as cell:
-                client.line, answer = said(cell, client.line, data)
-                self._jobs = bool(cell.world.orphans())
-        except NotModelled as error:
-            # Loud for who watches, and for the client an error that QEMU never gives.
-            self._complain(f"xensnap simulator: not modelled: {error}")
-            self._hang_up(client)
-            return
+            yield
         except XensnapError:
             self._hang_up(client)
+        except Exception as error:  # noqa: BLE001 -- whoever watches must hear of it, and others be served
+            # Loud for who watches, and for the client an error that QEMU never gives.
+            self._complain(_told(error))
+            self._hang_up(client)
+
+    def _pass(self) -> None:
+        """The world goes on for as long as it is since the last time, where something is at work in it."""
+        behind_ns = time.monotonic_ns() - self._reached_ns
+        if behind_ns < TICK_S * 1e9:
             return
-        self._send(client, answer)
+        if not self._jobs or not (self._clients or self._unattended):
+            self._reached_ns += behind_ns
+            return
+        self._stirred = True
+        try:
+            with self._worlds.changing() as cell:
+                before = cell.world.clock
+                cell.world = cell.world.slept(behind_ns)
+                # A step is done as a whole: it is ahead of us then.
+                self._reached_ns += cell.world.clock.monotonic_ns - before.monotonic_ns
+                self._jobs = bool(cell.world.orphans())
+        except Exception as error:  # noqa: BLE001 -- as above
+            self._complain(_told(error))
+            # It would go wrong again, until somebody does something.
+            self._jobs = False
 
     def _hear(self) -> None:
-        for client in list(self._clients.values()) if self._jobs else ():
-            with self._worlds.changing() as cell:
-                if self._jobs:
-                    cell.world = cell.world.slept(round(TICK_S * 1e9))
+        """Every client is told what has happened by itself, or by what others have done."""
+        if not self._stirred:
+            return
+        self._stirred = False
+        for client in list(self._clients.values()):
+            with self._conversing(client), self._worlds.changing() as cell:
                 cell.world, client.line, told = line.heard(cell.world, client.line)
-            self._send(client, told)
+                client.unsent += told
+            self._send(client)
 
-    def _send(self, client: "_Client", data: bytes) -> None:
+    def _send(self, client: "_Client") -> None:
+        """As much as it takes now. QEMU 7.2.22 keeps the rest in memory and reads on, however much that gets."""
+        if self._clients.get(client.key) is not client:
+            return
         try:
-            client.connection.sendall(data)
+            del client.unsent[: client.connection.send(client.unsent)]
+        except BlockingIOError:
+            pass
         except OSError:
             self._hang_up(client)
             return
         if client.line.over:
+            # What has not been read by then is lost, as when a QEMU ends.
             self._hang_up(client)
+            return
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.unsent else 0)
+        self._selector.modify(client.connection, wanted, self._selector.get_key(client.connection).data)
 
     def _hang_up(self, client: "_Client") -> None:
         if self._clients.pop(client.key, None) is None:
@@ -222,6 +282,12 @@ class SocketServer:
             kept = cell.world.held(client.key[0]) == client.key[1]
         if client.key in self._listeners:
             self._hearing(client.key, wanted=not kept)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, NotModelled):
+        return f"xensnap simulator: not modelled: {error}"
+    return f"xensnap simulator: an error of its own: {error!r}"
 
 
 class _Rounds:
@@ -285,3 +351,4 @@ class _Client:
         self.key = key
         self.connection = connection
         self.line = opened
+        self.unsent = bytearray()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from simulator import SimulatedHost
-from simulator.qemu.wire import TOKENS_MAX
+from simulator.qemu.wire import NESTING_MAX, TOKENS_MAX
 from simulator.serve.held import HeldCell, HeldWorlds
 from simulator.serve.sockets import SocketServer
 from tests.deep import DEEP_S
@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_system")]
 _ANSWER_S_MAX = 600
 NEGOTIATE = b'{"execute":"qmp_capabilities"}'
 NAME = b'{"execute":"nosuch"}'
+UNREAD = 40
+"""So many answers of 60 kB and more are more than any socket takes."""
 OF_ITSELF = (b"qmp_capabilities", b"query-commands", b"query-qmp-schema")
 """What a monitor knows without its machine."""
 
@@ -44,6 +46,12 @@ class Client:
     def asks(self, data: bytes) -> bytes:
         self.says(data)
         return self.hears()
+
+    def is_hung_up_on(self) -> None:
+        """Return when nobody is at the other end any more; nothing is read for that."""
+        ended = select.poll()
+        ended.register(self._socket, 0)
+        assert ended.poll(_ANSWER_S_MAX * 1000)
 
     def has_heard_nothing(self) -> bool:
         return not select.select([self._socket], [], [], 0)[0]
@@ -138,6 +146,28 @@ def one_cannot_write_json(path: Path) -> list[bytes]:
     return heard
 
 
+def one_nests_too_deep(path: Path) -> list[bytes]:
+    """What is too deep is told once it is, and what is left of it is one mistake more."""
+    client = Client(path)
+    heard = [client.hears(), client.asks(NEGOTIATE), client.asks(b"[" * (NESTING_MAX + 1)), client.asks(NAME)]
+    client.says(b"[" * (NESTING_MAX + 76) + b"\xff\n" + NAME)
+    heard += [client.hears() for _ in range(3)]
+    client.says(b'{"execute":"nosuch","arguments":' + b'{"a":' * (NESTING_MAX + 1) + b"\xff\n" + NAME)
+    heard += [client.hears() for _ in range(3)]
+    client.goes()
+    return heard
+
+
+def one_asks_and_does_not_read(path: Path) -> list[bytes]:
+    """All that it asks for is done all the same."""
+    client = Client(path)
+    client.says(NEGOTIATE + b'{"execute":"query-qmp-schema"}' * UNREAD + b'{"execute":"quit"}')
+    client.is_hung_up_on()
+    heard = [client.hears(), client.hears()]
+    client.goes()
+    return heard
+
+
 def one_works_out_of_band(path: Path) -> list[bytes]:
     """Who has not asked for it may not; who has may, but not of these commands; the next has to ask for it again."""
     oob = b'{"exec-oob":"query-version","id":1}'
@@ -176,6 +206,8 @@ STORIES: list[Story] = [
     one_closes_in_mid_line,
     one_says_it_all_at_once,
     one_cannot_write_json,
+    one_nests_too_deep,
+    one_asks_and_does_not_read,
     one_works_out_of_band,
 ]
 

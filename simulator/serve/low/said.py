@@ -30,5 +30,5 @@ def _command(data: bytes) -> str:
     """The name of the command in a message; empty where it is only a part of one, or none."""
     try:
         return str(json.loads(data)["execute"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
