@@ -253,7 +253,7 @@ class _Stream:
         try:
             await self._seat.alter(effects.MIGRATE, self._to, lambda fs: fs.update(self._to, lambda _: data))
         except OSError as error:
-            raise Failed(f"{self._to}: {error.strerror}", id="stream-broken") from error
+            raise Failed(f"{self._to}: {error.strerror}", id="save-failed") from error
 
     async def let_go(self) -> Completed:
         """See `Stream.let_go`."""

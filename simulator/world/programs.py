@@ -35,6 +35,8 @@ _PIPE = "/dev/fd/"
 _BROKEN_NS = 600_000_000
 SENT_BYTES_PER_S = 128 << 20
 """How fast memory is sent: what QEMU 7.2 allows itself where nobody says otherwise."""
+UNWRITTEN = "libxl_domain_suspend failed (rc=-3)"
+"""What xl says when what it sends to cannot take it, be it a file or a receiver (xen-live.md A6)."""
 TOO_FAST = "the guest changes its memory faster than it could be sent in the time that it may stand still"
 
 
@@ -269,7 +271,7 @@ def _added(world: World, program: Save | Migrate, data: bytes) -> World:
     try:
         return world.with_fs(world.fs.update(program.path, more))
     except OSError as error:
-        words = f"libxl_domain_suspend failed (rc=-3): {strerror(error.errno or errno.EIO)}"
+        words = f"{UNWRITTEN}: {strerror(error.errno or errno.EIO)}"
         raise XlError(words, life.resumed(world, program.domid)) from None
 
 

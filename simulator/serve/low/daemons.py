@@ -11,7 +11,7 @@ from simulator.ports.seat import Seat
 from simulator.serve.low import effects, kept
 from simulator.world import World, life
 from simulator.world.life import XlError
-from simulator.world.programs import SUSPENDED_AT, Migrate
+from simulator.world.programs import SUSPENDED_AT, UNWRITTEN, Migrate
 from xensnap.errors import Failed, XensnapError
 from xensnap.hypervisor import Completed, Files, Runner
 
@@ -134,10 +134,10 @@ class SimulatedStream:
             await self._child.run(effects.MIGRATE, str(self._program.domid), spawn, steps=SUSPENDED_AT)
         except XlError as error:
             self._over = self._ended(error.words)
+            raise Failed(error.words, id="save-failed" if UNWRITTEN in error.words else "stream-broken") from None
         except XensnapError as error:
             self._over = self._ended(error.cause)
-        if self._over is not None:
-            raise Failed(self._over.stderr.decode(), id="stream-broken")
+            raise Failed(error.cause, id="stream-broken") from error
 
     async def let_go(self) -> Completed:
         """Xl resumes the guest where it is. Harmless to repeat."""

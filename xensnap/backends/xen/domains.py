@@ -192,7 +192,7 @@ class XenDomains:
         """Asked of Xen, once: Debian's is built without shadow paging, so it cannot log what a PV guest dirties."""
         if await self._userdata.stream_was_cut(line.domid, line.uuid):
             return (
-                "a live save of this guest was killed, and may have left Xen logging what it writes; another live save "
+                "a live save of this guest broke off, and may have left Xen logging what it writes; another live save "
                 "was seen to find such a guest dead. A reboot or a revert of the guest ends that"
             )
         if self._capabilities is None:

@@ -25,7 +25,8 @@ class Stream(Protocol):
     async def complete(self) -> None:
         """Return when the whole stream is in the file. The guest is suspended then, until `let_go`.
 
-        `Failed`: the stream broke off, with the words of whoever knows why; the guest goes on by itself.
+        `Failed`, with the words of whoever knows why: it was ended here, since the file could not be written; or, with
+        id `stream-broken`, it broke off and nobody here knows how xl and its helper have ended. The guest goes on.
         """
 
     async def let_go(self) -> Completed:
@@ -50,7 +51,8 @@ class LiveSave:
         receivers: take the stream.
 
     Attributes:
-        cut_short: whether xl was killed, so that Xen may go on logging what the guest writes.
+        cut_short: whether Xen may go on logging what the guest writes: xl was killed, or the stream ended before all of
+            it was there, and not by us. xl ends no differently where only its helper was killed (4.17.7).
     """
 
     def __init__(self, xl: Xl, guest: Guest, path: str, files: Files, receivers: Receivers) -> None:
@@ -60,6 +62,7 @@ class LiveSave:
         self._was = guest.domain.state
         self._receiving = receivers.receive(path, guest.domain.domid or 0, xl.program)
         self._stream: Stream | None = None
+        self._broken = False
         self.finished = False
         self.cut_short = False
 
@@ -70,6 +73,7 @@ class LiveSave:
         try:
             await self._stream.complete()
         except Failed as error:
+            self._broken = error.id == "stream-broken"
             await self.undo()
             raise not_saved(self._guest.domain, error.cause) from error
 
@@ -96,5 +100,5 @@ class LiveSave:
     async def _end(self) -> None:
         if self._stream is not None:
             done = await self._stream.let_go()
-            self.cut_short = done.returncode < 0
+            self.cut_short = self._broken or done.returncode < 0
             await self._receiving.__aexit__(None, None, None)

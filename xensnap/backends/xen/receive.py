@@ -115,8 +115,11 @@ def main(place: str, path: str) -> int:
         os.write(1, GREETING)
         tee = Tee(0, file)
         copy(tee)
-    except (Broken, OSError) as error:
-        _say(control, {"failed": error.strerror or str(error) if isinstance(error, OSError) else str(error)})
+    except Broken as error:
+        _say(control, {"broken": str(error)})
+        return _BROKEN
+    except OSError as error:
+        _say(control, {"failed": error.strerror or str(error)})
         return _BROKEN
     _say(control, {"complete": tee.total_bytes})
     waiter.join()

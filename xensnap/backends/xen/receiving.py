@@ -87,8 +87,8 @@ class LocalStream:
             heard.cancel()
         if "complete" not in told:
             done = await self.let_go()
-            why = "; ".join(part for part in (told.get("failed", ""), words(done)) if part)
-            raise Failed(why, id="stream-broken")
+            why = "; ".join(part for part in (told.get("failed", told.get("broken", "")), words(done)) if part)
+            raise Failed(why, id="save-failed" if "failed" in told else "stream-broken")
 
     async def let_go(self) -> Completed:
         """See `Stream.let_go`."""

@@ -444,7 +444,7 @@ def test_live_a6_a_live_stream_that_breaks_off_leaves_the_guest_running(xen: Scr
 
     def full(path: Path) -> None:
         path.write_bytes(b"half")
-        raise Failed("No space left on device", id="stream-broken")
+        raise Failed("No space left on device", id="save-failed")
 
     xen.stream = full
     with pytest.raises(Failed, match="No space left on device") as caught:
@@ -453,6 +453,7 @@ def test_live_a6_a_live_stream_that_breaks_off_leaves_the_guest_running(xen: Scr
     assert look(xen).state is RunState.RUNNING
     assert (xen.place / "m.save").read_bytes() == b""
     assert not any(words[0] == "destroy" for words in xen.told)
+    assert not look(xen).no_live_save
 
 
 def test_live_b3_what_a_domain_starts_from_next_is_switched_in_every_source(xen: ScriptedXen) -> None:
@@ -618,9 +619,22 @@ def test_live_a6_a_guest_whose_migration_was_killed_is_not_streamed_again(
     xen.migration_status = status
     with suppress(Failed):
         save(xen, live=True, stop_before_finish=True)
-    assert ("killed" in look(xen).no_live_save) is refused
+    assert ("broke off" in look(xen).no_live_save) is refused
     xen.userdata(domid, "xensnap-live").unlink(missing_ok=True)  # libxl does, with the domain
     assert not look(xen).no_live_save
+
+
+def test_live_a6_a_guest_whose_stream_broke_off_at_its_source_is_not_streamed_again(xen: ScriptedXen) -> None:
+    """where only the helper of xl was killed, xl ends with 1, as it does in the end of a good stream"""
+    xen.add("pv1", kind="pvh")
+
+    def broken(_: Path) -> None:
+        raise Failed("the stream ends after 40000000 bytes", id="stream-broken")
+
+    xen.stream = broken
+    with pytest.raises(Failed):
+        save(xen, live=True)
+    assert "broke off" in look(xen).no_live_save
 
 
 def test_live_a6_a_note_of_before_the_host_booted_is_of_another_domain(xen: ScriptedXen) -> None:

@@ -168,14 +168,16 @@ def test_live_a6_a_stream_that_breaks_off_is_told_with_its_length(xl: str, tmp_p
     (tmp_path / "break").touch()
     to = tmp_path / "m.save"
     to.touch()
-    with pytest.raises(Failed, match=f"ends after {length} bytes.*resuming at sender"):
+    with pytest.raises(Failed, match=f"ends after {length} bytes.*resuming at sender") as caught:
         asyncio.run(received(xl, to))
+    assert caught.value.id == "stream-broken"
 
 
 def test_live_a6_a_file_that_cannot_be_written_is_told(xl: str, tmp_path: Path) -> None:
     (tmp_path / "stream").write_bytes(WHOLE)
-    with pytest.raises(Failed, match="No space left on device"):
+    with pytest.raises(Failed, match="No space left on device") as caught:
         asyncio.run(received(xl, Path("/dev/full")))
+    assert caught.value.id == "save-failed"
 
 
 def test_a_save_that_is_given_up_before_its_receiver_has_come_is_over_when_it_comes(xl: str, tmp_path: Path) -> None:
