@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from simulator import SimulatedHost
 from simulator.serve import programs
@@ -239,6 +240,31 @@ def test_such_a_guest_can_be_saved_while_it_is_paused_and_is_paused_twice_then(b
     assert states == ["--p---", "-b----"]
 
 
+@pytest.mark.parametrize(
+    ("verb", "does", "event"), [("shutdown", "Shutting down", "power"), ("reboot", "Rebooting", "reset")]
+)
+def test_a_guest_that_knows_nothing_of_xen_is_not_asked_to_end(bios: Dom0, verb: str, does: str, event: str):
+    """What xl 4.17.7 says where libxl answers ERROR_NOPARAVIRT."""
+    before = bios.host.world.xen
+    ended = bios.run("xl", verb, "bios")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"{does} domain 1\n"
+        f"PV control interface not available: external graceful {verb} not possible.\n"
+        f'Use "-F" to fallback to ACPI {event} event.\n'
+        f"{verb} failed (rc=-10)\n"
+    )
+    assert bios.host.world.xen == before
+
+
+def test_with_acpi_too_one_that_knows_of_xen_is_asked_by_xen():
+    host = SimulatedHost.fresh()
+    host.add_domain("h", kind="hvm")
+    host.start("h")
+    asked = programs.run(host.world, ("xl", "shutdown", "-F", "h"))
+    assert (asked.returncode, asked.stderr) == (0, "Shutting down domain 1\n")
+
+
 def test_what_boots_from_its_disk_has_drivers():
     host = SimulatedHost.fresh()
     host.create_image(f"{IMAGES}/d.qcow2", size_bytes=64 << 20)
@@ -277,6 +303,26 @@ def test_what_xl_says_of_a_host_can_be_asked_for_one_by_one(four: Dom0):
     assert four.says("xl", "info", "virt_caps") == "pv hvm hap gnttab-v1 gnttab-v2\n"
     assert four.says("xl", "info", "nosuch") == ""
     assert [line.partition(" ")[0] for line in lines][:3] == ["host", "release", "version"]
+
+
+UPTIMES = [
+    (5, " 0:00:05"),
+    (35999, " 9:59:59"),
+    (36000, "10:00:00"),
+    (86400, "1 day,  0:00:00"),
+    (172799, "1 day, 23:59:59"),
+    (8640000, "100 days,  0:00:00"),
+]
+"""Of xl 4.17.7, to which libxl has told a time so long ago."""
+
+
+@pytest.mark.parametrize(("seconds", "shown"), UPTIMES)
+def test_xl_tells_how_long_a_guest_has_been_there(four: Dom0, seconds: int, shown: str):
+    four.host.cell.world = four.host.world.slept(seconds * 10**9)
+    head = "Name                                ID Uptime\n"
+    assert four.says("xl", "uptime", "pv3") == f"{head}pv3                                  1 {shown}\n"
+    four.host.cell.world = replace(four.host.world, clock=four.host.world.clock.set_to(36709 * 10**9))
+    assert four.says("xl", "uptime", "-s", "pv3") == f" 10:11:49 up {shown[:-3]}, pv3 (1)\n"
 
 
 def test_a_guest_that_boots_from_nothing_is_not_made(four: Dom0):

@@ -16,7 +16,7 @@ from simulator.serve.low.runner import SimulatedRunner
 from simulator.serve.tool_server import NOT_MODELLED
 from simulator.serve.virtual import VirtualMonitors, socket_path
 from simulator.world import line
-from tests.parity.unmodelled import IMAGE, MESSAGES, PROGRAMS
+from tests.parity.unmodelled import BIOS, FILE, IMAGE, MESSAGES, PROGRAMS, SAVED, WAITS
 from xensnap.doors import DoorHost
 from xensnap.testing.doors import Doors
 
@@ -24,10 +24,19 @@ NEGOTIATE = b'{"execute":"qmp_capabilities"}'
 
 
 def running(host: SimulatedHost) -> None:
-    """A domain that runs on an image."""
+    """Domains that run or wait to, a file of a memory, and a configuration."""
     host.create_image(IMAGE)
     host.add_domain("pv1", disks={"xvda": IMAGE})
     host.start("pv1")
+    host.add_domain(BIOS, kind="hvm", drivers=False)
+    host.start(BIOS)
+    host.add_domain(WAITS, kind="hvm")
+    host.start(WAITS, paused=True)
+    host.make_directory(FILE.rpartition("/")[0])
+    fs = host.world.fs.create(FILE, b'name = "pv2"\nkernel = "/boot/vmlinuz"\n')
+    saved = programs.run(host.world.with_fs(fs), ("xl", "save", "-c", "pv1", SAVED))
+    assert not saved.returncode
+    host.cell.world = saved.world
 
 
 @pytest.fixture

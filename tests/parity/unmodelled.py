@@ -4,14 +4,23 @@ from typing import Any
 
 IMAGE = "/images/a.qcow2"
 NODE = "xvda-qcow2"
+FILE = "/etc/xen/pv2.cfg"
+SAVED = "/images/saved"
+BIOS, WAITS = "bios", "waits"
 CREATE = ("qemu-img", "create", "-f", "qcow2")
 
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "xl info -n": ("xl", "info", "-n"),
-    "xl save -D": ("xl", "save", "-D", "pv1", "/images/saved"),
-    "xl save with another configuration": ("xl", "save", "pv1", "/images/saved", IMAGE),
+    "xl save -D": ("xl", "save", "-D", "pv1", "/images/other"),
+    "xl save with another configuration": ("xl", "save", "pv1", "/images/other", IMAGE),
     "xl migrate to another host": ("xl", "migrate", "pv1", "elsewhere"),
     "xl -vv": ("xl", "-vv", "list"),
+    **{f"xl create -{letter}": ("xl", "create", f"-{letter}", FILE) for letter in "FcdVA"},
+    **{f"xl restore -{letter}": ("xl", "restore", f"-{letter}", SAVED) for letter in "FcdVA"},
+    "xl destroy -f 0": ("xl", "destroy", "-f", "0"),
+    "xl shutdown -F of an HVM guest without drivers for Xen": ("xl", "shutdown", "-F", BIOS),
+    "xl reboot -F of an HVM guest without drivers for Xen": ("xl", "reboot", "-F", BIOS),
+    "xl shutdown of an HVM guest that has not run yet": ("xl", "shutdown", WAITS),
     "qemu-img create -o extended_l2=on,preallocation=metadata": (
         *(*CREATE, "-o", "extended_l2=on,preallocation=metadata", "/images/n", "1M"),
     ),
@@ -22,7 +31,9 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "qemu-img bench": ("qemu-img", "bench", IMAGE),
     "qemu-img dd into what it reads": ("qemu-img", "dd", "-U", f"if={IMAGE}", f"of={IMAGE}"),
 }
-"""Each with a command line that asks for it, of a domain `pv1` that runs on an image."""
+"""Each with a command line that asks for it, of a host with a domain `pv1` that runs on an image, a configuration of
+another one, a saved one, an HVM guest that has found nothing to boot, and one that has not begun.
+"""
 
 
 def _asked(command: str, **arguments: Any) -> dict[str, Any]:
@@ -44,5 +55,8 @@ MESSAGES: dict[str, dict[str, Any]] = {
     "blockdev-reopen": _asked("blockdev-reopen", options=[]),
     "block-dirty-bitmap-add, persistent": _asked("block-dirty-bitmap-add", node=NODE, name="b", persistent=True),
     "migrate": _asked("migrate", uri="exec:cat"),
+    "human-monitor-command, cpu-index": _asked(
+        "human-monitor-command", **{"command-line": "info name", "cpu-index": 0}
+    ),
 }
 """Each with a message that asks for it."""

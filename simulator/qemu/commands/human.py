@@ -310,6 +310,8 @@ _LOOKING = {
 
 
 def _said(board: Board, arguments: Arguments) -> Result:
+    if "cpu-index" in arguments:
+        raise NotModelled("QMP: human-monitor-command, cpu-index")
     return said(board, arguments["command-line"])
 
 

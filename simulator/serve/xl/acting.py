@@ -50,6 +50,7 @@ def create(world: World, argv: Sequence[str], told: Told, *, dry: bool = False) 
     path, shown = _absolute(told.cwd, named[-1]), named[-1]
     head = "" if words.has("q") else f"Parsing config from {shown}\n"
     file = _file(world, path, shown, head, code=3)
+    _require_plain("create", words)
     rng, fresh = world.rng.uuid()
     if dry:
         config = configurations.as_read(_text_of(world, path) or "", file.uuid or fresh, source=shown)
@@ -67,6 +68,18 @@ def create(world: World, argv: Sequence[str], told: Told, *, dry: bool = False) 
         world = replace(world, rng=rng)
     program = programs.Build(file.uuid or fresh, file.name, traits, file.disks, paused=words.has("p"))
     return _built(world, program, head, watched=not words.has("e"))
+
+
+_SHOWN = "FcdVA"
+"""Letters with which xl stays, with a console or a viewer, or tells what it does. `-i`, about masks of processors that
+a configuration of xl's own may give, changes nothing where there is none."""
+
+
+def _require_plain(verb: str, words: Words) -> None:
+    """Nothing is asked for beside the domain."""
+    for letter in _SHOWN:
+        if words.has(letter):
+            raise NotModelled(f"xl {verb} -{letter}")
 
 
 def _has_drivers(world: World, file: Written) -> bool:
@@ -139,7 +152,7 @@ def restore(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
 
     The file can be a pipe, `/dev/stdin`.
     """
-    words = read("restore", argv, "FpedVA", {"vncviewer": "V", "vncviewer-autopass": "A"}, least=1)
+    words = read("restore", argv, "FcpedVA", {"vncviewer": "V", "vncviewer-autopass": "A"}, least=1)
     if len(words.words) > 2:
         raise Refused("", stdout=helped.of("restore"))
     shown = words.words[-1]
@@ -155,6 +168,7 @@ def restore(world: World, argv: Sequence[str], told: Told) -> Ended | Working:
         header = save_file.read_header(data)
     except save_file.SavedError:
         raise Refused("File has wrong magic number - corrupt or for a different tool?") from None
+    _require_plain("restore", words)
     name, uuid, disks, served, source = header.name, header.uuid, header.disks, header.served, "<saved>"
     loading = (
         f"Loading new save file {shown} (new xl fmt info {save_file.announced(data)})\n"
@@ -277,6 +291,8 @@ def destroy(world: World, argv: Sequence[str], _told: Told) -> Ended:
     words = read("destroy", argv, "f", least=1)
     domid = domid_of(world, words.words[0])
     if not domid:
+        if words.has("f"):
+            raise NotModelled("xl destroy -f of the domain 0")
         raise Refused(
             "Not destroying domain 0; use -f to force.\n"
             "This can only be done when using a disaggregated hardware domain and toolstack.\n"
@@ -287,7 +303,10 @@ def destroy(world: World, argv: Sequence[str], _told: Told) -> Ended:
 
 
 def shutdown(world: World, argv: Sequence[str], _told: Told) -> Ended:
-    """`xl shutdown`: the guest is asked; `-w` waits until it has gone. `-F` asks by ACPI where there is no driver."""
+    """`xl shutdown`: the guest is asked; `-w` waits until it has gone.
+
+    Where nothing in the guest knows of Xen xl refuses, or with `-F` presses a button of ACPI, which is not modelled.
+    """
     return _asked(world, argv, "shutdown", Shutdown.POWEROFF)
 
 
@@ -310,6 +329,12 @@ def _asked(world: World, argv: Sequence[str], verb: str, reason: Shutdown) -> En
     if found is None:
         unknown = f"libxl_dom.c:37:libxl__domain_type: unable to get domain type for domid={domid}"
         raise Refused(f"{head}libxl: error: {unknown}\n{verb} failed (rc=-3)")
+    if not found.suspends_itself:
+        if words.has("F"):
+            raise NotModelled(f"xl {verb} -F of a guest without drivers for Xen")
+        raise Refused(f"{head}{_UNCONTROLLED.format(verb, _BUTTONS[reason])}\n{verb} failed (rc=-10)")
+    if found.traits.kind is not GuestKind.PV and not found.ran:
+        raise NotModelled(f"xl {verb} of a guest whose kernel has not begun")
     if not found.executes or guest is None or not guest.answers:
         waited = world.slept(_ACKNOWLEDGED_NS)
         complaint = "libxl: error: libxl_domain.c:854:pvcontrol_cb: guest didn't acknowledge control request: -9"
@@ -322,6 +347,13 @@ def _asked(world: World, argv: Sequence[str], verb: str, reason: Shutdown) -> En
     return Ended(world, 0, "", head)
 
 
+# xl 4.17.7, of what libxl answers where the kernel has not told Xen how to interrupt it.
+_UNCONTROLLED = (
+    'PV control interface not available: external graceful {0} not possible.\nUse "-F" to fallback to ACPI {1} event.'
+)
+_BUTTONS = {Shutdown.POWEROFF: "power", Shutdown.REBOOT: "reset"}
+
+
 def _all_asked(world: World, verb: str, reason: Shutdown, *, waits: bool) -> Ended:
     """Every domain but the first is asked, in the order of their numbers; words behind are not looked at."""
     domids = sorted(each.domid for each in world.xen)
@@ -330,7 +362,8 @@ def _all_asked(world: World, verb: str, reason: Shutdown, *, waits: bool) -> End
     said = "" if domids or not waits else "Waiting for 0 domains\n"
     for domid in domids:
         guest = world.guests.get(domid)
-        if not world.xen.there[domid].executes or guest is None or not guest.answers:
+        found = world.xen.there[domid]
+        if not found.executes or not found.suspends_itself or guest is None or not guest.answers:
             raise NotModelled(f"xl {verb} -a where a domain does not answer")
         asked = _asked(world, [str(domid), *(["-w"] if waits else [])][::-1], verb, reason)
         world, said = asked.world, said + asked.stderr

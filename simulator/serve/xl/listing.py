@@ -124,11 +124,13 @@ def domname(world: World, argv: Sequence[str], _told: Told) -> Ended:
 
 
 def uptime(world: World, argv: Sequence[str], _told: Told) -> Ended:
-    """`xl uptime`, of all domains or of those that are named."""
+    """`xl uptime`, of all domains or of those that are named; `-s` begins with the time of day."""
     words = read("uptime", argv, "s")
     wanted = [domid_of(world, ref) for ref in words.words]
     lines = [] if words.has("s") else ["Name                                ID Uptime"]
     lived = {0: ("Domain-0", world.clock.monotonic_ns), **{e.domid: (e.name, _lived(world, e)) for e in world.xen}}
+    clock = world.clock.now_ns // 10**9 % 86400
+    now = f"{clock // 3600:02}:{clock // 60 % 60:02}:{clock % 60:02}"
     complaints = ""
     for number in wanted or lived:
         if number not in lived:
@@ -136,13 +138,18 @@ def uptime(world: World, argv: Sequence[str], _told: Told) -> Ended:
             complaints += f"libxl: error: libxl_domain.c:2231:libxl_vm_get_start_time: {words_}\n"
             continue
         name, ns = lived[number]
-        seconds = ns // 10**9
-        clock = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-        if words.has("s"):
-            lines.append(f" 00:00:00 up  {seconds // 3600}:{seconds // 60 % 60:02}, {name} ({number})")
-        else:
-            lines.append(f"{name:<32} {number:5}  {clock}")
+        up, seconds = _up(ns // 10**9), ns // 10**9 % 60
+        lines.append(
+            f" {now} up {up}, {name} ({number})" if words.has("s") else f"{name:<33} {number:4} {up}:{seconds:02}"
+        )
     return Ended(world, 0, "\n".join([*lines, ""]), complaints)
+
+
+def _up(seconds: int) -> str:
+    """Days, hours and minutes, as xl 4.17.7 has them."""
+    days = seconds // 86400
+    told = f"{days} day{'s' if days > 1 else ''}, " if days else ""
+    return f"{told}{seconds // 3600 % 24:2}:{seconds // 60 % 60:02}"
 
 
 def _lived(world: World, each: Incarnation) -> int:
