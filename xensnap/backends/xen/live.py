@@ -52,7 +52,7 @@ class LiveSave:
 
     Attributes:
         cut_short: whether Xen may go on logging what the guest writes: xl was killed, or the stream ended before all of
-            it was there, and not by us. xl ends no differently where only its helper was killed (4.17.7).
+            it was there, and not by us. That its helper was killed, the exit code of xl does not tell.
     """
 
     def __init__(self, xl: Xl, guest: Guest, path: str, files: Files, receivers: Receivers) -> None:
