@@ -183,7 +183,7 @@ class XenDomains:
             described_by=DescribedBy.OPERATOR,
             kind=kind,
             no_live_save=await self._no_live_save(line, kind),
-            no_paused_save=_no_paused_save(kind, drivers=drivers),
+            no_paused_save=_no_paused_save(kind, drivers=drivers, never_ran=line.never_ran),
             memory_bytes=libxl_json.memory_bytes(config),
             never_ran=line.never_ran,
         )
@@ -217,10 +217,13 @@ CAPABILITIES = frozenset(
 """What a Xen host can do with some guest; each domain tells what cannot be done with it."""
 
 
-def _no_paused_save(kind: GuestKind | None, *, drivers: bool) -> str:
-    """A guest with drivers for Xen has to suspend itself: xl waits a minute for one that is paused, and fails."""
+def _no_paused_save(kind: GuestKind | None, *, drivers: bool, never_ran: bool) -> str:
+    """A guest with drivers for Xen has to suspend itself: xl waits a minute for one that is paused, and fails.
+
+    Whether it has any is seen by what they have connected to, which they cannot before it has run.
+    """
     if kind is GuestKind.HVM and not drivers:
-        return ""
+        return "whether it has drivers for Xen is not known before it has run" if never_ran else ""
     return "under Xen a guest suspends itself, which it cannot while it is paused"
 
 

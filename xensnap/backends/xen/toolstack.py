@@ -304,12 +304,13 @@ class XenToolstack:
                 await self._userdata.stream_is_over(*stream)
 
     async def _present(self, domain: Domain) -> Found | None:
-        """The domain as it is now, if this very incarnation is still there."""
-        try:
-            found = await self._domains.find(domain.uuid)
-        except NotFound:
-            return None
-        return found if found.domain.state is not RunState.OFF else None
+        """The domain as it is now, if it is there: the incarnation that is meant, or what a reboot has made of it.
+
+        Two restores of one file at once make twins, of which only the domid tells the one that is meant.
+        """
+        ours = [each for each in await self._domains.all() if domain.uuid in (each.domain.uuid, each.uuid)]
+        there = [each for each in ours if each.domain.state is not RunState.OFF]
+        return next((each for each in there if each.domain.domid == domain.domid), there[0] if there else None)
 
     async def _remember(self, found: Found) -> None:
         if found.domain.disks:  # one that is just being made has none yet

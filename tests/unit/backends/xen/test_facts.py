@@ -119,6 +119,13 @@ def test_fact_3_a_paused_guest_must_suspend_itself_and_cannot(
     assert bool(look(xen).no_paused_save) is not can
 
 
+def test_fact_3_what_an_hvm_guest_that_never_ran_could_do_is_not_known(xen: ScriptedXen) -> None:
+    """restored standing still, its drivers have connected to nothing yet, and xl would wait a minute for them"""
+    domid = xen.add("pv1", kind="hvm", letters="--p---", xvda="a.raw")
+    xen.guests[domid].connected = xen.guests[domid].ran = False
+    assert "before it has run" in look(xen).no_paused_save
+
+
 def test_fact_3_a_guest_that_hangs_cannot_be_saved_and_is_named_as_one(xen: ScriptedXen) -> None:
     """libxl takes its request back after a minute; the guest is as before"""
     xen.add("pv1")
@@ -383,6 +390,20 @@ def test_two_domains_of_one_name_are_told_apart_by_uuid_only(xen: ScriptedXen) -
         look(xen)
     assert caught.value.id == "ambiguous-domain"
     assert look(xen, OTHER).domid == 2
+
+
+def test_fact_12_of_twins_the_one_that_is_meant_is_ended_and_of_a_guest_that_rebooted_what_it_is_now(
+    xen: ScriptedXen,
+) -> None:
+    first, second = xen.add("pv1"), xen.add("pv1")
+    twin = next(each for each in xen.host.run(xen.host.toolstack.domains()) if each.domid == second)
+    xen.host.run(xen.host.toolstack.destroy(twin))
+    assert list(xen.guests) == [first]
+    before = look(xen)
+    xen.guests.clear()
+    xen.add("pv1")
+    xen.host.run(xen.host.toolstack.destroy(before))
+    assert not xen.guests
 
 
 def test_a_domain_that_is_not_there_is_not_found_and_those_that_are_named(xen: ScriptedXen) -> None:
