@@ -157,7 +157,10 @@ class Xen(msgspec.Struct, frozen=True):
             stored.described_by,
             kind,
             "" if self.logs_dirty(kind) else f"Xen cannot log dirty pages of a {kind} guest without shadow paging",
-            "a guest that is paused cannot suspend itself" if incarnation.suspends_itself else "",
+            # Before it has run nobody can see whether it has drivers (xen.md 3).
+            "a guest that is paused cannot suspend itself"
+            if incarnation.suspends_itself or not incarnation.ran
+            else "",
             stored.memory_bytes,
             not incarnation.ran,
             stored.described_in,
