@@ -97,7 +97,15 @@ def by_node(qemu: Qemu, name: str) -> Place | None:
 
 def by_device(qemu: Qemu, name: str) -> Drive | None:
     """The drive whose backend QEMU calls so; those of xenstore have no name."""
+    if name and name in qemu.empty:
+        raise NotModelled(f"QMP: the empty drive {name!r}")
     return next((drive for drive in qemu.drives if name and drive.attached and drive.device == name), None)
+
+
+def require_media(qemu: Qemu) -> None:
+    """Every drive can be told of."""
+    if qemu.empty:
+        raise NotModelled("QMP: what is told of an empty drive")
 
 
 def found(qemu: Qemu, device: str | None, node: str | None) -> Place:

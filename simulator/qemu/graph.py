@@ -187,6 +187,7 @@ class Qemu(msgspec.Struct, frozen=True):
         devices: how many devices without a name it has made.
         ears: the monitors that have a client, and what each has not been told yet.
         state_bytes: how much `snapshot-save` writes of the machine. Under Xen that is without the guest's memory.
+        empty: what drives without a medium are called. Nothing else is modelled of them.
         xen: whether it serves a domain of Xen, into which nothing can be loaded again (trace xen/state-saved-by-qemu).
     """
 
@@ -203,6 +204,7 @@ class Qemu(msgspec.Struct, frozen=True):
     devices: int = _DEVICES
     ears: Map[str, tuple[Event, ...]] = Map()
     state_bytes: int = PV_STATE_BYTES
+    empty: tuple[str, ...] = ()
     xen: bool = True
 
     def drive(self, vdev: str) -> Drive | None:
@@ -289,7 +291,10 @@ def started(
     if emulated is not None:
         qemu = replace(qemu, devices=_BEFORE_IDE)
         for each in emulated:
-            qemu = _attached(fs, qemu, each.disk, ide=each)
+            if each.disk.path:
+                qemu = _attached(fs, qemu, each.disk, ide=each)
+            else:
+                qemu = replace(qemu, empty=(*qemu.empty, f"ide-{each.number}"))
         qemu = replace(qemu, devices=qemu.devices + _AFTER_IDE)
     for disk in found:
         qemu = _plugged(fs, qemu, disk)
@@ -297,7 +302,9 @@ def started(
 
 
 def _plugged(fs: FileSystem, qemu: Qemu, disk: Disk) -> Qemu:
-    return _attached(fs, qemu, disk) if disk.path and disk.backend is Backend.QDISK else qemu
+    if disk.backend is not Backend.QDISK:
+        return qemu
+    return _attached(fs, qemu, disk) if disk.path else replace(qemu, empty=(*qemu.empty, ""))
 
 
 def _attached(fs: FileSystem, qemu: Qemu, disk: Disk, *, ide: Emulated | None = None) -> Qemu:

@@ -93,7 +93,7 @@ def _emulated(disks: tuple[Disk, ...]) -> list[graph.Emulated]:
     """The first four disks by their names, in the order of the configuration: libxl has a PC with four (4.17.7)."""
     if any(disk.vdev.startswith("sd") for disk in disks):
         raise NotModelled("an HVM guest with SCSI disks")
-    places = [(disk, stored.place_of(disk.vdev)) for disk in disks if disk.path]
+    places = [(disk, stored.place_of(disk.vdev)) for disk in disks]
     return [graph.Emulated(disk, place, stored.number_of(disk)) for disk, place in places if place < _IDE_DISKS]
 
 

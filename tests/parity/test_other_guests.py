@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from simulator import SimulatedHost
+from simulator import NotModelled, SimulatedHost
 from simulator.serve import programs
 from simulator.serve.ended import Ended, Hangs
 from simulator.serve.low import kept
@@ -263,6 +263,24 @@ def test_with_acpi_too_one_that_knows_of_xen_is_asked_by_xen():
     host.start("h")
     asked = programs.run(host.world, ("xl", "shutdown", "-F", "h"))
     assert (asked.returncode, asked.stderr) == (0, "Shutting down domain 1\n")
+
+
+@pytest.mark.parametrize("kind", ["pv", "hvm"])
+def test_of_a_drive_without_a_disk_nothing_is_told_and_the_others_are_as_ever(kind: str):
+    config = FOUR_DISKS.replace('type = "pv"', f'type = "{kind}"').replace(
+        f"target={IMAGES}/cd.iso", "backendtype=qdisk"
+    )
+    dom0 = Dom0(config.replace("vdev=xvdd", "vdev=hdc"))
+    nodes = [node["node-name"] for node in asked(dom0, 1, "query-named-block-nodes")]
+    assert {"xvda-qcow2", "xvdb-raw", "xvdc-qcow2"} <= {*nodes}
+    for command in ("query-block", "query-blockstats", "x-debug-query-block-graph"):
+        with pytest.raises(NotModelled, match="empty drive"):
+            asked(dom0, 1, command)
+    with pytest.raises(NotModelled, match="empty drive"):
+        dom0.run("xl", "qemu-monitor-command", "pv3", "info block")
+    if kind == "hvm":
+        with pytest.raises(NotModelled, match="the empty drive 'ide-5632'"):
+            dom0.run("xl", "qemu-monitor-command", "pv3", "snapshot_blkdev_internal ide-5632 s")
 
 
 def test_what_boots_from_its_disk_has_drivers():

@@ -9,7 +9,7 @@ from simulator.disk.content import SECTOR
 from simulator.disk.told import Told, image_info, protocol_info
 from simulator.qemu import graph
 from simulator.qemu.bitmap import Bitmap
-from simulator.qemu.board import Board, Place, filename, places
+from simulator.qemu.board import Board, Place, filename, places, require_media
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.graph import BACKUP, BlockJob, Drive
 from simulator.qemu.jobs import KINDS, STREAM
@@ -34,6 +34,7 @@ def _status(board: Board, _arguments: Arguments) -> Result:
 
 
 def _block(board: Board, _arguments: Arguments) -> Result:
+    require_media(board.qemu)
     return board, [backend(board, drive) for drive in board.qemu.drives if drive.attached]
 
 

@@ -5,7 +5,7 @@ Permissions are told as for a disk that is written to; what devices and jobs rea
 
 from typing import Any
 
-from simulator.qemu.board import Board, Place, places
+from simulator.qemu.board import Board, Place, places, require_media
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.graph import BlockJob, Drive, Node
 from simulator.qemu.jobs import STREAM
@@ -44,6 +44,7 @@ class _Told:
 
 
 def _graph(board: Board, _arguments: Arguments) -> Result:
+    require_media(board.qemu)
     told = _Told()
     for drive in board.qemu.drives:
         if drive.attached:

@@ -228,6 +228,7 @@ def _blocks(board: Board, given: Given) -> tuple[Board, str]:
     name, told = given.get("device"), list[tuple[int, str]]()
     show = partial(_block, verbose="verbose" in given)
     if "nodes" not in given:
+        boards.require_media(board.qemu)
         devices = [drive for drive in board.qemu.drives if drive.attached]
         told += [
             (at, show(ask.backend(board, drive))) for at, drive in enumerate(devices) if name in {None, drive.device}

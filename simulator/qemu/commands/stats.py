@@ -11,7 +11,7 @@ from simulator.core.unmodelled import NotModelled
 from simulator.disk.image import Qcow2
 from simulator.disk.told import Told
 from simulator.qemu import graph
-from simulator.qemu.board import Board, Place, places
+from simulator.qemu.board import Board, Place, places, require_media
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.graph import Drive, Node
 from simulator.qemu.schema import Arguments, truth
@@ -23,6 +23,7 @@ def _blockstats(board: Board, arguments: Arguments) -> Result:
     if any(not job.over for job in board.qemu.jobs):
         raise NotModelled("QMP: query-blockstats while a job is at work")
     if not arguments.get("query-nodes"):
+        require_media(board.qemu)
         return board, [_of_device(board, drive) for drive in board.qemu.drives if drive.attached]
     told: list[Told] = []
     # The oldest comes first, and a file before what stands on it.
