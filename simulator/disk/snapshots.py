@@ -11,6 +11,7 @@ from functools import cached_property
 import msgspec
 from immutables import Map
 
+from simulator.core.numerals import whole
 from simulator.disk.content import Content
 from xensnap.model import InternalSnapshot
 
@@ -95,9 +96,9 @@ class Table(msgspec.Struct, frozen=True, dict=True):
 
     def by_id(self, snapshot_id: str) -> Entry | None:
         """The entry with this id, compared as text as qemu-img does: '01' is no id."""
-        if not snapshot_id.isascii() or not snapshot_id.isdigit() or snapshot_id != str(int(snapshot_id)):
+        if not snapshot_id.isascii() or not snapshot_id.isdigit() or snapshot_id != str(whole(snapshot_id)):
             return None
-        return self.entries.get(int(snapshot_id))
+        return self.entries.get(whole(snapshot_id))
 
     def by_tag(self, tag: str) -> Entry | None:
         """The oldest entry with this tag. A tag that is too long is not cut here: it is not found."""

@@ -6,6 +6,7 @@ where it may be absent, or `-x` for the flag of that letter. Words may stand in 
 
 import re
 
+from simulator.core.numerals import whole
 from simulator.core.unmodelled import NotModelled
 
 Given = dict[str, str | int | bool]
@@ -83,4 +84,7 @@ def _size(rest: str) -> tuple[int, str]:
     if rest[found.end() : found.end() + 1].strip():
         raise NotModelled(f"QMP: human-monitor-command with the size {rest!r}")
     power = _UNITS.index(found[2].lower()) if found[2] else _MIB
-    return int(found[1]) << (10 * power), rest[found.end() :]
+    size = whole(found[1]) << (10 * power)
+    if size >= 1 << 63:
+        raise Unread("invalid size")
+    return size, rest[found.end() :]

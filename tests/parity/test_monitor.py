@@ -658,6 +658,12 @@ def test_what_random_commands_have_found_stays_the_same(commands: list[Any], tmp
     say_the_same(Pair(tmp_path), commands)
 
 
+@pytest.mark.parametrize("size", ["{many}", "{many}k", "{noughts}2M", "{noughts}2", "16E", "8E", "7E"])
+def test_both_read_the_same_sizes_of_a_person(size: str, tmp_path: Path) -> None:
+    line = f"block_resize d1 {size.format(many='9' * 5000, noughts='0' * 5000)}"
+    say_the_same(Pair(tmp_path), [q("human-monitor-command", command_line=line)])
+
+
 def test_a_raw_drive_is_in_nobodys_way(tmp_path: Path) -> None:
     """What QEMU says of that drive later is not modelled: its file is no raw image any more."""
     pair = Pair(tmp_path)

@@ -14,11 +14,14 @@ from tests.parity.shells import PLACE, Shells
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("qemu_img", "qemu_io")]
 
 NAMES = st.sampled_from(["a", "a", "b", "b", "o", "p", "sub/s", f"{PLACE}/a", "gone", "sub"])
-TAGS = st.sampled_from(["s", "s", "t", "1", "2", "", "x" * 300, "-x", "a b/ü"])
+MANY = "9" * 5000
+"""More digits than Python takes for a number."""
+NOUGHTS = "0" * 5000
+TAGS = st.sampled_from(["s", "s", "t", "1", "2", "", "x" * 300, "-x", "a b/ü", MANY])
 BITMAPS = st.sampled_from(["s", "s", "t", "", "ü b", "x" * 1024])
-GRAINS = st.sampled_from(["64k", "512", "4k", "1", "100", "4G", "abc"])
+GRAINS = st.sampled_from(["64k", "512", "4k", "1", "100", "4G", "abc", MANY])
 CACHES = st.sampled_from(["none", "writeback", "bogus"])
-SIZES = st.sampled_from(["1M", "64k", "2M", "1000", "65536", "1.5M", "0", "-1", "abc", "+64k", "-64k"])
+SIZES = st.sampled_from(["1M", "64k", "2M", "1000", "65536", "1.5M", "0", "-1", "abc", "+64k", "-64k", MANY])
 FORMATS = st.sampled_from(["qcow2", "qcow2", "qcow2", "raw", "nosuch"])
 OPTIONS = st.sampled_from(
     [
@@ -65,6 +68,7 @@ AMENDS = st.lists(
             "refcount_bits=16",
             "refcount_bits=2",
             "refcount_bits=3",
+            "refcount_bits=020",
             "size=2M",
             "size=1M",
             "size=0",
@@ -184,3 +188,45 @@ FOUND = [
 @pytest.mark.parametrize("lines", FOUND, ids="; ".join)
 def test_what_random_commands_have_found_stays_the_same(lines: list[str], tmp_path: Path) -> None:
     live(Shells(tmp_path), [*BEGIN, *map(shlex.split, lines)])
+
+
+NUMBERS = {
+    "ids of snapshots": [
+        f"snapshot -a {MANY} a",
+        f"snapshot -d {MANY} a",
+        f"convert -l {MANY} a n",
+        f"measure -l {MANY} a",
+    ],
+    "sizes of images": [f"create -f raw n {size}" for size in (MANY, f"{MANY}M", f"{MANY}.5M", f"0x{MANY}", "16E")],
+    "sizes that begin with many noughts": [f"create -f raw n {NOUGHTS}1M", f"resize a {NOUGHTS}1M"],
+    "parts that are nearly one": [f"create -f raw n 1.{part}" for part in (f"{MANY}M", "99999999999999999k")],
+    "parts of a byte": [f"create -f raw n 1.{part}k" for part in ("99", "0004", "00048828125", "0005")],
+    "what 64 bits just hold": [f"create -f raw n {(1 << 64) - each}M" for each in (1, 0)],
+    "sizes to come to": [
+        f"resize a {size}" for size in (MANY, f"+{MANY}", f"-{MANY}", f"+{MANY}M", "99999999999999999999k")
+    ],
+    "sizes among options": [
+        f"{begin}={size} {end}"
+        for size in (MANY, f"{MANY}M")
+        for begin, end in (("create -f qcow2 -o cluster_size", "n 1M"), ("create -o size", "n"), ("amend -o size", "a"))
+    ],
+    "numbers among options": [
+        f"{begin} -o refcount_bits={number} {end}"
+        for number in (MANY, f"{NOUGHTS}6", "020", "08", "0x10", "+16", "1_6", "-1")
+        for begin, end in (("create -f qcow2", "n 1M"), ("amend", "a"))
+    ],
+    "coroutines": [
+        f"convert -m {number} a n" for number in (MANY, f"{NOUGHTS}1", "016", "017", "020", "08", "0x10", "+4")
+    ],
+    "other numbers": [
+        f"measure --size {MANY}",
+        f"bitmap --add -g {MANY} a b",
+        f"convert -S {MANY} a n",
+        f"convert -r {MANY} a n",
+    ],
+}
+
+
+@pytest.mark.parametrize("lines", NUMBERS.values(), ids=NUMBERS)
+def test_both_read_the_same_numbers(lines: list[str], tmp_path: Path) -> None:
+    live(Shells(tmp_path), [*BEGIN, *map(str.split, lines)])

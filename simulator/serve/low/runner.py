@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from simulator.core.effects import Effect
+from simulator.core.numerals import whole
 from simulator.core.unmodelled import NotModelled
 from simulator.ports.children import Child
 from simulator.ports.seat import Partial, Seat
@@ -141,7 +142,7 @@ def _dying(domid: str) -> Partial:
     """A domain that is ending: nothing executes, and QEMU still has its images open."""
 
     def halfway(world: World) -> World:
-        number = int(domid) if domid.isdigit() else 0
+        number = whole(domid) if domid.isdigit() else 0
         return life.dying(world, number) if number in world.xen.there else world
 
     return halfway

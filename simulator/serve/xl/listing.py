@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
+from simulator.core.numerals import whole
 from simulator.core.unmodelled import NotModelled
 from simulator.serve.ended import Ended, Told, Working
 from simulator.serve.xl import configuration, helped
@@ -116,7 +117,7 @@ def domname(world: World, argv: Sequence[str], _told: Told) -> Ended:
     digits = re.match(r"\d+", given, re.ASCII)
     if digits is None:
         raise Refused("Invalid domain id.\n")
-    number = int(digits.group())
+    number = whole(digits.group())
     found = there(world, number)
     if found is None and number:
         raise Refused(f"Can't get domain name of domain id '{given}', maybe this domain does not exist.")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from simulator.core.numerals import whole
 from simulator.serve.xl import helped
 from simulator.world import World
 from simulator.xen.incarnations import Incarnation
@@ -78,7 +79,7 @@ def _long(word: str, long: Mapping[str, str]) -> tuple[str, str]:
 def domid_of(world: World, ref: str, *, code: str = " (rc=-6)") -> int:
     """What a word of digits or a name leads to; a number is not looked at, and no digits are 0 (xen.md 12)."""
     if not ref or (ref.isascii() and ref.isdigit()):
-        return int(ref or "0")
+        return whole(ref)
     for incarnation in world.xen:
         if incarnation.name == ref:
             return incarnation.domid

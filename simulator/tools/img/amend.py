@@ -13,8 +13,9 @@ from simulator.disk.drivers import DRIVERS
 from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import COMPAT, Image, Qcow2
 from simulator.tools.img import progress
-from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, read, require_list, size_of, usage
+from simulator.tools.img.arguments import Call, Failed, read, require_list, usage
 from simulator.tools.img.opening import Opened, format_given, is_raw, opened
+from simulator.tools.img.options import valued
 
 replace = msgspec.structs.replace
 
@@ -122,7 +123,10 @@ def _wanted(text: str) -> Wanted:
     found: dict[str, object] = {}
     for part in text.split(","):
         key, equals, value = part.partition("=")
-        found |= _option(key, value if equals else "on")
+        try:
+            found |= _option(key, value if equals else "on")
+        except Failed as error:
+            raise op.QemuError(str(error)) from None
     return Wanted(**found)  # type: ignore[arg-type]
 
 
@@ -135,18 +139,11 @@ def _option(key: str, value: str) -> dict[str, object]:
         case "backing_fmt":
             return {"backing_format": value}
         case "size":
-            size = size_of(value)
-            if size is None:
-                raise op.QemuError(SIZE_WORDS)
-            return {"size": size}
+            return {"size": valued(key, "size", value)}
         case "refcount_bits":
-            if not value.isdecimal():
-                raise op.QemuError("Parameter 'refcount_bits' expects a number")
-            return {"refcount_bits": int(value)}
+            return {"refcount_bits": valued(key, int, value)}
         case "lazy_refcounts":
-            if value not in {"on", "off", "yes", "no", "true", "false", "y", "n"}:
-                raise op.QemuError("Parameter 'lazy_refcounts' expects 'on' or 'off'")
-            return {"lazy": value in {"on", "yes", "true", "y"}}
+            return {"lazy": valued(key, bool, value)}
         case "data_file":
             raise op.QemuError("data-file can only be set for images that use an external data file")
         case "data_file_raw":

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 import msgspec
 
+from simulator.core.numerals import whole
 from simulator.core.unmodelled import NotModelled
 from simulator.disk.filesystem import FileSystem
 
@@ -312,11 +313,16 @@ def a_number(what: str) -> Callable[[str], int]:
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50, "e": 1 << 60, "": 1}
 
 
-_SIZE = re.compile(r"\s*\+?(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<whole>\d+)(?P<part>\.\d*)?(?P<unit>[bBkKmMgGtTpPeE]?))")
+_SIZE = re.compile(
+    r"\s*\+?(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<whole>[0-9]+)(?P<part>\.[0-9]*)?(?P<unit>[bBkKmMgGtTpPeE]?))"
+)
 
 
 def size_of(text: str) -> int | None:
-    """A size as qemu-img reads one; None where it is none. Parts of a byte are none, and hexadecimal has no unit."""
+    """A size as qemu-img reads one; None where it is none. Parts of a byte are none, and hexadecimal has no unit.
+
+    What 64 bits do not hold is some size that they do not hold, and none at all before a part or a unit (7.2.22).
+    """
     found = _SIZE.fullmatch(text)
     if found is None:
         return None
@@ -325,4 +331,21 @@ def size_of(text: str) -> int | None:
     unit, part = _UNITS[found["unit"].lower()], found["part"] or ""
     if part.strip(".0") and unit == 1:
         return None
-    return int(found["whole"]) * unit + int(float(f"0{part}0") * unit if part else 0)
+    units = whole(found["whole"])
+    if units >= 1 << 64 and (part or found["unit"]):
+        return None
+    # A part so near to one that a double holds the one is lost, and half a byte is one (7.2.22).
+    return units * unit + int(float(f"0{part}0") % 1 * unit + 0.5 if part else 0)
+
+
+_NUMBER = re.compile(r"\s*(?P<sign>[+-]?)(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<octal>0[0-7]*)|(?P<whole>[1-9][0-9]*))")
+
+
+def number_of(text: str) -> int | None:
+    """A number as C reads one that says itself what its base is; None where it is none."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    digits, base = (found["hex"], 16) if found["hex"] else (found["octal"], 8)
+    number = int(digits, base) if digits else whole(found["whole"])
+    return -number if found["sign"] == "-" else number

@@ -10,9 +10,10 @@ from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Qcow2
 from simulator.tools import qemu_img as programs
 from simulator.tools.img import progress
-from simulator.tools.img.arguments import SIZE_WORDS, Call, Failed, a_number, read, size_of, usage
+from simulator.tools.img.arguments import Call, Failed, a_number, read, usage
 from simulator.tools.img.fresh import preallocated
 from simulator.tools.img.opening import Opened, as_given, format_given, is_raw, opened, probed, without_cache
+from simulator.tools.img.options import valued
 from xensnap.model import Format, Layer
 
 _SHRINK = (
@@ -153,9 +154,8 @@ def resize(fs: FileSystem, argv: Sequence[str], cwd: str, now_ns: int) -> tuple[
     name = call.words[0]
     preallocation = call.get("preallocation") or "off"
     sign = size_text[:1] if size_text[:1] in {"+", "-"} else ""
-    size = size_of(size_text.removeprefix(sign) if sign else size_text)
-    if size is None:
-        raise Failed(SIZE_WORDS)
+    size = valued("size", "size", size_text.removeprefix(sign) if sign else size_text)
+    assert isinstance(size, int)
     if size >= 1 << 63:
         size -= 1 << 64  # as QEMU reads it
     image = opened(fs, call, name, form=format_given(call), writing=True)

@@ -14,7 +14,7 @@ from simulator.disk.filesystem import FileSystem
 from simulator.disk.image import Image, Qcow2
 from simulator.disk.snapshots import Entry
 from simulator.tools.img import progress
-from simulator.tools.img.arguments import Call, Failed, a_number, number, read, require_list
+from simulator.tools.img.arguments import Call, Failed, a_number, number, number_of, read, require_list
 from simulator.tools.img.create import known, made_file, named
 from simulator.tools.img.fresh import made, zeros_written
 from simulator.tools.img.opening import Opened, format_given, opened
@@ -73,7 +73,7 @@ def _require_sense(call: Call) -> None:
 
 
 def _require_coroutines(text: str) -> None:
-    if not text.isdecimal() or not 1 <= int(text) <= _COROUTINES_MAX:
+    if not 1 <= (number_of(text) or 0) <= _COROUTINES_MAX:
         between = f"between 1 and {_COROUTINES_MAX}"
         raise Failed(f"Invalid number of coroutines. Allowed number of coroutines is {between}")
 

@@ -4,17 +4,15 @@ As `create`, `convert` and `measure` take them (measured: 7.2.22). A comma in a 
 and `no` before a name makes it `off`.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from simulator.tools.img.arguments import SIZE_WORDS, Failed, size_of
+from simulator.tools.img.arguments import SIZE_WORDS, Failed, number_of, size_of
 
 Value = str | int | bool
 
 _TRUE, _FALSE = {"on", "yes", "true", "y"}, {"off", "no", "false", "n"}
-_NUMBER = re.compile(r"\s*[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)")
 
 _KINDS = {
     "encryption": bool,
@@ -171,13 +169,14 @@ def parsed(form: str, parts: Iterable[str], *, prefix: str = "") -> FormatOption
             name, value = (name[2:], "off") if name[:2] == "no" else (name, "on")
         if name not in kinds:
             raise Failed(f"{prefix}Invalid parameter '{name}'")
-        found[name] = _value(name, kinds[name], value, prefix)
+        found[name] = valued(name, kinds[name], value, prefix=prefix)
         if kinds[name] is bool:
             words[name] = value
     return FormatOptions(form, found, words)
 
 
-def _value(name: str, kind: object, value: str, prefix: str) -> Value:
+def valued(name: str, kind: object, value: str, *, prefix: str = "") -> Value:
+    """The value of one option of this kind: as `parsed`."""
     if kind is str:
         return value
     if kind is bool:
@@ -185,10 +184,10 @@ def _value(name: str, kind: object, value: str, prefix: str) -> Value:
             raise Failed(f"{prefix}Parameter '{name}' expects 'on' or 'off'")
         return value in _TRUE
     if kind is int:
-        if not _NUMBER.fullmatch(value):
+        number = number_of(value)
+        if number is None:
             raise Failed(f"{prefix}Parameter '{name}' expects a number")
-        number = int(value, 0 if "x" in value.lower() else 10)
-        if number >= 1 << 64:
+        if abs(number) >= 1 << 64:
             raise Failed(f"{prefix}Value '{value}' is too large for parameter '{name}'")
         return number
     size = size_of(value)

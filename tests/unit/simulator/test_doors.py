@@ -234,6 +234,11 @@ def test_a_restore_believes_that_its_disks_open(shell):
     assert host.world.qemus[host.incarnation("pv1").domid].log
 
 
+def test_a_number_may_have_more_digits_than_python_reads(shell):
+    number = "9" * 5000
+    assert shell(f"xl list {number}", 1).stderr == f"Error: Domain '{number}' does not exist.\n"
+
+
 def test_every_try_burns_a_domid(shell):
     shell("xl save -c pv1 /images/pv1.save")
     domid = int(shell("xl domid pv1").stdout)
