@@ -11,11 +11,14 @@ from contextlib import suppress
 from xensnap.backends.xen.xl import Xl, words
 from xensnap.errors import Effect, Failed, XensnapError
 from xensnap.formats import savefile
-from xensnap.hypervisor import Files, Then
+from xensnap.hypervisor import Files, Machine, Then
 from xensnap.model import Domain, RunState
 
 _SILENT = "guest didn't acknowledge suspend"
 """What libxl says after a minute (4.17)."""
+_ACTS_S_MAX = 5.0
+"""A guest that answers does so in less than one second; libxl itself takes a request back after a minute (4.17.7)."""
+_LOOK_AGAIN_S = 0.1
 
 
 class Guest:
@@ -47,15 +50,18 @@ class PlainSave:
         guest: whose memory.
         path: the file, empty; xl truncates it and keeps its mode.
         files: looks at it.
+        machine: waits.
     """
 
-    def __init__(self, xl: Xl, guest: Guest, path: str, files: Files) -> None:
+    def __init__(self, xl: Xl, guest: Guest, path: str, files: Files, machine: Machine) -> None:
         self._xl = xl
         self._guest = guest
         self._path = path
         self._files = files
         self._was = guest.domain.state
+        self._machine = machine
         self._begun = False
+        self._over = False
         self.finished = False
 
     async def suspended(self, *, progress: Callable[[int], None] | None = None) -> None:
@@ -70,6 +76,7 @@ class PlainSave:
             timeout_s=None,
             heard=_length_to(self._path, progress),
         )
+        self._over = done.returncode >= 0
         state = await self._guest.state()
         if state is not RunState.PAUSED or done.returncode or not await is_whole(self._files, self._path):
             why = words(done) if done.returncode else f"the guest is {state}"
@@ -87,8 +94,20 @@ class PlainSave:
     async def undo(self) -> None:
         """Let the guest be as it was and the file be empty, from wherever the save has come to."""
         if self._begun:
+            if not self._over:
+                await self._settled()
             await put_back(self._guest, self._was)
             await emptied(self._files, self._path)
+
+    async def _settled(self) -> None:
+        """Return when the guest has done what a killed xl asked of it, or seems not to have been asked.
+
+        An xl that is killed takes nothing back, and its guest suspends itself a moment later.
+        """
+        waited_s = 0.0
+        while self._was is RunState.RUNNING is await self._guest.state() and waited_s < _ACTS_S_MAX:
+            await self._machine.sleep(_LOOK_AGAIN_S)
+            waited_s += _LOOK_AGAIN_S
 
 
 def not_saved(domain: Domain, why: str) -> Failed:

@@ -285,7 +285,7 @@ class XenToolstack:
             destroy=lambda: self.destroy(domain),
         )
         if not live:
-            plain = PlainSave(self._xl, guest, to, self._files)
+            plain = PlainSave(self._xl, guest, to, self._files, self._machine)
             try:
                 yield plain
             finally:

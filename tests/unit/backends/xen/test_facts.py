@@ -217,6 +217,31 @@ def test_fact_7_a_guest_that_a_killed_save_left_suspended_is_revived(xen: Script
     assert look(xen).state is RunState.RUNNING
 
 
+def test_fact_7_and_one_that_suspends_itself_only_when_xl_was_killed_already(tmp_path: Path) -> None:
+    """it was asked to, and nobody has taken that back"""
+
+    class Late(ScriptedXen):
+        looks_left = 0
+
+        def _list(self, *words: str) -> tuple[int, bytes]:
+            self.looks_left -= 1
+            if not self.looks_left:
+                self.guests[1].letters = "---ss-"
+            return super()._list(*words)
+
+    def killed(*_: str) -> tuple[int, bytes]:
+        late.looks_left = 5
+        return -9, b""
+
+    late = Late(tmp_path)
+    late.add("pv1")
+    late.instead["save"] = killed
+    with pytest.raises(Failed):
+        save(late)
+    assert late.looks_left <= 0
+    assert look(late).state is RunState.RUNNING
+
+
 def test_a_save_that_is_given_up_between_its_phases_leaves_the_guest_as_it_was(xen: ScriptedXen) -> None:
     xen.add("pv1")
     path = save(xen, stop_before_finish=True)
