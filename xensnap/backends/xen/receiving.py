@@ -49,7 +49,7 @@ class LocalReceivers:
         try:
             path = os.path.join(place, "live")
             line: Future[tuple[StreamReader, StreamWriter]] = asyncio.get_running_loop().create_future()
-            server = await asyncio.start_unix_server(partial(_connected, line), path)
+            server = await asyncio.start_unix_server(partial(_connected, line, place), path)
             command = ["exec", sys.executable, "-I", "-S", "-B", receive.__file__, path, to]
             argv = [program, "migrate", "-s", "", str(domid), shlex.join(command)]
             xl = asyncio.create_task(self._runner.run(argv))
@@ -111,9 +111,13 @@ class LocalStream:
 
 
 def _connected(
-    line: "Future[tuple[StreamReader, StreamWriter]]", reader: "StreamReader", writer: "StreamWriter"
+    line: "Future[tuple[StreamReader, StreamWriter]]", place: str, reader: "StreamReader", writer: "StreamWriter"
 ) -> None:
-    """The receiver has come. Where nobody waits for it any more, it leaves at once, and xl resumes the guest."""
+    """The receiver has come. Where nobody waits for it any more, it leaves at once, and xl resumes the guest.
+
+    Nobody else has to find us, so the socket goes at once: whoever is killed from now on leaves nothing of it behind.
+    """
+    shutil.rmtree(place, ignore_errors=True)
     if line.done():
         writer.close()
     else:

@@ -162,6 +162,21 @@ def test_live_a2_the_stream_is_exactly_a_save_file_and_xl_waits_for_our_leave(xl
     assert (tmp_path / "ended").read_text() == "1"
 
 
+def test_nothing_is_left_of_the_socket_once_the_receiver_has_come(
+    xl: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """whoever is killed while a long stream comes could remove nothing"""
+    place = tmp_path / "socket"
+    place.mkdir()
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(place))
+    (tmp_path / "stream").write_bytes(WHOLE)
+    to = tmp_path / "m.save"
+    to.touch()
+    seen: list[bool] = []
+    asyncio.run(received(xl, to, at_the_end=lambda: seen.append(place.exists())))
+    assert seen == [False]
+
+
 @pytest.mark.parametrize("length", [0, 47, 300, len(WHOLE) // 2, len(WHOLE) - 1])
 def test_live_a6_a_stream_that_breaks_off_is_told_with_its_length(xl: str, tmp_path: Path, length: int) -> None:
     (tmp_path / "stream").write_bytes(WHOLE[:length])
