@@ -93,9 +93,10 @@ def check(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[
     fixed = leaks(top) if repair else 0
     # Flags are put right where counts are beyond doubt (measured: 7.2.22).
     flags = top.stale if repair and not top.corrupted else 0
-    out = ""
+    told, out = _told(top, flags, repairs=repair is not None), ""
     if fixed or flags:
         top = msgspec.structs.replace(repaired(top), stale=top.stale - flags)
+        told += _told(top)
         fs = fs.store(image.top.number, top, image.top.path).sync(image.top.path)
         out = (
             f"The following inconsistencies were found and repaired:\n\n    {fixed} leaked clusters\n"
@@ -103,15 +104,24 @@ def check(fs: FileSystem, argv: Sequence[str], cwd: str, _now_ns: int) -> tuple[
         )
     found, damage = leaks(top), errors(top)
     code = 2 if damage else 3 if found else 0
-    wrong = _leaked(top, found) + _STALE * top.stale + _STALE.replace("ERROR", "Repairing") * flags
     if output == "json" and not call.has("q"):
         counted = {"leaks-fixed": fixed, "corruptions-fixed": flags}
-        return fs, pretty(_checked(name, top, found, damage, counted)) + "\n", wrong, code
-    if call.has("q"):
-        return fs, "", wrong, code
-    mended = _leaked(top, fixed)
-    told = wrong + mended + mended.replace("Leaked", "Repairing")
-    return fs, out + _summary(top, found, damage), told, code
+        return fs, pretty(_checked(name, top, found, damage, counted)) + "\n", told, code
+    return fs, "" if call.has("q") else out + _summary(top, found, damage), told, code
+
+
+def _told(image: Qcow2, flags: int = 0, *, repairs: bool = False) -> str:
+    """What one look tells; where it repairs, counts are gone through a second time (measured: 7.2.22)."""
+    doubled, leaked = _doubled(image), _leaked(image, leaks(image))
+    told = doubled + leaked + (doubled + leaked.replace("Leaked", "Repairing") if repairs else "")
+    return told + _STALE * (image.stale - flags) + _STALE.replace("ERROR", "Repairing") * flags
+
+
+def _doubled(image: Qcow2) -> str:
+    """A line for each cluster that two have written to, as if each had it alone; which they are is not modelled."""
+    return "".join(
+        f"ERROR cluster {image.used - 1 - at} refcount=1 reference=2\n" for at in reversed(range(image.corrupted))
+    )
 
 
 _STALE = "ERROR OFLAG_COPIED data cluster: l2_entry=8000000000000000 refcount=2\n"
