@@ -72,7 +72,8 @@ def test_what_waits_for_a_domain_that_the_host_knows_no_more_is_told_by_all_who_
     found = json.loads(sim.run("doctor", "--json").stdout)["domains"][-1]
     assert (found["domain"], [each["id"] for each in found["findings"]]) == (UUID, ["interrupted-of-nobody"])
     assert found["findings"][0]["remedy"] == told["remedy"]
-    for words in (["recover", UUID], ["domain", "start", UUID], ["doctor", UUID], ["create", UUID]):
+    changing = (["recover", UUID], ["domain", "start", UUID], ["doctor", UUID], ["create", UUID])
+    for words in (*changing, ["create", UUID, "--dry-run"], ["list", UUID], ["tree", UUID], ["info", UUID, "one"]):
         assert sim.error(*words)["id"] == "interrupted-of-nobody"
     damage_by_hand(sim, NewUuid(OTHER, UUID))
     assert sim.json("recover")["recovered"][0]["outcome"] == "done"

@@ -10,7 +10,7 @@ import msgspec
 
 from xensnap.engine.records import Store
 from xensnap.errors import Damaged, Failed, FileFailed, NotFound
-from xensnap.hypervisor import Hypervisor, JobState, Node
+from xensnap.hypervisor import FileStat, Hypervisor, JobState, Node
 from xensnap.model import Backing, Domain, DomainUuid, Format, Image, Layer, RunState
 
 TOLD_PERCENT = 10
@@ -226,6 +226,12 @@ def _made(path: str) -> str:
 def directory(path: str) -> str:
     """The directory that a file is in."""
     return path.rpartition("/")[0] or "/"
+
+
+async def stat_of_directory(host: Hypervisor, path: str) -> FileStat | None:
+    """What a directory is, one that a link leads to, too; None where there is none. Changes nothing."""
+    found = await host.files.stat(f"{path}/.")  # without the dot it would be the link that is asked about
+    return found if found is not None and found.is_dir else None
 
 
 def unbelieved(cause: str) -> Failed:

@@ -427,20 +427,19 @@ class AsyncEngine(AsyncReader):
                     raise Busy(cause, id="recovery-due", remedy=f"Run `xensnap recover {name}`.")
 
     async def _known(self, ref: str, *, or_being_made: bool = False) -> Domain:
-        """A domain of the host. `NotFound` also tells of an interrupted operation on one that it does not know.
+        """A domain of the host.
 
         Args:
             ref: its name or UUID.
             or_being_made: it may also be one that an interrupted operation was making.
         """
         try:
-            return await self.host.toolstack.inspect(ref)
-        except NotFound as error:
-            waiting = await unborn.interrupted(self.host, await self.host.toolstack.domains())
-            for each in waiting:
-                if or_being_made and each.making and each.is_of(ref):
-                    return newborn(each.making)
-            raise unborn.told_of(error, ref, waiting) from error
+            return await unborn.inspect(self.host, ref)
+        except NotFound:
+            for making in await self.unborn() if or_being_made else ():
+                if ref in {making.uuid, making.name}:
+                    return making
+            raise
 
     async def _save_and_revert(
         self, uuid: DomainUuid, held: Locks, request: RevertRequest, recovered: Recovered | None

@@ -42,9 +42,17 @@ class AsyncReader:
 
     async def list(self, ref: str) -> Listing:
         """The snapshots of a domain. Changes nothing; `NotFound` without such a domain."""
-        domain = await self.host.toolstack.inspect(ref)
+        domain = await self._inspect(ref)
         contents = await records.load(self.host, domain.uuid, name=domain.name)
         return Listing(domain, contents, await self._due(Store.of(self.host, domain.uuid)))
+
+    async def _inspect(self, ref: str) -> Domain:
+        try:
+            return await self.host.toolstack.inspect(ref)
+        except NotFound:
+            from xensnap.engine import unborn  # noqa: PLC0415 -- loads all steps, wanted only where there is no domain
+
+            return await unborn.inspect(self.host, ref)
 
     async def formerly(self, domain: Domain) -> tuple[DomainUuid, ...]:
         """Under which other UUIDs there are snapshots of a domain of this name. Changes nothing."""

@@ -18,6 +18,22 @@ from xensnap.hypervisor import Hypervisor
 from xensnap.model import Domain, DomainUuid
 
 
+async def inspect(host: Hypervisor, ref: str) -> Domain:
+    """A domain that the host knows. Changes nothing.
+
+    Args:
+        host: where.
+        ref: name, UUID or domid.
+
+    Raises:
+        NotFound: there is no such domain; it also tells of an interrupted operation on one, if there is one.
+    """
+    try:
+        return await host.toolstack.inspect(ref)
+    except NotFound as error:
+        raise _told_of(error, ref, await interrupted(host, await host.toolstack.domains())) from error
+
+
 class Interrupted(msgspec.Struct, frozen=True):
     """What such an operation has left.
 
@@ -91,7 +107,7 @@ def again(uuid: DomainUuid, store: Store) -> str:
     return f"{known} If it is gone for good, move {store.directory} away."
 
 
-def told_of(error: NotFound, ref: str, all_of_them: Iterable[Interrupted]) -> NotFound:
+def _told_of(error: NotFound, ref: str, all_of_them: Iterable[Interrupted]) -> NotFound:
     """The error of a host that knows no such domain, which also tells of an operation that waits for it. Pure."""
     for it in all_of_them:
         if it.is_of(ref):

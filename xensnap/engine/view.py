@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from xensnap.engine import archive, formers, journal, plan, records, trust
+from xensnap.engine import archive, formers, journal, plan, records, trust, unborn
 from xensnap.engine.archive import Archive
-from xensnap.engine.context import directory
+from xensnap.engine.context import directory, stat_of_directory
 from xensnap.engine.formers import Former
 from xensnap.engine.opened import Opened, opened_by
 from xensnap.engine.others import Others, Reach, changeable_in, images_of, inspected, kept_in, others_than
@@ -168,7 +168,7 @@ async def observe(host: Hypervisor, ref: str, places: Places = ANYWHERE) -> View
 
 async def _observed(host: Hypervisor, ref: str, places: Places) -> View:
     known = await host.toolstack.domains()
-    domain = next((each for each in known if each.uuid == ref), None) or await host.toolstack.inspect(ref)
+    domain = next((each for each in known if each.uuid == ref), None) or await unborn.inspect(host, ref)
     store = Store.of(host, domain.uuid)
     contents = await records.load(host, domain.uuid, name=domain.name)
     disks = [await _disk(host, disk) for disk in domain.disks]
@@ -324,15 +324,14 @@ async def _taken(host: Hypervisor, places: Places, state: DomainState) -> frozen
     memories = {snapshot.memory for snapshot in state.let_go if snapshot.memory} if places.let_go else set()
     taken = {path for path in sorted(places.files | memories) if await host.files.stat(path) is not None}
     for place in sorted(places.within):
-        stat = await host.files.stat(place)
-        if stat is not None and stat.is_dir:
+        if await stat_of_directory(host, place):
             taken.update(f"{place}/{name}" for name in await host.files.names(place))
     return frozenset(taken)
 
 
 async def devices(host: Hypervisor, places: Iterable[str]) -> dict[str, int]:
     """Which file system each of these directories is on."""
-    stats = {place: await host.files.stat(place) for place in places}
+    stats = {place: await stat_of_directory(host, place) for place in places}
     return {place: stat.file.device for place, stat in stats.items() if stat is not None}
 
 
@@ -342,8 +341,7 @@ async def free_bytes(host: Hypervisor, disks: Iterable[DiskView], places: Places
     asked = {directory(path) for path in places.files} | places.directories | {store.directory}
     free: dict[str, int] = {}
     for place in sorted(beside | asked):
-        stat = await host.files.stat(place)
-        if place in beside or (stat is not None and stat.is_dir):
+        if place in beside or await stat_of_directory(host, place):
             free[place] = await host.files.free_bytes(place)
     return free
 

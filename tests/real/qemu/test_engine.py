@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from xensnap.engine import CreateRequest, DeleteRequest, DiskChoice, Engine, RevertRequest
+from xensnap.engine.request import RelocateRequest
 from xensnap.errors import ExitCode, Failed, Refused
 from xensnap.hypervisor import Then
 from xensnap.model import Consistency, Kind, RunState
@@ -170,6 +171,30 @@ def test_images_that_qemu_was_told_by_another_name_are_merged_and_rid_of_tags(la
     engine.stop("guest")
     for disk in engine.view("guest").domain.disks:
         lab.check(disk.layer)
+
+
+def test_a_disk_is_brought_to_a_directory_behind_a_link_and_its_guest_starts_there(lab) -> None:
+    domain = lab.start()
+    engine = Engine(lab.host)
+    for name in ("root", "leaf"):
+        engine.create("guest", CreateRequest(name, kind=Kind.EXTERNAL, disk_only=True))
+        lab.heard(domain)
+    engine.stop("guest")
+    behind, link = lab.directory / "behind", lab.directory / "link"
+    behind.mkdir()
+    link.symlink_to(behind)
+    before = {path.name for path in lab.directory.glob("guest-xvda*.qcow2")}
+    engine.perform("guest", RelocateRequest("xvda", str(link)))
+    chain = next(disk.chain for disk in engine.view("guest").disks if disk.disk.vdev == "xvda")
+    assert {Path(image.layer.path) for image in chain.images} == {link / name for name in before}
+    assert not engine.diagnose("guest").found
+    lab.start(domain.uuid)
+    lab.heard(domain)
+    engine.delete("guest", DeleteRequest("leaf"))
+    lab.heard(domain)
+    engine.revert("guest", RevertRequest("root"))
+    lab.heard(domain)
+    assert not engine.diagnose("guest").found
 
 
 def depths(engine: Engine) -> list[int]:

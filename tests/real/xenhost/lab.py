@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.real.xenhost.cache import fingerprint, kept
 from tests.real.xenhost.code import UNUSED_S_MAX
-from tests.real.xenhost.dom0 import Answer, Dom0, Running
+from tests.real.xenhost.dom0 import Answer, Dom0, Running, StandsStill
 from tests.real.xenhost.guests import IMAGES, Guest
 from tests.real.xenhost.machine import Frozen, Machine
 from tests.real.xenhost.states import PYTHON, READY_S, enter, machine, ready, with_guest
@@ -19,6 +19,11 @@ ENVIRONMENT = {"XENSNAP_HOST": "xen", "COLUMNS": "100"}
 STORE = "/var/lib/xen/snapshots"
 VERB_S = 240.0
 """A command of ours, which may save and restore memory several times."""
+
+XENCTX = "/usr/lib/xen-4.17/bin/xenctx"
+"""Prints the registers of a guest."""
+FIRMWARE, KERNEL = "cs:eip: ", "rip: ffffffff"
+"""How it names where a guest is that has not come to its 64-bit kernel yet, and where one is that has."""
 
 FIND_TIMES_MAX = 100
 """Questions to a guest, each of which gives it time to find a disk."""
@@ -58,8 +63,17 @@ class Face:
     def ask(self, text: str, *, timeout_s: float = READY_S) -> str:
         """What it answers; one that was just started is waited for."""
         answer = self._dom0.ask_guest(self.guest.name, text, timeout_s=timeout_s)
-        assert answer is not None, f"{self.guest.name} does not answer to: {text}"
+        if answer is None:
+            raise self._silent(text)
         return answer
+
+    def _silent(self, text: str) -> Exception:
+        """That it does not answer, and where it stands: in its firmware it has not come to what the case is about."""
+        looks = f"for _ in 1 2 3; do {XENCTX} $(xl domid {self.guest.name}) 2>&1 | sed -n 1,2p || true; sleep 1; done"
+        where = self._dom0.shell(looks)
+        told = f"{self.guest.name} does not answer to: {text}; it stands at {' '.join(where.split())}"
+        in_firmware = self.guest.type == "hvm" and FIRMWARE in where and KERNEL not in where
+        return StandsStill(told) if in_firmware else AssertionError(told)
 
     def answers(self, *, timeout_s: float = 3.0) -> bool:
         """Whether it answers, asked for a short while."""
