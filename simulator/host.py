@@ -502,7 +502,10 @@ class SimulatedHost(Inside):
         self._cell.world = life.without_qemu(self.world, self.incarnation(domain))
 
     def hold_monitor(self, domain: str, which: str = "libxenstat") -> None:
-        """Somebody keeps one of the domain's two monitors to himself, "libxl" or "libxenstat"; "" lets go."""
+        """Somebody keeps one of the domain's two monitors to himself, "libxl" or "libxenstat"; "" lets go.
+
+        With "gone" their sockets have been removed: nobody gets in, and QEMU goes on.
+        """
         domid = self.incarnation(domain).domid
         self._cell.world = life.with_qemu(self.world, domid, replace(self.world.qemus[domid], held=which))
 

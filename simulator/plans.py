@@ -13,6 +13,7 @@ from simulator.faults.watch import Fault
 from simulator.guest import AgentManner
 from simulator.host import SimulatedHost
 from simulator.ports.toolstack import looked_up
+from simulator.qemu.graph import GONE
 from xensnap.errors import NotFound, Unknown, Usage
 
 LONG_S = 600.0
@@ -54,6 +55,7 @@ class Hindrance(StrEnum):
     AGENT_SILENT = "the agent in the guest freezes, and answers nothing from then on"
     AGENT_ABSENT = "nobody answers in the guest"
     MONITOR_HELD = "another program keeps the monitor of the guest to itself"
+    MONITOR_GONE = "the socket of the monitor of the guest has been removed, and the guest goes on"
     LOCK_HELD = "another process holds the lock of the domain"
     IMAGE_OPEN = "another process has the images of the domain open"
     NEVER_RESTS = "the guest writes to its disks whenever time passes, faster than any job"
@@ -123,6 +125,8 @@ def _begins(host: SimulatedHost, plan: Hindered) -> None:
             host.guest_agent(plan.domain, AgentManner.ABSENT)
         case Hindrance.MONITOR_HELD:
             host.hold_monitor(plan.domain)
+        case Hindrance.MONITOR_GONE:
+            host.hold_monitor(plan.domain, GONE)
         case Hindrance.LOCK_HELD:
             _hold_lock(host, plan.domain)
         case Hindrance.IMAGE_OPEN:

@@ -11,7 +11,7 @@ from simulator.disk.filesystem import FileSystem
 from simulator.ports.children import Child
 from simulator.ports.seat import GIVE_WAY, Seat
 from simulator.qemu import graph, jobs, points
-from simulator.qemu.graph import BlockJob, Drive, Qemu
+from simulator.qemu.graph import GONE, BlockJob, Drive, Qemu
 from simulator.qemu.points import External, HungUp, Internal, QmpError
 from simulator.world import World
 from simulator.world.monitor import JOB_STEP_NS, Transaction, Work
@@ -164,7 +164,9 @@ class SimulatedBlocks:
         domid, _ = await self.monitor(domain)
 
         def changed(world: World) -> tuple[World, None]:
-            if domid not in world.qemus:  # the guest has rebooted since, and another QEMU has another monitor
+            if (
+                domid not in world.qemus or world.held(domid) == GONE
+            ):  # the guest has rebooted since, and another QEMU has another monitor
                 raise _gone(domain)
             fs, qemu = change(world.fs, world.qemus[domid])
             world = replace(world, fs=fs, qemus=world.qemus.set(domid, qemu))
@@ -279,7 +281,7 @@ def domid_of(world: World, domain: Domain) -> int:
 
 def _qemu(world: World, domain: Domain) -> Qemu:
     found = world.qemus.get(domid_of(world, domain))
-    if found is None:
+    if found is None or found.held == GONE:
         raise _gone(domain)
     return found
 

@@ -30,6 +30,9 @@ _DEVICES = 2
 _BEFORE_IDE, _AFTER_IDE = 13, 10
 """The same for a whole PC without a screen: before its emulated disks, and between these and the others."""
 
+GONE = "gone"
+"""In the place of who keeps a monitor to himself: nobody gets to either of the two."""
+
 PV_STATE_BYTES = 405
 HVM_STATE_BYTES = 7227
 """What QEMU 7.2.22 under Xen 4.17.7 saves of a guest that it emulates nothing but disks for, and of a whole PC."""
@@ -178,7 +181,8 @@ class Qemu(msgspec.Struct, frozen=True):
     """One QEMU process.
 
     Attributes:
-        held: who keeps one of its two monitors to himself: "libxl", "libxenstat" or nobody.
+        held: who keeps one of its two monitors to himself: "libxl", "libxenstat" or nobody; "gone" where both their
+            sockets are.
         inactive: its images are given up, as after a migration's end (xen-live.md A4).
         drained: the guest's requests wait.
         log: what it has written into its log file.

@@ -13,6 +13,7 @@ import msgspec
 from simulator.core.loop import Deadlock, Peer, SimulatedLoop
 from simulator.core.unmodelled import NotModelled
 from simulator.ports.seat import Cell
+from simulator.qemu.graph import GONE
 from simulator.serve.low.said import said
 from simulator.world import line
 from simulator.world.line import MONITORS, Line
@@ -82,7 +83,7 @@ class VirtualMonitors:
         self.loop.close()
 
     def _require(self, domid: int) -> None:
-        if domid not in self.cell.world.qemus:
+        if domid not in self.cell.world.qemus or self.cell.world.held(domid) == GONE:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
     def _accept(self, domid: int, which: str) -> Peer:

@@ -43,7 +43,7 @@ from xensnap.engine.request import (
 )
 from xensnap.engine.retention import Retention
 from xensnap.errors import NotFound, Refused
-from xensnap.model import DescribedBy, DomainUuid, Format, Kind, Layer
+from xensnap.model import DescribedBy, DomainUuid, Format, Kind, Layer, RunState
 
 PREPARED = "/images/prepared.qcow2"
 NEW_CFG = "/etc/xen/new.cfg"
@@ -120,6 +120,15 @@ def _sound_but_for_the_archive(host: SimulatedHost, where: str, strange: set[Tag
     _sound(host, where, strange)
 
 
+def _sound_once_unpaused(host: SimulatedHost, where: str, strange: set[Tag]) -> None:
+    """Where the guest stood still before."""
+    engine = Engine(host)
+    engine.recover(GUEST)
+    if host.run(host.toolstack.inspect(GUEST)).state is RunState.PAUSED:
+        engine.unpause(GUEST)
+    _sound(host, where, strange)
+
+
 def _sound_elsewhere(host: SimulatedHost, where: str, strange: set[Tag]) -> None:
     """Also images in other directories are known to the doctor."""
     del strange
@@ -168,6 +177,7 @@ def _repair_all(host: SimulatedHost) -> None:
 
 DISKS = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _sound)
 BIRTH = Judge(test_births.everything, lambda host: test_births.recover(Engine(host)), _nothing_unclean)
+STOOD_STILL = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _sound_once_unpaused)
 MOVE = Judge(_as_told, lambda host: Engine(host).recover(GUEST), _sound_elsewhere)
 MOVED = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _sound_elsewhere)
 CHANGED = Judge(running.seen, lambda host: Engine(host).recover(GUEST), _no_orphans)
@@ -328,6 +338,11 @@ def _half_made(which: int) -> World:
     return made
 
 
+def _destroy(engine: Engine) -> object:
+    host = engine.host
+    return host.run(host.toolstack.destroy(host.run(host.toolstack.inspect(GUEST))))
+
+
 def _clone(engine: Engine) -> object:
     return engine.make(CloneRequest(GUEST, "s", NEW, linked=True))
 
@@ -453,6 +468,13 @@ ROWS: dict[str, Row] = {
     "quiet disks": Row("create", runs(), running.OPERATIONS["quiet disks"], DISKS, door=False),  # Xen has no agent
     "checkpoint in place of another": _on("create", CreateRequest("first", replace=True)),
     "revert to memory": _on("revert", RevertRequest("first")),
+    "revert a guest whose memory cannot be kept": Row(
+        "revert",
+        runs("ie", "pv", lambda engine: engine.pause(GUEST)),
+        _ask(RevertRequest("first")),
+        STOOD_STILL,
+        parts=(_destroy,),  # that comes before anything is decided
+    ),
     "revert to disks": _on("revert", RevertRequest("disks")),
     "revert and stop": Row("revert", runs(), running.OPERATIONS["revert disks and stop"], DISKS),
     "undo a revert of a guest": Row("undo", runs("ie", "pv", _ask(RevertRequest("first"))), _undo, DISKS),

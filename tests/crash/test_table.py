@@ -10,6 +10,8 @@ row what time allows, in an order that favours none.
 import random
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from errno import ENOSPC
 from itertools import islice
 from typing import get_args
 
@@ -17,15 +19,17 @@ import pytest
 
 from simulator.core.effects import Cut
 from simulator.faults.points import effects
-from tests.crash.harness import TRIED
+from simulator.plans import Hindrance
+from tests.crash.harness import GUEST, TRIED
 from tests.crash.table import ROWS
-from tests.crash.trials import TWICE, WAYS, QemuDies, Trial, every, ready, replay, some
+from tests.crash.trials import TWICE, WAYS, IsHindered, QemuDies, Trial, every, ready, replay, some
 from tests.deep import DEEP_S, EXHAUSTIVE
 from xensnap.engine.engine import AsyncEngine, Engine
 from xensnap.engine.journal import Begin
 from xensnap.engine.plan import each
 from xensnap.engine.request import Birth, Request
 from xensnap.engine.steps import OneStep
+from xensnap.errors import XensnapError
 
 FEW = 2
 """So many of each way are tried through the code of a real Xen host, which is slower than the simulator's own ports.
@@ -96,6 +100,30 @@ def test_so_it_does_where_the_code_of_a_real_xen_host_works(row: str) -> None:
         for trial in every(it, way) if EXHAUSTIVE and way not in TWICE else islice(some(it, way), few):
             replay(row, trial, door=True)
             TRIED[f"table, through the door: {way}"] += 1
+
+
+@pytest.mark.parametrize("row", ["checkpoint in place of another", "delete a checkpoint", "empty below a guest"])
+def test_a_qemu_that_can_be_asked_no_more_keeps_what_it_has_open(row: str) -> None:
+    it = ready(row)
+    tried = [trial for trial in IsHindered.all(it) if trial.what is Hindrance.MONITOR_GONE]
+    for trial in tried:
+        replay(row, trial)
+    assert len(tried) > FEW * 10
+    TRIED["table: is hindered"] += len(tried)
+
+
+def test_a_guest_whose_memory_cannot_be_kept_is_not_ended_before_its_end_is_due() -> None:
+    it = ready("revert a guest whose memory cannot be kept")
+    due = next(number for number, effect in it.effects.items() if effect == "xl.destroy")
+    early = [number for number in it.effects if number < due]
+    for number in early:
+        host = it.host.fork()
+        host.fail_at(number, Cut.BEFORE, ENOSPC)
+        with suppress(XensnapError):
+            it.row.does(Engine(host))
+        Engine(host).recover(GUEST)
+        assert it.judge.look(host) == it.before, it.effects[number]
+    assert early
 
 
 def trials(row: str, way: str) -> Iterator[Trial]:

@@ -9,6 +9,7 @@ from xensnap.engine.quiet_steps import TakeQuietPoints
 from xensnap.engine.steps import Step, Together
 from xensnap.engine.store_steps import StayRecognised
 
+GIVEN_UP = "---- the guest and what is in its memory are given up here, whatever becomes of the rest ----"
 MARK = "---- point of no return: from here on it is finished, never undone ----"
 
 
@@ -32,6 +33,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield f"host: {plan.host}"
     number = 0
     for number, step in enumerate(plan.prepare, 1):
+        if isinstance(step, EndDomain):
+            yield f"  {GIVEN_UP}"
         yield from _step(number, step)
     yield f"  {number + 1}. write down the decision"
     if plan.point_of_no_return:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from xensnap.engine.context import Context
 from xensnap.errors import Failed, NotFound
 from xensnap.hypervisor import PATIENCE_S, Job
+from xensnap.model import Layer
 
 
 def job_id(at: Context) -> str:
@@ -29,10 +30,14 @@ async def follow(at: Context, job: Job) -> None:
     await job.wait(progress=at.told(), patience_s=PATIENCE_S)
 
 
-async def end_job(at: Context) -> None:
+async def end_job(at: Context, layer: Layer) -> None:
     """End the operation's job, if there is one. It has changed nothing that is read, unless it has ended well before.
 
-    A QEMU that is gone has no jobs.
+    A QEMU that is gone has no jobs. One that only cannot be asked still has the image open, and may go on with its job.
+
+    Args:
+        at: of which operation.
+        layer: an image that the job works on.
     """
     with suppress(NotFound):
         try:
@@ -41,4 +46,6 @@ async def end_job(at: Context) -> None:
                 await job.cancel()
         except Failed as error:
             if error.id not in ("monitor-gone", "not-running", "job-failed"):
+                raise
+            if error.id == "monitor-gone" and await at.is_kept_open(layer):
                 raise

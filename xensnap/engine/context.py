@@ -132,6 +132,14 @@ class Context(msgspec.Struct, frozen=True):
             return tuple(node.layer.path for node in await self.host.blocks.nodes(running) if node.vdev == vdev)
         return ()
 
+    async def is_kept_open(self, layer: Layer) -> bool:
+        """Whether somebody has an image open while the domain is not off: its QEMU, if that cannot be asked."""
+        try:
+            opened = await self.host.images.in_use(layer)
+        except NotFound:
+            return False
+        return bool(opened) and await self.running() is not None
+
     async def image(self, layer: Layer) -> Image | None:
         """The image, or None where there is no such file or no such format in it (yet)."""
         try:

@@ -19,6 +19,7 @@ from xensnap.engine import plan as plans
 from xensnap.engine import state as states
 from xensnap.engine.context import Context, directory
 from xensnap.engine.journal import Begin, Claim, End, Journal, Overtaken
+from xensnap.engine.live_steps import EndDomain
 from xensnap.engine.others import Needs
 from xensnap.engine.overlay_steps import RemoveImage
 from xensnap.engine.plan import Plan
@@ -268,7 +269,9 @@ class Execution:
     async def _give_up(self, error: XensnapError) -> None:
         """Raise what went wrong, unless the operation had to be finished all the same."""
         if await self._settle(error) is Outcome.UNDONE:
-            raise nothing_changed(error) from error
+            raise (
+                _guest_ended(self._plan, error) if await self._has_ended_guest() else nothing_changed(error)
+            ) from error
 
     async def _settle(self, error: XensnapError) -> Outcome:
         """After an error of our own: which end can be reached?"""
@@ -313,6 +316,8 @@ class Execution:
             await self._finish(self._plan.finish)
             return Outcome.DONE
         self.why = "that was asked for" if abort else "it had not been decided, and everything could be put back"
+        if await self._has_ended_guest():
+            self.why = f"{self.why} but the guest, which it has ended"
         for step in reversed(self._plan.prepare):
             await self._journal.require_ours()
             await step.undo(self._at)
@@ -347,6 +352,11 @@ class Execution:
             if await step.must_go_on(self._at):
                 return True
         return False
+
+    async def _has_ended_guest(self) -> bool:
+        """Whether the guest had to end before the decision, has, and cannot be brought back."""
+        ends = any(isinstance(step, EndDomain) for step in plans.each(self._plan.prepare))
+        return ends and await self._at.running() is None
 
     async def _remember_what_remains(self) -> None:
         """Overlays that a guest works on by now cannot be taken from it; what they stand on becomes a hidden base."""
@@ -404,6 +414,14 @@ def nothing_changed(error: XensnapError) -> XensnapError:
     if error.effect is Effect.NONE:
         return error
     return Failed(f"{error.cause}{NOTHING_CHANGED}", id=error.id, remedy=error.remedy)
+
+
+def _guest_ended(plan: Plan, error: XensnapError) -> Failed:
+    """The error of a plan whose guest had to end before anything was decided: that alone cannot be put back."""
+    cause = error.cause.removesuffix(NOTHING_CHANGED)
+    cause = f"{cause}; the guest has been ended, since its memory could not be saved, and all else is put back"
+    remedy = f"{error.remedy} Start it from its disks: xensnap domain start {plan.domain_name}.".strip()
+    return Failed(cause, id=error.id, remedy=remedy, effect=Effect.DONE)
 
 
 def _still_open(plan: Plan, error: XensnapError) -> Failed:

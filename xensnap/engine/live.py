@@ -218,9 +218,16 @@ def leave(view: View, fresh: Fresh) -> tuple[Step, ...]:
         return ()
     safety = safety_file(view, fresh)
     if not safety:
-        return (EndDomain(),)
+        return (EndDomain(remembered=True),)
     layers = tuple(LayerOf(disk.vdev, disk.layer) for disk in view.domain.disks if disk.path)
     return (SaveAway(safety, view.domain.state, layers),)
+
+
+def lost_in_leaving(view: View, fresh: Fresh) -> Iterator[str]:
+    """What a failure cannot bring back: a guest that has to end without its memory being kept."""
+    if view.domain.state is not RunState.OFF and not safety_file(view, fresh):
+        why = no_paused_save(view) if view.domain.state is RunState.PAUSED else f"it is {view.domain.state}"
+        yield f"the guest is ended before the revert is decided, and its memory cannot be kept: {why}"
 
 
 def come_back(

@@ -276,10 +276,18 @@ class SaveAway(StepBase, frozen=True):
         return await at.host.files.stat(self.memory) is not None and (running is None or running.never_ran)
 
 
+ENDED = "the guest has been ended"
+"""The fact that what runs from then on has been started since."""
+
+
 class EndDomain(StepBase, frozen=True):
-    """End a guest for good: its memory cannot be saved, or nobody wants it to go on."""
+    """End a guest for good: its memory cannot be saved, or nobody wants it to go on.
+
+    `remembered`, that is written down durably: a step after it may start another, which is ours to end again.
+    """
 
     destroys: ClassVar[bool] = True
+    remembered: bool = False
 
     def says(self) -> str:
         """See StepBase."""
@@ -290,6 +298,8 @@ class EndDomain(StepBase, frozen=True):
         domain = await at.running()
         if domain is not None:
             await at.host.toolstack.destroy(domain)
+        if self.remembered:
+            await at.facts.remember(at.operation, ENDED)
 
     async def undo(self, at: Context) -> None:
         """Nothing brings it back; its disks are as it left them."""
@@ -298,7 +308,8 @@ class EndDomain(StepBase, frozen=True):
 class RestoreMemory(StepBase, frozen=True):
     """Bring the guest of a checkpoint back, standing still, on the disks of that moment.
 
-    `safety` is the memory of the guest before it; only while that is there is the guest that runs ours to end again.
+    `safety` is the memory of the guest before it; only while that is there is the guest that runs ours to end again, or
+    once it is on record that one whose memory could not be saved was ended.
     Of a `configuration` the guest gets what may differ from the one that is in the memory file.
     """
 
@@ -329,8 +340,14 @@ class RestoreMemory(StepBase, frozen=True):
     async def undo(self, at: Context) -> None:
         """See StepBase."""
         domain = await at.running()
-        if domain is not None and (not self.safety or await at.host.files.stat(self.safety) is not None):
+        if domain is not None and await self._has_left(at):
             await at.host.toolstack.destroy(domain)
+
+    async def _has_left(self, at: Context) -> bool:
+        """Whether the guest of before was ended."""
+        if self.safety:
+            return await at.host.files.stat(self.safety) is not None
+        return ENDED in await at.facts.of(at.operation)
 
     async def can_go_on(self, at: Context) -> bool:  # noqa: ARG002 - whatever has come of it
         """A guest that stands still has written nothing: undoing loses nothing, and nobody has to guess."""

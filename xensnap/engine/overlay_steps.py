@@ -249,7 +249,7 @@ class PullUp(StepBase, frozen=True):
 
     async def undo(self, at: Context) -> None:
         """The image reads the same at every instant, and its old backing file is still there: only a job must end."""
-        await end_job(at)
+        await end_job(at, self.layer)
 
 
 class Reback(StepBase, frozen=True):
@@ -326,11 +326,16 @@ async def switch(at: Context, layers: Mapping[str, Layer]) -> None:
 
 
 async def in_use(at: Context, vdev: str, overlay: str) -> bool:
-    """Whether a guest works on an overlay, or has worked on it."""
+    """Whether a guest works on an overlay, or has worked on it.
+
+    A QEMU that cannot be asked may not have written its tables yet: what it has open, it works on.
+    """
     layer = Layer(overlay, Format.QCOW2)
     if tops := await at.tops(vdev):
         return await at.is_one_of(tops, layer)
-    return await at.image(layer) is not None and await at.host.images.holds_data(layer)
+    if await at.image(layer) is None:
+        return False
+    return await at.host.images.holds_data(layer) or await at.is_kept_open(layer)
 
 
 async def _back(at: Context, now: Layer, old: Layer, new: Layer) -> Layer | None:

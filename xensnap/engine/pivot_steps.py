@@ -91,11 +91,11 @@ class CopyDown(Lowering, frozen=True):
 
     async def halt(self, at: Context) -> None:
         """A job that was told to go over may do it at any moment, so nothing is looked at before it is gone."""
-        await end_job(at)
+        await end_job(at, self.top)
 
     async def undo(self, at: Context) -> None:
         """Nothing to do but to end the job: nobody needs what the base held, and what is above it reads the same."""
-        await end_job(at)
+        await end_job(at, self.top)
 
     async def _is_over(self, at: Context) -> bool:
         if self.above is None:

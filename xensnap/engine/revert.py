@@ -100,6 +100,7 @@ def plan_revert(view: View, request: RevertRequest, fresh: Fresh) -> Plan:
             *configurations.told(view, snapshot, request),
             *_warnings(view, find(view, request.name), [] if keeping else overlays, gone),
             *elsewhere.on_revert(snapshot, view.configuration, fresh.now_s),
+            *live.lost_in_leaving(view, fresh),
             *_told(view, snapshot, request),
         ),
     )

@@ -42,6 +42,8 @@ _STATES = {
     "guest-panicked": RunState.CRASHED,
     "internal-error": RunState.CRASHED,
 }
+LEAVING_S = 10.0
+"""How long a QEMU that has hung up is given to be gone."""
 _FLOPPY_BYTES_MAX = 2880 << 10
 _ASK_AGAIN_S = 0.005
 
@@ -82,11 +84,11 @@ class RunningDomains:
         self._accelerator = accelerator
 
     async def domains(self) -> tuple[Domain, ...]:
-        """See `Toolstack.domains`. `Busy` where a running one's monitor is not to be had."""
+        """See `Toolstack.domains`. `Busy`: a running one's monitor is not to be had. `Failed`: it has none."""
         return tuple(await waiting.gather(*[self._live(domain) for domain in await self._off.domains()]))
 
     async def inspect(self, ref: str) -> Domain:
-        """See `Toolstack.inspect`. `Busy` where a running one's monitor is not to be had."""
+        """See `Toolstack.inspect`. `Busy`: a running one's monitor is not to be had. `Failed`: it has none."""
         try:
             return await self._live(await self._off.inspect(ref))
         except NotFound:
@@ -284,10 +286,9 @@ class RunningDomains:
             async with connected(self._connector, domain) as monitor:
                 doing = await _doing(monitor)
         except (Failed, Unknown):
-            # It hung up: on its way out, or gone meanwhile.
-            process = await self._processes.find(domain.uuid)
-            doing = Doing(RunState.DYING)
-        if process is None:
+            # Who is on its way out has hung up before. Of one that stays nobody can tell: its guest may run.
+            if not await self._processes.ended(process, timeout_s=LEAVING_S):
+                raise
             return domain
         return replace(domain, state=doing.state, domid=process.domid, never_ran=doing.never_ran, halted=doing.halted)
 
