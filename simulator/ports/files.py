@@ -143,14 +143,20 @@ class SimulatedFiles:
             raise failure(error, "make", path) from None
 
     async def rename(self, old: str, new: str, *, replace: bool = True) -> None:
-        """At once, in the same file system; there is only one here."""
+        """At once, in the same file system; there is only one here.
+
+        Where nothing may be replaced a death halfway leaves both names; done again, the old one goes.
+        """
 
         def renamed(fs: FileSystem) -> FileSystem:
             if not replace and fs.find(new) is not None:
-                raise failed(errno.EEXIST, new)
+                if fs.find(new) != fs.find(old):
+                    raise failed(errno.EEXIST, new)
+                return fs.link_away(old)
             return fs.rename(old, new)
 
-        await self._alter("rename", "rename", old, renamed)
+        halves = () if replace else (lambda fs: fs if fs.find(new) is not None else fs.link(old, new),)
+        await self._alter("rename", "rename", old, renamed, halves)
 
     async def remove(self, path: str, *, inode: int = 0, generation: int = 0) -> None:
         """Unlinked; it lives on while a process has it open."""

@@ -418,6 +418,11 @@ class Spare(NamedTuple):
 
 
 SPARE: dict[str, Spare] = {
+    "live_steps:SaveAway.do:flush": Spare(
+        Case("revert to memory"),
+        "what a simulated guest writes it makes durable at once, and keeps the rest in its memory; that a QEMU may hold"
+        " back what the guest was told is written no simulated power cut tells",
+    ),
     "live_steps:SaveAway.do:sync_dir": Spare(
         Case("revert to memory"),
         "a power cut ends the guest in any case, and without its memory it starts from its disks, as after any other",

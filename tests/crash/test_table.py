@@ -62,7 +62,7 @@ AT_ONCE = {
     *("watcher.continue", "watcher.stand-in", "watcher.stop", "qmp.snapshot-delete"),
     *(f"qmp.{verb}" for verb in ("block-commit", "block-stream", "cont", "flush", "job-complete", "job-dismiss")),
     *(f"{kind}.remove" for kind in ("domain", "file", "image", "lock", "memory", "record", "sidecar")),
-    *(f"{kind}.rename" for kind in ("domain", "file", "image", "journal", "record")),
+    *(f"{kind}.rename" for kind in ("domain", "record")),
     *(f"{kind}.fsync" for kind in ("file", "image", "journal", "memory")),
     *("image.create", "journal.create"),
 }

@@ -238,7 +238,7 @@ def directory(path: str) -> str:
 
 async def stat_of_directory(host: Hypervisor, path: str) -> FileStat | None:
     """What a directory is, one that a link leads to, too; None where there is none. Changes nothing."""
-    found = await host.files.stat(f"{path}/.")  # without the dot it would be the link that is asked about
+    found = await host.files.stat(f"{path.rstrip('/')}/.")  # without the dot it would be the link that is asked about
     return found if found is not None and found.is_dir else None
 
 

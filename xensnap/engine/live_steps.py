@@ -160,6 +160,7 @@ class Checkpoint(LiveStep, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase. The file gets its name when it is complete; a name that somebody else has taken is not ours."""
         if await at.has_made(self.memory):
+            await at.remove(self._partial(at))  # a second name of it: giving one a file that may not be there takes two
             return
         await self._require_free(at)
         await self._require_free_tags(at)
@@ -226,13 +227,16 @@ class SaveAway(StepBase, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase. What runs after the memory was saved is the guest of the snapshot, come back already.
 
-        The guest is ended only when its memory has its name: what has none may be a fragment, and goes.
+        The guest is ended only when its memory has its name: what has none may be a fragment, and goes. And the memory
+        gets its name only when the disks are durable, on which what the guest remembers to have written must be.
         """
         if await at.host.files.stat(self.memory) is not None:
             return
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
         await _save(at, partial, (), then=Then.PAUSED, live=False)
+        if domain := await at.running():
+            await at.host.blocks.flush(domain)
         await at.host.files.sync(partial)
         await at.host.files.rename(partial, self.memory)
         await at.host.files.sync_dir(directory(self.memory))

@@ -37,6 +37,7 @@ class CopyImage(StepBase, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase."""
         if await at.has_made(self.to):
+            await at.remove(self._partial(at))  # a second name of it: giving one a file that may not be there takes two
             return
         files, partial = at.host.files, self._partial(at)
         if await files.stat(partial) is not None:

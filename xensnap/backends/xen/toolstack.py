@@ -335,9 +335,10 @@ class XenToolstack:
                     break
                 except (NotFound, FileFailed):
                     break
-                except Busy:
+                except Busy as error:
                     if waited_s >= _GONE_S_MAX:
-                        raise
+                        cause = f"{domain.name} has ended, and {error.cause}"
+                        raise Failed(cause, id=error.id, remedy=error.remedy, effect=Effect.DONE) from error
                 await self._machine.sleep(pause_s)
                 waited_s, pause_s = waited_s + pause_s, min(pause_s * 2, _PAUSE_S_MAX)
 
