@@ -141,3 +141,12 @@ def test_a_real_ctrl_c_in_the_middle_of_a_real_qemu_img(qemu, qemu_img, tmp_path
     assert "xensnap: interrupted; create snapshot 'one' of guest1: it was undone" in told.splitlines()
     assert qemu.json("info", "guest1")["snapshots"] == []
     subprocess.run([qemu_img, "check", "-q", Path(qemu.host.partition(":")[2]) / "a.qcow2"], check=True)
+
+
+def test_what_emptying_the_trash_has_ended_first_is_told(sim) -> None:
+    for name in ("one", "two"):
+        sim.ok("create", "guest1", "-n", name)
+    sim.ok("forget", "guest1", "one")
+    sim.ok("sim", "crash", "--at", "50", "delete", "guest1", "two")
+    told = sim.json("trash", "empty", "guest1", "--all")
+    assert (told["recovered"]["outcome"], told["snapshots"]) == ("done", [])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from simulator import SimulatedHost, World
-from simulator.checkers import Finding, guests, starts
+from simulator.checkers import Finding, guests, starts, two_writers
 from simulator.xen import save_file
 from tests.crash.harness import (
     CLUSTER,
@@ -116,7 +116,7 @@ def guest_for(verb: str, kinds: str, *, host_kind: type[SimulatedHost] = Simulat
 
 def findings(world: World) -> Iterator[Finding]:
     """All that must not be when an operation is over."""
-    for check in (guests.torn, guests.standing, guests.twins, guests.alone, starts.elsewhere):
+    for check in (guests.torn, guests.standing, guests.twins, guests.alone, starts.elsewhere, two_writers.open_twice):
         yield from check(world)
 
 

@@ -25,6 +25,13 @@ def stranger_at(host: SimulatedHost, path: str) -> SimulatedHost:
     return SimulatedHost(damaged(host.world, Remake(path, STRANGE)))
 
 
+def has_one_name(host: SimulatedHost, path: str) -> bool:
+    """Whether it is there, and its number would be free without that name."""
+    number = host.world.fs.find(path)
+    found = host.world.fs.inodes[number] if number is not None else None
+    return isinstance(found, Inode) and found.links == 1
+
+
 def is_strangers(host: SimulatedHost, path: str) -> bool:
     found = host.world.fs.inodes[host.world.fs.find(path) or 0] if host.world.fs.find(path) else None
     return isinstance(found, Inode) and found.stored == STRANGE
@@ -50,7 +57,7 @@ def test_what_has_the_name_and_the_number_of_a_file_of_ours_is_left_where_it_is(
     tried = 0
     for point in every_crash(world(), operation):
         died = SimulatedHost(after_engine_crash(point.world))
-        if died.world.fs.find(path) is not None and Engine(died).list(GUEST).pending:
+        if has_one_name(died, path) and Engine(died).list(GUEST).pending:
             tried += 1
             strange = stranger_at(died, path)
             with suppress(XensnapError):

@@ -186,7 +186,6 @@ def deleted_by(plan: Plan) -> tuple[str, ...]:
 def show_result(session: Session, result: Result, document: type[OperationDocument], **more: Any) -> None:
     """Tell what an operation did. `more` are fields that only its own document has."""
     plan = result.plan
-    recovered = recovered_document(result.recovered)
     told = document(
         host=plan.host,
         verb=plan.verb,
@@ -196,10 +195,15 @@ def show_result(session: Session, result: Result, document: type[OperationDocume
         snapshot=plan.snapshot,
         summary=plan.summary,
         warnings=result.warnings,
-        recovered=recovered,
+        recovered=recovered_document(result.recovered),
         **more,
     )
-    if recovered:
+    warn_of(session, result)
+    session.show(told, lambda: f"done: {plan.summary}")
+
+
+def warn_of(session: Session, result: Result) -> None:
+    """Tell what was recovered before an operation, and what is to be known of it."""
+    if recovered := recovered_document(result.recovered):
         session.warn(recovered_text(recovered))
     session.warnings(warning for warning in result.warnings if warning not in session.announced)
-    session.show(told, lambda: f"done: {plan.summary}")

@@ -1,12 +1,13 @@
 """`trash`: snapshots that were thrown away, and what they still take."""
 
 import click
+import msgspec
 
 from xensnap.cli import operate
 from xensnap.cli.command import Group, Verb
 from xensnap.cli.documents.done import ParkedDocument, TrashDocument, TrashedDocument
 from xensnap.cli.output import clean, size, utc
-from xensnap.cli.records import domain_document
+from xensnap.cli.records import domain_document, recovered_document
 from xensnap.cli.session import Session, planned, verb
 from xensnap.cli.times import SPAN
 from xensnap.engine.request import EmptyRequest, RestoreRequest
@@ -99,10 +100,15 @@ def empty(
         old = [known for known, each in view.trashed.items() if now_s - each.since_s >= age_s]
         old += [each.path for each in view.state.parked if now_s - each.since_s >= age_s]
         wanted = [name] if name is not None else old
-        if wanted and operate.perform(session, engine, domain, EmptyRequest(tuple(wanted))) is None:
+        result = operate.perform(session, engine, domain, EmptyRequest(tuple(wanted))) if wanted else None
+        if wanted and result is None:
             return
         left = engine.view(domain)
     document = TrashDocument(left.host, domain_document(left.domain), _trashed(left), _parked(left))
+    if result is not None:
+        operate.warn_of(session, result)
+        told = recovered_document(result.recovered)
+        document = msgspec.structs.replace(document, warnings=result.warnings, recovered=told)
     stays = len(document.snapshots) + len(document.parked)
     session.show(document, lambda: f"deleted {len(wanted)} from the trash, {stays} left")
 

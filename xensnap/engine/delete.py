@@ -163,7 +163,7 @@ def _remove_memory(view: View, snapshot: Snapshot) -> RemoveMemory | None:
     if directory(snapshot.memory) == f"{view.root}/{view.domain.uuid}":
         return RemoveMemory(snapshot.memory)
     ours = view.state.made(snapshot.memory)
-    return RemoveMemory(snapshot.memory, ours.inode, ours.generation) if ours else None
+    return RemoveMemory(snapshot.memory, ours.inode, ours.generation) if ours and ours.inode else None
 
 
 def _newly_hidden(gone: Iterable[Snapshot]) -> Iterator[HiddenBase]:

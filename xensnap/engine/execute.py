@@ -14,6 +14,7 @@ from os import strerror
 
 import msgspec
 
+from xensnap.engine import journal as journals
 from xensnap.engine import names
 from xensnap.engine import plan as plans
 from xensnap.engine import state as states
@@ -121,6 +122,8 @@ class Execution:
         except Overtaken as error:
             raise Busy(error.cause, id=error.id, remedy=error.remedy) from error
         except XensnapError as error:
+            if not await self._is_begun():
+                raise nothing_changed(error) from error
             await self._give_up(error)
             return
         try:
@@ -187,6 +190,13 @@ class Execution:
                 user=me.user,
             )
         )
+
+    async def _is_begun(self) -> bool:
+        """Whether anybody would find that it was begun. Where nobody can tell, it may have been."""
+        with suppress(XensnapError):
+            begun = journals.pending(await journals.read(self._host, self._at.store.journal))
+            return begun is not None and begun.operation == self._plan.operation
+        return True
 
     async def _claim(self) -> None:
         """Whoever had it before and still lives, stops. On a full disk that is not worth giving up for."""

@@ -298,9 +298,12 @@ class RemoveImage(StepBase, frozen=True):
     async def do(self, at: Context) -> None:
         """See StepBase. Another file under its name is not the one that we made, and stays.
 
-        So does one that another domain has come to stand on since this was planned.
+        So does one of which an old ledger tells no inode number, for nothing proves that it is ours, and one that
+        another domain has come to stand on since this was planned.
         """
         path = self.layer.path
+        if not self.inode:
+            return
         if await at.is_still(path, self.inode, self.generation):
             await at.host.images.require_unused(self.layer)  # not even the domain itself may have it open
             if await at.needed_by(path):

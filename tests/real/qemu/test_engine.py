@@ -185,7 +185,8 @@ def test_a_disk_is_brought_to_a_directory_behind_a_link_and_its_guest_starts_the
     link.symlink_to(behind)
     before = {path.name for path in lab.directory.glob("guest-xvda*.qcow2")}
     engine.perform("guest", RelocateRequest("xvda", str(link)))
-    chain = next(disk.chain for disk in engine.view("guest").disks if disk.disk.vdev == "xvda")
+    chain = engine.view("guest").chain("xvda")
+    assert chain is not None
     assert {Path(image.layer.path) for image in chain.images} == {link / name for name in before}
     assert not engine.diagnose("guest").found
     lab.start(domain.uuid)

@@ -244,3 +244,16 @@ def test_waiting_is_not_busy(files, tmp_path):
         run(files.lock(f"{tmp_path}/lock", note=b"y", wait_s=0.4))
     assert time.process_time() - before < 0.1
     run(held.release())
+
+
+def test_directories_that_others_make_at_the_same_time_are_welcome(tmp_path, files, monkeypatch):
+    made = os.mkdir
+
+    def makes_it_first(path, mode=0o777):
+        if Path(path).parent.is_dir():
+            made(path, mode)
+        made(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", makes_it_first)
+    run(files.mkdir(str(tmp_path / "a" / "b" / "c")))
+    assert (tmp_path / "a" / "b" / "c").is_dir()

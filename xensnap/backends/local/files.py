@@ -130,11 +130,7 @@ class LocalFiles:
     async def sync_dir(self, path: str) -> None:
         """See `Files.sync_dir`. Follows links: the names in a directory are the same, however one gets there."""
         with _telling(path, "sync", Effect.UNKNOWN):
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            _sync_dir(path)
 
     async def mkdir(self, path: str) -> None:
         """See `Files.mkdir`."""
@@ -343,12 +339,23 @@ def _rename_to_free(old: str, new: str) -> None:
         os.unlink(old)
 
 
+def _sync_dir(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _mkdir(path: str) -> None:
+    """A directory and all above it, these durable; whoever makes one of them at the same time is welcome."""
     try:
         os.mkdir(path, 0o700)
     except FileNotFoundError:
-        _mkdir(os.path.dirname(path))
-        os.mkdir(path, 0o700)
+        above = os.path.dirname(path)
+        _mkdir(above)
+        _sync_dir(os.path.dirname(above))
+        _mkdir(path)
     except FileExistsError:
         if not os.path.isdir(path):
             raise

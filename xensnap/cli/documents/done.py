@@ -150,6 +150,8 @@ class TrashDocument(msgspec.Struct, frozen=True, tag_field="schema", tag="xensna
     domain: DomainDocument
     snapshots: tuple[TrashedDocument, ...]
     parked: tuple[ParkedDocument, ...] = ()
+    warnings: tuple[str, ...] = ()
+    recovered: RecoveredDocument | None = None
 
 
 class RedefineDocument(Operation, frozen=True, tag_field="schema", tag="xensnap-redefine/1"):
