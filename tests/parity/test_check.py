@@ -15,7 +15,14 @@ pytestmark = pytest.mark.real
 
 CLUSTER = 65536
 NAME = "/images/a.qcow2"
-WORDS = ([], ["-q"], ["--output=json"], ["-r", "leaks"], ["-r", "leaks", "-q"], ["-r", "leaks", "--output=json"])
+WORDS: tuple[list[str], ...] = (
+    [],
+    ["-q"],
+    ["--output=json"],
+    ["-r", "leaks"],
+    ["-r", "leaks", "-q"],
+    ["-r", "leaks", "--output=json"],
+)
 
 
 def number(image: bytearray, at: int) -> int:
