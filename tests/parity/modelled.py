@@ -1,26 +1,41 @@
 """The table of what the simulator models, made from its code and from the traces that hold it to the real tools."""
 
+import ast
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
 import simulator
 from simulator import World
+from simulator.disk.filesystem import FileSystem
 from simulator.qemu.commands import absent
+from simulator.qemu.commands.snapshots import ACTIONS
 from simulator.qemu.monitor import COMMANDS
 from simulator.serve import programs
 from simulator.serve.ended import Told
-from simulator.serve.xl import acting, disks, helped, listing
+from simulator.serve.xl import acting, disks, helped, listing, words
 from simulator.serve.xl.run import SUBCOMMANDS
-from simulator.serve.xl.words import Refused
-from simulator.tools.img.run import NOT_MODELLED, OPTIONS
+from simulator.tools.img import (
+    amend,
+    arguments,
+    bitmap,
+    change,
+    compare,
+    copy,
+    create,
+    dd,
+    look,
+    mapping,
+    measure,
+    snapshot,
+)
+from simulator.tools.img import run as img
 from tests.parity import traces, xen_traces
 from tests.parity.test_ledger import A_GUEST_WITHOUT_KERNEL, A_JOB_IN_A_GRAPH, DISCARDS_OF_TABLES, LEDGER
 from tests.parity.test_mutants import MUTANTS
@@ -30,8 +45,6 @@ from tests.parity.unmodelled import MESSAGES, PROGRAMS
 
 SOURCES = Path(simulator.__file__).parent
 _TOOLS = {"qemu": "QEMU", "xen": "Xen"}
-_OPTION = re.compile(r"`(-[^`]+)`")
-_ALL_BUT = re.compile(r"all but [^;]*")
 _CITED = re.compile(r"(?:qemu|xen|xen-live)\.md [A-Z]?[0-9]+")
 
 HEAD = """# What is modelled
@@ -68,8 +81,8 @@ def _numbers() -> Iterator[str]:
     yield _row("traces of QEMU and qemu-img", str(len(traces.STORIES)))
     yield _row("traces of a real Xen host", str(len(xen_traces.NAMES)))
     yield _row("commands of the monitor, and their arguments", f"{len(COMMANDS)}, {arguments}")
-    options = sum(len(_OPTION.findall(told)) for told in OPTIONS.values())
-    yield _row("subcommands of qemu-img, and their options", f"{len(OPTIONS)}, {options}")
+    options = sum(len(_read_by_qemu_img(name).options) for name in img.SUBCOMMANDS)
+    yield _row("subcommands of qemu-img, and their options", f"{len(img.SUBCOMMANDS)}, {options}")
     yield _row("subcommands of xl", str(len(SUBCOMMANDS)))
     yield _row("measured facts that the simulator's code refers to", str(len(cited)))
     yield _row("mistakes that the traces are proved to notice", str(len(MUTANTS)))
@@ -119,23 +132,89 @@ def _uses(line: dict[str, Any]) -> Iterator[Use]:
             yield from ((command, each) for each in ("", *given))
             actions = given.get("actions", [])
             for each in actions if isinstance(actions, list) else ():
-                if isinstance(each, dict) and "type" in each:
+                if isinstance(each, dict) and each.get("type") in ACTIONS:
                     yield f"transaction {each['type']}", ""
-        case {"argv": [str(program), str(command), *words]}:
+        case {"argv": [str(program), str(command), *argv]}:
             yield f"{program} {command}", ""
             if not line.get("rc"):
-                yield from ((f"{program} {command}", each) for each in _options(words, joined=program == "xl"))
+                yield from ((f"{program} {command}", each) for each in options(program, command, argv))
 
 
-def _options(words: list[str], *, joined: bool) -> Iterator[str]:
-    """The options among these words; `-o` names its own. Letters together are as many, or one and its value."""
-    for word, after in pairwise([*words, ""]):
-        if word == "-o":
-            yield from (f"-o {each.partition('=')[0]}" for each in after.split(",") if "=" in each)
-        elif re.match(r"--[a-z]", word):
-            yield word.partition("=")[0]
-        elif re.match(r"-[A-Za-z]+$", word):
-            yield from (f"-{letter}" for letter in (word[1:] if joined else word[1]))
+class _Asked(Exception):
+    """A subcommand looks for its options.
+
+    Attributes:
+        short: letters, a colon after those that take a value.
+        long: names, as the subcommand has them.
+    """
+
+    def __init__(self, short: str, long: Collection[str] = ()) -> None:
+        super().__init__(short)
+        self.short = short
+        self.long = long
+
+    @property
+    def options(self) -> list[str]:
+        """All of them, as they are typed."""
+        return [*(f"-{each}" for each in self.short.replace(":", "")), *(f"--{each.rstrip('=')}" for each in self.long)]
+
+
+def _asked(modules: Iterable[ModuleType], read: Callable[..., NoReturn], call: Callable[[], object]) -> _Asked:
+    """What a call asks for that reads its words in one of these modules."""
+    with pytest.MonkeyPatch.context() as patched:
+        for module in modules:
+            if hasattr(module, "read"):
+                patched.setattr(module, "read", read)
+        try:
+            call()
+        except _Asked as asked:
+            return asked
+    raise AssertionError("it reads no words")
+
+
+_OF_QEMU_IMG = (amend, bitmap, change, compare, copy, create, dd, look, mapping, measure, snapshot)
+
+
+@cache
+def _read_by_qemu_img(name: str) -> _Asked:
+    def reading(_argv: Sequence[str], short: str, long: Sequence[str] = (), **_more: Any) -> NoReturn:
+        raise _Asked(short, long)
+
+    return _asked(_OF_QEMU_IMG, reading, lambda: img.SUBCOMMANDS[name](FileSystem(), ["a", "1M"], "/", 0))
+
+
+@cache
+def _read_by_xl(name: str) -> _Asked:
+    def reading(_name: str, _argv: Sequence[str], short: str, long: Mapping[str, str] = {}, **_least: int) -> NoReturn:
+        raise _Asked(short, long)
+
+    return _asked((acting, disks, listing), reading, lambda: SUBCOMMANDS[name](World.fresh(0), ["0", "-x"], Told()))
+
+
+def options(program: str, name: str, argv: list[str]) -> Iterator[str]:
+    """The options among these words, as the subcommand finds them; `-o` names its own, and xl's names are letters."""
+    if program == "xl" and name in SUBCOMMANDS:
+        asked = _read_by_xl(name)
+        argv = argv[1:] if name == "config-update" else argv
+        try:
+            yield from (f"-{letter}" for letter, _ in words.read(name, argv, asked.short, dict(asked.long)).options)
+        except words.Refused:
+            yield from {"-h", "--help"} & {*argv}
+    elif program == "qemu-img" and name in img.SUBCOMMANDS:
+        asked = _read_by_qemu_img(name)
+        argv = argv[:-1] if name == "resize" else argv
+        try:
+            given = arguments.read(argv, asked.short, tuple(asked.long)).given
+        except arguments.Helped:
+            yield from {"-h", "--help"} & {*argv}
+            return
+        except arguments.Failed:
+            return  # `measure` goes on with options that it does not know
+        for option, value in given:
+            if option == "o":
+                yield from (f"-o {each.partition('=')[0]}" for each in value.split(",") if "=" in each)
+            else:
+                yield f"-{option}" if len(option) == 1 else f"--{option}"
 
 
 def _table(command: str, shown: str, options: Iterable[str]) -> Iterator[str]:
@@ -155,8 +234,8 @@ def _monitor() -> Iterator[str]:
     yield from _head("QMP", "command", "argument")
     for name, command in sorted(COMMANDS.items()):
         yield from _table(name, name, [each.rstrip("?") for each in command.members if each])
-    for action in sorted(use for use, option in _traces().used if use.startswith("transaction ") and not option):
-        yield from _table(action, action, [])
+    for action in ACTIONS:
+        yield from _table(f"transaction {action}", f"transaction {action}", [])
     yield "\n`blockdev-add` takes qcow2, raw and file, without force-share."
     yield "Beside these `qmp_capabilities`, `query-commands` and `query-qmp-schema`, which tell of these only."
     yield f"QEMU has {len(absent.NAMES)} commands more, which are refused as not modelled.\n"
@@ -168,39 +247,27 @@ def _recorded_options(command: str) -> set[str]:
 
 def _images() -> Iterator[str]:
     yield from _head("qemu-img", "subcommand", "option")
-    for name, told in sorted(OPTIONS.items()):
+    for name in sorted(img.SUBCOMMANDS):
         command = f"qemu-img {name}"
-        listed = {option for option in _OPTION.findall(_ALL_BUT.sub("", told)) if " " not in option} - {"-o", "-"}
+        listed = {*_read_by_qemu_img(name).options} - {"-o"}
         yield from _table(command, name, sorted(listed | _recorded_options(command)))
-    yield "\nIn words:\n"
-    yield from (f"- `{name}`: {told}" for name, told in sorted(OPTIONS.items()))
-    yield f"\nNot modelled: {', '.join(sorted(NOT_MODELLED))}.\n"
+    yield "\nOptions are those that are read; one without a trace may do what is refused as not modelled."
+    yield "`--object` takes only secrets, `--image-opts` and `json:` only a plain file. Otherwise, or less, is:\n"
+    yield from (f"- `{name}`: {told}" for name, told in sorted(img.LIMITS.items()))
+    yield f"\nNot modelled: {', '.join(sorted(img.NOT_MODELLED))}.\n"
 
 
 def _xl() -> Iterator[str]:
     yield from _head("xl", "subcommand", "option")
     for name in sorted(SUBCOMMANDS):
-        yield from _table(f"xl {name}", name, sorted({*_taken_by_xl(name), *_recorded_options(f"xl {name}")}))
+        yield from _table(f"xl {name}", name, sorted({*_letters_of_xl(name), *_recorded_options(f"xl {name}")}))
     yield "\nOptions are those that are read; one without a trace may do what is refused as not modelled."
     yield "\n`migrate -s ''` is modelled as an executable only, for it sends to a real program (unit/simulator)."
     yield f"\nNot modelled but for their help: {', '.join(sorted(set(helped.names()) - set(SUBCOMMANDS)))}.\n"
 
 
-def _taken_by_xl(name: str) -> list[str]:
-    """The letters that a subcommand reads as options, of which it tells when it is called."""
-    found: list[str] = []
-
-    def reading(_name: str, _argv: Sequence[str], short: str, *_more: Any, **_least: int) -> NoReturn:
-        found.extend(f"-{letter}" for letter in short if letter != ":")
-        raise Refused("")
-
-    with pytest.MonkeyPatch.context() as patched:
-        for module in (acting, disks, listing):
-            if hasattr(module, "read"):
-                patched.setattr(module, "read", reading)
-        with suppress(Refused):
-            SUBCOMMANDS[name](World.fresh(0), ["config", "-x"], Told())
-    return found
+def _letters_of_xl(name: str) -> list[str]:
+    return [option for option in _read_by_xl(name).options if not option.startswith("--")]
 
 
 def _others() -> Iterator[str]:
@@ -219,6 +286,29 @@ def _refused() -> Iterator[str]:
     yield from (_row("QMP", f"`{what}`") for what in MESSAGES)
     yield "\nThe commands of QEMU 7.2.22 that are not modelled, all of which are refused like that:"
     yield ", ".join(f"`{name}`" for name in sorted(absent.NAMES)) + "."
+    yield "\nAll that the code refuses, by where it does; `…` stands for what was asked for:\n"
+    yield _row("of", "not modelled")
+    yield _row("---", "---")
+    for path in sorted(SOURCES.rglob("*.py")):
+        if refused := sorted(set(_refusals(path))):
+            yield _row(f"`{path.relative_to(SOURCES).with_suffix('')}`", "; ".join(refused))
+
+
+def _refusals(path: Path) -> Iterator[str]:
+    """What each `NotModelled` of a module says."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id="NotModelled"), args=[said]):
+                yield f"`{_text(said)}`"
+
+
+def _text(said: ast.expr) -> str:
+    match said:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(map(_text, parts))
+    return "…"
 
 
 def _mutants() -> Iterator[str]:

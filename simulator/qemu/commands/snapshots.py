@@ -197,10 +197,19 @@ _EXTERNAL: dict[str, Kind] = {
 }
 _OVERLAY: dict[str, Kind] = {"node": text, "overlay": text}
 
-_ACTIONS = (
-    "abort block-dirty-bitmap-add block-dirty-bitmap-remove block-dirty-bitmap-clear block-dirty-bitmap-enable "
-    "block-dirty-bitmap-disable block-dirty-bitmap-merge blockdev-backup blockdev-snapshot "
-    "blockdev-snapshot-internal-sync blockdev-snapshot-sync drive-backup"
+ACTIONS = (
+    "abort",
+    "block-dirty-bitmap-add",
+    "block-dirty-bitmap-remove",
+    "block-dirty-bitmap-clear",
+    "block-dirty-bitmap-enable",
+    "block-dirty-bitmap-disable",
+    "block-dirty-bitmap-merge",
+    "blockdev-backup",
+    "blockdev-snapshot",
+    "blockdev-snapshot-internal-sync",
+    "blockdev-snapshot-sync",
+    "drive-backup",
 )
 ACTION: Kind = tagged(
     "type",
@@ -219,7 +228,7 @@ ACTION: Kind = tagged(
         "blockdev-snapshot-sync": {"data": record(_EXTERNAL)},
         "drive-backup": {"data": record(backups.DRIVE)},
     },
-    enum(*_ACTIONS.split()),
+    enum(*ACTIONS),
 )
 
 _OVERLAYS = {"blockdev-snapshot", "blockdev-snapshot-sync"}

@@ -23,7 +23,7 @@ class Done(msgspec.Struct, frozen=True):
 
 Subcommand = Callable[[FileSystem, Sequence[str], str, int], tuple[FileSystem, str, str, int]]
 
-_SUBCOMMANDS: dict[str, Subcommand] = {
+SUBCOMMANDS: dict[str, Subcommand] = {
     "amend": amend.amend,
     "bitmap": bitmap.bitmap,
     "check": look.check,
@@ -41,26 +41,20 @@ _SUBCOMMANDS: dict[str, Subcommand] = {
 }
 NOT_MODELLED = frozenset({"bench"})
 
-OPTIONS = {
-    "amend": "`-o` with compat, size, refcount_bits, lazy_refcounts and an unchanged backing file; `-f`, `-p`, `-q`",
-    "bitmap": "all but `--object`; which bits are set is not kept",
-    "check": "`-f`, `-r leaks`, `--output`, `-q`, `-U`; `-r all` of sound images",
-    "commit": "`-b`, `-d`, `-f`, `-q`",
-    "compare": "`-f`, `-F`, `-q`, `-U`; `-s` of different sizes",
-    "convert": "`-f`, `-O qcow2` and `raw`, `-l`, `-n`, `-o`, `-B`, `-F`, `-S`, `-C`, `-c`, `-p`, `-q`, `-U`, "
-    "`--target-image-opts`, of several images, too",
-    "create": "qcow2 and raw; `-b`, `-F`, `-u`, `-q`; `-o` with all but encryption, data_file and "
-    "preallocation together with extended_l2",
-    "dd": "`-f`, `-O qcow2` and `raw`, `-U`; `bs`, `count`, `if`, `of` and `skip`",
-    "info": "`-f`, `--output`, `--backing-chain`, `-U`",
-    "map": "`-f`, `--output`, `-s`, `-l`, `-U`; places are those of the file that a reader would get, and holes of a "
-    "raw image are blocks of 4 KiB that nobody has written to",
-    "measure": "`-O`, `-l`, `-o`, `--size`, `--output`",
-    "rebase": "`-b`, `-F`, `-u`, `-f`, `-q`",
-    "resize": "`+` and `-`, `--shrink`, `--preallocation`, `-f`, `-q`",
-    "snapshot": "`-l`, `-c`, `-a`, `-d`, `-q`, `-U`",
+LIMITS = {
+    "amend": "of `-o` compat, size, refcount_bits, lazy_refcounts and an unchanged backing file",
+    "bitmap": "which bits are set is not kept",
+    "check": "`-r all` of sound images alone",
+    "compare": "`-s` of images of different sizes alone",
+    "convert": "`-O qcow2` and `raw`",
+    "create": "qcow2 and raw; `-o` with all but encryption, data_file and preallocation together with extended_l2",
+    "dd": "`-O qcow2` and `raw`",
+    "map": "places are those of the file that a reader would get, and holes of a raw image are blocks of 4 KiB that "
+    "nobody has written to",
 }
-"""What is modelled of each, for people; all of them take `--image-opts` and `json:` with a plain file, too."""
+"""What is not, or is otherwise, of the options that are read; of all of them `--object` takes only secrets, and
+`--image-opts` and `json:` only a plain file.
+"""
 
 
 def run(fs: FileSystem, argv: Sequence[str], *, cwd: str = "/", now_ns: int = 0) -> Done:
@@ -73,7 +67,7 @@ def run(fs: FileSystem, argv: Sequence[str], *, cwd: str = "/", now_ns: int = 0)
             return Done(fs, 0, VERSION)
         if name in {"--help", "-h"}:
             return Done(fs, 0, helped())
-        subcommand = _SUBCOMMANDS.get(name)
+        subcommand = SUBCOMMANDS.get(name)
         if subcommand is None:
             if name in NOT_MODELLED or name in {"-T", "--trace"} or name.startswith("--trace="):
                 raise NotModelled(f"qemu-img {name}")
