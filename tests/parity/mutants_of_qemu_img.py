@@ -142,7 +142,7 @@ def a_snapshot_holds_its_base(patch: pytest.MonkeyPatch) -> None:
             raise Failed("the image has snapshots")
         return change.commit(fs, argv, cwd, now_ns)
 
-    patch.setitem(run._SUBCOMMANDS, "commit", committed)
+    patch.setitem(run.SUBCOMMANDS, "commit", committed)
 
 
 def a_copy_has_the_size_that_was_asked_for(patch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ def a_program_is_told_even_quietly(patch: pytest.MonkeyPatch) -> None:
         loud = [word for word in argv if word != "-q"] if "--output=json" in argv else argv
         return look.check(fs, loud, cwd, now_ns)
 
-    patch.setitem(run._SUBCOMMANDS, "check", checked)
+    patch.setitem(run.SUBCOMMANDS, "check", checked)
 
 
 def a_part_is_written_alone(patch: pytest.MonkeyPatch) -> None:
@@ -244,7 +244,7 @@ def too_far_a_skip_fails(patch: pytest.MonkeyPatch) -> None:
             raise Failed("cannot skip to specified offset")
         return fs, out, err, code
 
-    patch.setitem(run._SUBCOMMANDS, "dd", copied)
+    patch.setitem(run.SUBCOMMANDS, "dd", copied)
 
 
 MUTANTS: dict[Mutate, str | Case] = {
