@@ -6,7 +6,7 @@ from simulator import SimulatedHost
 from simulator.tools.qemu_img import Commit, SnapshotApply, SnapshotCreate, SnapshotDelete
 from tests.crash.harness import CLUSTER, GUEST, guest, held_by, scribble
 from xensnap.engine.engine import Engine
-from xensnap.model import Format, Layer
+from xensnap.model import Backing, Format, Layer
 
 __all__ = ["CLUSTER", "GUEST", "Naive", "fails", "guest", "held", "scribble"]
 
@@ -28,6 +28,19 @@ class Naive:
 
     def commit(self, top: str, base: Layer) -> str:
         return self.host.operate(Commit(Layer(top, Format.QCOW2), base))
+
+    def overlay(self, path: str, backing: Layer, size_bytes: int) -> None:
+        """And the domain goes on in it, as its file is edited to say."""
+        self.host.run(self.host.files.create(path))
+        below = Backing(backing.path, backing.path, backing.format)
+        self.host.run(self.host.images.create_overlay(path, backing=below, size_bytes=size_bytes))
+        domain = self.host.run(self.host.toolstack.inspect(GUEST))
+        self.host.run(self.host.toolstack.set_layers(domain.uuid, {"xvda": Layer(path, Format.QCOW2)}))
+
+    def tags(self, path: str) -> list[tuple[str, str]]:
+        """Name and id of each snapshot in an image, the oldest first."""
+        image = self.host.run(self.host.images.inspect(Layer(path, Format.QCOW2)))
+        return [(entry.tag, entry.id) for entry in image.snapshots]
 
     def remove(self, path: str) -> None:
         self.host.run(self.host.files.remove(path))

@@ -6,7 +6,7 @@ Source: vatesfr/xen-orchestra#2193, #4965; xcp-ng/xcp#298; xapi-project/sm#550; 
 
 import pytest
 
-from tests.scenarios.stage import GUEST, guest, scribble
+from tests.scenarios.stage import GUEST, Naive, guest, scribble
 from xensnap.engine.create import DEPTH_WARNING
 from xensnap.engine.engine import Engine
 from xensnap.engine.request import CreateRequest, PruneRequest, RevertRequest
@@ -31,7 +31,13 @@ def nightly(nights: int) -> Engine:
 
 
 def test_a_script_only_adds() -> None:
-    assert depth(nightly(NIGHTS)) == NIGHTS + 1
+    host = guest("e")
+    for night in range(NIGHTS):
+        scribble(host, night)
+        now = host.run(host.toolstack.inspect(GUEST)).disks[0].layer
+        size_bytes = host.run(host.images.inspect(now)).virtual_size_bytes
+        Naive(host).overlay(f"/images/night-{night}.qcow2", now, size_bytes)
+    assert depth(Engine(host)) == NIGHTS + 1
 
 
 @pytest.mark.one_door("what is taken in one second depends on how long things take")

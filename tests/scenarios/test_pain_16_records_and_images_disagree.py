@@ -18,8 +18,15 @@ def story():
     return host
 
 
-def test_a_list_of_records_alone_believes_its_books() -> None:
-    assert list(Engine(story()).list(GUEST).contents.snapshots) == ["booked"]
+def test_a_script_that_keeps_books_learns_at_the_revert_that_they_are_wrong() -> None:
+    host = guest("i")
+    books = {"booked": "1"}
+    for tag in books:
+        assert Naive(host).tag("/images/xvda.qcow2", tag) == ""
+    assert Naive(host).untag("/images/xvda.qcow2", "booked", "1") == ""  # by somebody else
+    assert Naive(host).tag("/images/xvda.qcow2", "unbooked") == ""
+    assert Naive(host).apply("/images/xvda.qcow2", books["booked"]) == "", "what is not booked has that number by now"
+    assert [tag for tag, _ in Naive(host).tags("/images/xvda.qcow2")] == ["unbooked"]
 
 
 def test_the_doctor_tells_both_ways_round_and_adopt_takes_in() -> None:
