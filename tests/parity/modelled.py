@@ -195,9 +195,10 @@ def options(program: str, name: str, argv: list[str]) -> Iterator[str]:
     """The options among these words, as the subcommand finds them; `-o` names its own, and xl's names are letters."""
     if program == "xl" and name in SUBCOMMANDS:
         asked = _read_by_xl(name)
+        long = asked.long if isinstance(asked.long, Mapping) else {}
         argv = argv[1:] if name == "config-update" else argv
         try:
-            yield from (f"-{letter}" for letter, _ in words.read(name, argv, asked.short, dict(asked.long)).options)
+            yield from (f"-{letter}" for letter, _ in words.read(name, argv, asked.short, long).options)
         except words.Refused:
             yield from {"-h", "--help"} & {*argv}
     elif program == "qemu-img" and name in img.SUBCOMMANDS:
