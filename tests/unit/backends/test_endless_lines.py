@@ -71,9 +71,9 @@ def with_events_first(line: socket.socket, asked: Command) -> int:
     return EVENTS * MIB
 
 
-def reply(line: socket.socket, asked: Command) -> None:
+def reply(line: socket.socket, asked: Command, *, also: bytes = b"") -> None:
     known = {"id": asked["id"]} if "id" in asked else {}
-    line.sendall(json.dumps({"return": {}} | known).encode() + b"\r\n")
+    line.sendall(json.dumps({"return": {}} | known).encode() + b"\r\n" + also)
 
 
 @contextmanager

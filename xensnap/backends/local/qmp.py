@@ -111,7 +111,8 @@ class LocalMonitor:
         from qemu.qmp import QMPError
 
         # A line of more than 10 MiB ends the library's reader with ValueError, one nested too deep with RecursionError.
-        wrong = (QMPError, OSError, EOFError, ValueError, RecursionError)
+        # One that broke off while it was being made ready fails an assertion of the library's.
+        wrong = (QMPError, OSError, EOFError, ValueError, RecursionError, AssertionError)
         hanging_up = asyncio.ensure_future(self._client.disconnect())
         try:
             with contextlib.suppress(*wrong):
@@ -210,7 +211,8 @@ async def _negotiated(dial: "Callable[[], Awaitable[str | socket.socket]]", dead
                 isinstance(error.exc, NegotiationError) and isinstance(error.exc.exc, AssertionError)
             ):
                 raise
-        except (ExecInterruptedError, StateError):
+        except (ExecInterruptedError, StateError, AssertionError):
+            # With an assertion the library fails where QEMU hangs up right after the negotiation.
             await monitor.close()
         except BaseException:
             await monitor.close()
