@@ -468,6 +468,7 @@ ROWS: dict[str, Row] = {
     "quiet disks": Row("create", runs(), running.OPERATIONS["quiet disks"], DISKS, door=False),  # Xen has no agent
     "checkpoint in place of another": _on("create", CreateRequest("first", replace=True)),
     "revert to memory": _on("revert", RevertRequest("first")),
+    "revert to memory while off": _on("revert", RevertRequest("first"), lambda engine: engine.stop(GUEST)),
     "revert a guest whose memory cannot be kept": Row(
         "revert",
         runs("ie", "pv", lambda engine: engine.pause(GUEST)),

@@ -223,9 +223,14 @@ def leave(view: View, fresh: Fresh) -> tuple[Step, ...]:
     return (SaveAway(safety, view.domain.state, layers),)
 
 
+def is_lost(view: View, fresh: Fresh) -> bool:
+    """Whether there is a guest that has to end without its memory being kept."""
+    return view.domain.state is not RunState.OFF and not safety_file(view, fresh)
+
+
 def lost_in_leaving(view: View, fresh: Fresh) -> Iterator[str]:
     """What a failure cannot bring back: a guest that has to end without its memory being kept."""
-    if view.domain.state is not RunState.OFF and not safety_file(view, fresh):
+    if is_lost(view, fresh):
         why = no_paused_save(view) if view.domain.state is RunState.PAUSED else f"it is {view.domain.state}"
         yield f"the guest is ended before the revert is decided, and its memory cannot be kept: {why}"
 
@@ -237,7 +242,7 @@ def come_back(
     if not snapshot.memory:
         return ()
     layers = tuple(LayerOf(d.vdev, overlays.get(d.vdev, d.layer)) for d in view.domain.disks if d.path)
-    return (RestoreMemory(snapshot.memory, layers, safety_file(view, fresh), configuration),)
+    return (RestoreMemory(snapshot.memory, layers, safety_file(view, fresh), configuration, is_lost(view, fresh)),)
 
 
 def go_on(view: View, snapshot: Snapshot, then: Then, fresh: Fresh) -> tuple[Step, ...]:

@@ -312,8 +312,8 @@ class EndDomain(StepBase, frozen=True):
 class RestoreMemory(StepBase, frozen=True):
     """Bring the guest of a checkpoint back, standing still, on the disks of that moment.
 
-    `safety` is the memory of the guest before it; only while that is there is the guest that runs ours to end again, or
-    once it is on record that one whose memory could not be saved was ended.
+    `safety` is the memory of the guest before it; only while that is there is the guest that runs ours to end again.
+    `remembered`, that guest's memory could not be saved, and that it was ended is on record instead.
     Of a `configuration` the guest gets what may differ from the one that is in the memory file.
     """
 
@@ -321,6 +321,7 @@ class RestoreMemory(StepBase, frozen=True):
     layers: tuple[LayerOf, ...]
     safety: str = ""
     configuration: str = ""
+    remembered: bool = False
 
     def says(self) -> str:
         """See StepBase."""
@@ -348,10 +349,10 @@ class RestoreMemory(StepBase, frozen=True):
             await at.host.toolstack.destroy(domain)
 
     async def _has_left(self, at: Context) -> bool:
-        """Whether the guest of before was ended."""
+        """Whether the guest of before was ended; where there was none, it was off."""
         if self.safety:
             return await at.host.files.stat(self.safety) is not None
-        return ENDED in await at.facts.of(at.operation)
+        return not self.remembered or ENDED in await at.facts.of(at.operation)
 
     async def can_go_on(self, at: Context) -> bool:  # noqa: ARG002 - whatever has come of it
         """A guest that stands still has written nothing: undoing loses nothing, and nobody has to guess."""
