@@ -75,7 +75,8 @@ class Ready:
 
     def _after_death(self, how: int) -> list[object]:
         """What may be seen after a death: after the host's, guests are off, with what they had cached or without."""
-        if not DEATHS[how][0].startswith("host") or not self.host.world.qemus:
+        guests = self.host.world.qemus or self.ended.world.qemus
+        if not DEATHS[how][0].startswith("host") or not guests:
             return self.ends
         return self.ends + [self.judge.look(type(self.host)(DEATHS[how][1](each.world))) for each in self._worlds()]
 
