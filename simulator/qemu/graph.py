@@ -136,6 +136,8 @@ class BlockJob(msgspec.Struct, frozen=True):
         granule_sectors: in pieces of which size it copies.
         todo: from which piece to which it has not copied yet.
         endless: whether it copies only what the guest is about to overwrite, until it is cancelled.
+        on_error: what it shall do where something cannot be copied.
+        broke_off: whether it has ended since something could not be copied.
     """
 
     id: str
@@ -163,6 +165,8 @@ class BlockJob(msgspec.Struct, frozen=True):
     granule_sectors: int = 0
     todo: tuple[tuple[int, int], ...] = ()
     endless: bool = False
+    on_error: str = "report"
+    broke_off: bool = False
 
     @property
     def over(self) -> bool:

@@ -158,13 +158,16 @@ def worked(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]
         try:
             return _backed_up(fs, qemu, job)
         except OSError as error:
-            return _ended(fs, qemu, job, strerror(error.errno or errno.EIO))
+            return _broken_off(fs, qemu, job, error)
     if job.ordered:
         return completed(fs, qemu, job)
     runs = left(fs, qemu, job)
     part = _first(runs, STEP_SECTORS)
     try:
         fs, qemu = _copied(fs, qemu, job, part)
+    except OSError as error:
+        return _broken_off(fs, qemu, job, error)
+    try:
         job = replace(job, done_sectors=job.done_sectors + _sum(part), left_sectors=_sum(runs) - _sum(part))
         if job.left_sectors:
             return fs, qemu.doing(job)
@@ -216,7 +219,7 @@ def completed(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qe
     try:
         fs, qemu = _copied(fs, qemu, job, runs)
     except OSError as error:
-        return _ended(fs, qemu, job, strerror(error.errno or errno.EIO))
+        return _broken_off(fs, qemu, job, error)
     drive = _drive(qemu, job)
     fs = _target_synced(fs, qemu, job)
     # What comes into the place of a root is written to if that was (QEMU 7.2.22).
@@ -352,6 +355,14 @@ def _settled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qem
     chain = (*drive.chain[:above], renamed, *lower, *drive.chain[below + 1 :])
     qemu = qemu.having(replace(drive, chain=chain))
     return _ended(fs, qemu, job, "", holds=job.holds)
+
+
+def _broken_off(fs: FileSystem, qemu: Qemu, job: BlockJob, error: OSError) -> tuple[FileSystem, Qemu]:
+    """Something cannot be copied: a job that is to tell of it ends."""
+    number = error.errno or errno.EIO
+    if job.on_error in {"ignore", "stop"} or (job.on_error != "report" and number == errno.ENOSPC):
+        raise NotModelled(f"a block job that goes on after an error (on-error {job.on_error})")
+    return _ended(fs, qemu, replace(job, broke_off=True), strerror(number))
 
 
 def _ended(

@@ -15,7 +15,7 @@ from simulator.qemu.commands.ask import progress
 from simulator.qemu.commands.command import Command, Result
 from simulator.qemu.commands.draining import status_told, stopped, works
 from simulator.qemu.commands.nodes import require_free_name
-from simulator.qemu.graph import BACKUP, BlockJob, Drive
+from simulator.qemu.graph import BlockJob, Drive
 from simulator.qemu.points import QmpError
 from simulator.qemu.schema import Arguments, Kind, enum, text, truth, whole
 
@@ -257,6 +257,7 @@ def _begun(board: Board, job_id: str, arguments: Arguments, total: int) -> Resul
         speed=arguments.get("speed", 0),
         auto_finalize=arguments.get("auto-finalize", True),
         auto_dismiss=arguments.get("auto-dismiss", True),
+        on_error=arguments.get("on-error", "report"),
         filter_serial=number,
         filter_name=arguments.get("filter-node-name", f"#block{number}"),
     )
@@ -341,9 +342,11 @@ def _told(board: Board, known: BlockJob, job: BlockJob) -> Board:
     if not job.over:
         return board
     if known.status != "pending":
+        if job.broke_off:
+            # A stream tells of whatever it cannot do as of reading (7.2.22).
+            operation = "read" if job.kind == jobs.STREAM else "write"
+            board = board.happened("BLOCK_JOB_ERROR", device=job.id, operation=operation, action="report")
         for status in ("aborting",) if job.error else ("waiting", "pending"):
-            if job.error and job.kind == BACKUP:
-                board = board.happened("BLOCK_JOB_ERROR", device=job.id, operation="write", action="report")
             board = status_told(board, job, status)
     ends = _ends(job) | ({"error": job.error} if job.error else {})
     board = status_told(board.happened("BLOCK_JOB_COMPLETED", **ends), job, "concluded")
