@@ -221,6 +221,7 @@ def test_live_e1_a_guest_whose_save_is_whole_is_let_go_on_by_the_next_command() 
     assert not list(alone(after.world))
 
 
+@pytest.mark.one_door("a guest is revived there by a save that fails, which is no one effect")
 def test_live_c1_who_watches_a_guest_that_is_still_suspended_goes_on_when_recover_has_revived_it() -> None:
     """xen-live.md C1: beside a suspended guest it would end, and nobody would reboot the guest from then on"""
     host = running("pvh")
@@ -232,6 +233,7 @@ def test_live_c1_who_watches_a_guest_that_is_still_suspended_goes_on_when_recove
     comes_back(host)
 
 
+@pytest.mark.one_door("a guest is revived there by a save that fails, which is no one effect")
 @pytest.mark.parametrize("live", [False, True])
 def test_live_c1_and_when_the_first_recover_could_not_revive_it(*, live: bool) -> None:
     host = running("pvh")
