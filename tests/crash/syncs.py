@@ -418,7 +418,7 @@ class Spare(NamedTuple):
 
 
 SPARE: dict[str, Spare] = {
-    "live_steps:SaveAway.do:flush": Spare(
+    "live_steps:SaveAway._make_disks_durable:flush": Spare(
         Case("revert to memory"),
         "what a simulated guest writes it makes durable at once, and keeps the rest in its memory; that a QEMU may hold"
         " back what the guest was told is written no simulated power cut tells",

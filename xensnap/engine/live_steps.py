@@ -235,8 +235,7 @@ class SaveAway(StepBase, frozen=True):
         partial = self.memory + PARTIAL
         await at.host.files.create(partial)
         await _save(at, partial, (), then=Then.PAUSED, live=False)
-        if domain := await at.running():
-            await at.host.blocks.flush(domain)
+        await self._make_disks_durable(at)
         await at.host.files.sync(partial)
         await at.host.files.rename(partial, self.memory)
         await at.host.files.sync_dir(directory(self.memory))
@@ -267,6 +266,16 @@ class SaveAway(StepBase, frozen=True):
         await at.remove(self.memory + PARTIAL)
         await at.remove(self.memory)
         await put_back(at, self.was)
+
+    async def _make_disks_durable(self, at: Context) -> None:
+        """A QEMU that has ended meanwhile has made its images durable when it closed them."""
+        domain = await at.running()
+        try:
+            if domain is not None:
+                await at.host.blocks.flush(domain)
+        except Failed:
+            if await at.running() is not None:
+                raise
 
     async def _restore(self, at: Context, memory: str) -> None:
         """On the disks that it had when it was saved: one that was detached before that is in no memory of it."""
