@@ -164,9 +164,8 @@ class SimulatedBlocks:
         domid, _ = await self.monitor(domain)
 
         def changed(world: World) -> tuple[World, None]:
-            if (
-                domid not in world.qemus or world.held(domid) == GONE
-            ):  # the guest has rebooted since, and another QEMU has another monitor
+            # The guest may have rebooted since, and another QEMU has another monitor.
+            if domid not in world.qemus or world.held(domid) == GONE:
                 raise _gone(domain)
             fs, qemu = change(world.fs, world.qemus[domid])
             world = replace(world, fs=fs, qemus=world.qemus.set(domid, qemu))
