@@ -205,6 +205,44 @@ def test_a_lock_lives_on_in_the_children_that_we_start(files, tmp_path):
     run(second.release())
 
 
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from xensnap.backends.local.files import LocalFiles
+from xensnap.backends.local.gate import Gate
+from xensnap.backends.local.machine import LocalMachine, sleep
+from xensnap.backends.local.waiting import run
+directory, locked = sys.argv[1], sys.argv[2] == "locked"
+image = f"{directory}/a.qcow2"
+Path(image).touch()
+opens = os.open
+def strikes(path, flags, *more, **others):
+    fd = opens(path, flags, *more, **others)
+    if path == image:
+        os.kill(os.getpid(), signal.SIGINT)
+    return fd
+async def work():
+    if locked:
+        await LocalFiles(sleep).lock(f"{directory}/lock", note=b"me")
+    os.open = strikes
+    Gate(None).in_use(image)
+    await sleep(60)
+try:
+    run(work())
+except KeyboardInterrupt:
+    opened = [str(fd.resolve()) for fd in Path("/proc/self/fd").iterdir()]
+    print("left open" if image in opened else "interrupted")
+"""
+
+
+@pytest.mark.parametrize(("locked", "told"), [("locked", "interrupted"), ("not locked", "left open")])
+def test_an_interruption_under_a_lock_leaves_no_image_open(tmp_path, locked, told):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, tmp_path, locked], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == (f"{told}\n", "")
+
+
 def test_a_lock_dies_with_its_holder(files, tmp_path):
     path = f"{tmp_path}/lock"
     code = (

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from time import monotonic
 
 from xensnap.backends.local.machine import openers_of
+from xensnap.backends.local.waiting import loop
 from xensnap.errors import Busy, Effect, FileFailed, NotFound, Reason, Refused
 from xensnap.hypervisor import WHOLE_BYTES_MAX, FileStat
 from xensnap.model import FileId
@@ -229,7 +230,12 @@ class LocalFiles:
             return _generation(path)
 
     async def lock(self, path: str, *, note: bytes, wait_s: float = 0.0) -> LocalLock:
-        """See `Files.lock`. Tries again after 2 ms, then less and less often, at last every 100 ms."""
+        """See `Files.lock`. Tries again after 2 ms, then less and less often, at last every 100 ms.
+
+        Who holds a lock is in an event loop: there Ctrl-C ends what waits, and never strikes between two instructions,
+        where it would leave behind a descriptor of an image that was just opened, in the way of the recovery.
+        """
+        await loop()
         deadline = monotonic() + wait_s
         pause_s = _WAIT_S_MIN
         while True:
