@@ -189,12 +189,16 @@ ARCHIVED = Judge(_and_archive, lambda host: Engine(host).recover(GUEST), _sound_
 
 
 def _switch(does: Operation) -> Judge:
-    """What has no journal is simply asked for again."""
+    """What has no journal is simply asked for again; what an `xl create` has left without memory is ended before."""
 
     def again(host: SimulatedHost) -> None:
         host.run(host.machine.sleep(60))  # an xl that outlived us has ended by then
-        with suppress(Refused):
+        try:
             does(Engine(host))
+        except Refused as error:
+            if error.id == "still-dying":
+                Engine(host).stop(GUEST)
+                does(Engine(host))
 
     return Judge(running.seen, again, _nothing_unclean)
 

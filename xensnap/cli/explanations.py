@@ -226,6 +226,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     ),
     "recovery-due": ("An interrupted operation comes first.", "Run `xensnap recover DOMAIN`."),
     "running-already": ("The domain runs already.", "Use it as it is."),
+    "still-dying": (
+        "The domain is being built or ended just now, or whoever did so has died and left it so.",
+        "Wait a moment. If it stays so: `xensnap domain stop DOMAIN`, then start it.",
+    ),
     "save-under-way": ("Another save of this guest is under way.", "Wait until it has ended."),
     # Refused: the snapshot cannot be taken
     "ambiguous-domain": (

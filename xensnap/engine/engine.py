@@ -329,6 +329,10 @@ class AsyncEngine(AsyncReader):
         async with self._locked(domain, "start") as held:
             await self._recover(domain, held)
             domain = await self.host.toolstack.inspect(domain.uuid)
+            if domain.state is RunState.DYING:
+                cause = f"{domain.name} is dying: it is being built, or ended, or whoever did so has died"
+                remedy = f"Wait a moment. If it stays so: `xensnap domain stop {domain.name}`, then start it."
+                raise Refused([Reason("still-dying", cause, remedy, ExitCode.BUSY)])
             if domain.state is not RunState.OFF:
                 cause = f"{domain.name} is {domain.state} already"
                 raise Refused([Reason("running-already", cause, "Use it as it is.", ExitCode.BUSY)])

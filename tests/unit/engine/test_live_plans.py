@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulator import SimulatedHost
+from simulator import SimulatedHost, after_engine_crash
 from simulator.faults import damage
 from xensnap.engine.engine import Engine
 from xensnap.engine.live_steps import Checkpoint
@@ -88,6 +88,25 @@ def test_a_revert_keeps_the_memory_of_a_paused_guest_only_if_it_can_be_saved(*, 
     engine.pause("guest")  # not from its start on: it has no drivers before it has run
     steps = [type(step).__name__ for step in engine.plan("guest", RevertRequest("s")).prepare]
     assert steps[0] == ("SaveAway" if kept else "EndDomain")
+
+
+def test_a_guest_that_an_xl_create_has_left_half_built_is_not_started_again_before_it_is_stopped() -> None:
+    """Its domain has a name and no memory, which xl tells as it tells of one that is dying"""
+    host = running("pv")
+    Engine(host).stop("guest")
+    with host.recording():
+        Engine(host).start("guest")
+    died = [after_engine_crash(p.world, "killed") for p in host.recorded if p.effect == "xl.create"]
+    half = next(each for each in map(SimulatedHost, died) if Engine(each).list("guest").domain.state is RunState.DYING)
+    engine = Engine(half)
+    with pytest.raises(Refused, match=r"guest is dying") as caught:
+        engine.start("guest")
+    assert caught.value.id == "still-dying"
+    assert "xensnap domain stop guest" in caught.value.remedy
+    assert engine.stop("guest").state is RunState.OFF
+    assert engine.start("guest").state is RunState.RUNNING
+    with pytest.raises(Refused, match="guest is running already"):
+        engine.start("guest")
 
 
 def test_no_snapshot_is_taken_through_one_of_two_nodes_of_an_image() -> None:
