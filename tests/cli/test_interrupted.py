@@ -65,6 +65,25 @@ def waits(pid: int) -> bool:
     return False
 
 
+LOADING = """
+import os, signal, sys
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts())
+from xensnap.cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "xensnap.cli.session", "xensnap.errors"])
+def test_ctrl_c_while_the_command_loads_is_told_in_words(module) -> None:
+    done = subprocess.run([sys.executable, "-c", LOADING, module], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "xensnap: interrupted; nothing was changed\n")
+
+
 @pytest.mark.parametrize("second", SIGNALS)
 @pytest.mark.parametrize("first", SIGNALS)
 def test_a_second_signal_is_a_crash_which_recovery_ends(qemu, qemu_img, tmp_path, first, second) -> None:

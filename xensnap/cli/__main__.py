@@ -12,8 +12,11 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(VERSION)  # noqa: T201 -- click alone would take three times as long as all the rest
         return
-    from xensnap.cli.main import main as run
-
+    try:
+        from xensnap.cli.main import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("xensnap: interrupted; nothing was changed\n")
+        sys.exit(130)
     run()
 
 

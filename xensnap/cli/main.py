@@ -139,17 +139,13 @@ class Verbs(Group):
     ) -> NoReturn:
         """Run one command line and end the process. Nobody ever gets to see a traceback unasked."""
         arguments = list(sys.argv[1:] if args is None else args)
-        _hold_standard_streams()
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")
-        with suppress(ValueError):  # where we are not the main thread, signals are somebody else's
-            signal.signal(signal.SIGTERM, _interrupt)
-        code = self._run(arguments, prog_name or "xensnap", Session(), extra)
-        sys.exit(code)
+        sys.exit(self._run(arguments, prog_name or "xensnap", Session(), extra))
 
     def _run(self, arguments: list[str], name: str, session: Session, extra: dict[str, Any]) -> int:
         try:
+            _hold_standard_streams()
+            with suppress(ValueError):  # where we are not the main thread, signals are somebody else's
+                signal.signal(signal.SIGTERM, _interrupt)
             _check_text(arguments)
             code = super().main(arguments, name, **{**extra, "standalone_mode": False, "obj": session})
             sys.stdout.flush()
@@ -164,7 +160,7 @@ class Verbs(Group):
 def _hold_standard_streams() -> None:
     """Where a standard stream is closed, open the null device as it, before a file of ours gets its number.
 
-    The journal as number 2 would take in what some child says on stderr.
+    The journal as number 2 would take in what some child says on stderr. What they cannot write they write escaped.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -172,6 +168,9 @@ def _hold_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the smallest number that is free, which is this one
             setattr(sys, name, open(number, "r" if not number else "w", encoding="utf-8", closefd=False))  # noqa: SIM115 -- for as long as we run
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _interrupt(_number: int, frame: FrameType | None) -> None:

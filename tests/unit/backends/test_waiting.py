@@ -159,3 +159,31 @@ print(waiting.run(again()))
 def test_an_interruption_while_the_loop_is_loaded_lets_go_of_everything_and_breaks_nothing():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
     assert (done.stdout.split("\n")[:3], done.stderr) == (["let go", "interrupted", "works"], "")
+
+
+NEVER_BEGUN = """
+import asyncio, os, signal
+from xensnap.backends.local import waiting
+
+async def first():
+    await waiting.loop()
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(60)
+
+async def second():
+    await asyncio.sleep(60)
+
+async def work():
+    await waiting.loop()
+    await waiting.gather(first(), second())
+
+try:
+    waiting.run(work())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_what_an_interruption_keeps_from_beginning_is_not_complained_of():
+    done = subprocess.run([sys.executable, "-c", NEVER_BEGUN], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")

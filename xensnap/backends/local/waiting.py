@@ -51,7 +51,11 @@ async def gather(*work: Awaitable[Any]) -> list[Any]:
         await loop()
         import asyncio
 
-        await asyncio.gather(*(one.finish() for one in started if not one.ended))
+        try:
+            await asyncio.gather(*(one.finish() for one in started if not one.ended))
+        finally:
+            for one in started:
+                one.steps.close()  # an interruption leaves some that were never begun, which Python would complain of
     if first := next((one.error for one in started if one.error is not None), None):
         raise first
     return [one.result for one in started]
