@@ -66,7 +66,8 @@ def test_what_is_saved_is_the_memory_of_the_moment_when_it_stopped(lab, restless
     layers = {disk.vdev: disk.layer for disk in restless.disks}
     lab.run(lab.toolstack.restore(to, uuid=restless.uuid, layers=layers, paused=True))
     back = lab.run(filled(lab, restless, "back"))
-    assert len({stopped[at : at + 2] for at in range(0, FILLED_BYTES, PAGE)}) > 1, "the guest has not written"
+    # It was stopped in the middle of a filling: so are nearly all moments, while in one of 128 the last page is begun.
+    assert len({stopped[at : at + 2] for at in range(0, FILLED_BYTES, 2)}) > 1, "the guest has not written"
     assert [at for at in range(0, FILLED_BYTES, PAGE) if stopped[at : at + PAGE] != back[at : at + PAGE]] == []
 
 
