@@ -157,7 +157,8 @@ def small_file_system(path: Path, size_kib: int) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", path], check=True)
+        # Whoever has just failed to write there, or was killed, may have a file open for a moment more.
+        subprocess.run(["umount", "-l", path], check=True)
 
 
 @pytest.fixture
