@@ -194,14 +194,15 @@ def test_a_lock_lives_on_in_the_children_that_we_start(files, tmp_path):
     ready = tmp_path / "ready"
     held = run(files.lock(path, note=b"first"))
     # The runner hands the lock down to a program which leaves one of its own behind, as xl leaves QEMU.
-    script = f"sleep 0.6 & touch {ready}; exit 0"
+    script = f"(until test -e {tmp_path}/over; do sleep 0.05; done) & touch {ready}; exit 0"
     run(LocalRunner(files.held).run(["sh", "-c", f"({script}) >/dev/null 2>&1 </dev/null"]))
     assert ready.exists()
     run(held.release())
     assert files.held == []
     with pytest.raises(Busy):
         run(files.lock(path, note=b"second"))
-    second = run(files.lock(path, note=b"second", wait_s=20))
+    (tmp_path / "over").touch()
+    second = run(files.lock(path, note=b"second", wait_s=60))
     run(second.release())
 
 
@@ -260,7 +261,7 @@ def test_a_lock_dies_with_its_holder(files, tmp_path):
         with pytest.raises(Busy, match="doomed"):
             run(files.lock(path, note=b"heir"))
         holder.kill()
-    run(run(files.lock(path, note=b"heir", wait_s=5)).release())
+    run(run(files.lock(path, note=b"heir", wait_s=60)).release())
 
 
 def test_a_lock_on_a_file_that_was_removed_meanwhile_is_taken_anew(files, tmp_path):

@@ -12,6 +12,8 @@ from xensnap.backends.local.runner import LocalRunner
 from xensnap.backends.local.waiting import gather, run
 from xensnap.errors import Effect, Failed, ToolFailed, Unknown
 
+LIMIT_S = 60
+
 
 @pytest.fixture(params=["without a lock", "under a lock"])
 def runner(request, tmp_path):
@@ -66,8 +68,8 @@ def test_after_its_time_it_and_all_it_has_started_are_ended(runner, tmp_path: Pa
     pids = tmp_path / "pids"
     before = time.monotonic()
     with pytest.raises(Unknown) as caught:
-        run(runner.run(["sh", "-c", f"sleep 60 & echo $$ $! > {pids}; wait"], timeout_s=0.3))
-    assert time.monotonic() - before < 10
+        run(runner.run(["sh", "-c", f"sleep 60 & echo $$ $! > {pids}; wait"], timeout_s=2))
+    assert time.monotonic() - before < 50
     assert caught.value.effect is Effect.UNKNOWN
     for pid in pids.read_text().split():
         assert gone(int(pid))
@@ -86,9 +88,17 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_one_that_takes_long_is_heard_meanwhile(runner):
+def test_one_that_takes_long_is_heard_meanwhile(runner, tmp_path: Path):
     heard: list[bytes] = []
-    done = run(runner.run(["sh", "-c", "echo one; sleep 0.6; echo two"], heard=heard.append))
+    noticed = tmp_path / "noticed"
+
+    def hear(words: bytes) -> None:
+        heard.append(words)
+        if words:
+            noticed.touch()
+
+    words = ["sh", "-c", f"echo one; until test -e {noticed}; do sleep 0.01; done; echo two"]
+    done = run(runner.run(words, heard=hear, timeout_s=LIMIT_S))
     assert b"one\n" in heard
     assert done.stdout == b"one\ntwo\n"
 
@@ -124,10 +134,12 @@ def test_an_interruption_ends_what_is_waited_for(runner, tmp_path: Path):
         assert gone(int(pid))
 
 
-def test_programs_run_side_by_side(runner):
-    before = time.monotonic()
-    run(gather(*(runner.run(["sleep", "0.3"]) for _ in range(4))))
-    assert time.monotonic() - before < 1.0
+def test_programs_run_side_by_side(runner, tmp_path: Path):
+    """None of them ends before all have begun."""
+    all_of_them = f"test $(ls {tmp_path}/begun-* | wc -l) = 4"
+    words = [f"touch {tmp_path}/begun-{number}; until {all_of_them}; do sleep 0.01; done" for number in range(4)]
+    done = run(gather(*(runner.run(["sh", "-c", each], timeout_s=LIMIT_S) for each in words)))
+    assert [each.returncode for each in done] == [0] * 4
 
 
 def test_only_the_locks_that_are_held_are_handed_down(tmp_path):
