@@ -110,7 +110,7 @@ def test_the_monitors_of_running_domains_listen_and_go_with_them(host: Host):
         """
         ls $XENSNAP_QMP_DIR
         xl create -q /etc/xen/pv1.cfg
-        for i in 1 2 3 4 5 6 7 8 9 10; do test -S $XENSNAP_QMP_DIR/qmp-libxl-1 || sleep 0.2; done
+        until test -S $XENSNAP_QMP_DIR/qmp-libxl-1 -a -S $XENSNAP_QMP_DIR/qmp-libxenstat-1; do sleep 0.2; done
         ls $XENSNAP_QMP_DIR
         """
     )

@@ -224,10 +224,10 @@ def test_a_table_that_claims_too_much_is_refused_before_it_is_read_to_its_end():
             return (table * (length // len(table) + 2))[shift : shift + length]
 
     tracemalloc.start()
-    before = time.monotonic()
+    before = time.process_time()
     with pytest.raises(Damaged, match="64 MiB"):
         read(Endless())  # type: ignore[arg-type]
-    assert time.monotonic() - before < 5
+    assert time.process_time() - before < 5
     assert tracemalloc.get_traced_memory()[1] < 300 * MIB
     tracemalloc.stop()
 
