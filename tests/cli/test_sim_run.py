@@ -144,7 +144,7 @@ def test_socat_works_on_it(host: Host):
             pytest.fail("capability missing: no socat on PATH")
         pytest.skip("capability missing: no socat on PATH")
     asked = '{"execute":"qmp_capabilities"}{"execute":"query-name"}{"execute":"nope","id":7}'
-    told = running(host, f"echo '{asked}' | socat -t 2 - UNIX-CONNECT:$XENSNAP_QMP_DIR/qmp-libxenstat-1")
+    told = running(host, f"echo '{asked}' | socat -t {LIMIT_S} - UNIX-CONNECT:$XENSNAP_QMP_DIR/qmp-libxenstat-1")
     greeting, *replies = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
     assert greeting["QMP"]["capabilities"] == ["oob"]
     assert replies[0] == {"return": {}}

@@ -71,7 +71,7 @@ def argv(lab, moment: str, words: tuple[str, ...]) -> list[str]:
 
 def run(lab, moment: str, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        argv(lab, moment, words), cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        argv(lab, moment, words), cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def left_with_a_job(lab, domain: Domain) -> str:
     """Kill a deletion while its merge is at work in QEMU; the id of the job, which lives on."""
     process = subprocess.Popen(argv(lab, "0", ("delete", "middle", "slow-jobs")), cwd=ROOT)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while not (found := jobs(lab, domain)):
             assert process.poll() is None, "the deletion has ended"
             assert time.monotonic() < deadline, "no job has begun"
@@ -245,7 +245,7 @@ def test_a_job_that_ended_while_nobody_looked_is_taken_note_of(lab, three) -> No
     domain, engine = three
     job = left_with_a_job(lab, domain)
     lab.execute(domain, "block-job-set-speed", device=job, speed=0)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while jobs(lab, domain)[0]["status"] != "concluded":
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -265,14 +265,14 @@ def test_ctrl_c_cancels_a_job_and_the_guest_goes_on(lab, three, tmp_path) -> Non
             [sys.executable, "-c", code, *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         # It tells how far it is, and then QEMU makes it wait.
         while not re.search(r": [0-9.]+ \S+ of 1 MiB", told.read_text(), re.MULTILINE):
             assert process.poll() is None, told.read_text()
             assert time.monotonic() < deadline, told.read_text()
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130, told.read_text()
+        assert process.wait(timeout=PATIENCE_S) == 130, told.read_text()
     finally:
         process.kill()
         process.wait()

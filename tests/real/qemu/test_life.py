@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.real.qemu.conftest import Lab
+from tests.real.qemu.conftest import PATIENCE_S, Lab
 from xensnap.errors import Busy, Effect, Failed, NotFound
 from xensnap.hypervisor import Capability
 from xensnap.model import RunState
@@ -76,7 +76,7 @@ def test_after_destroy_no_image_is_open(lab):
 
 def test_a_guest_is_asked_to_power_off(lab):
     domain = lab.start()
-    lab.run(lab.toolstack.shutdown(domain, timeout_s=10))
+    lab.run(lab.toolstack.shutdown(domain, timeout_s=PATIENCE_S))
     assert lab.seen(domain).state is RunState.OFF
 
 
@@ -158,7 +158,7 @@ def test_only_we_get_into_the_run_directory(lab):
 def test_a_directory_too_deep_for_a_socket_gets_a_short_one(tmp_path, qemu_system, qemu_img, qemu_io, monkeypatch):
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
-    short = tmp_path / "short"
+    short = tmp_path / "s"
     short.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
     lab = Lab(deep)

@@ -132,7 +132,7 @@ def left_with_a_commit(lab, domain: Domain, *, ready: bool) -> None:
 
 
 def until(true: Any) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -191,7 +191,7 @@ def test_ctrl_c_ends_a_commit_and_the_guest_goes_on_where_it_was(lab, overlaid) 
     try:
         until(lambda: jobs(lab, domain))
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == 130, told
