@@ -91,9 +91,10 @@ def test_a_guest_that_writes_meanwhile_loses_only_what_it_was_told_of(
     lab: Lab, verb: str, kind: str, image: str, number: int
 ) -> None:
     domain, engine = with_two_snapshots(lab, KINDS[kind])
-    # Until a guest is reverted, or has another image to write to, there is no time for many writes of each thread.
     number = 20 * number if verb.startswith("delete") else 1 + number % 4
     with bad(pid_of(lab, domain), written(engine, image), number, log := lab.directory.with_suffix(".log")):
+        if not verb.startswith("delete"):
+            come(log)  # until a guest is reverted, or has another image to write to, there is no time for many writes
         honestly(engine, verb, KINDS[kind])
         if verb.startswith("delete") and image == "top":
             come(log)  # the guest goes on in that image, where its writes may fail only after the operation
