@@ -29,7 +29,7 @@ WRITTEN_FROM = "pattern.tmp"
 STATE_BYTES = 765
 """What QEMU 7.2.22 saves of a machine that has nothing."""
 SETTLED = {"ready", "concluded", "pending", "paused", "standby"}
-_REPLY_S_MAX = 20
+_REPLY_S_MAX = 120
 
 _SHOWN = (
     (re.compile(r"^disk size: [^\r\n]*", re.MULTILINE), "disk size: ?"),
