@@ -1,6 +1,7 @@
 """A host of plain QEMU with guests that run, and what an operator looks at beside it."""
 
 import contextlib
+import inspect
 import json
 import subprocess
 import time
@@ -159,6 +160,12 @@ def small_file_system(path: Path, size_kib: int) -> Iterator[None]:
     finally:
         # Whoever has just failed to write there, or was killed, may have a file open for a moment more.
         subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A monitor that does not answer for five seconds is held by a stranger, or its QEMU is not let run."""
+    monkeypatch.setitem(inspect.unwrap(connected).__kwdefaults__, "timeout_s", PATIENCE_S)
 
 
 @pytest.fixture
