@@ -16,8 +16,8 @@ import pytest
 from tests.conftest import require_tool
 from tests.real.lab import Lab, command
 
-STRIDE = 1 if os.environ.get("XENSNAP_DEEP_S") else 13
-"""In ordinary runs it comes in each thirteenth of these calls."""
+STRIDE = 1 if os.environ.get("XENSNAP_DEEP_S") else 37
+"""In ordinary runs it comes in each 37th of these calls."""
 
 LIMIT_S = 120
 INTERRUPTED = 130

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.real.lab import tool
 from xensnap.backends.local.qmp import connected
 from xensnap.backends.qemu.host import QemuHost
 from xensnap.backends.qemu.running import RunningDomains
@@ -122,12 +123,7 @@ class Lab:
     def on_disk(self, layer: Layer, n: int) -> int:
         """The number in the sector that should hold `n`, of a disk whose QEMU is gone."""
         where = f"{guest.sector_of(n) * guest.SECTOR_BYTES}"
-        done = subprocess.run(
-            ["qemu-io", "-r", "-f", layer.format, "-c", f"read -v {where} 4", layer.path],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        done = tool("qemu-io", "-r", "-f", layer.format, "-c", f"read -v {where} 4", layer.path)
         return int.from_bytes(bytes.fromhex("".join(done.stdout.split(":")[1].split()[:4])), "little")
 
     def check(self, layer: Layer) -> None:
