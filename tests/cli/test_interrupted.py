@@ -59,7 +59,7 @@ def tags(shell: Shell, qemu_img: str) -> list[str]:
 
 
 def waits(pid: int) -> bool:
-    """Whether a process sleeps in its event loop by now: this one needs none before it waits for the lock."""
+    """Whether a process sleeps in its event loop by now: this one needs none before it asks for the lock."""
     with contextlib.suppress(OSError):
         loops = any(str(fd.readlink()) == "anon_inode:[eventpoll]" for fd in Path(f"/proc/{pid}/fd").iterdir())
         return loops and "State:\tS" in Path(f"/proc/{pid}/status").read_text()
