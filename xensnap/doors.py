@@ -116,6 +116,7 @@ def low_of(
         read_holds_data=read(reading.read_holds_data),
         read_is_at=read(reading.read_is_at),
         read_extents=read(reading.read_extents),
+        read_end_of_counts=lambda _: 0,  # a simulated image counts nothing beyond its end
     )
     return Low(
         runner=runner,

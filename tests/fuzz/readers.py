@@ -21,6 +21,7 @@ from xensnap.formats import (
     libvirt_xml,
     libxl_json,
     qcow2,
+    qcow2_counts,
     qcow2_extents,
     record_2014,
     savefile,
@@ -152,4 +153,5 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "settings": lambda data: _settings(_text(data)),
     "backing name": lambda data: where("/images/a.qcow2", _text(data)),
     "config.toml": lambda data: cli_configuration.decode(data, Path("config.toml")),
+    "end of counts": lambda data: _stepped(qcow2_counts.end_of_counts("x", len(data)), data),
 }

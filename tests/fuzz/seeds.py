@@ -67,6 +67,7 @@ def seeds() -> dict[str, bytes]:
         "xl info": b"nr_cpus : 2\nvirt_caps              : pv hvm hap\n",
         "watcher's log": b"Waiting for domain pv1 (domid 1) to die [pid 361]\n",
         "extents": image(host),
+        "end of counts": image(host),
         "settings": b'name = "g"\nvncpasswd = "a"\nname = "g"\nvncpasswd = "b"\n',
         "backing name": b"file:/images/b.qcow2",
         "config.toml": b'wait = "1m"\n[[hook]]\nwhen = ["pre"]\nrun = ["true"]\n[retention.all]\nkeep-last = 2\n',

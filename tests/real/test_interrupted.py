@@ -92,8 +92,6 @@ def test_an_interrupted_command_is_done_or_undone(tmp_path, verb, kind) -> None:
         assert not re.search("Traceback|Warning", ran.stdout + ran.stderr), where
         found = state(lab)
         assert found == after or (ran.returncode == INTERRUPTED and found == before), where
-        # Seen once: a cluster leaked by a qemu-img that was ended in its middle. The doctor gives it back.
-        assert lab.json("doctor", "guest", "--check", "--repair")["domains"][0]["failed"] == [], where
         assert lab.json("doctor", "guest", "--check")["domains"][0]["findings"] == [], where
         if found == after:
             lab = next(fresh)

@@ -74,6 +74,8 @@ class Header(NamedTuple):
     l1_offset: int
     snapshot_count: int
     snapshot_table_offset: int
+    refcount_table_offset: int
+    refcount_table_clusters: int
     backing_name: str
     backing_format: str
     data_file: str
@@ -216,6 +218,8 @@ def parse_header(data: bytes, path: str) -> Header:
         l1_offset,
         snapshot_count,
         snapshots_offset,
+        refcounts_offset,
+        refcount_clusters,
         _backing_name(data, name_offset, name_length, path) if name_offset else "",
         _backing_format(extensions, path) if BACKING_FORMAT in extensions else "",
         _data_file(extensions, path) if incompatible & EXTERNAL_DATA else "",

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xensnap.errors import Damaged
-from xensnap.formats import qcow2
+from xensnap.formats import qcow2, qcow2_counts
 from xensnap.model import InternalSnapshot
 
 T = TypeVar("T")
@@ -304,6 +304,9 @@ def survives(file: bytes) -> None:
     assert len(asked) <= 4
     with suppressed_damage():
         assert stepped(qcow2.holds_data(PATH), file, asked) in (True, False)
+    with suppressed_damage():
+        beyond = stepped(qcow2_counts.end_of_counts(PATH, len(file)), file, asked) - len(file)
+        assert beyond <= qcow2_counts.BEYOND_CLUSTERS_MAX << qcow2.CLUSTER_BITS_MAX
     assert all(0 <= span.offset < 1 << 63 and 0 < span.length_bytes <= 2 * MIB for span in asked)
 
 

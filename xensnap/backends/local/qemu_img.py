@@ -15,7 +15,14 @@ from contextlib import suppress
 from typing import Any
 
 from xensnap.backends.local.gate import Gate, busy
-from xensnap.backends.local.reader import read_chain, read_extents, read_holds_data, read_image, read_is_at
+from xensnap.backends.local.reader import (
+    read_chain,
+    read_end_of_counts,
+    read_extents,
+    read_holds_data,
+    read_image,
+    read_is_at,
+)
 from xensnap.errors import Damaged, Effect, Failed, NotFound, Reason, Refused, ToolFailed, XensnapError
 from xensnap.hypervisor import CheckResult, Completed, Grown, Machine, Runner
 from xensnap.model import Backing, Chain, Extent, Format, Image, InternalSnapshot, Layer
@@ -42,6 +49,7 @@ class QemuImg:
         read_holds_data: whether an image has clusters.
         read_is_at: whether the active state is that of a snapshot.
         read_extents: what each state of an image has.
+        read_end_of_counts: how far an image should reach for all that it counts, where it does not.
         program: qemu-img's name or path.
         daemon: qemu-storage-daemon's, which alone can delete a snapshot by its id.
     """
@@ -57,6 +65,7 @@ class QemuImg:
         read_holds_data: Callable[[Layer], bool] = read_holds_data,
         read_is_at: Callable[[Layer, str], bool] = read_is_at,
         read_extents: Callable[[Layer], Mapping[str, tuple[Extent, ...]]] = read_extents,
+        read_end_of_counts: Callable[[Layer], int] = read_end_of_counts,
         program: str = "qemu-img",
         daemon: str = "qemu-storage-daemon",
     ) -> None:
@@ -68,6 +77,7 @@ class QemuImg:
         self._read_holds_data = read_holds_data
         self._read_is_at = read_is_at
         self._read_extents = read_extents
+        self._read_end_of_counts = read_end_of_counts
         self._program = program
         self._daemon = daemon
 
@@ -215,9 +225,26 @@ class QemuImg:
         with suppress(Refused, NotFound):
             self._read_through(layer)
         found = await self._check(layer)
-        if not repair_leaks or found.clean or found.corruptions:
+        if not repair_leaks or found.corruptions:
             return found
-        return await self._check(layer, "-r", "leaks")
+        if self._lengthen(layer):
+            found = await self._check(layer)
+        return found if found.clean else await self._check(layer, "-r", "leaks")
+
+    def _lengthen(self, layer: Layer) -> bool:
+        """Let the file reach to the end of all that it counts, for a check looks no further; whether it was shorter.
+
+        Where there is no room for that, the leak stays: it harms nobody.
+        """
+        end = self._read_end_of_counts(layer)
+        if end:
+            with suppress(OSError):
+                fd = os.open(layer.path, os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    os.posix_fallocate(fd, end - 1, 1)  # never shortens a file that has grown meanwhile
+                finally:
+                    os.close(fd)
+        return end > 0
 
     async def _check(self, layer: Layer, *how: str) -> CheckResult:
         arguments = ("check", "-f", layer.format, "--output=json", *how, _file(layer.path))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar, cast
 
 from xensnap.errors import Damaged, FileFailed, NotFound, Reason, Refused
-from xensnap.formats import qcow2, qcow2_extents
+from xensnap.formats import qcow2, qcow2_counts, qcow2_extents
 from xensnap.model import Backing, Chain, Extent, FileId, Format, Image, Layer
 
 T = TypeVar("T")
@@ -61,6 +61,19 @@ def read_extents(layer: Layer) -> dict[str, tuple[Extent, ...]]:
         NotFound, Damaged, Refused, FileFailed: as `read_image`.
     """
     return _reading(layer, _extents)
+
+
+def read_end_of_counts(layer: Layer) -> int:
+    """How far a qcow2 file must reach to hold all that it counts, in bytes; 0 where it does. See `qcow2_counts`.
+
+    Raises:
+        NotFound, Damaged, Refused, FileFailed: as `read_image`.
+    """
+
+    def read(layer: Layer, fd: int) -> int:
+        return _stepped(qcow2_counts.end_of_counts(layer.path, os.fstat(fd).st_size), fd)
+
+    return _reading(layer, read)
 
 
 def read_chain(layer: Layer) -> Chain:
