@@ -22,7 +22,10 @@ CUTS = st.sampled_from([Cut.BEFORE, Cut.PARTLY, Cut.UNACKNOWLEDGED])
 
 
 def passed(kinds: str, verb: str) -> list[tuple[str, int]]:
-    """Every effect that the operation passes through and that changes something, with its count."""
+    """Every effect that the operation passes through and that changes something, with its count.
+
+    Not the removal of what is not there: there is no reply to it that could be lost.
+    """
     host = with_history(kinds)
     with host.recording() as watch:
         OPERATIONS[verb](Engine(host))
@@ -31,8 +34,12 @@ def passed(kinds: str, verb: str) -> list[tuple[str, int]]:
     for event in watch.trace:
         seen[event.effect] += 1
         found.append((event.effect, seen[event.effect]))
-    changing = {point.effect for point in host.recorded}
-    return [each for each in found if each[0] in changing and each[0] != "lock.release"]
+    came_about = {point.number for point in host.recorded if point.cut is not Cut.BEFORE}
+    return [
+        each
+        for event, each in zip(watch.trace, found, strict=True)
+        if event.number in came_about and event.effect != "lock.release"
+    ]
 
 
 WORLDS = [(kinds, verb) for kinds in ("i", "e", "ie") for verb in ("create", "revert", "delete", "rename")]
