@@ -12,6 +12,7 @@ import os
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from xensnap.backends.local.graph import Graph
 from xensnap.backends.local.jobs import PAUSE_S_MAX, BlockJob
 from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, connected
-from xensnap.errors import Busy, Effect, Failed, NotFound, Reason, Refused, Unknown
+from xensnap.errors import Busy, Failed, NotFound, Reason, Refused, Unknown
 from xensnap.hypervisor import Action, Job, Monitor, MonitorConnector, Node, TakeInternal, TakeOverlay
 from xensnap.model import Backend, Disk, Domain, Format, Layer
 
@@ -123,7 +124,8 @@ class MonitorBlocks(ABC):
                 raise  # the connection is gone, and the overlays may be in use
             except BaseException:
                 for name in reversed(added):
-                    await monitor.execute("blockdev-del", {"node-name": name})
+                    with suppress(CommandFailed):  # it may be in use: who was interrupted has not heard what came of it
+                        await monitor.execute("blockdev-del", {"node-name": name})
                 raise
 
     async def delete_internal(self, domain: Domain, vdev: str, *, tag: str, snapshot_id: str) -> None:
@@ -145,10 +147,15 @@ class MonitorBlocks(ABC):
             nodes = await self._chain(monitor, domain, vdev)
             upper, lower = _found(nodes, top), _found(nodes, base)
             await self._require_own_names(domain, (upper, lower))
-            arguments = {"device": nodes[0].node_name, "top-node": upper.node_name, "base-node": lower.node_name}
+            arguments: dict[str, Any] = {
+                "device": nodes[0].node_name,
+                "top-node": upper.node_name,
+                "base-node": lower.node_name,
+            }
             if upper is not nodes[0]:
                 above = nodes[nodes.index(upper) - 1]
                 arguments["backing-file"] = _name_within(above, lower)
+            arguments["auto-finalize"] = upper is nodes[0]  # that one has flushed by itself when it ends
             return await self._start(monitor, domain, "block-commit", arguments, job_id)
 
     async def stream(self, domain: Domain, vdev: str, *, layer: Layer, base: Layer | None, job_id: str) -> Job:
@@ -157,20 +164,16 @@ class MonitorBlocks(ABC):
             nodes = await self._chain(monitor, domain, vdev)
             target = _found(nodes, layer)
             await self._require_own_names(domain, (target,))
-            arguments = {"device": target.node_name}
+            arguments: dict[str, Any] = {"device": target.node_name, "auto-finalize": False}
             if base is not None:
                 lower = _found(nodes, base)
                 arguments |= {"base-node": lower.node_name, "backing-file": _name_within(target, lower)}
             return await self._start(monitor, domain, "block-stream", arguments, job_id)
 
     async def flush(self, domain: Domain) -> None:
-        """See `BlockLayer.flush`. QMP has no command for it; the human monitor has, and tells errors as replies."""
+        """See `BlockLayer.flush`."""
         async with connected(self._connector, domain) as monitor:
-            for root in (await graph.read(monitor)).roots():
-                said = await monitor.execute("human-monitor-command", {"command-line": f"qemu-io {root} flush"})
-                if said:
-                    cause = f"QEMU of {domain.name} cannot make {root} durable: {said.strip()}"
-                    raise Failed(cause, id="qmp-error", effect=Effect.UNKNOWN)
+            await graph.flush(monitor)
 
     async def job(self, domain: Domain, job_id: str) -> Job:
         """See `BlockLayer.job`.
@@ -187,7 +190,7 @@ class MonitorBlocks(ABC):
         return job
 
     async def _start(
-        self, monitor: Monitor, domain: Domain, command: str, arguments: dict[str, str], job_id: str
+        self, monitor: Monitor, domain: Domain, command: str, arguments: dict[str, Any], job_id: str
     ) -> Job:
         await monitor.execute(command, arguments | {"job-id": job_id, "auto-dismiss": False})
         return BlockJob(self._connector, domain, job_id)

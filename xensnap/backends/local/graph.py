@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from xensnap.backends.local.replies import BlockGraph, JobInfo, NamedNode, ask, unreadable
-from xensnap.errors import Busy
+from xensnap.errors import Busy, Effect, Failed
 from xensnap.hypervisor import Monitor, Node
 from xensnap.model import Format, Layer
 
@@ -59,6 +59,10 @@ class Graph:
     def roots(self) -> tuple[str, ...]:
         """The nodes that devices stand on."""
         return tuple(self._roots.values())
+
+    def written(self) -> list[str]:
+        """The images that this QEMU may write: those that the guest does, and those that jobs work on."""
+        return [name for name, told in self._named.items() if told.drv in _FORMATS and not told.ro]
 
     def unused(self) -> list[str]:
         """Images that were opened by name (ours all are) and that nothing stands on any more, but that stay open."""
@@ -129,6 +133,19 @@ async def read(monitor: Monitor) -> Graph:
         raise Busy(cause, id="job-unnoticed", remedy=remedy)
     named = await ask(monitor, "query-named-block-nodes", tuple[NamedNode, ...], flat=True)
     return Graph(named, await ask(monitor, GRAPH, BlockGraph))
+
+
+async def flush(monitor: Monitor) -> None:
+    """Make durable what QEMU has written of all images, and write what it has of their tables in its memory.
+
+    QMP has no command for it; the human monitor has, and tells errors as replies. An image below is not reached through
+    the one above it, so each is told. `Failed`: one cannot be made durable.
+    """
+    for name in (await read(monitor)).written():
+        said = await monitor.execute("human-monitor-command", {"command-line": f"qemu-io {name} flush"})
+        if said:
+            cause = f"QEMU cannot make {name} durable: {said.strip()}"
+            raise Failed(cause, id="qmp-error", effect=Effect.UNKNOWN)
 
 
 async def close_unused(monitor: Monitor) -> None:

@@ -3,13 +3,18 @@
 Jobs are started so that QEMU keeps their outcome until somebody has taken note of it; by default it would forget a
 failed job together with the reason. Whoever sees the end first (`wait`, `complete`, `cancel`, of whatever process)
 dismisses the job and closes the images that are no longer in use.
+
+A job that lets an image stand on another one writes the header of that image when it ends, and the tables that lead to
+what it has copied may be in QEMU's memory then: a QEMU that dies just there leaves an image that reads what it read
+long ago, and is called clean (measured: 7.2.22, killed when `block-stream` was concluded). Such jobs are started so
+that they wait (`pending`) before the header is written; whoever looks after one makes all durable first.
 """
 
 from collections.abc import Callable
 
 from xensnap.backends.local import graph
 from xensnap.backends.local.machine import clock_s, sleep
-from xensnap.backends.local.qmp import connected
+from xensnap.backends.local.qmp import CommandFailed, connected
 from xensnap.backends.local.replies import JobInfo, ask
 from xensnap.errors import Effect, Failed, NotFound
 from xensnap.hypervisor import PATIENCE_S, Headway, JobState, Monitor, MonitorConnector, stalled
@@ -62,7 +67,11 @@ class BlockJob:
         async with connected(self._connector, self._domain) as monitor:
             if not (await self._state(monitor)).concluded:
                 # For an active commit this is the abrupt end, without a last round of copying.
-                await monitor.execute("job-cancel", {"id": self.id})
+                try:
+                    await monitor.execute("job-cancel", {"id": self.id})
+                except CommandFailed:
+                    if not (await self._state(monitor)).concluded:  # it may have ended just then
+                        raise
         await self._until(lambda state: state.concluded, fails=False)
 
     async def _until(
@@ -96,8 +105,11 @@ class BlockJob:
             pause_s = min(pause_s * 1.5, PAUSE_S_MAX)
 
     async def _looked_after(self) -> JobState:
-        """Its state; one that has ended is dismissed, and what it has made superfluous is closed."""
+        """Its state; one that waits to end is let go, one that has ended is dismissed, and what that frees closed."""
         async with connected(self._connector, self._domain) as monitor:
+            if (await self._job(monitor)).status == "pending":
+                await graph.flush(monitor)
+                await monitor.execute("job-finalize", {"id": self.id})
             state = await self._state(monitor)
             if state.concluded:
                 await monitor.execute("job-dismiss", {"id": self.id})
@@ -105,14 +117,18 @@ class BlockJob:
             return state
 
     async def _state(self, monitor: Monitor) -> JobState:
+        job = await self._job(monitor)
+        return JobState(
+            self.id,
+            job.current_progress,
+            job.total_progress,
+            ready=job.status in _READY,
+            concluded=job.status == "concluded",
+            error=job.error,
+        )
+
+    async def _job(self, monitor: Monitor) -> JobInfo:
         for job in await ask(monitor, "query-jobs", tuple[JobInfo, ...]):
             if job.id == self.id:
-                return JobState(
-                    self.id,
-                    job.current_progress,
-                    job.total_progress,
-                    ready=job.status in _READY,
-                    concluded=job.status == "concluded",
-                    error=job.error,
-                )
+                return job
         raise NotFound(f"QEMU of {self._domain.name} knows no job {self.id!r}", id="no-such-job")

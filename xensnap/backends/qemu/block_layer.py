@@ -3,8 +3,10 @@
 from xensnap.backends.local.block_layer import MonitorBlocks
 from xensnap.backends.local.graph import Graph
 from xensnap.backends.local.qmp import SocketConnector
+from xensnap.backends.local.replies import Status, ask
+from xensnap.backends.qemu import memory
 from xensnap.backends.qemu.processes import Processes
-from xensnap.hypervisor import Node
+from xensnap.hypervisor import Monitor, Node
 from xensnap.model import Domain
 
 
@@ -26,6 +28,14 @@ class QemuBlocks(MonitorBlocks):
             if device == vdev or device.startswith(f"/machine/peripheral/{vdev}/"):
                 return now.top(device, vdev)
         return None
+
+    async def _settle(self, monitor: Monitor) -> None:
+        """After a save that was killed at its end QEMU has given its images up, while its guest stands still.
+
+        It aborts where it is told to delete a snapshot of such an image, and the guest is dead (7.2.22).
+        """
+        if (await ask(monitor, "query-status", Status)).status == "postmigrate":
+            await memory.take_images_back(monitor)
 
     async def _has_open(self, domain: Domain, path: str) -> bool:
         process = await self._processes.find(domain.uuid)

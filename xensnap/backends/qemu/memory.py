@@ -5,7 +5,7 @@ stops the guest and waits: that is where the disks are snapshotted. Told to go o
 ended. Measured on 7.2.22:
 
 - A completed migration gives the images up ("inactive"), for it takes the guest to live on elsewhere. `cont` takes them
-  back. A guest that is to stay paused needs them back without that: see `_take_images_back`.
+  back. A guest that is to stay paused needs them back without that: see `take_images_back`.
 - From then on a guest that stood still is in the state `postmigrate`, and so it is after a cancelled migration. Only
   `cont` leads out of it, and no second migration begins in it: "Can't migrate the vm that was paused due to previous
   migration".
@@ -22,7 +22,7 @@ from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, LocalMonitor, SocketConnector, connected
 from xensnap.backends.local.replies import Migration, Status, ask
 from xensnap.errors import Effect, Failed, XensnapError
-from xensnap.hypervisor import Then
+from xensnap.hypervisor import Monitor, Then
 from xensnap.model import Domain
 
 UNDER_WAY = ("setup", "active", "device", "pre-switchover", "cancelling")
@@ -113,7 +113,7 @@ class MemorySave:
             running = self._ran if then is Then.SAME else then is Then.RUNNING
             async with connected(self._connector, self._domain) as monitor:
                 await _final(monitor)
-                await (_go_on(monitor) if running else _take_images_back(monitor))
+                await (_go_on(monitor) if running else take_images_back(monitor))
         self.finished = True
 
     async def undo(self) -> None:
@@ -128,7 +128,7 @@ class MemorySave:
                     if self._ran:
                         await _go_on(monitor)
                     else:
-                        await _take_images_back(monitor)
+                        await take_images_back(monitor)
         except Failed as error:
             if error.id != "monitor-gone":
                 raise
@@ -231,7 +231,7 @@ async def _go_on(monitor: LocalMonitor) -> None:
         raise Failed(f"the guest does not go on: it is {status}", id="still-paused", effect=Effect.UNKNOWN)
 
 
-async def _take_images_back(monitor: LocalMonitor) -> None:
+async def take_images_back(monitor: Monitor) -> None:
     """Let QEMU write its images again after a completed migration, without running the guest.
 
     Newer QEMUs have a command for that. 7.2 does it on the way to an NBD export, which may be wanted before a guest

@@ -136,7 +136,11 @@ class Processes:
             wanted = os.stat(path)
         except FileNotFoundError:
             return False
-        for fd in os.listdir(f"/proc/{process.pid}/fd"):
+        try:
+            names = os.listdir(f"/proc/{process.pid}/fd")
+        except OSError:
+            return False  # it has ended just now
+        for fd in names:
             with contextlib.suppress(OSError):
                 found = os.stat(f"/proc/{process.pid}/fd/{fd}")
                 if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):

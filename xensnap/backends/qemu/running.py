@@ -196,7 +196,13 @@ class RunningDomains:
         return await self._off.watched(domain)
 
     async def hold_watcher(self, domain: Domain) -> Watcher | None:
-        """See `Toolstack.hold_watcher`: a QEMU that reboots its guest does so by itself."""
+        """See `Toolstack.hold_watcher`: a QEMU that reboots its guest does so by itself.
+
+        But a save whose program was killed goes on in it, and would stop the guest for good when all is copied.
+        """
+        if await self._processes.find(domain.uuid) is not None:
+            async with connected(self._connector, domain) as monitor:
+                await memory.cancel(monitor)
         return await self._off.hold_watcher(domain)
 
     async def watch(self, domain: Domain) -> None:

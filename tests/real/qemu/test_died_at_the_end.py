@@ -1,0 +1,132 @@
+"""QEMU or xensnap dies in the very moment in which a merge or a save has come to its end: nothing of it is lost.
+
+A QEMU that dies loses what it has in its memory of the tables of images, not what it has written.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real.qemu.conftest import PATIENCE_S
+from xensnap.backends.local.qmp import LocalMonitor
+from xensnap.backends.qemu import memory
+from xensnap.engine import CreateRequest, DeleteRequest, Engine
+from xensnap.errors import XensnapError
+from xensnap.hypervisor import TakeInternal, Then
+from xensnap.model import Domain, Kind, RunState
+
+ROOT = Path(__file__).parents[3]
+ALL_SECTORS = 40
+SLOW_SAVE = "import xensnap.backends.qemu.memory as memory; memory._BYTES_PER_S_MAX = 4096"
+
+
+def content(path: str) -> bytes:
+    """What an image shows, whoever has it open."""
+    raw = Path(f"{path}.raw")
+    subprocess.run(["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", path, raw], check=True)
+    found = raw.read_bytes()
+    raw.unlink()
+    return found
+
+
+def dies_when(monkeypatch, lab, domain: Domain, status: str) -> list[int]:
+    """From now on QEMU dies as soon as it has told that a job is so far; those that have died."""
+    execute, died = LocalMonitor.execute, []
+
+    async def dying(self: LocalMonitor, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        answer = await execute(self, command, arguments)
+        if command == "query-jobs" and any(job["status"] == status for job in answer) and not died:
+            process = await lab.processes.find(domain.uuid)
+            os.kill(process.pid, signal.SIGKILL)
+            died.append(process.pid)
+            await lab.processes.ended(process, timeout_s=PATIENCE_S)
+        return answer
+
+    monkeypatch.setattr(LocalMonitor, "execute", dying)
+    return died
+
+
+@pytest.mark.parametrize("status", ["pending", "concluded"])
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [(["leaf"], "middle"), ([], "middle"), ([], "root")],
+    ids=["into an image below", "into what the guest writes", "down"],
+)
+def test_a_qemu_that_dies_when_a_merge_ends_loses_nothing_of_it(lab, monkeypatch, more, name, status) -> None:
+    domain, engine = lab.start(), Engine(lab.host)
+    engine.create("guest", CreateRequest("root", kind=Kind.EXTERNAL, disk_only=True))
+    lab.heard(domain, reports=ALL_SECTORS)
+    engine.pause("guest")  # so that everything has to be copied
+    for snapshot in ("middle", *more):
+        engine.create("guest", CreateRequest(snapshot, kind=Kind.EXTERNAL, disk_only=True))
+    lab.run(lab.blocks.flush(domain))
+    before = {disk.vdev: content(disk.layer.path) for disk in engine.view("guest").domain.disks}
+    died = dies_when(monkeypatch, lab, domain, status)
+    with suppress(XensnapError):
+        engine.delete("guest", DeleteRequest(name))
+    assert died, "no job has come so far"
+    engine.recover("guest")
+    view = engine.view("guest")
+    assert view.domain.state is RunState.OFF
+    assert {disk.vdev: content(disk.layer.path) for disk in view.domain.disks} == before
+    with suppress(XensnapError):
+        engine.compact("guest")
+    assert {disk.vdev: content(disk.layer.path) for disk in engine.view("guest").domain.disks} == before
+
+
+def test_a_save_whose_program_was_killed_stops_the_guest_no_more_after_recovery(lab) -> None:
+    domain, engine = lab.start(), Engine(lab.host)
+    lab.heard(domain)
+    words = ("0", "create", "next", "live")
+    code = f"{SLOW_SAVE}; from tests.real.qemu.killed import main; main({str(lab.directory)!r}, *{words!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while lab.execute(domain, "query-migrate").get("status") != "active":
+            assert process.poll() is None, "the save has ended"
+            assert time.monotonic() < deadline, "no save has begun"
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    assert lab.execute(domain, "query-migrate")["status"] == "active"
+    assert engine.recover("guest") is not None
+    assert lab.execute(domain, "query-migrate")["status"] == "cancelled"
+    lab.heard(domain)
+    engine.create("guest", CreateRequest("next"))
+    lab.heard(domain)
+
+
+def test_a_guest_that_stands_still_after_a_save_that_was_killed_at_its_end_survives_what_follows(
+    lab, monkeypatch
+) -> None:
+    domain = lab.start()
+    lab.heard(domain)
+    lab.run(lab.blocks.transaction(domain, [TakeInternal("xvda", "tag")]))
+    lab.run(lab.toolstack.pause(domain))
+
+    async def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    async def save() -> None:
+        async with lab.toolstack.saving(domain, to=lab.empty("memory")) as saving:
+            await saving.suspended()
+            with monkeypatch.context() as patched:
+                patched.setattr(memory, "take_images_back", killed)
+                with suppress(KeyboardInterrupt):
+                    await saving.finish(then=Then.SAME)
+            saving.finished = True
+
+    lab.run(save())
+    lab.run(lab.blocks.delete_internal(domain, "xvda", tag="tag", snapshot_id="1"))
+    assert lab.seen(domain).state is RunState.PAUSED
+    lab.run(lab.toolstack.unpause(domain))
+    lab.heard(domain)
