@@ -84,7 +84,10 @@ def unfollowed(drive: Drive) -> Drive:
 def stream(
     fs: FileSystem, qemu: Qemu, *, vdev: str, layer: Layer, base: Layer | None, job_id: str, backing_name: str
 ) -> tuple[FileSystem, Qemu]:
-    """`block-stream`: what lies between the two, or all that lies below, is copied up."""
+    """`block-stream`: what lies between the two, or all that lies below, is copied up.
+
+    Not modelled: tables that are in QEMU's memory only when the job ends, and go with a QEMU that dies (qemu.md 182).
+    """
     drive = _free(qemu, vdev, job_id)
     upper = place(drive, layer)
     lower = place(drive, base) if base is not None else len(drive.chain)
