@@ -464,7 +464,11 @@ def stalled(domain: str, patience_s: float) -> Failed:
 
 
 class Job(Protocol):
-    """A block job that runs in QEMU. It outlives us; `BlockLayer.job` finds it again."""
+    """A block job that runs in QEMU. It outlives us; `BlockLayer.job` finds it again.
+
+    One that is going to write the header of an image when it ends may wait for that until somebody calls `wait`,
+    `complete` or `cancel`, who makes durable first what it has copied (QEMU 7.2.22, qemu.md 182).
+    """
 
     id: str
 

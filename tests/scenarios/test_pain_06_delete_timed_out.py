@@ -35,6 +35,7 @@ def chain(host: SimulatedHost) -> list[str]:
     return paths
 
 
+@pytest.mark.one_door("a job of ours waits there at its end for whoever looks after it, as a script's own would not")
 def test_a_script_that_gives_up_waiting_has_wrong_books() -> None:
     host = story()
     booked = chain(host)

@@ -37,12 +37,15 @@ def content(path: str) -> bytes:
     return found
 
 
-def dies_when(monkeypatch, lab, domain: Domain, status: str) -> list[int]:
-    """From now on QEMU dies as soon as it has told that a job is so far; those that have died."""
-    execute, died = LocalMonitor.execute, []
+def dies_when(monkeypatch, lab, domain: Domain, status: str) -> list[str]:
+    """From now on QEMU dies as soon as it has told that a job is so far; the commands that it has heard until then."""
+    execute = LocalMonitor.execute
+    died: list[int] = []
+    heard: list[str] = []
 
     async def dying(self: LocalMonitor, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
         answer = await execute(self, command, arguments)
+        heard.append(" ".join([command, *map(str, (arguments or {}).values())]))
         if command == "query-jobs" and any(job["status"] == status for job in answer) and not died:
             process = await lab.processes.find(domain.uuid)
             os.kill(process.pid, signal.SIGKILL)
@@ -51,7 +54,7 @@ def dies_when(monkeypatch, lab, domain: Domain, status: str) -> list[int]:
         return answer
 
     monkeypatch.setattr(LocalMonitor, "execute", dying)
-    return died
+    return heard
 
 
 @pytest.mark.parametrize("status", ["pending", "concluded"])
@@ -69,13 +72,16 @@ def test_a_qemu_that_dies_when_a_merge_ends_loses_nothing_of_it(lab, monkeypatch
         engine.create("guest", CreateRequest(snapshot, kind=Kind.EXTERNAL, disk_only=True))
     lab.run(lab.blocks.flush(domain))
     before = {disk.vdev: content(disk.layer.path) for disk in engine.view("guest").domain.disks}
-    died = dies_when(monkeypatch, lab, domain, status)
+    heard = dies_when(monkeypatch, lab, domain, status)
     with suppress(XensnapError):
         engine.delete("guest", DeleteRequest(name))
-    assert died, "no job has come so far"
+    monkeypatch.undo()
+    if status == "concluded":
+        finalized = next(at for at, command in enumerate(heard) if command.startswith("job-finalize"))
+        assert any(command.endswith(" flush") for command in heard[:finalized])
     engine.recover("guest")
     view = engine.view("guest")
-    assert view.domain.state is RunState.OFF
+    assert view.domain.state is RunState.OFF, "no job has come so far"
     assert {disk.vdev: content(disk.layer.path) for disk in view.domain.disks} == before
     with suppress(XensnapError):
         engine.compact("guest")

@@ -227,8 +227,11 @@ class QemuImg:
         found = await self._check(layer)
         if not repair_leaks or found.corruptions:
             return found
+        # Under Xen no lock keeps off who has opened the image meanwhile, and what his QEMU has counted is no leak.
+        await self._gate.to_write(layer.path)
         if self._lengthen(layer):
             found = await self._check(layer)
+            await self._gate.to_write(layer.path)
         return found if found.clean else await self._check(layer, "-r", "leaks")
 
     def _lengthen(self, layer: Layer) -> bool:

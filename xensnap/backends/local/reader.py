@@ -71,7 +71,10 @@ def read_end_of_counts(layer: Layer) -> int:
     """
 
     def read(layer: Layer, fd: int) -> int:
-        return _stepped(qcow2_counts.end_of_counts(layer.path, os.fstat(fd).st_size), fd)
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            return 0  # a device cannot be made longer
+        return _stepped(qcow2_counts.end_of_counts(layer.path, found.st_size), fd)
 
     return _reading(layer, read)
 
