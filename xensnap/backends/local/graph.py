@@ -138,8 +138,8 @@ async def read(monitor: Monitor) -> Graph:
 async def flush(monitor: Monitor) -> None:
     """Make durable what QEMU has written of all images, and write what it has of their tables in its memory.
 
-    QMP has no command for it; the human monitor has, and tells errors as replies. An image below is not reached through
-    the one above it, so each is told. `Failed`: one cannot be made durable.
+    QMP has no command for it; the human monitor has. An image below is not reached through the one above it, so each is
+    told. `Failed`: one is not there any more. What the disk itself refuses nobody is told of (7.2.22, qemu.md 186).
     """
     for name in (await read(monitor)).written():
         said = await monitor.execute("human-monitor-command", {"command-line": f"qemu-io {name} flush"})
