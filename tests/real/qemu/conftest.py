@@ -5,9 +5,9 @@ import inspect
 import json
 import subprocess
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -18,6 +18,10 @@ from xensnap.backends.qemu.running import RunningDomains
 from xensnap.conformance.places import boot_guest as guest
 from xensnap.hypervisor import BlockLayer
 from xensnap.model import Backing, Domain, DomainUuid, Format, Layer
+
+ROOT = Path(__file__).parents[3]
+
+T = TypeVar("T")
 
 PATIENCE_S = 120.0
 """For whatever takes a moment: other tests may have all processors."""
@@ -126,6 +130,14 @@ class Lab:
         done = tool("qemu-io", "-r", "-f", layer.format, "-c", f"read -v {where} 4", layer.path)
         return int.from_bytes(bytes.fromhex("".join(done.stdout.split(":")[1].split()[:4])), "little")
 
+    def in_the_file(self, layer: Layer) -> bytes:
+        """What an image shows to who knows its file only, also while QEMU has it open."""
+        to = self.directory / "read.raw"
+        tool("qemu-img", "convert", "-U", "-f", layer.format, "-O", "raw", layer.path, str(to))
+        data = to.read_bytes()
+        to.unlink()
+        return data
+
     def check(self, layer: Layer) -> None:
         """Nothing is wrong with an image that nobody has open, not even a leak."""
         answer = json.loads(
@@ -142,6 +154,21 @@ class Lab:
         """End all guests that still run."""
         for domain in self.run(self.toolstack._off.domains()):
             self.run(self.processes.end(domain.uuid, polite_s=1.0))
+
+
+def kill_when(argv: Sequence[str], reached: Callable[[], T]) -> T:
+    """Kill a program as soon as it has come so far, which it must not pass; how it was known."""
+    process = subprocess.Popen(argv, cwd=ROOT)
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := reached()):
+            assert process.poll() is None, "it has ended"
+            assert time.monotonic() < deadline, "it has not come so far"
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    return found
 
 
 @contextlib.contextmanager

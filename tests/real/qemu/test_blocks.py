@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -210,25 +209,15 @@ def test_after_a_flush_an_image_s_file_holds_all_that_was_streamed_into_it(lab, 
     lab.run(lab.toolstack.pause(domain))
     lab.run(lab.blocks.flush(domain))
     top = image(lab, "a1.qcow2")
-    before = in_the_file(lab, top)
+    before = lab.in_the_file(top)
     assert any(before)
     job = lab.run(lab.blocks.stream(domain, "xvda", layer=top, base=None, job_id="s"))
     lab.run(job.wait())
     lab.run(lab.blocks.flush(domain))
     assert lab.run(lab.host.images.inspect(top)).backing is None
-    assert in_the_file(lab, top) == before
+    assert lab.in_the_file(top) == before
     lab.run(lab.toolstack.unpause(domain))
     lab.heard(domain)
-
-
-def in_the_file(lab, layer: Layer) -> bytes:
-    """What an image shows to who knows its file only, while QEMU has it open."""
-    to = lab.directory / "read.raw"
-    argv = ["qemu-img", "convert", "-U", "-f", layer.format, "-O", "raw", layer.path, str(to)]
-    subprocess.run(argv, check=True)
-    data = to.read_bytes()
-    to.unlink()
-    return data
 
 
 def test_merging_what_is_not_in_the_chain_or_was_replaced_is_refused(lab, domain):

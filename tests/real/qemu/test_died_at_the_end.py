@@ -5,17 +5,14 @@ A QEMU that dies loses what it has in its memory of the tables of images, not wh
 
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.real.qemu.conftest import PATIENCE_S
+from tests.real.qemu.conftest import PATIENCE_S, kill_when
 from xensnap.backends.local.qmp import LocalMonitor
 from xensnap.backends.qemu import memory
 from xensnap.engine import CreateRequest, DeleteRequest, Engine
@@ -23,18 +20,10 @@ from xensnap.errors import XensnapError
 from xensnap.hypervisor import TakeInternal, Then
 from xensnap.model import Domain, Kind, RunState
 
-ROOT = Path(__file__).parents[3]
 ALL_SECTORS = 40
+"""After so many reports there is enough on the disks, so that a merge has something to copy."""
+
 SLOW_SAVE = "import xensnap.backends.qemu.memory as memory; memory._BYTES_PER_S_MAX = 4096"
-
-
-def content(path: str) -> bytes:
-    """What an image shows, whoever has it open."""
-    raw = Path(f"{path}.raw")
-    subprocess.run(["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", path, raw], check=True)
-    found = raw.read_bytes()
-    raw.unlink()
-    return found
 
 
 def dies_when(monkeypatch, lab, domain: Domain, status: str) -> list[str]:
@@ -71,7 +60,7 @@ def test_a_qemu_that_dies_when_a_merge_ends_loses_nothing_of_it(lab, monkeypatch
     for snapshot in ("middle", *more):
         engine.create("guest", CreateRequest(snapshot, kind=Kind.EXTERNAL, disk_only=True))
     lab.run(lab.blocks.flush(domain))
-    before = {disk.vdev: content(disk.layer.path) for disk in engine.view("guest").domain.disks}
+    before = {disk.vdev: lab.in_the_file(disk.layer) for disk in engine.view("guest").domain.disks}
     heard = dies_when(monkeypatch, lab, domain, status)
     with suppress(XensnapError):
         engine.delete("guest", DeleteRequest(name))
@@ -82,10 +71,10 @@ def test_a_qemu_that_dies_when_a_merge_ends_loses_nothing_of_it(lab, monkeypatch
     engine.recover("guest")
     view = engine.view("guest")
     assert view.domain.state is RunState.OFF, "no job has come so far"
-    assert {disk.vdev: content(disk.layer.path) for disk in view.domain.disks} == before
+    assert {disk.vdev: lab.in_the_file(disk.layer) for disk in view.domain.disks} == before
     with suppress(XensnapError):
         engine.compact("guest")
-    assert {disk.vdev: content(disk.layer.path) for disk in engine.view("guest").domain.disks} == before
+    assert {disk.vdev: lab.in_the_file(disk.layer) for disk in engine.view("guest").domain.disks} == before
 
 
 def test_a_save_whose_program_was_killed_stops_the_guest_no_more_after_recovery(lab) -> None:
@@ -93,16 +82,7 @@ def test_a_save_whose_program_was_killed_stops_the_guest_no_more_after_recovery(
     lab.heard(domain)
     words = ("0", "create", "next", "live")
     code = f"{SLOW_SAVE}; from tests.real.qemu.killed import main; main({str(lab.directory)!r}, *{words!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while lab.execute(domain, "query-migrate").get("status") != "active":
-            assert process.poll() is None, "the save has ended"
-            assert time.monotonic() < deadline, "no save has begun"
-            time.sleep(0.01)
-    finally:
-        process.kill()
-        process.wait()
+    kill_when([sys.executable, "-c", code], lambda: lab.execute(domain, "query-migrate").get("status") == "active")
     assert lab.execute(domain, "query-migrate")["status"] == "active"
     assert engine.recover("guest") is not None
     assert lab.execute(domain, "query-migrate")["status"] == "cancelled"

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import PROFILE
-from tests.real.qemu.conftest import PATIENCE_S
+from tests.real.qemu.conftest import PATIENCE_S, ROOT, kill_when
 from tests.real.qemu.killed import ENDED_FIRST
 from xensnap.engine import CreateRequest, DeleteRequest, Engine, RevertRequest
 from xensnap.engine.execute import Outcome
@@ -28,7 +28,6 @@ from xensnap.engine.request import ForgetRequest, RestoreRequest
 from xensnap.hypervisor import Then
 from xensnap.model import Domain, Kind, RunState
 
-ROOT = Path(__file__).parents[3]
 CASES = {
     "create-internal": ("create", "new", "internal"),
     "create-external": ("create", "new", "external"),
@@ -173,16 +172,7 @@ def jobs(lab, domain: Domain) -> list[dict[str, Any]]:
 
 def left_with_a_job(lab, domain: Domain) -> str:
     """Kill a deletion while its merge is at work in QEMU; the id of the job, which lives on."""
-    process = subprocess.Popen(argv(lab, "0", ("delete", "middle", "slow-jobs")), cwd=ROOT)
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not (found := jobs(lab, domain)):
-            assert process.poll() is None, "the deletion has ended"
-            assert time.monotonic() < deadline, "no job has begun"
-            time.sleep(0.01)
-    finally:
-        process.kill()
-        process.wait()
+    found = kill_when(argv(lab, "0", ("delete", "middle", "slow-jobs")), lambda: jobs(lab, domain))
     (job,) = jobs(lab, domain)
     assert job["id"] == found[0]["id"]
     assert job["status"] == "running"

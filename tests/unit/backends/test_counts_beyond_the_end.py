@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.lab import tool as done
 from xensnap.backends.local.machine import LocalMachine
 from xensnap.backends.local.qemu_img import QemuImg
 from xensnap.backends.local.reader import read_end_of_counts
@@ -24,15 +25,11 @@ def tool(qemu_img) -> QemuImg:
 
 def made(place: Path) -> Layer:
     path = place / "a.qcow2"
-    done("qemu-img", "create", "-q", "-f", "qcow2", path, "4M")
-    done("qemu-io", "-f", "qcow2", "-c", "write -q -P 1 0 64k", path)
-    done("qemu-img", "snapshot", "-c", "one", path)
-    done("qemu-io", "-f", "qcow2", "-c", "write -q -P 2 0 64k", path)
+    done("qemu-img", "create", "-q", "-f", "qcow2", str(path), "4M")
+    done("qemu-io", "-f", "qcow2", "-c", "write -q -P 1 0 64k", str(path))
+    done("qemu-img", "snapshot", "-c", "one", str(path))
+    done("qemu-io", "-f", "qcow2", "-c", "write -q -P 2 0 64k", str(path))
     return Layer(str(path), Format.QCOW2)
-
-
-def done(*argv: object) -> None:
-    subprocess.run(list(map(str, argv)), check=True, capture_output=True)
 
 
 def checked(layer: Layer) -> int:
@@ -66,8 +63,8 @@ def count_beyond(layer: Layer, ahead: int, *, cluster_bytes: int, bits: int) -> 
 def test_what_is_counted_beyond_the_end_is_given_back(tool, tmp_path, cluster_bytes, bits, ahead) -> None:
     options = f"cluster_size={cluster_bytes},refcount_bits={bits}"
     path = tmp_path / "a.qcow2"
-    done("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, path, "32M")
-    done("qemu-io", "-f", "qcow2", "-c", "write -q -P 1 0 64k", path)
+    done("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, str(path), "32M")
+    done("qemu-io", "-f", "qcow2", "-c", "write -q -P 1 0 64k", str(path))
     layer = Layer(str(path), Format.QCOW2)
     assert read_end_of_counts(layer) == 0
     end = count_beyond(layer, ahead, cluster_bytes=cluster_bytes, bits=bits)
@@ -77,7 +74,7 @@ def test_what_is_counted_beyond_the_end_is_given_back(tool, tmp_path, cluster_by
     assert path.stat().st_size < end, "a check that repairs nothing has changed the file"
     assert run(tool.check(layer, repair_leaks=True)) == CheckResult()
     assert read_end_of_counts(layer) == 0
-    done("qemu-io", "-f", "qcow2", "-c", f"write -q -P 3 1M {8 * cluster_bytes}", path)
+    done("qemu-io", "-f", "qcow2", "-c", f"write -q -P 3 1M {8 * cluster_bytes}", str(path))
     assert checked(layer) == 0
 
 

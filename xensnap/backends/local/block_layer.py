@@ -151,11 +151,11 @@ class MonitorBlocks(ABC):
                 "device": nodes[0].node_name,
                 "top-node": upper.node_name,
                 "base-node": lower.node_name,
+                "auto-finalize": upper is nodes[0],  # that one has flushed by itself when it ends
             }
             if upper is not nodes[0]:
                 above = nodes[nodes.index(upper) - 1]
                 arguments["backing-file"] = _name_within(above, lower)
-            arguments["auto-finalize"] = upper is nodes[0]  # that one has flushed by itself when it ends
             return await self._start(monitor, domain, "block-commit", arguments, job_id)
 
     async def stream(self, domain: Domain, vdev: str, *, layer: Layer, base: Layer | None, job_id: str) -> Job:

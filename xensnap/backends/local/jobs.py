@@ -45,7 +45,7 @@ class BlockJob:
     async def state(self) -> JobState:
         """See `Job.state`."""
         async with connected(self._connector, self._domain) as monitor:
-            return await self._state(monitor)
+            return _state(await self._job(monitor))
 
     async def wait(
         self, *, progress: Callable[[JobState], None] | None = None, patience_s: float = PATIENCE_S
@@ -65,12 +65,12 @@ class BlockJob:
     async def cancel(self) -> None:
         """See `Job.cancel`. `NotFound`: it had ended before."""
         async with connected(self._connector, self._domain) as monitor:
-            if not (await self._state(monitor)).concluded:
+            if not _state(await self._job(monitor)).concluded:
                 # For an active commit this is the abrupt end, without a last round of copying.
                 try:
                     await monitor.execute("job-cancel", {"id": self.id})
                 except CommandFailed:
-                    if not (await self._state(monitor)).concluded:  # it may have ended just then
+                    if not _state(await self._job(monitor)).concluded:  # it may have ended just then
                         raise
         await self._until(lambda state: state.concluded, fails=False)
 
@@ -107,28 +107,30 @@ class BlockJob:
     async def _looked_after(self) -> JobState:
         """Its state; one that waits to end is let go, one that has ended is dismissed, and what that frees closed."""
         async with connected(self._connector, self._domain) as monitor:
-            if (await self._job(monitor)).status == "pending":
+            job = await self._job(monitor)
+            if job.status == "pending":
                 await graph.flush(monitor)
                 await monitor.execute("job-finalize", {"id": self.id})
-            state = await self._state(monitor)
+                job = await self._job(monitor)
+            state = _state(job)
             if state.concluded:
                 await monitor.execute("job-dismiss", {"id": self.id})
                 await graph.close_unused(monitor)
             return state
-
-    async def _state(self, monitor: Monitor) -> JobState:
-        job = await self._job(monitor)
-        return JobState(
-            self.id,
-            job.current_progress,
-            job.total_progress,
-            ready=job.status in _READY,
-            concluded=job.status == "concluded",
-            error=job.error,
-        )
 
     async def _job(self, monitor: Monitor) -> JobInfo:
         for job in await ask(monitor, "query-jobs", tuple[JobInfo, ...]):
             if job.id == self.id:
                 return job
         raise NotFound(f"QEMU of {self._domain.name} knows no job {self.id!r}", id="no-such-job")
+
+
+def _state(job: JobInfo) -> JobState:
+    return JobState(
+        job.id,
+        job.current_progress,
+        job.total_progress,
+        ready=job.status in _READY,
+        concluded=job.status == "concluded",
+        error=job.error,
+    )
