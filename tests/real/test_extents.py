@@ -57,6 +57,9 @@ def test_clusters_are_where_qemu_img_says(tool, tmp_path, options) -> None:
     tool("io", "-f", "qcow2", "-c", "write -q 1M 512k", "-c", "write -q 5M 64k", "-c", "write -q 15M 1M", "a.qcow2")
     if "compat" not in options:
         tool("io", "-f", "qcow2", "-c", "write -q -z 8M 2M", "a.qcow2")
+    if "extended_l2" in options:  # whose clusters can be there in part
+        tool("io", "-f", "qcow2", "-c", "write -q 3M 2k", "-c", "write -q -z 3078k 6k", "a.qcow2")
+        tool("io", "-f", "qcow2", "-c", "write -q 10258k 20k", "a.qcow2")
     assert ours(tmp_path / "a.qcow2", Format.QCOW2) == told(tool, "a.qcow2", "qcow2")
 
 

@@ -1,5 +1,7 @@
 """Where the clusters of a qcow2 image are, for the active state and for every internal snapshot in it.
 
+With extended L2 entries the 32 parts of a cluster, each of which can be read from the backing file.
+
 As `qcow2.metadata`, this asks for spans of the file and is sent their bytes. An L2 table that several states share, as
 most are, is read and decoded once. Compressed clusters count as whole ones.
 """
@@ -15,6 +17,8 @@ from xensnap.model import ZEROS, Extent
 _ENTRY = Struct(">QIHHIIQII")
 _OFFSET_BITS = 0x00FFFFFFFFFFFE00
 _COMPRESSED, _ZERO = 1 << 62, 1
+_PARTS = 32
+_ALL_THERE = (1 << _PARTS) - 1
 
 Steps = Generator[Span, bytes, tuple[Extent, ...]]
 
@@ -29,7 +33,7 @@ def extents(path: str) -> Generator[Span, bytes, dict[str, tuple[Extent, ...]]]:
         Damaged: as `qcow2.metadata`, or a table lies beyond the end of the file.
     """
     header = (yield from qcow2.metadata(path, snapshots=False)).header
-    tables: dict[int, tuple[tuple[int, int], ...]] = {}
+    tables: dict[int, tuple[Extent, ...]] = {}
     found = {"": (yield from _state(path, header, header.l1_offset, header.l1_entries, tables))}
     for snapshot_id, l1_offset, l1_entries in (yield from _snapshots(path, header)):
         if l1_entries * 8 > qcow2.L1_BYTES_MAX:
@@ -87,9 +91,7 @@ def _snapshots(path: str, header: Header) -> Generator[Span, bytes, list[tuple[s
     return found
 
 
-def _state(
-    path: str, header: Header, l1_offset: int, l1_entries: int, tables: dict[int, tuple[tuple[int, int], ...]]
-) -> Steps:
+def _state(path: str, header: Header, l1_offset: int, l1_entries: int, tables: dict[int, tuple[Extent, ...]]) -> Steps:
     """The extents of one state, neighbours joined."""
     wide = header.incompatible & qcow2.EXTENDED_L2 != 0
     entries = header.cluster_size_bytes // (16 if wide else 8)
@@ -108,30 +110,50 @@ def _state(
             table = yield Span(offset, header.cluster_size_bytes)
             if len(table) < header.cluster_size_bytes:
                 raise _damaged(path, offset, "the file ends within an L2 table")
-            tables[offset] = tuple(_decoded(table, wide=wide, version=header.version))
-        for index, place in tables[offset]:
-            start = number * covered + index * header.cluster_size_bytes
-            _add(joined, Extent(start, header.cluster_size_bytes, place))
+            decoded = _wide(table) if wide else _decoded(table, version=header.version)
+            tables[offset] = tuple(decoded)
+        for start, length, place in tables[offset]:
+            _add(joined, Extent(number * covered + start, length, place))
     return tuple(joined)
 
 
-def _decoded(table: bytes, *, wide: bool, version: int) -> Iterator[tuple[int, int]]:
-    """Index and place of each cluster that an L2 table has."""
-    words = unpack(f">{len(table) // 8}Q", table)
-    for index, word in enumerate(words[:: 2 if wide else 1]):
-        if not word and not wide:
+def _decoded(table: bytes, *, version: int) -> Iterator[Extent]:
+    """Each cluster that an L2 table of one cluster has, from where its own part of the disk begins."""
+    size = len(table)
+    for index, word in enumerate(unpack(f">{size // 8}Q", table)):
+        if not word:
             continue
         if word & _COMPRESSED:
-            yield index, (word & ~(1 << 63)) << qcow2.CLUSTER_BITS_MAX  # beyond every offset, apart from all others
-        elif wide:
-            if word & _OFFSET_BITS:
-                yield index, word & _OFFSET_BITS
-            elif words[2 * index + 1] >> 32:
-                yield index, ZEROS
+            yield Extent(index * size, size, _apart(word))
         elif version > 2 and word & _ZERO:
-            yield index, ZEROS
+            yield Extent(index * size, size, ZEROS)
         elif word & _OFFSET_BITS:
-            yield index, word & _OFFSET_BITS
+            yield Extent(index * size, size, word & _OFFSET_BITS)
+
+
+def _wide(table: bytes) -> Iterator[Extent]:
+    """The same of an L2 table with extended entries: which parts of a cluster are there, and which ones are zeros."""
+    size = len(table)
+    words = unpack(f">{size // 8}Q", table)
+    for index, word in enumerate(words[::2]):
+        if word & _COMPRESSED:
+            yield Extent(index * size, size, _apart(word))
+        elif parts := words[2 * index + 1]:
+            if parts == _ALL_THERE:
+                yield Extent(index * size, size, word & _OFFSET_BITS)
+                continue
+            part_bytes = size // _PARTS
+            for part in range(_PARTS):
+                start = part * part_bytes
+                if parts >> part & 1:
+                    yield Extent(index * size + start, part_bytes, (word & _OFFSET_BITS) + start)
+                elif parts >> _PARTS + part & 1:
+                    yield Extent(index * size + start, part_bytes, ZEROS)
+
+
+def _apart(word: int) -> int:
+    """A place for a compressed cluster: beyond every offset, apart from all others."""
+    return (word & ~(1 << 63)) << qcow2.CLUSTER_BITS_MAX
 
 
 def _add(joined: list[Extent], extent: Extent) -> None:
