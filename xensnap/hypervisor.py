@@ -125,8 +125,12 @@ class Files(Protocol):
         A file with a second name is left alone: EMLINK. Not durable until `sync`.
         """
 
-    async def sync(self, path: str) -> None:
-        """Make the content of a file durable. `FileFailed`: unknown; what was written may be lost. Costs one fsync."""
+    async def sync(self, path: str, *, after: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Make the content of a file durable. `FileFailed`: unknown; what was written may be lost. Costs one fsync.
+
+        With `after`, once that is done, in which somebody else may write the file and sync it: what fails to reach the
+        disk meanwhile is told here, too. An error is told once to each who had the file open before it (Linux 4.13).
+        """
 
     async def sync_dir(self, path: str) -> None:
         """Make the names in a directory durable. `FileFailed`: unknown. Costs one fsync."""
@@ -481,6 +485,8 @@ class Job(Protocol):
         """Return when it is ready or concluded. `Failed` when it ended with an error: unknown, look at the chain.
 
         `Failed` with id `job-stalled` when it makes no headway for so long (see `Headway`): none, it still runs.
+        `Failed` with id `job-failed`, or `FileFailed`, also where what it has copied cannot be made durable: it still
+        waits for that, and the images read the same as before.
         """
 
     async def complete(self, *, patience_s: float = PATIENCE_S) -> None:

@@ -2,7 +2,7 @@
 
 import errno
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from os import strerror
 
 from simulator.core.unmodelled import NotModelled
@@ -108,8 +108,10 @@ class SimulatedFiles:
             "write-part", "write to", path, over(data), (over(data[: len(data) // 2]),), known=Effect.UNKNOWN
         )
 
-    async def sync(self, path: str) -> None:
+    async def sync(self, path: str, *, after: Callable[[], Awaitable[None]] | None = None) -> None:
         """Content durable."""
+        if after is not None:
+            await after()
         await self._alter("fsync", "sync", path, lambda fs: fs.sync(path), known=Effect.UNKNOWN)
 
     async def sync_dir(self, path: str) -> None:

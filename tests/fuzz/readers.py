@@ -81,6 +81,9 @@ def read_answers(told: Any) -> None:
         for device in graph.devices():
             graph.top(device, "xvda")
         graph.unused()
+        graph.written()
+        for job in read.get("query-jobs", ()):
+            graph.copying(job.id)
 
 
 def _answers(data: bytes) -> None:

@@ -28,11 +28,17 @@ ANSWERS = {
             {"id": 1, "type": "block-backend", "name": "d"},
             {"id": 2, "type": "block-driver", "name": "o"},
             {"id": 3, "type": "block-driver", "name": "b"},
+            {"id": 4, "type": "block-job", "name": "j"},
         ],
-        "edges": [{"parent": 1, "child": 2, "name": "root"}, {"parent": 2, "child": 3, "name": "backing"}],
+        "edges": [
+            {"parent": 1, "child": 2, "name": "root"},
+            {"parent": 2, "child": 3, "name": "backing"},
+            {"parent": 4, "child": 2, "name": "active node"},
+            {"parent": 4, "child": 3, "name": "intermediate node"},
+        ],
     },
 }
-"""Of a QEMU with one disk, an overlay on a base."""
+"""Of a QEMU with one disk, an overlay on a base, which a job pulls up into it."""
 STORE = f"{SimulatedHost.root}/{UUID}"
 
 

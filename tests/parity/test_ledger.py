@@ -61,7 +61,7 @@ def test_a_known_difference_is_still_there(entry: Callable[[Shells], None]) -> N
 
 A_JOB_IN_A_GRAPH = (
     "x-debug-query-block-graph while a job is at work",
-    "which permissions a job and its filter hold, and its own nodes, are not modelled",
+    "which permissions a job and its filter hold, and what one that has ended still stands on, are not modelled",
 )
 
 

@@ -1,14 +1,16 @@
 """`x-debug-query-block-graph`: which node hangs below which, and what stands on them.
 
-Permissions are told as for a disk that is written to; what devices and jobs really hold of them is not modelled.
+Permissions are told as for a disk that is written to; what devices and jobs really hold of them is not modelled, nor
+is what a job that has ended stands on until somebody dismisses it.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from simulator.qemu.board import Board, Place, places, require_media
 from simulator.qemu.commands.command import Command, Result
-from simulator.qemu.graph import BlockJob, Drive, Node
-from simulator.qemu.jobs import STREAM
+from simulator.qemu.graph import BACKUP, BlockJob, Drive, Node
+from simulator.qemu.jobs import COMMIT, STREAM
 from simulator.qemu.schema import Arguments
 from xensnap.model import Format
 
@@ -52,7 +54,7 @@ def _graph(board: Board, _arguments: Arguments) -> Result:
             told.edge(backend, _top(board, told, drive), "root", _READS, _ALL)
     for job in board.qemu.jobs:
         if not job.over:
-            _job(told, job)
+            _job(board, told, job)
     for place in places(board.qemu):
         node = place.node
         number = told.driver(node.name)
@@ -81,12 +83,37 @@ def _upper(board: Board, told: _Told, node: Node) -> int:
     return told.driver(job.filter_name if job else node.name)
 
 
-def _job(told: _Told, job: BlockJob) -> None:
+def _job(board: Board, told: _Told, job: BlockJob) -> None:
     number = told.node("block-job", job.id)
+    for role, name in _worked_on(board, job):
+        told.edge(number, told.driver(name), role, _READS, _ALL)
     if job.filter_name:
-        told.edge(number, told.driver(job.filter_name), "main node", _READS, _ALL)
         below = "file" if job.kind == STREAM else "backing"
         told.edge(told.driver(job.filter_name), told.driver(job.source), below, [], _ALL)
+
+
+def _worked_on(board: Board, job: BlockJob) -> Iterator[tuple[str, str]]:
+    """As what a job has which nodes."""
+    chain = next(([node.name for node in place.drive.chain] for place in places(board.qemu) if _is_of(place, job)), [])
+    if job.kind == BACKUP or not chain:
+        yield "main node", job.filter_name
+        return
+    upper = chain.index(job.source)
+    lower = chain.index(job.target) if job.target else len(chain)
+    active = job.kind == COMMIT and not upper
+    yield "main node", chain[0] if job.kind == COMMIT and upper else job.filter_name
+    if job.kind == STREAM or active:
+        yield "active node" if job.kind == STREAM else "source", job.source
+        upper += 1
+    for name in chain[upper:lower]:
+        yield "intermediate node", name
+    if job.kind == COMMIT:
+        yield "target" if active else "base", job.target
+
+
+def _is_of(place: Place, job: BlockJob) -> bool:
+    names = [node.name for node in place.drive.chain]
+    return job.source in names and (not job.target or job.target in names)
 
 
 COMMANDS = {"x-debug-query-block-graph": Command({}, _graph)}

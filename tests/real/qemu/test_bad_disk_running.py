@@ -29,11 +29,12 @@ KINDS = {"internal": Kind.INTERNAL, "external": Kind.EXTERNAL}
 
 
 @contextmanager
-def bad(pid: int, image: str, number: int, log: Path = Path(os.devnull)) -> Iterator[None]:
-    """Meanwhile the image cannot be written to, from the n-th write of each thread on; those that fail are logged."""
+def bad(pid: int, *images: str, number: int = 1, log: Path = Path(os.devnull)) -> Iterator[None]:
+    """Meanwhile the images cannot be written to, from the n-th write of each thread on; those that fail are logged."""
     fails = f"inject={WRITES}:error=EIO:when={number}+"
-    words = ["strace", "-q", "-f", "-o", str(log), "-P", image, "-e", f"trace={WRITES}", "-e", fails]
-    tracer = subprocess.Popen([*words, "-p", str(pid)], stderr=subprocess.DEVNULL)
+    words = ["strace", "-q", "-f", "-o", str(log), "-e", f"trace={WRITES}", "-e", fails]
+    paths = [word for image in images for word in ("-P", image)]
+    tracer = subprocess.Popen([*words, *paths, "-p", str(pid)], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + PATIENCE_S
         while not followed(pid):
@@ -73,7 +74,7 @@ MORE = [
 def test_what_qemu_cannot_write_is_told_and_put_right(lab: Lab, verb: str, kind: str, image: str, number: int) -> None:
     domain, engine = with_two_snapshots(lab, KINDS[kind])
     lab.run(lab.toolstack.pause(lab.seen(domain)))
-    with bad(pid_of(lab, domain), written(engine, image), number):
+    with bad(pid_of(lab, domain), written(engine, image), number=number):
         honestly(engine, verb, KINDS[kind])
     recovered(lab, engine)
     if lab.seen(domain).state is RunState.PAUSED:
@@ -92,7 +93,8 @@ def test_a_guest_that_writes_meanwhile_loses_only_what_it_was_told_of(
 ) -> None:
     domain, engine = with_two_snapshots(lab, KINDS[kind])
     number = 20 * number if verb.startswith("delete") else 1 + number % 4
-    with bad(pid_of(lab, domain), written(engine, image), number, log := lab.directory.with_suffix(".log")):
+    log = lab.directory.with_suffix(".log")
+    with bad(pid_of(lab, domain), written(engine, image), number=number, log=log):
         if not verb.startswith("delete"):
             come(log)  # until a guest is reverted, or has another image to write to, there is no time for many writes
         honestly(engine, verb, KINDS[kind])

@@ -22,7 +22,17 @@ from xensnap.backends.local.jobs import PAUSE_S_MAX, BlockJob
 from xensnap.backends.local.machine import sleep
 from xensnap.backends.local.qmp import CommandFailed, connected
 from xensnap.errors import Busy, Failed, NotFound, Reason, Refused, Unknown
-from xensnap.hypervisor import Action, Job, Monitor, MonitorConnector, Node, TakeInternal, TakeOverlay
+from xensnap.hypervisor import (
+    Action,
+    Files,
+    ImageTool,
+    Job,
+    Monitor,
+    MonitorConnector,
+    Node,
+    TakeInternal,
+    TakeOverlay,
+)
 from xensnap.model import Backend, Disk, Domain, Format, Layer
 
 # QEMU's names of the formats that it calls otherwise than libxl.
@@ -38,10 +48,14 @@ class MonitorBlocks(ABC):
 
     Args:
         connector: reaches the domains' monitors.
+        files: make images durable.
+        images: tell what they hold.
     """
 
-    def __init__(self, connector: MonitorConnector) -> None:
+    def __init__(self, connector: MonitorConnector, *, files: Files, images: ImageTool) -> None:
         self._connector = connector
+        self._files = files
+        self._images = images
 
     @abstractmethod
     def _root(self, now: Graph, domain: Domain, vdev: str) -> Node | None:
@@ -173,14 +187,14 @@ class MonitorBlocks(ABC):
     async def flush(self, domain: Domain) -> None:
         """See `BlockLayer.flush`."""
         async with connected(self._connector, domain) as monitor:
-            await graph.flush(monitor)
+            await graph.flush_all(monitor, self._files)
 
     async def job(self, domain: Domain, job_id: str) -> Job:
         """See `BlockLayer.job`.
 
         Whoever took note of its end may have died before he closed what it had made superfluous: that is done here.
         """
-        job = BlockJob(self._connector, domain, job_id)
+        job = self._job(domain, job_id)
         try:
             await job.state()
         except NotFound:
@@ -193,7 +207,10 @@ class MonitorBlocks(ABC):
         self, monitor: Monitor, domain: Domain, command: str, arguments: dict[str, Any], job_id: str
     ) -> Job:
         await monitor.execute(command, arguments | {"job-id": job_id, "auto-dismiss": False})
-        return BlockJob(self._connector, domain, job_id)
+        return self._job(domain, job_id)
+
+    def _job(self, domain: Domain, job_id: str) -> BlockJob:
+        return BlockJob(self._connector, domain, job_id, files=self._files, images=self._images)
 
     async def _require_own_names(self, domain: Domain, nodes: Sequence[Node]) -> None:
         """QEMU reopens images by name when it changes who may write them: a name must still lead to its image."""

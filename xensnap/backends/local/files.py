@@ -119,14 +119,17 @@ class LocalFiles:
             os.lseek(fd, offset, os.SEEK_SET)
             _write(fd, data)
 
-    async def sync(self, path: str) -> None:
+    async def sync(self, path: str, *, after: Callable[[], Awaitable[None]] | None = None) -> None:
         """See `Files.sync`. Follows links: an image may be one, and nothing is changed but how safe it is."""
         with _telling(path, "sync", Effect.UNKNOWN):
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            try:
+        try:
+            if after is not None:
+                await after()
+            with _telling(path, "sync", Effect.UNKNOWN):
                 os.fdatasync(fd)  # content and length; what qemu-img has synced already costs next to nothing so
-            finally:
-                os.close(fd)
+        finally:
+            os.close(fd)
 
     async def sync_dir(self, path: str) -> None:
         """See `Files.sync_dir`. Follows links: the names in a directory are the same, however one gets there."""

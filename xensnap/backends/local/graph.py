@@ -7,15 +7,35 @@ puts above or between images are no images and are left out here.
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from xensnap.backends.local.replies import BlockGraph, JobInfo, NamedNode, ask, unreadable
 from xensnap.errors import Busy, Effect, Failed
-from xensnap.hypervisor import Monitor, Node
+from xensnap.hypervisor import Files, Monitor, Node
 from xensnap.model import Format, Layer
 
 GRAPH = "x-debug-query-block-graph"
 _FORMATS = {format.value: format for format in Format} | {"vpc": Format.VHD}
+
+
+class Copying(NamedTuple):
+    """What a job that merges images copies.
+
+    Attributes:
+        node: the image that it copies into.
+        into: the same.
+        out_of: the images that it copies from, the upper ones first.
+        below: what it will stand on instead; None of a commit, and where there will be nothing.
+        over: whether it writes over what that image has of its own; else it only adds what is not there.
+        zeros: whether zeros that were written like data can become marks for zeros.
+    """
+
+    node: str
+    into: Layer
+    out_of: tuple[Layer, ...]
+    below: Layer | None
+    over: bool
+    zeros: bool
 
 
 class Graph:
@@ -38,12 +58,16 @@ class Graph:
         self._below: dict[str, dict[str, str]] = {}
         self._roots: dict[str, str] = {}
         self._used: set[str] = set()
+        self._worked_on: dict[str, dict[str, list[str]]] = {}
+        jobs = {node.id for node in told.nodes if node.type == "block-job"}
         for edge in told.edges:
             if not {edge.parent, edge.child} <= names.keys():
                 raise unreadable(GRAPH, f"{edge.parent} or {edge.child} is no node of it")
             parent, child = names[edge.parent], names[edge.child]
             self._used.add(child)
-            if edge.parent in devices:
+            if edge.parent in jobs:
+                self._worked_on.setdefault(parent, {}).setdefault(edge.name, []).append(child)
+            elif edge.parent in devices:
                 self._roots[parent] = child
             else:
                 self._below.setdefault(parent, {})[edge.name] = child
@@ -60,9 +84,36 @@ class Graph:
         """The nodes that devices stand on."""
         return tuple(self._roots.values())
 
-    def written(self) -> list[str]:
-        """The images that this QEMU may write: those that the guest does, and those that jobs work on."""
-        return [name for name, told in self._named.items() if told.drv in _FORMATS and not told.ro]
+    def written(self) -> dict[str, Layer]:
+        """The images that this QEMU may write, by node: those that the guest does, and those that jobs work on."""
+        return {name: _layer(told) for name, told in self._named.items() if told.drv in _FORMATS and not told.ro}
+
+    def copying(self, job: str) -> "Copying":
+        """What a stream, or a commit into the middle, copies where.
+
+        `Failed` with id `qmp-answer`: it is no such job (the names are those of 7.2.22).
+        """
+        works_on = self._worked_on.get(job, {})
+        up, down = works_on.get("active node", []), works_on.get("base", [])
+        out_of = sorted(works_on.get("intermediate node", []), key=self._depth)[::-1]
+        images = {name for name, told in self._named.items() if told.drv in _FORMATS}
+        if len(up + down) != 1 or not out_of or not {*up, *down, *out_of} <= images:
+            raise unreadable(GRAPH, f"the job {job} copies into {' and '.join(up + down) or 'nothing'}")
+        into = self._named[(up + down)[0]]
+        zeros = bool(up) or into.detect_zeroes != "off"
+        layers = tuple(_layer(self._named[name]) for name in out_of)
+        below = self._below.get(out_of[-1], {}).get("backing") if up else None
+        stands_on = _layer(self._named[below]) if below in images else None
+        return Copying(into.node_name, _layer(into), layers, stands_on, over=bool(down), zeros=zeros)
+
+    def _depth(self, name: str) -> int:
+        """How many nodes lie below one."""
+        below = name
+        for depth in range(len(self._below) + 1):
+            if "backing" not in self._below.get(below, {}):
+                return depth
+            below = self._below[below]["backing"]
+        raise unreadable(GRAPH, f"{name!r} stands on itself")
 
     def unused(self) -> list[str]:
         """Images that were opened by name (ours all are) and that nothing stands on any more, but that stay open."""
@@ -83,7 +134,7 @@ class Graph:
             name = below.get("backing") or (None if is_image else below.get("file"))
         node: Node | None = None
         for told in reversed(images):
-            node = Node(told.node_name, vdev, Layer(path_of(told.image.filename), _FORMATS[told.drv]), told.ro, node)
+            node = Node(told.node_name, vdev, _layer(told), told.ro, node)
         return node
 
 
@@ -92,6 +143,10 @@ def chain(node: Node | None) -> Iterator[Node]:
     while node is not None:
         yield node
         node = node.backing
+
+
+def _layer(told: NamedNode) -> Layer:
+    return Layer(path_of(told.image.filename), _FORMATS[told.drv])
 
 
 def path_of(filename: str) -> str:
@@ -135,17 +190,33 @@ async def read(monitor: Monitor) -> Graph:
     return Graph(named, await ask(monitor, GRAPH, BlockGraph))
 
 
-async def flush(monitor: Monitor) -> None:
-    """Make durable what QEMU has written of all images, and write what it has of their tables in its memory.
+async def flush_all(monitor: Monitor, files: Files) -> None:
+    """`flush` of all images that QEMU may write: one below is not reached through the one above it."""
+    for name, layer in (await read(monitor)).written().items():
+        await flush(monitor, files, name, layer)
 
-    QMP has no command for it; the human monitor has. An image below is not reached through the one above it, so each is
-    told. `Failed`: one is not there any more. What the disk itself refuses nobody is told of (7.2.22, qemu.md 186).
+
+async def flush(monitor: Monitor, files: Files, name: str, layer: Layer) -> None:
+    """Make durable what QEMU has written of an image, and write what it has of its tables in its memory.
+
+    QMP has no command for it; the human monitor has, and does not tell whether it could (7.2.22, qemu.md 186). What the
+    disk refuses is heard from the file. Tables that could not be written stay in QEMU's memory, and nobody is told.
+
+    Raises:
+        Failed: `qmp-error`, the node is not there any more.
+        FileFailed: what was written did not reach the disk.
     """
-    for name in (await read(monitor)).written():
+
+    async def flushed() -> None:
         said = await monitor.execute("human-monitor-command", {"command-line": f"qemu-io {name} flush"})
         if said:
             cause = f"QEMU cannot make {name} durable: {said.strip()}"
             raise Failed(cause, id="qmp-error", effect=Effect.UNKNOWN)
+
+    if layer.path.startswith("/"):
+        await files.sync(layer.path, after=flushed)
+    else:
+        await flushed()  # an image that is no file of this machine
 
 
 async def close_unused(monitor: Monitor) -> None:

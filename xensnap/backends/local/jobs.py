@@ -7,17 +7,26 @@ dismisses the job and closes the images that are no longer in use.
 A job that lets an image stand on another one writes the header of that image when it ends, and the tables that lead to
 what it has copied may be in QEMU's memory then: a QEMU that dies just there leaves an image that reads what it read
 long ago, and is called clean (measured: 7.2.22, killed when `block-stream` was concluded). Such jobs are started so
-that they wait (`pending`) before the header is written; whoever looks after one makes all durable first.
+that they wait (`pending`) before the header is written; whoever looks after one makes all durable first: `copied`.
 """
 
 from collections.abc import Callable
 
-from xensnap.backends.local import graph
+from xensnap.backends.local import copied, graph
 from xensnap.backends.local.machine import clock_s, sleep
 from xensnap.backends.local.qmp import CommandFailed, connected
 from xensnap.backends.local.replies import JobInfo, ask
 from xensnap.errors import Effect, Failed, NotFound
-from xensnap.hypervisor import PATIENCE_S, Headway, JobState, Monitor, MonitorConnector, stalled
+from xensnap.hypervisor import (
+    PATIENCE_S,
+    Files,
+    Headway,
+    ImageTool,
+    JobState,
+    Monitor,
+    MonitorConnector,
+    stalled,
+)
 from xensnap.model import Domain
 
 _FIRST_PAUSE_S = 0.005
@@ -35,12 +44,18 @@ class BlockJob:
         connector: reaches the domain's monitor; it is held for single questions only, never for the job's life.
         domain: whose QEMU it runs in.
         id: its id.
+        files: make durable what it has copied.
+        images: tell whether it has arrived.
     """
 
-    def __init__(self, connector: MonitorConnector, domain: Domain, id: str) -> None:
+    def __init__(
+        self, connector: MonitorConnector, domain: Domain, id: str, *, files: Files, images: ImageTool
+    ) -> None:
         self._connector = connector
         self._domain = domain
         self.id = id
+        self._files = files
+        self._images = images
 
     async def state(self) -> JobState:
         """See `Job.state`."""
@@ -108,15 +123,21 @@ class BlockJob:
         """Its state; one that waits to end is let go, one that has ended is dismissed, and what that frees closed."""
         async with connected(self._connector, self._domain) as monitor:
             job = await self._job(monitor)
-            if job.status == "pending":
-                await graph.flush(monitor)
-                await monitor.execute("job-finalize", {"id": self.id})
-                job = await self._job(monitor)
-            state = _state(job)
-            if state.concluded:
-                await monitor.execute("job-dismiss", {"id": self.id})
-                await graph.close_unused(monitor)
-            return state
+            if job.status != "pending":
+                return await self._noted(monitor, job)
+            copying = await copied.flushed(monitor, self.id, self._files)
+        # The tables of a large image take a while to read.
+        await copied.require_arrived(copying, self._images)
+        async with connected(self._connector, self._domain) as monitor:
+            await monitor.execute("job-finalize", {"id": self.id})
+            return await self._noted(monitor, await self._job(monitor))
+
+    async def _noted(self, monitor: Monitor, job: JobInfo) -> JobState:
+        state = _state(job)
+        if state.concluded:
+            await monitor.execute("job-dismiss", {"id": self.id})
+            await graph.close_unused(monitor)
+        return state
 
     async def _job(self, monitor: Monitor) -> JobInfo:
         for job in await ask(monitor, "query-jobs", tuple[JobInfo, ...]):

@@ -45,6 +45,7 @@ class NamedNode(msgspec.Struct, frozen=True, rename="kebab"):
     drv: str
     ro: bool
     image: ImageFile
+    detect_zeroes: str = msgspec.field(name="detect_zeroes", default="off")
 
 
 class GraphNode(msgspec.Struct, frozen=True):

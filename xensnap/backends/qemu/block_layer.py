@@ -6,7 +6,7 @@ from xensnap.backends.local.qmp import SocketConnector
 from xensnap.backends.local.replies import Status, ask
 from xensnap.backends.qemu import memory
 from xensnap.backends.qemu.processes import Processes
-from xensnap.hypervisor import Monitor, Node
+from xensnap.hypervisor import Files, ImageTool, Monitor, Node
 from xensnap.model import Domain
 
 
@@ -16,10 +16,12 @@ class QemuBlocks(MonitorBlocks):
     Args:
         connector: reaches the domains' monitors.
         processes: says what a QEMU has open under which inode.
+        files: make images durable.
+        images: tell what they hold.
     """
 
-    def __init__(self, connector: SocketConnector, processes: Processes) -> None:
-        super().__init__(connector)
+    def __init__(self, connector: SocketConnector, processes: Processes, *, files: Files, images: ImageTool) -> None:
+        super().__init__(connector, files=files, images=images)
         self._processes = processes
 
     def _root(self, now: Graph, domain: Domain, vdev: str) -> Node | None:  # noqa: ARG002 -- devices have our names

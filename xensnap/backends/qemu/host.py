@@ -65,7 +65,7 @@ class QemuHost:
             self.capabilities |= _RUNNING | ({Capability.DOWNTIME_LIMIT} if accelerator != "tcg" else set())
             processes = Processes(os.path.join(self._directory, "run"), self.files, self.machine, runner)
             connector = monitor_of(processes)
-            blocks = QemuBlocks(connector, processes)
+            blocks = QemuBlocks(connector, processes, files=self.files, images=self.images)
             self.blocks = blocks
             self.toolstack = RunningDomains(
                 self._directory,

@@ -6,7 +6,7 @@ from xensnap.backends.local import graph
 from xensnap.backends.local.block_layer import MonitorBlocks
 from xensnap.backends.local.graph import Graph
 from xensnap.backends.local.replies import Status, ask
-from xensnap.hypervisor import Machine, Monitor, MonitorConnector, Node
+from xensnap.hypervisor import Files, ImageTool, Machine, Monitor, MonitorConnector, Node
 from xensnap.model import Domain
 
 
@@ -16,10 +16,12 @@ class XenBlocks(MonitorBlocks):
     Args:
         connector: reaches the domains' monitors.
         machine: tells which process has a file open.
+        files: make images durable.
+        images: tell what they hold.
     """
 
-    def __init__(self, connector: MonitorConnector, machine: Machine) -> None:
-        super().__init__(connector)
+    def __init__(self, connector: MonitorConnector, machine: Machine, *, files: Files, images: ImageTool) -> None:
+        super().__init__(connector, files=files, images=images)
         self._machine = machine
 
     def _root(self, now: Graph, domain: Domain, vdev: str) -> Node | None:

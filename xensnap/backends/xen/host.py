@@ -100,7 +100,7 @@ class XenHost:
         kept = Userdata(low.files, userdata, low.machine)
         domains = XenDomains(xl, low.files, remembered, kept)
         self._domains = domains
-        blocks = XenBlocks(low.connector, low.machine)
+        blocks = XenBlocks(low.connector, low.machine, files=low.files, images=low.images)
         self.blocks: BlockLayer = blocks
         starts = Starts(
             xl,
