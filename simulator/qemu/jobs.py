@@ -90,6 +90,9 @@ def stream(
     """
     drive = _free(qemu, vdev, job_id)
     upper = place(drive, layer)
+    into = graph.current(fs, drive.chain[upper])
+    if isinstance(into, Qcow2) and into.extended_l2:
+        raise NotModelled("a stream into an image with extended L2 entries, of which QEMU may die (qemu.md 189)")
     lower = place(drive, base) if base is not None else len(drive.chain)
     if lower <= upper:
         raise QmpError(f"Node '{drive.chain[lower].name}' is not a backing image of '{drive.chain[upper].name}'")

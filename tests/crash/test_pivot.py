@@ -252,6 +252,50 @@ def test_a_base_that_is_larger_than_the_disk_waits_until_the_domain_is_off() -> 
     assert host.visible_layer(BASE)[0] == SIZE // 2
 
 
+def test_nothing_is_copied_up_into_extended_l2_entries_while_the_guest_runs() -> None:
+    host = SimulatedHost.fresh()
+    host.add_domain(GUEST, UUID, [Disk("xvda", host.create_image(BASE.path, BASE.format, SIZE).path, BASE.format)])
+    engine = Engine(host)
+    engine.create(GUEST, CreateRequest("one", disk_only=True))
+    host.write(GUEST, "xvda", CLUSTER, CLUSTER)
+    frozen = engine.view(GUEST).domain.disks[0].layer
+    engine.create(GUEST, CreateRequest("two", disk_only=True))
+    path = engine.view(GUEST).domain.disks[0].path
+    host.run(host.files.remove(path))  # which an operator makes anew, as he likes it better
+    host.create_image(path, size_bytes=SIZE, backing=frozen, extended_l2=True)
+    host.write(GUEST, "xvda", 2 * CLUSTER, CLUSTER // 2)
+    held = host.visible(GUEST)
+    host.start(UUID)
+    engine.delete(GUEST, DeleteRequest("two"))
+    assert [each.why for each in engine.compact(GUEST).stays] == [
+        f"QEMU may die of copying into {path}, which has extended L2 entries, while the domain runs"
+    ]
+    engine.stop(GUEST)
+    assert not engine.compact(GUEST).stays
+    assert host.visible(GUEST) == held
+
+
+def test_nothing_is_copied_up_over_the_end_of_a_smaller_image_while_the_guest_runs() -> None:
+    host = SimulatedHost.fresh()
+    host.add_domain(GUEST, UUID, [Disk("xvda", host.create_image(BASE.path, BASE.format, SIZE).path, BASE.format)])
+    host.write(GUEST, "xvda", SIZE - CLUSTER, CLUSTER)
+    engine = Engine(host)
+    engine.create(GUEST, CreateRequest("one", disk_only=True))
+    host.resize(GUEST, "xvda", SIZE // 2)
+    engine.create(GUEST, CreateRequest("two", disk_only=True))
+    host.resize(GUEST, "xvda", SIZE)
+    held = host.visible(GUEST)
+    host.start(UUID)
+    engine.delete(GUEST, DeleteRequest("two"))
+    assert host.visible(GUEST) == held
+    assert [each.why for each in engine.compact(GUEST).stays] == [
+        "it is smaller than the images above and below it, and is only merged while the domain is off"
+    ]
+    engine.stop(GUEST)
+    assert not engine.compact(GUEST).stays
+    assert host.visible(GUEST) == held
+
+
 def test_of_a_domain_started_from_a_file_nobody_starts_what_is_left_behind() -> None:
     host = hidden(described_by=DescribedBy.OPERATOR)
     overlay = chain(host)[0]
