@@ -177,6 +177,16 @@ class Living(RuleBasedStateMachine):
         self.away[vdev] = (disk, self.now.pop(vdev).read)
         counted("detach")
 
+    @precondition(lambda self: self.state is RunState.OFF)
+    @rule(data=st.data(), clusters=st.integers(1, 4))
+    def resize(self, data: st.DataObject, clusters: int) -> None:
+        vdev = data.draw(st.sampled_from(sorted(self.now)))
+        self.host.resize(DOMAIN, vdev, clusters * CLUSTER)
+        kept = self.now[vdev].stored[: clusters * SECTORS]
+        after = kept + (0,) * (clusters * SECTORS - len(kept))
+        self.now[vdev] = Held(after, after)
+        counted("resize")
+
     # When: snapshots -------------------------------------------------------------------------------------------------
 
     @rule(
@@ -232,7 +242,9 @@ class Living(RuleBasedStateMachine):
             yield "image-open-twice"
         if request.disk_only:
             return
-        if self.state is RunState.PAUSED and self.kind != "hvm without drivers":
+        if self.state is RunState.PAUSED and (
+            self.kind != "hvm without drivers" or self.engine.view(DOMAIN).domain.never_ran
+        ):
             yield "paused-guest"
         if request.live and self.kind == "pv":
             yield "no-live-save"
