@@ -424,7 +424,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
         "Somebody pressed Ctrl-C; the message says how the operation ended. Or the doctor found one without an end.",
         "Nothing, or `xensnap recover`.",
     ),
-    "job-failed": ("A block job in QEMU ended with an error.", "`xensnap chain show DOMAIN`; then try again."),
+    "job-failed": (
+        "A block job in QEMU ended with an error, or must not end.",
+        "`xensnap chain show DOMAIN`; then try again.",
+    ),
     "job-stalled": (
         "A block job in QEMU came no nearer to its end: the guest writes faster than its disk is copied. It was ended.",
         "Nothing is lost; `xensnap chain compact` when the guest writes less, or when it is off.",

@@ -183,9 +183,10 @@ def why_kept(view: View, base: HiddenBase) -> str:
     written = (image, above[0]) if above and _ours(view, image) else (above[0], image) if above else None
     if written and (reason := next(space.against(view, [space.for_merge(*written)]), None)):
         return reason.cause
-    why = above and (_why_not_up if _ours(view, image) else _why_not_down)(view, base, image, above[0])
-    if why:
-        return why
+    if above:
+        against = _why_not_up if _ours(view, image) else _why_not_down
+        if why := against(view, base, image, above[0]):
+            return why
     if above and not _ours(view, image) and base.path.startswith("/dev/"):
         grown = above[0].virtual_size_bytes > image.virtual_size_bytes
         return "the disk has grown beyond its block device" if grown else ""

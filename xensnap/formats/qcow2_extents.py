@@ -1,6 +1,6 @@
 """Where the clusters of a qcow2 image are, for the active state and for every internal snapshot in it.
 
-With extended L2 entries the 32 parts of a cluster, each of which can be read from the backing file.
+With extended L2 entries each of the 32 parts of a cluster is told of apart, for it can be read from the backing file.
 
 As `qcow2.metadata`, this asks for spans of the file and is sent their bytes. An L2 table that several states share, as
 most are, is read and decoded once. Compressed clusters count as whole ones.
@@ -33,7 +33,7 @@ def extents(path: str) -> Generator[Span, bytes, dict[str, tuple[Extent, ...]]]:
         Damaged: as `qcow2.metadata`, or a table lies beyond the end of the file.
     """
     header = (yield from qcow2.metadata(path, snapshots=False)).header
-    tables: dict[int, tuple[Extent, ...]] = {}
+    tables: dict[int, list[Extent]] = {}
     found = {"": (yield from _state(path, header, header.l1_offset, header.l1_entries, tables))}
     for snapshot_id, l1_offset, l1_entries in (yield from _snapshots(path, header)):
         if l1_entries * 8 > qcow2.L1_BYTES_MAX:
@@ -91,7 +91,7 @@ def _snapshots(path: str, header: Header) -> Generator[Span, bytes, list[tuple[s
     return found
 
 
-def _state(path: str, header: Header, l1_offset: int, l1_entries: int, tables: dict[int, tuple[Extent, ...]]) -> Steps:
+def _state(path: str, header: Header, l1_offset: int, l1_entries: int, tables: dict[int, list[Extent]]) -> Steps:
     """The extents of one state, neighbours joined."""
     wide = header.incompatible & qcow2.EXTENDED_L2 != 0
     entries = header.cluster_size_bytes // (16 if wide else 8)
@@ -106,15 +106,24 @@ def _state(path: str, header: Header, l1_offset: int, l1_entries: int, tables: d
         offset = entry & _OFFSET_BITS
         if not offset:
             continue
-        if offset not in tables:
+        found = tables.get(offset)
+        if found is None:
             table = yield Span(offset, header.cluster_size_bytes)
             if len(table) < header.cluster_size_bytes:
                 raise _damaged(path, offset, "the file ends within an L2 table")
-            decoded = _wide(table) if wide else _decoded(table, version=header.version)
-            tables[offset] = tuple(decoded)
-        for start, length, place in tables[offset]:
+            found = []
+            for extent in _wide(table) if wide else _decoded(table, version=header.version):
+                _add(found, extent)
+            if header.snapshot_count:  # who may have the same table
+                tables[offset] = found
+        for start, length, place in found:
             _add(joined, Extent(number * covered + start, length, place))
     return tuple(joined)
+
+
+def is_compressed(extent: Extent) -> bool:
+    """Whether an extent is a compressed cluster, which is never written again where it is."""
+    return extent.place >= _apart(_COMPRESSED)
 
 
 def _decoded(table: bytes, *, version: int) -> Iterator[Extent]:

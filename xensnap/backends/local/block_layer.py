@@ -177,10 +177,11 @@ class MonitorBlocks(ABC):
         async with connected(self._connector, domain) as monitor:
             nodes = await self._chain(monitor, domain, vdev)
             target = _found(nodes, layer)
-            await self._require_own_names(domain, (target,))
+            lower = _found(nodes, base) if base is not None else None
+            copied = nodes[nodes.index(target) : nodes.index(lower) if lower is not None else None]
+            await self._require_own_names(domain, copied)
             arguments: dict[str, Any] = {"device": target.node_name, "auto-finalize": False}
-            if base is not None:
-                lower = _found(nodes, base)
+            if lower is not None:
                 arguments |= {"base-node": lower.node_name, "backing-file": _name_within(target, lower)}
             return await self._start(monitor, domain, "block-stream", arguments, job_id)
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from xensnap.backends.local import graph
 from xensnap.backends.local.graph import Copying
 from xensnap.errors import Effect, Failed
+from xensnap.formats.qcow2_extents import is_compressed
 from xensnap.hypervisor import Files, ImageTool, Monitor
-from xensnap.model import ZEROS, Extent, Format, Layer
-
-_FIRST_COMPAT = "0.10"
+from xensnap.model import ZEROS, Extent, Format
 
 
 async def flushed(monitor: Monitor, job: str, files: Files) -> Copying:
@@ -45,34 +44,35 @@ async def require_arrived(copying: Copying, images: ImageTool) -> None:
     if copying.into.format is not Format.QCOW2:
         return  # it has no tables
     image = await images.inspect(copying.into)
-    if image.compat == _FIRST_COMPAT and not copying.over:
-        return  # what its guest discards is in no table any more, and is not missing
     has = _arrived(copying, await images.extents(copying.into))
     seen_bytes = image.virtual_size_bytes
     for layer in copying.out_of:
-        missing = first_missing((await images.extents(layer))[""], has, size_bytes=seen_bytes)
-        if missing is not None:
-            raise _not_written(image.layer, f"byte {missing} of the disk is in {layer.path} only")
         # An image hides what lies below it, also beyond its own end.
         seen_bytes = min(seen_bytes, (await images.inspect(layer)).virtual_size_bytes)
+        missing = first_missing((await images.extents(layer))[""], has, size_bytes=seen_bytes)
+        if missing is not None:
+            cause = f"QEMU cannot write the tables of {image.layer.path}: "
+            cause += f"byte {missing} of the disk is in {layer.path} only"
+            raise _failed(cause, "Look whether its file system is full or its disk broken, and try again.")
     if copying.below is not None:
         shown_bytes = min(image.virtual_size_bytes, (await images.inspect(copying.below)).virtual_size_bytes)
-        hidden = [Extent(seen_bytes, shown_bytes - seen_bytes, ZEROS)]
-        missing = first_missing(hidden, has, size_bytes=shown_bytes)
+        hidden = Extent(seen_bytes, shown_bytes - seen_bytes, ZEROS)
+        missing = first_missing([hidden], has, size_bytes=shown_bytes)
         if missing is not None:
-            raise _not_written(image.layer, f"from byte {missing} on {copying.below.path} would be seen")
+            cause = f"from byte {missing} on the disk would show what {copying.below.path} holds, which was hidden"
+            raise _failed(cause, "Merge it when the domain is off.")
 
 
-def _not_written(into: Layer, why: str) -> Failed:
-    cause = f"QEMU cannot write the tables of {into.path}: {why}"
-    remedy = "Look whether its file system is full or its disk broken; or try again when the domain is off."
+def _failed(cause: str, remedy: str) -> Failed:
     return Failed(cause, id="job-failed", remedy=remedy, effect=Effect.UNKNOWN)
 
 
 def _arrived(copying: Copying, states: Mapping[str, Sequence[Extent]]) -> Sequence[Extent]:
     """What of an image may be what has been copied into it."""
-    has = tuple(own(states)) if copying.over else states[""]
-    return has if copying.zeros else [extent for extent in has if extent.place != ZEROS]
+    if not copying.over:
+        return states[""]
+    written = (extent for extent in own(states) if not is_compressed(extent))
+    return [extent for extent in written if copying.detects_zeros or extent.place != ZEROS]
 
 
 def own(states: Mapping[str, Sequence[Extent]]) -> Iterator[Extent]:

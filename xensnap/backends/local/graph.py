@@ -1,4 +1,4 @@
-"""The images that a running QEMU has open, made out of its replies. Pure, but for `read`, which asks.
+"""The images that a running QEMU has open, made out of its replies. Pure, but for what is at the end, which asks it.
 
 QEMU tells its nodes in one command and how they hang together in another; names join the two. Filters that a block job
 puts above or between images are no images and are left out here.
@@ -22,12 +22,12 @@ class Copying(NamedTuple):
     """What a job that merges images copies.
 
     Attributes:
-        node: the image that it copies into.
-        into: the same.
+        node: QEMU's name of the image that it copies into.
+        into: that image.
         out_of: the images that it copies from, the upper ones first.
         below: what it will stand on instead; None of a commit, and where there will be nothing.
         over: whether it writes over what that image has of its own; else it only adds what is not there.
-        zeros: whether zeros that were written like data can become marks for zeros.
+        detects_zeros: whether zeros that are written like data may become marks for zeros.
     """
 
     node: str
@@ -35,7 +35,7 @@ class Copying(NamedTuple):
     out_of: tuple[Layer, ...]
     below: Layer | None
     over: bool
-    zeros: bool
+    detects_zeros: bool
 
 
 class Graph:
@@ -88,23 +88,27 @@ class Graph:
         """The images that this QEMU may write, by node: those that the guest does, and those that jobs work on."""
         return {name: _layer(told) for name, told in self._named.items() if told.drv in _FORMATS and not told.ro}
 
-    def copying(self, job: str) -> "Copying":
+    def copying(self, job: str) -> Copying:
         """What a stream, or a commit into the middle, copies where.
 
         `Failed` with id `qmp-answer`: it is no such job (the names are those of 7.2.22).
         """
         works_on = self._worked_on.get(job, {})
         up, down = works_on.get("active node", []), works_on.get("base", [])
-        out_of = sorted(works_on.get("intermediate node", []), key=self._depth)[::-1]
+        out_of = sorted(works_on.get("intermediate node", []), key=self._depth, reverse=True)
         images = {name for name, told in self._named.items() if told.drv in _FORMATS}
-        if len(up + down) != 1 or not out_of or not {*up, *down, *out_of} <= images:
+        if len(up + down) != 1 or not {*up, *down, *out_of} <= images:
             raise unreadable(GRAPH, f"the job {job} copies into {' and '.join(up + down) or 'nothing'}")
         into = self._named[(up + down)[0]]
-        zeros = bool(up) or into.detect_zeroes != "off"
-        layers = tuple(_layer(self._named[name]) for name in out_of)
-        below = self._below.get(out_of[-1], {}).get("backing") if up else None
-        stands_on = _layer(self._named[below]) if below in images else None
-        return Copying(into.node_name, _layer(into), layers, stands_on, over=bool(down), zeros=zeros)
+        below = self._below.get(out_of[-1], {}).get("backing") if up and out_of else None
+        return Copying(
+            into.node_name,
+            _layer(into),
+            tuple(_layer(self._named[name]) for name in out_of),
+            _layer(self._named[below]) if below in images else None,
+            over=bool(down),
+            detects_zeros=into.detect_zeroes != "off",
+        )
 
     def _depth(self, name: str) -> int:
         """How many nodes lie below one."""
@@ -213,10 +217,10 @@ async def flush(monitor: Monitor, files: Files, name: str, layer: Layer) -> None
             cause = f"QEMU cannot make {name} durable: {said.strip()}"
             raise Failed(cause, id="qmp-error", effect=Effect.UNKNOWN)
 
-    if layer.path.startswith("/"):
+    if layer.path.startswith("/") and await files.stat(layer.path) is not None:
         await files.sync(layer.path, after=flushed)
     else:
-        await flushed()  # an image that is no file of this machine
+        await flushed()  # an image that is no file of this machine, or has lost its name
 
 
 async def close_unused(monitor: Monitor) -> None:
