@@ -226,7 +226,7 @@ def completed(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qe
         fs, qemu = _copied(fs, qemu, job, runs)
     except OSError as error:
         return _broken_off(fs, qemu, job, error)
-    drive = _drive(qemu, job)
+    drive = drive_of(qemu, job)
     fs = _target_synced(fs, qemu, job)
     # What comes into the place of a root is written to if that was (QEMU 7.2.22).
     base, *below = drive.chain[_at(qemu, job, job.target) :]
@@ -249,7 +249,7 @@ def cancelled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qe
 
 def left(fs: FileSystem, qemu: Qemu, job: BlockJob) -> list[Run]:
     """What is still to be copied."""
-    drive = _drive(qemu, job)
+    drive = drive_of(qemu, job)
     stack = graph.images(fs, drive)
     upper = _at(qemu, job, job.source)
     if job.kind == COMMIT:
@@ -330,14 +330,14 @@ def _require_alone_in(fs: FileSystem, qemu: Qemu, node: Node) -> None:
 def _copied(fs: FileSystem, qemu: Qemu, job: BlockJob, runs: list[Run]) -> tuple[FileSystem, Qemu]:
     if not runs:
         return fs, qemu
-    drive = _drive(qemu, job)
+    drive = drive_of(qemu, job)
     where = _at(qemu, job, job.target if job.kind == COMMIT else job.source)
     return _put(fs, qemu, drive, where, op.written(graph.images(fs, drive)[where:], runs))
 
 
 def _settled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qemu]:
     """All is copied: the header above says where it goes on from now, and what lies between is closed."""
-    drive = _drive(qemu, job)
+    drive = drive_of(qemu, job)
     if job.kind == COMMIT:
         above, below = _at(qemu, job, job.source) - 1, _at(qemu, job, job.target)
     else:
@@ -355,7 +355,7 @@ def _settled(fs: FileSystem, qemu: Qemu, job: BlockJob) -> tuple[FileSystem, Qem
         raise NotModelled(f"a block job that ends below a {drive.chain[above].layer.format} image")
     name = job.backing_name if form else ""
     fs, qemu = _put(fs, qemu, drive, above, replace(image, backing_name=name, backing_format=form))
-    drive = _drive(qemu, job)
+    drive = drive_of(qemu, job)
     renamed = replace(drive.chain[above], expects=name, readonly=closed)
     lower = tuple(replace(node, below=_called(drive, above)) for node in drive.chain[below : below + 1])
     chain = (*drive.chain[:above], renamed, *lower, *drive.chain[below + 1 :])
@@ -384,7 +384,7 @@ def _ended(
     if job.kind == BACKUP:
         fs, qemu = _target_closed(fs, qemu, job)
     holds = job.holds if job.kind == STREAM else holds
-    drive = _drive(qemu, job)
+    drive = drive_of(qemu, job)
     for node in drive.chain[1:]:
         fs = fs if node.readonly else fs.synced(node.number)
     chain = tuple(replace(node, readonly=True) if node.name == job.reopened else node for node in drive.chain)
@@ -416,7 +416,7 @@ def _called(drive: Drive, at: int) -> str:
 
 def _target_synced(fs: FileSystem, qemu: Qemu, job: BlockJob) -> FileSystem:
     """A commit of the root makes its target durable when it gets ready, and when it pivots."""
-    return fs.synced(_drive(qemu, job).chain[_at(qemu, job, job.target)].number)
+    return fs.synced(drive_of(qemu, job).chain[_at(qemu, job, job.target)].number)
 
 
 def _measured(fs: FileSystem, qemu: Qemu, job: BlockJob) -> Qemu:
@@ -432,14 +432,15 @@ def _with(drive: Drive, where: int, node: Node) -> Drive:
     return replace(drive, chain=(*drive.chain[:where], node, *drive.chain[where + 1 :]))
 
 
-def _drive(qemu: Qemu, job: BlockJob) -> Drive:
+def drive_of(qemu: Qemu, job: BlockJob) -> Drive:
+    """The disk that a job works on."""
     drive = qemu.drive(job.vdev)
     assert drive is not None, "a disk does not go while a job holds it"
     return drive
 
 
 def _at(qemu: Qemu, job: BlockJob, name: str) -> int:
-    return [node.name for node in _drive(qemu, job).chain].index(name)
+    return [node.name for node in drive_of(qemu, job).chain].index(name)
 
 
 def _unlike(runs: list[Run], below: tuple[Image, ...]) -> list[Run]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from simulator.qemu.board import Board, Place, places, require_media
 from simulator.qemu.commands.command import Command, Result
-from simulator.qemu.graph import BACKUP, BlockJob, Drive, Node
-from simulator.qemu.jobs import COMMIT, STREAM
+from simulator.qemu.graph import BlockJob, Drive, Node
+from simulator.qemu.jobs import COMMIT, STREAM, drive_of
 from simulator.qemu.schema import Arguments
 from xensnap.model import Format
 
@@ -94,10 +94,11 @@ def _job(board: Board, told: _Told, job: BlockJob) -> None:
 
 def _worked_on(board: Board, job: BlockJob) -> Iterator[tuple[str, str]]:
     """As what a job has which nodes."""
-    chain = next(([node.name for node in place.drive.chain] for place in places(board.qemu) if _is_of(place, job)), [])
-    if job.kind == BACKUP or not chain:
-        yield "main node", job.filter_name
+    if job.kind not in {COMMIT, STREAM}:
+        if job.filter_name:
+            yield "main node", job.filter_name
         return
+    chain = [node.name for node in drive_of(board.qemu, job).chain]
     upper = chain.index(job.source)
     lower = chain.index(job.target) if job.target else len(chain)
     active = job.kind == COMMIT and not upper
@@ -109,11 +110,6 @@ def _worked_on(board: Board, job: BlockJob) -> Iterator[tuple[str, str]]:
         yield "intermediate node", name
     if job.kind == COMMIT:
         yield "target" if active else "base", job.target
-
-
-def _is_of(place: Place, job: BlockJob) -> bool:
-    names = [node.name for node in place.drive.chain]
-    return job.source in names and (not job.target or job.target in names)
 
 
 COMMANDS = {"x-debug-query-block-graph": Command({}, _graph)}
